@@ -1,0 +1,110 @@
+"""Every error and warning that memollm raises.
+
+::
+
+    MemollmError
+    ├── OptionError              an option is misspelt, contradicts another, or has a wrong value
+    ├── UnkeyableArgument        an argument has no stable identity, so no call could be told from another
+    ├── CodeChanged              a function's code has changed and its `on_change` forbids that
+    ├── ReentrantCall            a function waits for the very sample that it is making
+    ├── WrongNumber              a function that makes several samples made more or fewer than it was asked for
+    ├── ReplayedStream           something was sent into a stream that is replayed from the store
+    ├── UncacheableResult        a result that cannot be stored
+    ├── RecordError              a stored record cannot be turned back into its value
+    │   ├── UntrustedRecord      it names code and carries no signature of ours
+    │   ├── StaleRecord          its class has moved or changed
+    │   └── DamagedRecord        its bytes are not what was written
+    └── StoreError               the store did not do what it was asked
+        ├── StoreUnavailable     it cannot be reached, read or written now
+        ├── StoreRefused         it must not be used as it is: a foreign file, a newer schema, a network filesystem
+        └── StoreClosed          it was closed by its user
+
+    MemollmWarning (UserWarning)
+    ├── NotStoredWarning         an answer was returned and could not be kept
+    └── CodeChangedWarning       a function's code is not the one that its stored samples came from
+"""
+
+from __future__ import annotations
+
+
+class MemollmError(Exception):
+    """The root of every error of memollm."""
+
+
+class OptionError(MemollmError, ValueError):
+    """An option is misspelt, contradicts another, or has a value that it cannot have."""
+
+
+class UnkeyableArgument(MemollmError, TypeError):
+    """An argument has no stable identity; `path` says where in the call it stands."""
+
+    def __init__(self, message: str, path: str = "") -> None:
+        super().__init__(message, path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class CodeChanged(MemollmError):
+    """A function's code is not the code that its stored samples came from, and `on_change` forbids that."""
+
+
+class ReentrantCall(MemollmError, RuntimeError):
+    """A function waits, inside its own call, for the sample that this call is making."""
+
+
+class WrongNumber(MemollmError, ValueError):
+    """A function that makes several samples a call made more or fewer than it was asked for."""
+
+
+class ReplayedStream(MemollmError, RuntimeError):
+    """Something was sent into a stream that is replayed from the store and cannot answer."""
+
+
+class UncacheableResult(MemollmError, TypeError):
+    """A result cannot be stored so that it would come back equal and of the same types."""
+
+
+class RecordError(MemollmError):
+    """A stored record cannot be turned back into its value."""
+
+
+class UntrustedRecord(RecordError):
+    """A record that names code carries no valid signature of a trusted key, so it is not loaded."""
+
+
+class StaleRecord(RecordError):
+    """A record's class has moved, lost a field, or no longer takes what was stored."""
+
+
+class DamagedRecord(RecordError):
+    """A record's bytes are not what was written."""
+
+
+class StoreError(MemollmError):
+    """The store did not do what it was asked."""
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot be reached, read or written now."""
+
+
+class StoreRefused(StoreError):
+    """The store must not be used as it is: a foreign file, a newer schema, a network filesystem."""
+
+
+class StoreClosed(StoreError):
+    """The store was closed by its user."""
+
+
+class MemollmWarning(UserWarning):
+    """The root of every warning of memollm."""
+
+
+class NotStoredWarning(MemollmWarning):
+    """An answer was returned to the caller and could not be kept."""
+
+
+class CodeChangedWarning(MemollmWarning):
+    """A function's code is not the code that its stored samples came from."""
