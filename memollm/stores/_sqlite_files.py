@@ -1,0 +1,189 @@
+"""The files of a SQLite store: where they lie, that they are private, and when they must be left alone."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from memollm.errors import StoreRefused, StoreUnavailable
+
+APPLICATION_ID: Final = 0x6D656D6F  # "memo"
+SCHEMA_VERSION: Final = 1
+OLDEST_SQLITE: Final = (3, 24, 0)  # Upserts and the WAL features in use.
+MOUNTS: Final = Path("/proc/self/mountinfo")
+NETWORK_FILESYSTEMS: Final = frozenset(
+    {
+        "nfs",
+        "nfs3",
+        "nfs4",
+        "cifs",
+        "smbfs",
+        "smb2",
+        "smb3",
+        "afs",
+        "ncpfs",
+        "lustre",
+        "gpfs",
+        "beegfs",
+        "ceph",
+        "glusterfs",
+        "ocfs2",
+        "pvfs2",
+        "orangefs",
+        "fuse.sshfs",
+        "fuse.glusterfs",
+        "fuse.ceph",
+        "fuse.juicefs",
+        "fuse.s3fs",
+        "fuse.gcsfuse",
+        "fuse.goofys",
+        "fuse.rclone",
+        "davfs",
+    }
+)
+RECOVERY_PATIENCE: Final = 5.0
+"""Seconds for which a new connection waits: another's recovery after a crash keeps out even those who only read."""
+SUFFIXES: Final = frozenset({".db", ".sqlite", ".sqlite3"})
+
+
+class Files:
+    """The database and the files beside it.
+
+    A path with a database's suffix, or to a file, is the database; any other is the folder that holds it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path = Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 - resolve() would follow a link that may be moved
+        is_file = path.suffix in SUFFIXES or os.path.isfile(path)  # noqa: PTH113 - is_file() raises where it may not look
+        self.database = path if is_file else path / "memollm.db"
+        self.folder = self.database.parent
+        self.lock = self.database.with_name(self.database.name + ".lock")
+        self.epoch = self.database.with_name(self.database.name + ".epoch")
+        self.owners = self.database.with_name(self.database.name + ".owners")
+
+    def prepare(self) -> None:
+        """Make the folders, private to the user; a `.memollm` folder keeps itself out of git."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.owners.mkdir(mode=0o700, exist_ok=True)
+        if self.folder.name == ".memollm" and not (ignore := self.folder / ".gitignore").exists():
+            ignore.write_text("*\n", encoding="utf-8")
+
+    def open_private(self, path: Path) -> int:
+        """Open a file beside the database for reading and writing, made on first need with mode 0600."""
+        return os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+
+
+def connect(database: Path, *, mode: str) -> sqlite3.Connection:
+    """Open a connection that any one thread at a time may use, with transactions under our own control."""
+    return sqlite3.connect(
+        f"{database.as_uri()}?mode={mode}",
+        uri=True,
+        timeout=RECOVERY_PATIENCE,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+
+
+def refuse_foreign(database: Path) -> None:
+    """Read, without touching it, whether the file is a database of ours and of a schema that we know."""
+    if not database.exists() or not database.stat().st_size:
+        return
+    log = database.with_name(database.name + "-wal")
+    # Even a reader makes the files of a log that is empty; so long as it is, the database alone says all.
+    mode = "ro" if log.exists() and log.stat().st_size else "ro&immutable=1"
+    try:
+        with closing(connect(database, mode=mode)) as connection:
+            recognize(connection, database)
+    except sqlite3.DatabaseError as error:
+        _refuse_unreadable(database, error)
+
+
+def recognize(connection: sqlite3.Connection, database: Path) -> int:
+    """Return the schema's version, 0 for an empty database; refuse one that is not ours or newer than we are."""
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if application not in {0, APPLICATION_ID} or (tables and not application):
+        raise StoreRefused(
+            f"{database} is a SQLite database of another program, not a memollm cache. It was left as it is; "
+            "give the cache a path of its own."
+        )
+    if version > SCHEMA_VERSION:
+        raise StoreRefused(
+            f"{database} was written by a newer memollm (schema {version}; this one knows {SCHEMA_VERSION}). "
+            "It was left as it is; upgrade memollm, or use another path."
+        )
+    return version if application == APPLICATION_ID else 0
+
+
+def _refuse_unreadable(database: Path, error: sqlite3.DatabaseError) -> None:
+    if error.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
+        # A permission, or a change at this moment: opening for real says which, or gets through.
+        return
+    raise StoreRefused(
+        f"{database} is not a memollm cache: {error}. It was left as it is; give the cache another path, "
+        "or move that file away."
+    ) from error
+
+
+def refuse_network(folder: Path) -> None:
+    """Refuse a filesystem on which locks and shared memory do not hold between machines."""
+    filesystem = filesystem_of(folder)
+    if filesystem in NETWORK_FILESYSTEMS:
+        raise StoreRefused(
+            f"{folder} lies on a network filesystem ({filesystem}), where SQLite's and our locks are not reliable "
+            "and a cache can be corrupted. Use a path on a local disk (MEMOLLM_CACHE, or Cache(path)), or insist with "
+            "Cache(path, allow_network=True) if only one machine uses it."
+        )
+
+
+def filesystem_of(folder: Path) -> str:
+    """Name the type of filesystem that a folder, or its nearest existing parent, lies on; empty where unknown."""
+    try:
+        lines = MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    nearest = next(parent for parent in (folder, *folder.parents) if os.path.exists(parent))  # noqa: PTH110 - the same
+    here = str(nearest.resolve())
+    best, kind = "", ""
+    for line in lines:
+        fields, _, rest = line.partition(" - ")
+        point = re.sub(r"\\([0-7]{3})", _unescaped, fields.split()[4]) if rest else ""
+        inside = point and (here == point or here.startswith(point.rstrip("/") + "/"))
+        # Of two mounts on one point the later hides the earlier.
+        if inside and len(point) >= len(best):
+            best, kind = point, rest.split()[0]
+    return kind
+
+
+def _unescaped(octal: re.Match[str]) -> str:
+    return chr(int(octal[1], 8))
+
+
+def refuse_old_sqlite() -> None:
+    """Refuse a SQLite library that lacks what the statements need."""
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        raise StoreRefused(
+            f"memollm needs SQLite {'.'.join(map(str, OLDEST_SQLITE))} or newer; this Python has "
+            f"{sqlite3.sqlite_version}. Use a newer Python build, or Cache('memory:')."
+        )
+
+
+def translated(error: sqlite3.Error | OSError, database: Path) -> StoreUnavailable:
+    """Say what happened to the store in the user's words."""
+    return StoreUnavailable(f"The cache {database} failed: {error}. {_advice(error)}")
+
+
+def _advice(error: BaseException) -> str:
+    text = str(error).lower()
+    if "full" in text or "no space" in text or "too large" in text:
+        return "Free some space on its disk, or move the cache with MEMOLLM_CACHE."
+    if "readonly" in text or "read-only" in text or "permission" in text or "unable to open" in text:
+        return "Make the folder and its files writable for this user, or move the cache with MEMOLLM_CACHE."
+    if "malformed" in text or "not a database" in text:
+        return "The file is damaged: move it away and restore it from a copy; what can be read is still there."
+    return "Draws go on without it; what they return is not kept."
