@@ -1,0 +1,145 @@
+"""Conformance, fifth part, for stores that outlive an object or serve several at one time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from memollm._model import MINE, Busy, Place, Sample
+from memollm.testing._bench import Bench, call
+from memollm.testing.fakes import NOON
+
+if TYPE_CHECKING:
+    from memollm.stores.base import Store
+
+
+class DurableConformance(Bench):
+    """For stores whose samples stay when they are closed: add it to the bases and provide `reopen`."""
+
+    def reopen(self, store: Store) -> Store:
+        """Close the store and return a new one on what it has kept."""
+        raise NotImplementedError(f"{type(self).__name__}.reopen() is to return a new store on the same samples.")
+
+    def _again(self) -> Store:
+        return self.closing(self.reopen(self.store))
+
+    def test_everything_comes_back(self) -> None:
+        """Samples, cursors, positions given back and documents are there after reopening (P1, P2)."""
+        self.stock(b"zero", b"one", b"two")
+        self.drawn()
+        self.take(3).settle(2)
+        self.store.note("function", "f", {"source": "..."})
+        listed = self.store.readers()
+        store = self._again()
+        assert store.readers() == listed
+        assert self.take(2, store=store).at == [2, 4]
+        assert {slot: sample.record for slot, sample in store.peek(call()).items()} == {
+            0: b"zero",
+            1: b"one",
+            2: b"two",
+        }
+        assert dict(store.notes("function")) == {"f": {"source": "..."}}
+
+    def test_draws_in_flight_end_with_the_store(self) -> None:
+        """Claims of a store that was closed are void, its positions free, what was filled kept (P3, P7)."""
+        hand = self.take(3)
+        self.store.write(hand.fills(b"0", b"1", b"2")[:1])
+        again = self.take(3, store=self._again())
+        assert (again.at, again.states) == ([0, 1, 2], [Sample(b"0", NOON), MINE, MINE])
+
+
+class SharedConformance(Bench):
+    """For stores that several processes use at one time: add it to the bases and provide `peer`."""
+
+    def peer(self, store: Store) -> Store:
+        """Return another store on the same samples, as another process would open it."""
+        raise NotImplementedError(f"{type(self).__name__}.peer() is to return another store on the same samples.")
+
+    def _peer(self) -> Store:
+        return self.closing(self.peer(self.store))
+
+    def test_claim_of_a_peer_is_busy(self) -> None:
+        """A slot that another process is filling is nobody else's until it is filled (P5)."""
+        hand, peer = self.take(), self._peer()
+        waiting = self.take(reader="b", store=peer)
+        assert waiting.states == [Busy(None)]
+        assert peer.poll([Place(call(), 0)]) == [False]
+        hand.fill(b"zero")
+        assert peer.poll([Place(call(), 0)]) == [True]
+        assert waiting.look(0) == [Sample(b"zero", NOON)]
+
+    def test_position_in_flight_at_a_peer_is_taken(self) -> None:
+        """One reader draws in several processes and gets nothing twice (P1)."""
+        hand, peer = self.take(2), self._peer()
+        assert self.take(2, store=peer).at == [2, 3]
+        hand.settle(1)
+        assert self.take(2, store=peer).at == [1, 4]
+
+    def test_peer_that_leaves_frees_what_it_held(self) -> None:
+        """Claims and positions of a process that closes its store are void at once (P3, P5)."""
+        peer = self._peer()
+        self.take(2, store=peer)
+        waiting = self.take(reader="b")
+        peer.close()
+        assert self.store.poll([Place(call(), 0)]) == [True]
+        assert waiting.look(0) == [MINE]
+        assert self.take(2).at == [0, 1]
+
+    def test_vanished_draw_of_a_peer(self) -> None:
+        """A draw that its own process knows to have ended is void there at once (P3)."""
+        peer = self._peer()
+        self.take(store=peer).abandon()
+        assert self.take(store=peer).at == [0]
+
+    def test_peer_learns_of_replacement(self) -> None:
+        """The epoch changes for every process when one of them replaces or removes a sample."""
+        self.stock(b"old")
+        peer = self._peer()
+        self.take(store=peer, reader=None)
+        seen = [peer.epoch()]
+        self.take(reader=None, newer_than=NOON).fill(b"new", stored=NOON + 1)
+        seen.append(peer.epoch())
+        self.store.forget(call())
+        seen.append(peer.epoch())
+        assert len(set(seen)) == 3, seen
+
+    def test_peer_draws_what_another_forgot(self) -> None:
+        """A call that one process has forgotten begins anew in all, and is one call again (P2)."""
+        peer = self._peer()
+        self.stock(b"old", b"older", store=peer)
+        self.drawn(2, store=peer)
+        self.store.forget(call())
+        hand = self.take(store=peer)
+        assert (hand.at, hand.states) == ([0], [MINE])
+        hand.fill(b"new")
+        assert self.take(reader="b").records == [b"new"]
+
+    def test_peer_draws_for_a_reader_that_another_rewound(self) -> None:
+        """A rewind holds in every process (P2)."""
+        self.stock(b"zero")
+        peer = self._peer()
+        self.drawn(store=peer)
+        self.store.rewind("reader")
+        assert list(self.drawn(store=peer).positions) == [0]
+        self.store.drop("reader")
+        assert list(self.drawn(store=peer).positions) == [0]
+
+    def test_peers_share_the_catalog(self) -> None:
+        """What one process notes, another reads."""
+        self.store.note("run", "one", {"at": NOON})
+        assert dict(self._peer().notes("run")) == {"one": {"at": NOON}}
+
+    def test_peers_draw_at_one_time(self) -> None:
+        """Threads of several processes draw all positions once, without a gap (P1, P3)."""
+        stores = [self.store, self._peer(), self._peer()]
+
+        def draw(store: Store) -> list[int]:
+            kept: list[int] = []
+            for turn in range(12):
+                hand = self.take(1 + turn % 2, store=store)
+                hand.fill(*(b"%d" % at for at in hand.at))
+                hand.settle()
+                kept += hand.at
+            return kept
+
+        drawn = self.together(*[lambda store=store: draw(store) for store in stores * 2])
+        assert sorted(at for each in drawn for at in each) == list(range(6 * 18))

@@ -1,0 +1,282 @@
+"""The SQLite store and the memory store answer alike whatever is done to them, and as a model of positions says."""
+
+import itertools
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings, strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from memollm._model import EVER, MINE, Busy, Fill, Place, Position, Return, Sample, Settle, Want
+from memollm.stores.memory import MemoryStore
+from memollm.stores.sqlite import SqliteStore
+from memollm.testing import FakeClock
+from memollm.testing._bench import call
+
+CALLS = [call("one", key=b"k" * 16), call("other", key=b"k" * 16)]
+READERS = ["a", "b"]
+# Most draws are of one call by one reader, so that they meet.
+calls = st.sampled_from([CALLS[0], *CALLS])
+readers = st.sampled_from(["a", *READERS, None])
+pools = st.sampled_from([None, 1, 2, 3])
+ages = st.sampled_from([None, None, None, 0, 3])
+numbers = st.integers(0, 50)
+
+
+@dataclass
+class Drawn:
+    """One draw, as both stores know it by tickets of their own."""
+
+    want: Want
+    tickets: tuple[int, int]
+    at: list[int]
+    states: dict[int, object]
+    newer_than: float
+    flying: set[int] = field(default_factory=set)
+    """Its positions that neither a rewind nor, once it has vanished, another draw has taken from it."""
+
+    @property
+    def key(self):
+        return (self.want.reader, self.want.call)
+
+    def mine(self):
+        return [slot for slot, state in self.states.items() if state is MINE]
+
+    def positions(self, at):
+        return [] if self.want.reader is None else [Position(self.want.call, self.want.reader, each) for each in at]
+
+
+class Stores(RuleBasedStateMachine):
+    """Every rule does one thing to both stores and compares what they say."""
+
+    @initialize()
+    def begin(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.stores = (MemoryStore(), SqliteStore(Path(self.folder.name) / "cache"))
+        self.clock = FakeClock()
+        self.count = itertools.count()
+        self.aloft: list[Drawn] = []
+        self.ghosts: list[Drawn] = []
+        self.tickets: dict[int, int] = {}
+        self.delivered: dict[tuple, set[int]] = {}
+        # Opened now, so that both have an epoch to compare.
+        assert self.both(lambda store: store.readers()) == []
+
+    def teardown(self):
+        if hasattr(self, "stores"):
+            for store in self.stores:
+                store.close()
+            self.folder.cleanup()
+
+    # Doing one thing twice.
+
+    def both(self, do):
+        ours, theirs = (do(store) for store in self.stores)
+        assert ours == theirs
+        return ours
+
+    def each(self, tickets, do):
+        """Do one thing with each store's own ticket; tell what changed in the epoch."""
+        before = [store.epoch() for store in self.stores]
+        results = [do(store, ticket) for store, ticket in zip(self.stores, tickets, strict=True)]
+        ours, theirs = (was != store.epoch() for was, store in zip(before, self.stores, strict=True))
+        assert ours == theirs
+        return results
+
+    def known(self, state):
+        """Name a state so that two stores' states compare: a busy one by its draw."""
+        return ("busy", self.tickets[state.ticket]) if isinstance(state, Busy) else state
+
+    def taken_from_all(self, key):
+        """Positions of a reader in a call that nobody may get now."""
+        held = [draw.flying for draw in self.aloft if draw.key == key]
+        return self.delivered.get(key, set()).union(*held)
+
+    def old(self, age):
+        return EVER if age is None else self.clock() - age
+
+    def pick(self, draws, number):
+        return draws[number % len(draws)]
+
+    # Drawing.
+
+    @rule(of=calls, reader=readers, n=st.integers(1, 4), pool=pools, age=ages)
+    def take(self, of, reader, n, pool, age):
+        self.clock.advance(1)
+        want = Want(of, reader, min(n, pool or n), pool)
+        tickets = tuple(store.flights.depart() for store in self.stores)
+        number = next(self.count)
+        self.tickets.update(dict.fromkeys(tickets, number))
+        old = self.old(age)
+        ours, theirs = self.each(tickets, lambda store, t: store.take([want], t, newer_than=old, wait=True)[0])
+        at = list(ours.positions)
+        assert at == list(theirs.positions)
+        assert [*map(self.known, ours.states)] == [*map(self.known, theirs.states)]
+        draw = Drawn(want, tickets, at, dict(zip(map(want.slot, at), ours.states, strict=True)), old)
+        self._account_for(draw)
+
+    def _account_for(self, draw):
+        key = draw.key
+        if draw.want.reader is not None:
+            # P1 and P3 in one line: the lowest positions that nobody has.
+            taken = self.taken_from_all(key)
+            free = (at for at in itertools.count() if at not in taken)
+            if draw.want.pool is None:
+                assert draw.at == list(itertools.islice(free, draw.want.n))
+            # In a pool one may be passed over, lest two read one slot.
+            assert not taken & set(draw.at)
+            assert len(set(map(draw.want.slot, draw.at))) == draw.want.n
+            draw.flying = set(draw.at)
+            for ghost in self.ghosts:
+                ghost.flying -= draw.flying if ghost.key == draw.key else set()
+        if all(isinstance(state, Sample) for state in draw.states.values()):
+            self.delivered.setdefault(key, set()).update(draw.flying)
+            self.arrive(draw)
+        else:
+            self.aloft.append(draw)
+
+    def arrive(self, draw):
+        self.each(draw.tickets, lambda store, ticket: store.flights.arrive(ticket))
+
+    @rule(n=st.integers(1, 2))
+    def meet(self, n):
+        self.take(CALLS[0], "a", n, None, None)
+
+    @rule(of=calls, reader=readers, n=st.integers(1, 4), kept=st.sets(st.integers(0, 3)))
+    def draw(self, of, reader, n, kept):
+        aloft = len(self.aloft)
+        self.take(of, reader, n, None, None)
+        if len(self.aloft) > aloft:
+            self.fill(-1, several=True, settle=False)
+            self._settle(self.aloft[-1], kept, knows=True)
+
+    @precondition(lambda self: self.aloft)
+    @rule(which=numbers, several=st.booleans(), settle=st.booleans())
+    def fill(self, which, several, settle):
+        draw = self.pick(self.aloft, which)
+        slots = draw.mine() if several else draw.mine()[:1]
+        samples = {slot: Sample(b"%d" % next(self.count), self.clock()) for slot in slots}
+        self.each(
+            draw.tickets, lambda store, t: store.write([*self.fills(draw, t, samples), *[Settle(t, [])] * settle])
+        )
+        draw.states.update(samples)
+        if settle:
+            self._ends(draw, set())
+
+    def fills(self, draw, ticket, samples):
+        return [Fill(ticket, Place(draw.want.call, slot), sample) for slot, sample in samples.items()]
+
+    @precondition(lambda self: self.aloft)
+    @rule(which=numbers, kept=st.sets(st.integers(0, 3)), how=st.sampled_from(["settle", "settle", "fail", "vanish"]))
+    def end(self, which, kept, how):
+        draw = self.pick(self.aloft, which)
+        if how == "vanish":
+            self._vanish(draw)
+        else:
+            self._settle(draw, kept, knows=how == "settle")
+
+    def _settle(self, draw, kept, *, knows):
+        returned = [at for index, at in enumerate(draw.at) if index not in kept]
+        positions = draw.positions(returned) if knows else None
+        self.each(draw.tickets, lambda store, ticket: store.write([Settle(ticket, positions)]))
+        self._ends(draw, set(returned if knows else draw.at))
+
+    def _ends(self, draw, returned):
+        self.delivered.setdefault(draw.key, set()).update(draw.flying - returned)
+        draw.flying = set()
+        self._vanish(draw)
+
+    def _vanish(self, draw):
+        self.aloft.remove(draw)
+        self.arrive(draw)
+        self.ghosts.append(draw)
+
+    @precondition(lambda self: self.aloft)
+    @rule(which=numbers)
+    def look(self, which):
+        draw = self.pick(self.aloft, which)
+        slots = [slot for slot, state in draw.states.items() if isinstance(state, Busy)] or [0]
+        places = [Place(draw.want.call, slot) for slot in slots]
+        ours, theirs = self.each(
+            draw.tickets, lambda store, ticket: store.look(places, ticket, newer_than=draw.newer_than, wait=True)
+        )
+        assert [*map(self.known, ours)] == [*map(self.known, theirs)]
+        draw.states.update(zip(slots, ours, strict=True))
+
+    # What comes late.
+
+    @precondition(lambda self: self.ghosts)
+    @rule(which=numbers, what=st.sampled_from(["all", "none", "unknown", "fill"]))
+    def late(self, which, what):
+        draw = self.pick(self.ghosts, which)
+        if what == "fill":
+            self._fill_late(draw)
+            return
+        positions = {"all": draw.positions(draw.at), "none": [], "unknown": None}[what]
+        self.each(draw.tickets, lambda store, ticket: store.write([Settle(ticket, positions)]))
+        if what == "none":
+            self.delivered.setdefault(draw.key, set()).update(draw.flying)
+        draw.flying = set()
+
+    def _fill_late(self, draw):
+        samples = {slot: Sample(b"late %d" % next(self.count), self.clock()) for slot in draw.mine()}
+        self.each(draw.tickets, lambda store, ticket: store.write(self.fills(draw, ticket, samples)))
+
+    @rule(of=calls, reader=st.sampled_from(READERS), at=st.integers(0, 5))
+    def bring_back(self, of, reader, at):
+        key = (reader, of)
+        if at in self.delivered.get(key, ()):
+            self.both(lambda store: store.write([Return(0, Position(of, reader, at))]))
+            self.delivered[key].discard(at)
+
+    # Maintenance.
+
+    @rule(
+        what=st.sampled_from(["rewind", "rewind", "drop", "forget", "restart"]),
+        reader=st.sampled_from(READERS),
+        of=calls,
+    )
+    def maintain(self, what, reader, of):
+        """One rule for all, so that most of a run is drawing."""
+        {"forget": lambda: self._forget(of), "restart": self._restart}.get(what, lambda: self._set_back(what, reader))()
+
+    def _set_back(self, how, reader):
+        self.both(lambda store: getattr(store, how)(reader))
+        self._void(lambda key: key[0] == reader)
+
+    def _forget(self, of):
+        self.both(lambda store: store.forget(of))
+        self._void(lambda key: key[1] == of)
+
+    def _void(self, concerned):
+        for key in list(self.delivered):
+            if concerned(key):
+                del self.delivered[key]
+        for draw in (*self.aloft, *self.ghosts):
+            if concerned(draw.key):
+                draw.flying = set()
+
+    def _restart(self):
+        while self.aloft:
+            self._vanish(self.aloft[0])
+        self.ghosts.clear()
+        self.stores[1].rest()
+        self.both(lambda store: store.readers())
+
+    # What always holds.
+
+    @invariant()
+    def stores_agree(self):
+        if not hasattr(self, "stores"):
+            return
+        self.both(lambda store: store.readers())
+        for of in CALLS:
+            self.both(lambda store, of=of: list(store.peek(of).items()))
+            self.both(lambda store, of=of: store.poll([Place(of, slot) for slot in range(4)]))
+
+
+TestStores = Stores.TestCase
+TestStores.settings = settings(
+    max_examples=100, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
+)

@@ -1,0 +1,73 @@
+"""SQLite stores, and a process that can only be killed."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from memollm._model import Place
+from memollm.stores.sqlite import SqliteStore
+from memollm.testing._bench import PATIENCE, call
+
+SLOT = Place(call(), 0)
+
+
+@pytest.fixture
+def opened():
+    """Make stores that are closed after the test."""
+    stores = []
+
+    def make(path, **options):
+        stores.append(SqliteStore(Path(path), **options))
+        return stores[-1]
+
+    yield make
+    for store in stores:
+        store.close()
+
+
+@pytest.fixture
+def store(tmp_path, opened):
+    return opened(tmp_path / ".memollm")
+
+
+OWNER = """
+import os, sys, time
+from pathlib import Path
+from memollm._model import Want
+from memollm.stores.sqlite import SqliteStore
+from memollm.testing._bench import Hand, call
+
+store = SqliteStore(Path(sys.argv[1]))
+hand = Hand(store, Want(call(), "reader", 3, None))
+if sys.argv[2] == "forks":
+    child = os.fork()
+    if child == 0:
+        print("ready", flush=True)
+        sys.stdin.read()  # Until the test lets go.
+        os._exit(0)
+else:
+    print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def owner(tmp_path):
+    """Start a process that holds three positions and their claims; it can only be killed."""
+    processes = []
+
+    def start(*arguments):
+        command = [sys.executable, "-c", OWNER, str(tmp_path / "cache"), *arguments]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        processes.append(process)
+        assert process.stdout.readline() == b"ready\n"
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.stdin.close()
+        process.wait(PATIENCE)
+        process.stdout.close()

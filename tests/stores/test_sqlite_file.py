@@ -1,0 +1,330 @@
+"""The SQLite store's file: private, its own, on a local disk, whole after every way of leaving."""
+
+import sqlite3
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hands import stock, take
+
+from memollm._model import MINE, Fill, Place, Sample
+from memollm.errors import StoreClosed, StoreRefused, StoreUnavailable
+from memollm.stores import _sqlite_files
+from memollm.stores._sqlite_files import Files, filesystem_of
+from memollm.testing import NOON
+from memollm.testing._bench import PATIENCE, call
+
+SLOT = Place(call(), 0)
+
+
+def contents(folder):
+    # The index of a log is shared memory: readers leave their marks in it.
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.suffix != ".db-shm"}
+
+
+# Where it lies.
+
+
+def test_folder_holds_the_database(tmp_path):
+    """A path without a database's suffix is the folder that holds everything."""
+    files = Files(tmp_path / "cache")
+    assert (files.database, files.folder) == (tmp_path / "cache" / "memollm.db", tmp_path / "cache")
+
+
+@pytest.mark.parametrize("name", ["x.db", "x.sqlite", "x.sqlite3"])
+def test_suffix_names_the_database(tmp_path, name):
+    """A path with a database's suffix is the database."""
+    assert Files(tmp_path / name).database == tmp_path / name
+
+
+def test_existing_file_is_the_database(tmp_path):
+    """A path to a file is the database, whatever its name."""
+    (tmp_path / "samples").touch()
+    assert Files(tmp_path / "samples").database == tmp_path / "samples"
+
+
+def test_home_is_expanded(tmp_path, monkeypatch):
+    """A path may begin at the user's home."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Files(Path("~/cache")).folder == tmp_path / "cache"
+
+
+def test_nothing_is_made_before_first_use(tmp_path, opened):
+    """A store touches no disk until it is used."""
+    opened(tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+
+
+# Privacy.
+
+
+def test_files_are_private(store):
+    """Every file is readable by its user alone, every folder enterable by its user alone (P10)."""
+    take(store)
+    store.note("run", "one", {})
+    store.peek(call())
+    made = [store.files.folder, *store.files.folder.rglob("*")]
+    modes = {path.name: path.stat().st_mode & 0o777 for path in made}
+    ignore = modes.pop(".gitignore")
+    assert ignore & 0o022 == 0
+    assert {name: mode for name, mode in modes.items() if mode != (0o700 if "." not in name[1:] else 0o600)} == {
+        "memollm.db.owners": 0o700
+    }
+
+
+def test_memollm_folder_keeps_itself_out_of_git(store):
+    """A `.memollm` folder ignores itself; a user's own rules there are left alone."""
+    take(store)
+    assert (store.files.folder / ".gitignore").read_text() == "*\n"
+
+
+def test_other_folders_are_not_ignored(tmp_path, opened):
+    """A folder that the user named gets no file that does not belong to the cache."""
+    take(opened(tmp_path / "cache"))
+    assert not (tmp_path / "cache" / ".gitignore").exists()
+
+
+# Network filesystems.
+
+
+MOUNTED = """\
+22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
+30 22 0:40 / {tmp}/nfs rw,relatime shared:2 - nfs4 server:/x rw
+31 22 0:41 / {tmp}/with\\040blank rw - cifs //server/x rw
+32 22 0:42 / {tmp}/caf\N{LATIN SMALL LETTER E WITH ACUTE} rw - fuse.sshfs me@server: rw
+33 30 0:43 / {tmp}/nfs/local rw - tmpfs tmpfs rw
+34 22 0:44 / {tmp}/hidden rw - nfs server:/y rw
+35 22 0:45 / {tmp}/hidden rw - xfs /dev/sdb1 rw
+malformed
+"""
+
+
+@pytest.fixture
+def mounts(tmp_path, monkeypatch):
+    table = tmp_path / "mountinfo"
+    table.write_text(MOUNTED.format(tmp=tmp_path), encoding="utf-8")
+    monkeypatch.setattr(_sqlite_files, "MOUNTS", table)
+
+
+@pytest.mark.parametrize(
+    ("folder", "kind"),
+    [
+        ("elsewhere", "ext4"),
+        ("nfs", "nfs4"),
+        ("nfs/project/.memollm", "nfs4"),
+        ("nfs/local/x", "tmpfs"),
+        ("nfs-not", "ext4"),
+        ("with blank", "cifs"),
+        ("café/x", "fuse.sshfs"),
+        ("hidden", "xfs"),
+    ],
+)
+def test_filesystem_is_that_of_the_nearest_mount(tmp_path, mounts, folder, kind):
+    """The filesystem of a folder is that of the mount it lies under, the later of two on one point."""
+    (tmp_path / folder).mkdir(parents=True)
+    assert filesystem_of(tmp_path / folder) == kind
+    assert filesystem_of(tmp_path / folder / "not" / "yet" / "made") == kind
+
+
+def test_filesystem_is_unknown_without_a_mount_table(tmp_path, monkeypatch):
+    """Where there is no mount table, no filesystem is taken for a network's."""
+    monkeypatch.setattr(_sqlite_files, "MOUNTS", tmp_path / "none")
+    assert filesystem_of(tmp_path) == ""
+
+
+def test_network_filesystem_is_refused(tmp_path, mounts, opened):
+    """A cache on a network filesystem is refused with advice and nothing is made, unless the user insists."""
+    (tmp_path / "nfs").mkdir()
+    with pytest.raises(StoreRefused, match=r"network filesystem \(nfs4\).*local disk.*allow_network=True"):
+        take(opened(tmp_path / "nfs" / "cache"))
+    assert not list((tmp_path / "nfs").iterdir())
+    assert take(opened(tmp_path / "nfs" / "cache", allow_network=True)).states == [MINE]
+
+
+# Files that are not ours.
+
+
+def refused(opened, path, match):
+    before = contents(path.parent)
+    with pytest.raises(StoreRefused, match=match):
+        take(opened(path))
+    assert contents(path.parent) == before
+
+
+@pytest.mark.parametrize("journal", ["delete", "wal"])
+def test_foreign_database_is_left_as_it_is(tmp_path, opened, journal):
+    """Another program's database is refused, and neither it nor its folder changes by a byte (P10)."""
+    path = tmp_path / "their.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA journal_mode = {journal}")
+        connection.execute("CREATE TABLE sample (precious)")
+        connection.execute("INSERT INTO sample VALUES (1)")
+        connection.commit()
+    refused(opened, path, "another program")
+
+
+def test_foreign_log_is_left_as_it_is(tmp_path, opened):
+    """A database that another program has open, with a log, is refused, and neither changes by a byte."""
+    path = tmp_path / "their.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = wal")
+        connection.execute("CREATE TABLE sample (precious)")
+        connection.commit()
+        refused(opened, path, "another program")
+
+
+def test_foreign_database_without_tables_is_left_as_it_is(tmp_path, opened):
+    """A file that another program has marked as its own is refused before there is anything in it."""
+    path = tmp_path / "their.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA application_id = 7")
+    refused(opened, path, "another program")
+
+
+def test_cache_with_a_log_alone_is_known(tmp_path, opened, owner):
+    """A cache whose first process was killed, so that all of it is in the log, is opened."""
+    process = owner("alone")
+    process.kill()
+    process.wait(PATIENCE)
+    assert take(opened(tmp_path / "cache"), 3).at == [0, 1, 2]
+
+
+def test_text_file_is_left_as_it_is(tmp_path, opened):
+    """A file that is no database is refused unchanged."""
+    path = tmp_path / "notes.db"
+    path.write_text("Not a database, but somebody's notes of some length.\n" * 100)
+    refused(opened, path, "not a memollm cache")
+
+
+def test_newer_schema_is_left_as_it_is(tmp_path, opened):
+    """A cache of a newer memollm is refused unchanged, with the advice to upgrade."""
+    path = tmp_path / "new.db"
+    store = opened(path)
+    take(store)
+    store.close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    refused(opened, path, "newer memollm.*upgrade")
+
+
+def test_empty_file_becomes_a_cache(tmp_path, opened):
+    """An empty file is nobody's, and is used."""
+    (tmp_path / "empty.db").touch()
+    assert take(opened(tmp_path / "empty.db")).states == [MINE]
+
+
+# Leaving and coming back.
+
+
+def test_closed_store_says_so(store):
+    """A store that its user closed refuses to draw, waiting or not."""
+    take(store)
+    store.close()
+    for wait in (True, False):
+        with pytest.raises(StoreClosed, match="was closed"):
+            take(store, wait=wait)
+
+
+def test_last_close_leaves_one_whole_file(store):
+    """Closing folds the log into the database, which is intact, and leaves no owner behind."""
+    stock(store, b"zero")
+    take(store)
+    assert list(store.files.owners.iterdir())
+    store.close()
+    assert not list(store.files.owners.iterdir())
+    assert not [path for path in store.files.folder.iterdir() if path.name.endswith(("-wal", "-shm"))]
+    with closing(sqlite3.connect(store.files.database)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("SELECT record FROM sample").fetchall() == [(b"zero",)]
+
+
+def test_rested_store_opens_again(store):
+    """A store at rest has let go of its file and opens it on the next use."""
+    stock(store, b"zero")
+    store.rest()
+    assert take(store).records == [b"zero"]
+
+
+def test_checkpoint_folds_the_log(store, monkeypatch):
+    """Now and then the write-ahead log is folded into the database, and begins anew."""
+    monkeypatch.setattr("memollm.stores._sqlite_link.CHECKPOINT_BYTES", 1 << 16)
+    monkeypatch.setattr("memollm.stores.sqlite.COMMITS_BETWEEN_CHECKS", 10)
+    for _ in range(30):
+        hand = take(store)
+        hand.fill(b"x" * 10_000)
+        hand.settle()
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and thread.daemon:
+            thread.join(PATIENCE)
+    with closing(sqlite3.connect(f"file:{store.files.database}?immutable=1", uri=True)) as folded:
+        (count,) = folded.execute("SELECT count(*) FROM sample").fetchone()
+    assert count >= 10
+
+
+def test_hits_are_not_synced_and_fills_are(store):
+    """A fill is committed with a sync, a draw of what is stored without one (P7)."""
+    seen = []
+    stock(store, b"zero")
+    link, _ = store._open_as
+    link._writer.set_trace_callback(seen.append)
+    take(store)
+    assert not [text for text in seen if "synchronous = FULL" in text]
+    take(store).fill(b"one")
+    assert [text for text in seen if "synchronous" in text] == ["PRAGMA synchronous = FULL"]
+
+
+def test_removed_database_is_made_anew(store):
+    """A cache that was removed while in use is reported once, and the next draw makes it anew."""
+    stock(store, b"zero")
+    for path in list(store.files.folder.glob("memollm.db*")):
+        if path.is_file():
+            path.unlink()
+    with pytest.raises(StoreUnavailable, match="removed or replaced"):
+        store.write([Fill(store.flights.depart(), SLOT, Sample(b"x", NOON))])
+    assert take(store).states == [MINE]
+
+
+def test_catalog_makes_no_file_of_its_own(store, opened):
+    """A note into a cache that was removed is refused and leaves nothing that would stand in the way."""
+    take(store)
+    for path in list(store.files.folder.glob("memollm.db*")):
+        if path.is_file():
+            path.unlink()
+    with pytest.raises(StoreUnavailable, match="removed or replaced"):
+        store.note("run", "one", {})
+    assert not store.files.database.exists()
+    store.note("run", "one", {"is": "kept"})
+    assert dict(opened(store.files.folder).notes("run")) == {"one": {"is": "kept"}}
+
+
+# The catalog.
+
+
+def test_catalog_is_json_under_the_write_ahead_log(store):
+    """Documents are readable JSON in the same file, whose log is neither folded nor changed by them."""
+    stock(store, b"zero")
+    store.note("function", "f", {"source": "é"})
+    with closing(sqlite3.connect(store.files.database)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert connection.execute("SELECT key, json(value) FROM catalog_function").fetchall() == [
+            ("f", '{"source":"\\u00e9"}')
+        ]
+
+
+def test_catalog_leaves_no_thread_behind(store):
+    """When a note is kept, its connection is closed: no close happens outside the write lock."""
+    before = threading.active_count()
+    store.note("function", "f", {})
+    store.notes("function")
+    assert threading.active_count() == before
+
+
+def test_note_that_fails_is_an_error(store, caplog):
+    """A document that cannot be written is reported, and nothing waits for it."""
+    take(store)
+    with closing(sqlite3.connect(store.files.database)) as connection:
+        connection.execute("CREATE TRIGGER t BEFORE INSERT ON catalog_run BEGIN SELECT RAISE(FAIL, 'disk full'); END")
+    with pytest.raises(StoreUnavailable, match="disk full"):
+        store.note("run", "one", {})
+    assert dict(store.notes("run")) == {}

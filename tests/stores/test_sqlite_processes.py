@@ -1,0 +1,160 @@
+"""The SQLite store among others: held locks, interruptions, dead owners, forked children."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing, suppress
+
+import pytest
+from filelock import lock_descriptor, unlock_descriptor
+from hands import stock, take
+
+from memollm._model import EVER, MINE, Busy, Place, Settle, Want, WouldBlock
+from memollm.testing._bench import PATIENCE, call
+
+SLOT = Place(call(), 0)
+
+
+# Waiting.
+
+
+def test_held_lock_is_not_waited_for(store):
+    """While another process writes, a draw that must not wait has done nothing (P12)."""
+    stock(store, b"zero")
+    descriptor = os.open(store.files.lock, os.O_RDWR)
+    try:
+        assert lock_descriptor(descriptor, blocking=False)
+        with pytest.raises(WouldBlock):
+            take(store, wait=False)
+        assert take(store, reader=None, wait=False).records == [b"zero"]
+        unlock_descriptor(descriptor)
+    finally:
+        os.close(descriptor)
+    assert take(store, wait=False).at == [0]
+
+
+def test_foreign_writer_is_not_waited_for(store):
+    """While a program that does not know our lock writes, a draw that must not wait has done nothing (P12)."""
+    stock(store, b"zero")
+    with closing(sqlite3.connect(store.files.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(WouldBlock):
+            take(store, wait=False)
+        other.execute("ROLLBACK")
+    assert take(store, wait=False).at == [0]
+
+
+def test_opening_is_not_waited_for(store):
+    """The first use opens the file, which a draw that must not wait leaves to one that may (P12)."""
+    with pytest.raises(WouldBlock):
+        take(store, wait=False)
+    assert store.epoch() is not None
+    assert not store.files.folder.exists()
+
+
+# Interruptions.
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_interrupted_draw_leaves_nothing_held(tmp_path, opened, stored):
+    """Interrupted after any statement, a draw leaves no lock, no transaction and no gap (P1, P3)."""
+    seen = []
+    while not seen or seen[-1] != "nothing more":
+        store = opened(tmp_path / f"{stored}-{len(seen)}")
+        if stored:
+            stock(store, b"zero")
+        store.peek(call())
+        seen.append(_take_interrupted_after(store, len(seen)))
+        peer = opened(store.files.folder)
+        peer.note("run", "one", {})
+        first, second = take(peer, wait=False).at, take(store, wait=False).at
+        # A sample that was delivered by the commit itself is the one thing that the interrupt may have taken away.
+        assert first == ([1] if seen[-1] in {"COMMIT", "nothing more"} and stored else [0]), seen
+        assert second == [first[0] + 1], seen
+    assert {"BEGIN IMMEDIATE", "COMMIT"} <= set(seen)
+
+
+def _take_interrupted_after(store, count):
+    """Begin a draw, interrupt it after so many statements, and return the last of them."""
+    link, ledger = store._open_as
+    plain = link.execute
+    done = []
+
+    def execute(statement, *values):
+        result = plain(statement, *values)
+        done.append(statement)
+        if len(done) == count + 1:
+            raise KeyboardInterrupt
+        return result
+
+    link.execute = ledger._execute = execute
+    ticket = store.flights.depart()
+    try:
+        store.take([Want(call(), "reader", 1, None)], ticket, newer_than=EVER, wait=True)
+    except KeyboardInterrupt:
+        return done[count]
+    else:
+        return "nothing more"
+    finally:
+        link.execute = ledger._execute = plain
+        store.write([Settle(ticket, None)])
+        store.flights.arrive(ticket)
+
+
+# Dead owners.
+
+
+@pytest.mark.parametrize("how", ["alone", "forks"])
+def test_dead_owner_is_buried(tmp_path, opened, owner, how):
+    """A killed process's claims are void and its positions free at once, even if a forked child lives on (P3, P5)."""
+    process = owner(how)
+    store = opened(tmp_path / "cache")
+    waiting = take(store, reader="b")
+    assert waiting.states == [Busy(None)]
+    assert take(store).at == [3]
+    assert store.poll([SLOT]) == [False]
+    process.send_signal(signal.SIGKILL)
+    process.wait(PATIENCE)
+    assert store.poll([SLOT]) == [True]
+    assert waiting.look(0) == [MINE]
+    assert take(store, 4).at == [0, 1, 2, 4]
+    # No lock file of the dead is left, and the child keeps nobody from writing.
+    assert len(list(store.files.owners.iterdir())) == 1
+    take(store, reader="c", wait=False)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_forked_child_is_a_process_of_its_own(store):
+    """A forked child holds nothing of its parent's, and its end voids nothing of its parent's (P1, P5)."""
+    hand = take(store, 2)
+    child = os.fork()
+    if child == 0:
+        status = 1
+        with suppress(BaseException):
+            own = take(store)
+            late = hand.store.flights.aloft(hand.ticket)
+            hand.settle(0, 1)
+            status = 0 if (own.at, own.states, late) == ([2], [MINE], False) else 2
+            store.close()
+        os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+    assert take(store, 2).at == [2, 3]
+    assert take(store, reader="b").states == [Busy(hand.ticket)]
+    hand.fill(b"zero", b"one")
+    assert take(store, 2, reader=None).records == [b"zero", b"one"]
+
+
+def test_epoch_is_seen_by_another_process(store):
+    """A sample that another process forgot changes the epoch here (P2)."""
+    stock(store, b"zero")
+    epoch = store.epoch()
+    program = (
+        "import sys; from pathlib import Path; from memollm.stores.sqlite import SqliteStore;"
+        "from memollm.testing._bench import call; print(SqliteStore(Path(sys.argv[1])).forget(call()))"
+    )
+    command = [sys.executable, "-c", program, str(store.files.folder)]
+    assert subprocess.run(command, capture_output=True, timeout=PATIENCE, check=True).stdout == b"1\n"
+    assert store.epoch() != epoch
+    assert take(store).states == [MINE]
