@@ -1,0 +1,123 @@
+"""The names of modules, the same however a file is run, and which modules belong together."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from importlib.machinery import ModuleSpec
+
+_MAIN = ("__main__", "__mp_main__")
+
+
+def module_name(space: Mapping[str, Any]) -> str:
+    """Name the module whose globals these are, whether its file is run, imported, or run again by a child process."""
+    name = space.get("__name__")
+    if not isinstance(name, str):
+        return "__main__"
+    if name not in _MAIN:
+        return name
+    return _name_by_spec(space) or _name_by_file(space) or _notebook_name(space) or "__main__"
+
+
+def space_of(module: str) -> Mapping[str, Any]:
+    """Give the globals of a loaded module, empty if it is not loaded."""
+    found = sys.modules.get(module)
+    return vars(found) if isinstance(found, type(sys)) else {}
+
+
+def _name_by_spec(space: Mapping[str, Any]) -> str | None:
+    """Name a module run by `python -m`."""
+    name = getattr(space.get("__spec__"), "name", None)
+    return name if isinstance(name, str) and name not in _MAIN else None
+
+
+def _name_by_file(space: Mapping[str, Any]) -> str | None:
+    """Name a script as an import would: a file in a package carries the package's name."""
+    file = space.get("__file__")
+    if not isinstance(file, str):
+        return None
+    path = Path(file).absolute()
+    parts = [path.parent.name if path.stem == "__main__" else path.stem]
+    folder = path.parent
+    while path.stem != "__main__" and (folder / "__init__.py").is_file():
+        parts.append(folder.name)
+        folder = folder.parent
+    return ".".join(reversed(parts))
+
+
+def _notebook_name(space: Mapping[str, Any]) -> str | None:
+    if path := _notebook_path(space):
+        return Path(path).stem
+    return "notebook" if "get_ipython" in space else None
+
+
+def _notebook_path(space: Mapping[str, Any]) -> str | None:
+    """Find the notebook's file as editors and servers tell it."""
+    told: list[object] = [space.get("__vsc_ipynb_file__")]
+    if "get_ipython" in space:
+        told += [space.get("__session__"), os.environ.get("JPY_SESSION_NAME")]
+    return next((path for path in told if isinstance(path, str) and path), None)
+
+
+class Home:
+    """The modules whose code counts with a function's: its top-level package, or a lone file's neighbours."""
+
+    def __init__(self, space: Mapping[str, Any]) -> None:
+        name = module_name(space)
+        self._top = name.partition(".")[0]
+        lone = "." not in name or space.get("__name__") in _MAIN
+        self._root = _import_root(space) if lone and "__path__" not in space else None
+        self._known: dict[str, bool] = {str(space.get("__name__")): True}
+
+    def holds(self, module: object) -> bool:
+        """Tell whether the code of this module counts."""
+        if not isinstance(module, str):
+            return False
+        if module not in self._known:
+            self._known[module] = self._decide(module)
+        return self._known[module]
+
+    def may_hold(self, module: str) -> bool:
+        """Tell whether a module that may not be loaded yet would count."""
+        top = module.partition(".")[0]
+        if module in sys.modules or top == self._top:
+            return self.holds(module)
+        spec = importlib.util.find_spec(top) if top else None
+        return self._root is not None and str(_spec_root(spec)) == self._root
+
+    def _decide(self, module: str) -> bool:
+        space = space_of(module)
+        name = module_name(space) if space else module
+        if name.partition(".")[0] == self._top:
+            return True
+        return self._root is not None and _import_root(space) == self._root
+
+
+def _import_root(space: Mapping[str, Any]) -> str | None:
+    """Give the folder from which a module was imported, unless it is one where installed packages live."""
+    file = space.get("__file__")
+    if not isinstance(file, str):
+        path = _notebook_path(space)
+        return str(Path(path).absolute().parent if path else Path.cwd()) if space.get("__name__") in _MAIN else None
+    depth = 0 if space.get("__name__") in _MAIN else str(space.get("__name__")).count(".")
+    depth += "__path__" in space
+    folders = Path(os.path.realpath(file)).parents
+    root = folders[min(depth, len(folders) - 1)]
+    return None if _is_installed(root) else str(root)
+
+
+def _spec_root(spec: ModuleSpec | None) -> Path | None:
+    """Give the folder from which a module would be imported."""
+    if spec is None or spec.origin is None or not spec.has_location:
+        return None
+    return Path(os.path.realpath(spec.origin)).parents[bool(spec.submodule_search_locations)]
+
+
+def _is_installed(folder: Path) -> bool:
+    return folder.name in ("site-packages", "dist-packages") or (folder / "site-packages").is_dir()

@@ -1,0 +1,168 @@
+"""What a definition reads from outside itself, and what of that it changes while it runs."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, field
+from typing import cast
+
+Path = tuple[str, ...]
+SUPER = "super()"
+_ADDING = {"append", "appendleft", "extend", "extendleft", "insert", "add", "update", "setdefault", "put", "put_nowait"}
+_TAKING = {"pop", "popleft", "popitem", "remove", "discard", "clear", "difference_update", "intersection_update"}
+_MUTATORS = _ADDING | _TAKING | {"sort", "reverse", "rotate", "symmetric_difference_update"}
+_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+
+
+@dataclass(slots=True)
+class Reads:
+    """Dotted paths that a definition reads, in the order of its text, each with whether it is only ever called."""
+
+    paths: dict[Path, bool] = field(default_factory=dict[Path, bool])
+    changing: set[Path] = field(default_factory=set[Path])
+    imports: dict[str, tuple[str, str | None]] = field(default_factory=dict[str, tuple[str, str | None]])
+
+
+def reads_of(node: ast.AST, *, receiver: str | None = None) -> Reads:
+    """Find what a cleaned definition reads; the attributes of `receiver` count as outside, as a class's are."""
+    finder = _Finder(receiver)
+    finder.visit(node, frozenset())
+    return finder.reads
+
+
+class _Finder:
+    def __init__(self, receiver: str | None) -> None:
+        self.reads = Reads()
+        self._receiver = receiver
+
+    def visit(self, node: ast.AST, local: frozenset[str]) -> None:
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.Lambda():
+                self._function(node, local)
+            case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
+                self._children(node, local | _stored([generator.target for generator in node.generators]))
+            case ast.Name() | ast.Attribute() | ast.Subscript():
+                self._place(node, local)
+            case ast.Call():
+                self._call(node, local)
+            case ast.Import() | ast.ImportFrom():
+                self._import(node)
+            case _:
+                self._children(node, local)
+
+    def _children(self, node: ast.AST, local: frozenset[str]) -> None:
+        for child in ast.iter_child_nodes(node):
+            self.visit(child, local)
+
+    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, local: frozenset[str]) -> None:
+        body: list[ast.AST] = [node.body] if isinstance(node, ast.Lambda) else list(node.body)
+        outside = _declared(body)
+        bound = _parameters(node.args) | _stored(body) - outside
+        if self._receiver is not None and not local:
+            bound -= {self._receiver}
+        self.reads.changing |= {(name,) for name in outside & _stored(body)}
+        for child in (*getattr(node, "decorator_list", ()), node.args, getattr(node, "returns", None)):
+            if child is not None:
+                self.visit(child, local)
+        for child in body:
+            self.visit(child, local - outside | bound)
+
+    def _place(self, node: ast.Name | ast.Attribute | ast.Subscript, local: frozenset[str]) -> None:
+        """Note a name, a chain of attributes, or what is stored into."""
+        stores = not isinstance(node.ctx, ast.Load)
+        if isinstance(node, ast.Subscript):
+            if stores and (path := self._path(node.value, local)):
+                self.reads.changing.add(path)
+            self._children(node, local)
+        elif path := self._path(node, local):
+            if stores and len(path) > 1:
+                self.reads.changing.add(path)
+            elif not stores:
+                self.reads.paths[path] = False
+        elif isinstance(node, ast.Attribute):
+            self.visit(node.value, local)
+
+    def _call(self, node: ast.Call, local: frozenset[str]) -> None:
+        path = self._path(node.func, local)
+        if path is None:
+            self.visit(node.func, local)
+        else:
+            self.reads.paths.setdefault(path, True)
+            if len(path) > 1 and path[-1] in _MUTATORS:
+                self.reads.changing.add(path[:-1])
+        for child in (*node.args, *node.keywords):
+            self.visit(child, local)
+
+    def _path(self, node: ast.AST, local: frozenset[str]) -> Path | None:
+        """Read `a.b.c` as a path, unless it begins at a local variable or at a computed value."""
+        chain: list[str] = []
+        while isinstance(node, ast.Attribute):
+            chain.append(node.attr)
+            node = node.value
+        match node:
+            case ast.Name() if node.id not in local:
+                return (node.id, *reversed(chain))
+            case ast.Call(func=ast.Name(id="super")) if chain:
+                return (SUPER, *reversed(chain))
+            case _:
+                return None
+
+    def _import(self, node: ast.Import | ast.ImportFrom) -> None:
+        """Remember an import inside the definition: what it brings is read like a global."""
+        for alias in node.names:
+            if isinstance(node, ast.Import):
+                whole = alias.name if alias.asname else alias.name.partition(".")[0]
+                self.reads.imports[alias.asname or whole] = (whole, None)
+            else:
+                module = "." * node.level + (node.module or "")
+                self.reads.imports[alias.asname or alias.name] = (module, alias.name)
+
+
+def _parameters(args: ast.arguments) -> frozenset[str]:
+    every = (*args.posonlyargs, *args.args, args.vararg, *args.kwonlyargs, args.kwarg)
+    return frozenset(arg.arg for arg in every if arg is not None)
+
+
+def _declared(body: list[ast.AST]) -> frozenset[str]:
+    """Collect the names that a scope declares global or nonlocal."""
+    nodes = (node for node in _scope(body) if isinstance(node, (ast.Global, ast.Nonlocal)))
+    return frozenset(name for node in nodes for name in node.names)
+
+
+def _stored(body: list[ast.AST] | list[ast.expr]) -> frozenset[str]:
+    """Collect the names that a scope binds, imports excepted."""
+    names: set[str] = set()
+    for node in _scope(cast("list[ast.AST]", body)):
+        match node:
+            case ast.Name(id=name) if not isinstance(node.ctx, ast.Load):
+                names.add(name)
+            case (
+                ast.FunctionDef(name=name)
+                | ast.AsyncFunctionDef(name=name)
+                | ast.ClassDef(name=name)
+                | ast.ExceptHandler(name=str(name))
+                | ast.MatchAs(name=str(name))
+                | ast.MatchStar(name=str(name))
+                | ast.MatchMapping(rest=str(name))
+            ):
+                names.add(name)
+            case _:
+                pass
+    return frozenset(names)
+
+
+def _scope(body: list[ast.AST]) -> list[ast.AST]:
+    """List the nodes of one scope: inner functions and classes by their head only, comprehensions by their walruses."""
+    found: list[ast.AST] = []
+    waiting = list(body)
+    while waiting:
+        node = waiting.pop()
+        found.append(node)
+        if isinstance(node, (*_SCOPES, ast.ClassDef)):
+            continue
+        if isinstance(node, _COMPREHENSIONS):
+            waiting += [each.target for each in ast.walk(node) if isinstance(each, ast.NamedExpr)]
+        else:
+            waiting += ast.iter_child_nodes(node)
+    return found
