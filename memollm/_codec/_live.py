@@ -1,0 +1,41 @@
+"""What can never be a stored value: streams, locks and whatever else is used up or held while it is looked at."""
+
+from __future__ import annotations
+
+import io
+import socket
+import threading
+from collections.abc import AsyncIterator, Awaitable, Iterator
+
+from memollm.errors import UncacheableResult
+
+_STREAMS = (Iterator, AsyncIterator)
+_FILES = (io.IOBase, socket.socket)
+_LOCKS = (
+    type(threading.Lock()),
+    type(threading.RLock()),
+    threading.Condition,
+    threading.Event,
+    threading.Semaphore,
+    threading.Thread,
+)
+
+
+def refuse_live(value: object, path: str) -> None:
+    """Raise `UncacheableResult` for a live thing, with the way out for its kind."""
+    advice = _advice(value)
+    if advice:
+        kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
+        raise UncacheableResult(f"{path} is a live object ({kind}) and cannot be stored: {advice}")
+
+
+def _advice(value: object) -> str:
+    if isinstance(value, _FILES):  # Before the iterators, which files are too.
+        return "read it inside the function and return the bytes or the text"
+    if isinstance(value, _STREAMS):
+        return "reading it would use it up. Make the function a generator function (yield the chunks), or return a list"
+    if isinstance(value, Awaitable):
+        return "await it inside the function and return what it gives"
+    if isinstance(value, _LOCKS):
+        return "return the data without it"
+    return ""

@@ -1,0 +1,143 @@
+"""Answers of the real SDKs come back as they were."""
+
+import numpy as np
+import pytest
+from anthropic._models import construct_type as anthropic_type
+from anthropic.types import Message
+from langchain_core.messages import AIMessage
+from openai._models import construct_type as openai_type
+from openai.lib._parsing._completions import parse_chat_completion
+from openai.types import CreateEmbeddingResponse
+from openai.types.chat import ChatCompletion
+from stored_types import Verdict
+
+from memollm._codec import Codec
+from memollm._signing import Signer
+
+CODEC = Codec(signer=Signer(b"k" * 32), pickle=False)
+
+TOKEN = {"token": "Hi", "logprob": -0.25, "bytes": [72, 105]}
+COMPLETION = {
+    "id": "chatcmpl-1",
+    "object": "chat.completion",
+    "created": 1_700_000_000,
+    "model": "gpt-5-mini",
+    "service_tier": "default",
+    "provider": "someone",
+    "choices": [
+        {
+            "index": 0,
+            "finish_reason": "tool_calls",
+            "native_finish_reason": "tool",
+            "message": {
+                "role": "assistant",
+                "content": None,
+                "refusal": None,
+                "reasoning": "Because.",
+                "tool_calls": [
+                    {"id": "c1", "type": "function", "function": {"name": "find", "arguments": '{"a": [1]}'}},
+                ],
+            },
+            "logprobs": {"content": [{**TOKEN, "top_logprobs": [TOKEN]}], "refusal": None},
+        },
+    ],
+    "usage": {
+        "prompt_tokens": 5,
+        "completion_tokens": 7,
+        "total_tokens": 12,
+        "completion_tokens_details": {"reasoning_tokens": 3},
+    },
+}
+MESSAGE = {
+    "id": "msg_1",
+    "type": "message",
+    "role": "assistant",
+    "model": "claude",
+    "content": [
+        {"type": "thinking", "thinking": "Hm.", "signature": "s"},
+        {"type": "text", "text": "Hello", "citations": None},
+        {"type": "tool_use", "id": "t1", "name": "find", "input": {"a": [1, {"b": None}]}},
+    ],
+    "stop_reason": "end_turn",
+    "stop_sequence": None,
+    "usage": {"input_tokens": 5, "output_tokens": 7, "a_new_count": 3},
+}
+
+
+def received(construct, type_, data):
+    """Build an answer as the SDK's client does: without validation, and with the request's id beside the fields."""
+    answer = construct(value=data, type_=type_)
+    answer._request_id = "req_1"
+    return answer
+
+
+ANSWERS = {
+    "openai": lambda: ChatCompletion.model_validate(COMPLETION),
+    "openai received": lambda: received(openai_type, ChatCompletion, COMPLETION),
+    "openai unknown tier": lambda: received(openai_type, ChatCompletion, {**COMPLETION, "service_tier": "?", "id": 5}),
+    "anthropic": lambda: Message.model_validate(MESSAGE),
+    "anthropic received": lambda: received(anthropic_type, Message, MESSAGE),
+    "langchain": lambda: AIMessage(
+        content=[{"type": "text", "text": "Hi"}],
+        tool_calls=[{"name": "find", "args": {"a": 1}, "id": "c1"}],
+        usage_metadata={"input_tokens": 1, "output_tokens": 2, "total_tokens": 3},
+        response_metadata={"model_name": "m", "logprobs": (1.0, float("-inf"))},
+    ),
+    "langchain text": lambda: AIMessage("Hello"),
+    "parsed": lambda: parse_chat_completion(
+        response_format=Verdict,
+        input_tools=[],
+        chat_completion=ChatCompletion.model_validate(said('{"label": "yes", "why": ["x"]}')),
+    ),
+}
+
+
+def said(text):
+    message = {"role": "assistant", "content": text, "refusal": None}
+    return {**COMPLETION, "choices": [{"index": 0, "finish_reason": "stop", "logprobs": None, "message": message}]}
+
+
+def everything(value):
+    """List each part of an answer with its type and, for models, what was set, undeclared, private and beside."""
+    if hasattr(value, "__pydantic_fields_set__"):
+        parts = (vars(value), value.__pydantic_extra__, value.__pydantic_private__)
+        return (type(value), sorted(value.__pydantic_fields_set__), [everything(part) for part in parts])
+    if isinstance(value, dict):
+        return (type(value), {key: everything(value[key]) for key in sorted(value)})
+    if isinstance(value, (list, tuple)):
+        return (type(value), [everything(part) for part in value])
+    return (type(value), value)
+
+
+@pytest.mark.parametrize("kind", ANSWERS)
+def test_answers_of_sdks_come_back_whole(kind):
+    """Every field, extra, type and set of fields of an SDK's answer comes back, without pickle."""
+    answer = ANSWERS[kind]()
+    back = CODEC.decode(CODEC.encode(answer))
+    assert type(back) is type(answer)
+    assert back == answer
+    assert everything(back) == everything(answer)
+
+
+def test_received_answers_keep_the_request_id():
+    """What an SDK hangs beside the fields comes back too."""
+    assert CODEC.decode(CODEC.encode(ANSWERS["openai received"]()))._request_id == "req_1"
+
+
+def test_answers_are_stored_about_as_small_as_they_were_sent():
+    """A received answer takes little more room than its own JSON."""
+    for kind in ("openai received", "anthropic received"):
+        answer = ANSWERS[kind]()
+        assert len(CODEC.encode(answer)) < len(answer.to_json(indent=None)) + 200
+
+
+def test_embeddings_take_their_raw_size():
+    """A float32 embedding is stored in its own bytes; the SDK's own response comes back too."""
+    vector = np.random.default_rng(1).standard_normal(1_536).astype(np.float32)
+    assert len(CODEC.encode(vector)) < vector.nbytes + 100
+    data = [{"object": "embedding", "index": 0, "embedding": vector.astype(float).tolist()}]
+    usage = {"prompt_tokens": 1, "total_tokens": 1}
+    response = openai_type(
+        value={"object": "list", "model": "m", "data": data, "usage": usage}, type_=CreateEmbeddingResponse
+    )
+    assert CODEC.decode(CODEC.encode(response)).data[0].embedding == data[0]["embedding"]
