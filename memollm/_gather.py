@@ -1,0 +1,125 @@
+"""The driver of gathering: single items, asked for by many tasks, are served by few calls of a batch function.
+
+Like `_drive`, it may await. It stands between draws and the function; what is drawn and stored is each item's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+import weakref
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any
+
+from memollm._drive import listed
+from memollm._effects import under
+from memollm._flow import require_aligned
+from memollm.errors import OptionError
+
+Function = Callable[[list[Any]], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gather:
+    """How single items of a batch function are put together: so many a call, after waiting for others for so long."""
+
+    max_size: int = 64
+    max_wait: float = 0.01
+    """Seconds."""
+
+    def __post_init__(self) -> None:
+        if type(self.max_size) is not int or self.max_size < 1:
+            raise OptionError(f"max_size={self.max_size!r}: it must be a whole number from 1 up.")
+        if type(self.max_wait) not in {int, float} or not 0 <= self.max_wait < float("inf"):
+            raise OptionError(f"max_wait={self.max_wait!r}: it must be a number of seconds from 0 up.")
+
+
+@dataclass(slots=True)
+class _Group:
+    """Items that wait to be served by one call, and who waits for each."""
+
+    function: Function
+    name: str
+    context: contextvars.Context
+    timer: asyncio.TimerHandle
+    items: list[Any] = field(default_factory=list[Any])
+    waiting: list[asyncio.Future[Any]] = field(default_factory=list[asyncio.Future[Any]])
+    tickets: dict[int, None] = field(default_factory=dict[int, None])
+
+
+class Gatherer:
+    """The items of one function that wait, in each event loop by itself."""
+
+    def __init__(self, gather: Gather) -> None:
+        self._gather = gather
+        self._lock = threading.Lock()
+        self._of_loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Hashable, _Group]] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    async def results(self, like: Hashable, function: Function, name: str, items: list[Any]) -> list[Any]:
+        """Have items served, together with those of other tasks that are `like` them in all else."""
+        waiting = [self._put(like, function, name, item) for item in items]
+        return [await waiting[0]] if len(waiting) == 1 else await asyncio.gather(*waiting)
+
+    def _put(self, like: Hashable, function: Function, name: str, item: Any) -> asyncio.Future[Any]:
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            groups = self._of_loops.setdefault(loop, {})
+        group = groups.get(like)
+        if group is None:
+            timer = loop.call_later(self._gather.max_wait, self._launch, groups, like)
+            group = groups[like] = _Group(function, name, contextvars.copy_context(), timer)
+        future: asyncio.Future[Any] = loop.create_future()
+        group.items.append(item)
+        group.waiting.append(future)
+        group.tickets.update(dict.fromkeys(under.get()))
+        if len(group.items) >= self._gather.max_size:
+            self._launch(groups, like)
+        return future
+
+    def _launch(self, groups: dict[Hashable, _Group], like: Hashable) -> None:
+        group = groups.pop(like)
+        group.timer.cancel()
+        served = [pair for pair in zip(group.items, group.waiting, strict=True) if not pair[1].done()]
+        if not served:
+            return
+        # Whose item it serves, the call runs inside: one of these draws asked for again would wait for itself.
+        group.context.run(under.set, tuple(group.tickets))
+        task = asyncio.get_running_loop().create_task(_serve(group, served), context=group.context)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        _cancel_when_unwanted(task, [future for _, future in served])
+
+
+async def _serve(group: _Group, served: list[tuple[Any, asyncio.Future[Any]]]) -> None:
+    try:
+        results = listed(await group.function([item for item, _ in served]), group.name)
+        require_aligned(group.name, len(served), len(results))
+    except asyncio.CancelledError:
+        for _, future in served:
+            future.cancel()
+    except BaseException as error:
+        for _, future in served:
+            if not future.done():
+                future.set_exception(error)
+        if not isinstance(error, Exception):
+            raise
+    else:
+        for (_, future), result in zip(served, results, strict=True):
+            if not future.done():
+                future.set_result(result)
+
+
+def _cancel_when_unwanted(task: asyncio.Task[None], waiting: list[asyncio.Future[Any]]) -> None:
+    """Cancel the call when all who waited for it have gone."""
+
+    def gone(_: asyncio.Future[Any]) -> None:
+        if all(future.cancelled() for future in waiting):
+            task.cancel()
+
+    for future in waiting:
+        future.add_done_callback(gone)
