@@ -1,0 +1,165 @@
+"""How far a map has come: the figures, and the bar that shows them where somebody looks."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final
+
+from memollm.errors import OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TICK: Final = 0.1
+"""Seconds between two reports of progress, at least."""
+RECENT: Final = 30.0
+"""Seconds that the rate looks back: what was stored goes by fast, and says nothing about what is to be paid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a map has come."""
+
+    done: int
+    """Items that were answered or failed."""
+    total: int | None
+    """Items in all, where that is known."""
+    hits: int
+    """Samples that were given without calling the function."""
+    paid: int
+    """Samples that the function was called for and returned."""
+    failed: int
+    """Items that raised."""
+    saved: float | None
+    """Seconds that the hits would have taken, going by this map's own calls; None as long as there was none."""
+    rate: float
+    """Items done a second, of late."""
+    eta: float | None
+    """Seconds until all is done at that rate, where that can be told."""
+
+    def __str__(self) -> str:
+        of = "" if self.total is None else f" of {self.total:,}"
+        told = [f"{self.done:,}{of} done", f"{self.hits:,} hits", f"{self.paid:,} paid"]
+        if self.failed:
+            told.append(f"{self.failed:,} failed")
+        if self.saved is not None:
+            told.append(f"{clock_text(self.saved)} saved")
+        told.append(f"{self.rate:.3g}/s")
+        if self.eta is not None:
+            told.append(f"{clock_text(self.eta)} left")
+        return ", ".join(told)
+
+
+def clock_text(seconds: float) -> str:
+    """Write a duration as a clock does."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class Tally:
+    """Counts outcomes, and reports progress now and then to whoever listens."""
+
+    def __init__(
+        self,
+        total: int | None,
+        listener: Callable[[Progress], object] | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._total = total
+        self._listener = listener
+        self._clock = clock
+        self._done = self._hits = self._paid = self._failed = 0
+        self._seconds = 0.0
+        now = clock()
+        self._next = now + TICK
+        self._recent = deque([(now, 0)])
+
+    def count(self, *, hits: int = 0, paid: int = 0, seconds: float = 0.0, failed: bool = False) -> None:
+        """Count an item that is done, and report if it is time."""
+        self._done += 1
+        self._hits += hits
+        self._paid += paid
+        self._seconds += seconds
+        self._failed += failed
+        if self._listener is not None and (now := self._clock()) >= self._next:
+            self._next = now + TICK
+            self._listener(self._progress(now))
+
+    def end(self) -> None:
+        """Report for the last time."""
+        try:
+            if self._listener is not None:
+                self._listener(self._progress(self._clock()))
+        finally:
+            self.leave()
+
+    def leave(self) -> None:
+        """Let a bar go."""
+        listener, self._listener = self._listener, None
+        if isinstance(listener, Bar):
+            listener.close()
+
+    def _progress(self, now: float) -> Progress:
+        rate = self._rate(now)
+        return Progress(
+            self._done,
+            self._total,
+            self._hits,
+            self._paid,
+            self._failed,
+            saved=self._hits * self._seconds / self._paid if self._paid else None,
+            rate=rate,
+            eta=None if self._total is None or not rate else max(0, self._total - self._done) / rate,
+        )
+
+    def _rate(self, now: float) -> float:
+        while len(self._recent) > 1 and self._recent[1][0] <= now - RECENT:
+            self._recent.popleft()
+        since, before = self._recent[0]
+        self._recent.append((now, self._done))
+        return (self._done - before) / (now - since) if now > since else 0.0
+
+
+class Bar:
+    """A bar on the terminal, drawn by rich."""
+
+    def __init__(self, name: str) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress as Bars, TextColumn
+
+        columns = (TextColumn("[bold]{task.description}"), BarColumn(), TextColumn("{task.fields[told]}"))
+        self._bars = Bars(*columns, console=Console(stderr=True))
+        self._task = self._bars.add_task(name, total=None, told="")
+        self._bars.start()
+
+    def __call__(self, progress: Progress) -> None:
+        """Show how far it has come."""
+        self._bars.update(self._task, completed=progress.done, total=progress.total, told=str(progress), refresh=True)
+
+    def close(self) -> None:
+        """Leave the terminal as it was, below the bar."""
+        self._bars.stop()
+
+
+def listener_for(progress: object, name: str) -> Callable[[Progress], object] | None:
+    """Return who is told of progress: the user's function, or a bar where standard error is a terminal, or nobody.
+
+    Without rich there is no bar, which is an error only where one was asked for.
+    """
+    if callable(progress):
+        return progress
+    if progress is False or sys.stderr is None or not sys.stderr.isatty():
+        return None
+    if find_spec("rich") is not None:
+        return Bar(name)
+    if progress:
+        raise OptionError(
+            "progress=True draws a bar with rich, which is not installed. Install it with pip install 'memollm[cli]', "
+            "or give progress= a function."
+        )
+    return None
