@@ -1,0 +1,62 @@
+"""What the documents show is what happens."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import memollm
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+
+
+def test_the_demo_runs(project):
+    """The first command of the README: nothing repeats, and a rerun pays for nothing."""
+    result = subprocess.run(
+        [sys.executable, ROOT / "examples" / "demo.py"],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert result.stderr == ""
+    assert "samples repeated within baseline: 0" in result.stdout
+    assert result.stdout.count("paid 0 calls; drew 9 samples, 9 of them distinct") == 2
+
+
+@pytest.mark.parametrize("name", ["map.md", "streams.md", "batch.md"])
+def test_examples_run(name, project):
+    """Each python block that begins with an import runs as a program of its own."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / name).read_text(encoding="utf-8"), flags=re.DOTALL)
+    programs = [block for block in blocks if block.startswith(("import", "from"))]
+    assert programs
+    for number, program in enumerate(programs):
+        file = project / f"example{number}.py"
+        file.write_text(program, encoding="utf-8")
+        subprocess.run([sys.executable, "-W", "error", file], cwd=project, timeout=60, check=True)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document):
+    """No document points at a file that is not there."""
+    links = re.findall(r"\]\(([^)#]+)\)", document.read_text(encoding="utf-8"))
+    assert [link for link in links if "://" not in link and not (document.parent / link).exists()] == []
+
+
+def test_every_option_is_documented():
+    """The table of options names each one."""
+    from memollm._options import OPTIONS
+
+    documented = (ROOT / "docs" / "options.md").read_text(encoding="utf-8")
+    assert [option for option in OPTIONS if f"`{option}`" not in documented] == []
+
+
+def test_every_public_name_exists():
+    """What is exported can be imported."""
+    assert [name for name in memollm.__all__ if not hasattr(memollm, name)] == []

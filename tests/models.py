@@ -1,0 +1,76 @@
+"""Models whose every call waits at a gate of its own until the test lets it go."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import time
+
+PATIENCE = 30.0
+"""Seconds after which something has hung."""
+
+
+class Gates:
+    """Calls of a plain function: `begun` hands the test each call's gate, into which it puts the answer or an error."""
+
+    def __init__(self):
+        self.made = 0
+        self._begun = queue.SimpleQueue()
+
+    def fly(self):
+        self.made += 1
+        gate = queue.SimpleQueue()
+        self._begun.put(gate)
+        answer = gate.get(timeout=PATIENCE)
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    def begun(self):
+        """Wait for the next call to begin and return its gate."""
+        return self._begun.get(timeout=PATIENCE)
+
+
+class AsyncGates:
+    """Calls of a coroutine function: `begun` hands the test each call's future."""
+
+    def __init__(self):
+        self.made = 0
+        self._begun = []
+
+    async def fly(self):
+        self.made += 1
+        gate = asyncio.get_running_loop().create_future()
+        self._begun.append(gate)
+        return await gate
+
+    async def begun(self):
+        """Wait for the next call to begin and return its future."""
+        await until_in_loop(lambda: self._begun)
+        return self._begun.pop(0)
+
+
+def run(main):
+    """Run a coroutine in a new event loop, within the deadline."""
+    return asyncio.run(asyncio.wait_for(main, PATIENCE))
+
+
+async def until_in_loop(condition):
+    """Let the other tasks run until something holds."""
+    async with asyncio.timeout(PATIENCE):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+def until(condition):
+    """Let the other threads run until something holds."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def waiting(cache):
+    """Count who waits, in this process, for a slot that another of its draws is filling."""
+    aloft = list(cache.store.flights._aloft.values())
+    return sum(len(signal._callbacks) for places in aloft for signal in list(places.values()))

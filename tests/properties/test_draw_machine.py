@@ -1,0 +1,308 @@
+"""Draws driven by hand, step by step and in any order, with answers, refusals, failures, cancellations and outages."""
+
+import itertools
+from collections import Counter
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import HealthCheck, settings, strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from memollm._engine import Engine, Writer
+from memollm._flow import Ask, Await, Draw, Rules, Run, Save
+from memollm._model import EVER, Want
+from memollm.errors import StoreUnavailable
+from memollm.stores.memory import MemoryStore
+from memollm.testing import FakeClock
+from memollm.testing._bench import call
+
+CALL = call()
+REFUSED = -1
+numbers = st.integers(0, 50)
+
+pytestmark = pytest.mark.filterwarnings("ignore::memollm.errors.NotStoredWarning")
+
+
+class Failed(Exception):
+    pass
+
+
+class NumberCodec:
+    def encode(self, value, **_):
+        return b"%d" % value
+
+    def decode(self, record, **_):
+        return int(record)
+
+
+class FailingStore(MemoryStore):
+    down = False
+
+    def write(self, changes):
+        if self.down:
+            raise StoreUnavailable("The disk is full.")
+        super().write(changes)
+
+
+@dataclass
+class Flying:
+    """A draw under way and the effect that it waits at."""
+
+    draw: Draw
+    want: Want
+    steps: object
+    effect: object = None
+    batches: list = field(default_factory=list)
+    unstored: set = field(default_factory=set)
+    """Slots whose answers came while the store was down: they are given, and others may fill the slots."""
+
+
+class Draws(RuleBasedStateMachine):
+    """The model of what must hold is in `_delivers` and `_runs`; the rest is driving."""
+
+    @initialize()
+    def begin(self):
+        self.store = FailingStore()
+        self.engine = Engine(self.store, NumberCodec(), FakeClock())
+        # No thread: what is owed is paid by the next who writes or draws.
+        self.engine.writer = Writer(self.store, lambda: None)
+        self.answers = itertools.count()
+        self.paid = 0
+        self.lost = 0
+        self.flying: list[Flying] = []
+        self.delivered: dict[str, Counter] = {}
+
+    # Driving.
+
+    @rule(
+        reader=st.sampled_from(["a", "a", "b", None]),
+        n=st.integers(1, 4),
+        pool=st.sampled_from([None, None, 2, 3]),
+        together=st.booleans(),
+    )
+    def draw(self, reader, n, pool, together):
+        want = Want(CALL, reader, min(n, pool or n), pool)
+        draw = Draw(self.engine, (want,), EVER, Rules(together=together, accept=lambda value: value >= 0))
+        flying = Flying(draw, want, draw.flow())
+        self.flying.append(flying)
+        self._go_on(flying, flying.steps.send, None)
+
+    def _go_on(self, flying, step, given):
+        """Perform effects until the draw ends, or waits for the model or for another draw."""
+        while True:
+            try:
+                effect = step(given)
+            except StopIteration as end:
+                self.flying.remove(flying)
+                self._delivers(flying, end.value)
+                return
+            except Failed:
+                self.flying.remove(flying)
+                return
+            if isinstance(effect, (Run, Await)):
+                self._waits(flying, effect)
+                return
+            step, given = self._performed(effect, flying.steps)
+
+    def _waits(self, flying, effect):
+        flying.effect = effect
+        if isinstance(effect, Run):
+            flying.batches = [list(batch) for batch in effect.batches]
+            self._runs(flying)
+
+    def _performed(self, effect, steps):
+        try:
+            if isinstance(effect, Ask):
+                effect.operation(True)
+            else:
+                assert isinstance(effect, Save)
+                self.engine.save(effect.changes)
+        except StoreUnavailable as error:
+            return steps.throw, error
+        return steps.send, None
+
+    def _land(self, flying, values):
+        """Let the first batch of a run return, and go on when all have."""
+        batch = flying.batches.pop(0)
+        landing = flying.effect.land(batch, values)
+        step, given = landing.send, None
+        while True:
+            try:
+                effect = step(given)
+            except StopIteration:
+                break
+            step, given = self._performed(effect, landing)
+        if not flying.batches:
+            self._go_on(flying, flying.steps.send, None)
+
+    # What happens to draws.
+
+    def running(self):
+        return [flying for flying in self.flying if isinstance(flying.effect, Run)]
+
+    @precondition(lambda self: self.running())
+    @rule(which=numbers)
+    def answer(self, which):
+        running = self.running()
+        self._answer(running[which % len(running)])
+
+    @precondition(lambda self: self.running())
+    @rule(which=numbers)
+    def refuse(self, which):
+        running = self.running()
+        self._answer(running[which % len(running)], refused=True)
+
+    def _answer(self, flying, *, refused=False):
+        values = [REFUSED if refused else next(self.answers) for _ in flying.batches[0]]
+        self.paid += 0 if refused else len(values)
+        self._land(flying, values)
+
+    @precondition(lambda self: self.running())
+    @rule(which=numbers)
+    def answer_while_the_store_is_down(self, which):
+        running = self.running()
+        flying = running[which % len(running)]
+        self.store.down = True
+        self.lost += len(flying.batches[0])
+        flying.unstored.update(gap.slot for gap in flying.batches[0])
+        try:
+            self._answer(flying)
+        finally:
+            self.store.down = False
+
+    @precondition(lambda self: self.flying)
+    @rule(which=numbers)
+    def fail(self, which):
+        """Let the function raise, or cancel the draw while it waits."""
+        flying = self.flying[which % len(self.flying)]
+        self._go_on(flying, flying.steps.throw, Failed())
+
+    def woken(self):
+        return [
+            flying
+            for flying in self.flying
+            if isinstance(flying.effect, Await) and all(signal.is_set() for signal in flying.effect.signals)
+        ]
+
+    @precondition(lambda self: self.woken())
+    @rule(which=numbers)
+    def wake(self, which):
+        woken = self.woken()
+        flying = woken[which % len(woken)]
+        self._go_on(flying, flying.steps.send, None)
+
+    # What must hold.
+
+    def _runs(self, flying):
+        """No two live draws ask the model for one slot, and nobody asks for a stored one (P4, P5)."""
+        mine = {gap.slot for batch in flying.batches for gap in batch}
+        others = {
+            gap.slot for other in self.running() if other is not flying for batch in other.batches for gap in batch
+        }
+        assert not mine & others
+        assert not mine & set(self.store.peek(CALL))
+
+    def _delivers(self, flying, values):
+        """As many are given as were asked for; a reader gets no sample twice but by its pool (P1, P2)."""
+        assert len(values) == flying.want.n
+        if flying.want.reader is None:
+            stored = {slot: int(sample.record) for slot, sample in self.store.peek(CALL).items()}
+            assert all(
+                stored.get(slot, value) == value
+                for slot, value in enumerate(values)
+                if value != REFUSED and slot not in flying.unstored
+            )
+        elif flying.want.pool is None:
+            seen = self.delivered.setdefault(flying.want.reader, Counter())
+            seen.update(value for value in values if value != REFUSED)
+            assert not seen or max(seen.values()) == 1
+
+    def teardown(self):
+        """Every draw that is left can end; then all that was paid for is stored, without a gap (P3, P7)."""
+        if not hasattr(self, "store"):
+            return
+        while self.flying:
+            ready = self.woken() or self.running()
+            assert ready, "every draw waits for another"
+            flying = ready[0]
+            if isinstance(flying.effect, Run):
+                self._answer(flying)
+            else:
+                self._go_on(flying, flying.steps.send, None)
+        self.engine.writer.flush()
+        stored = self.store.peek(CALL)
+        assert self.paid - self.lost == len(stored)
+        assert len({sample.record for sample in stored.values()}) == len(stored)
+        assert not self.store._claims
+        assert not self.store._in_flight
+        for name in ("a", "b"):
+            drawn = sum(reader.draws for reader in self.store.readers() if reader.name == name)
+            ticket = self.store.flights.depart()
+            (taken,) = self.store.take([Want(CALL, name, drawn + 500, None)], ticket, newer_than=EVER, wait=True)
+            free = list(taken.positions)
+            assert free == sorted(free)
+            assert len(free) + drawn == free[-1] + 1
+
+
+TestDraws = Draws.TestCase
+TestDraws.settings = settings(
+    max_examples=60, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestDraws.pytestmark = pytestmark
+
+
+# Single stories that the machine told.
+
+
+def begun():
+    draws = Draws()
+    draws.begin()
+    return draws
+
+
+def draw(draws, n=1, reader="a"):
+    draws.draw(reader=reader, n=n, pool=None, together=False)
+
+
+def test_delivered_position_is_not_drawn_again_after_an_outage():
+    """What was delivered while it could not be settled stays delivered (P1)."""
+    draws = begun()
+    draw(draws, n=2)
+    draws.answer(0)
+    draws.answer_while_the_store_is_down(0)
+    draw(draws)
+    assert [flying.want.n for flying in draws.running()] == [1]
+    draws.teardown()
+
+
+def test_unreadable_sample_gives_its_position_back():
+    """A draw whose stored sample cannot be read delivers nothing, whether it was all stored or not (P3)."""
+    for n in (1, 2):
+        draws = begun()
+        draw(draws, reader=None)
+        draws.answer(0)
+        decode, draws.engine.codec.decode = draws.engine.codec.decode, lambda *_, **__: (_ for _ in ()).throw(Failed)
+        draw(draws, n)
+        while draws.running():
+            draws.answer(0)
+        draws.engine.codec.decode = decode
+        (reader,) = draws.store.readers()
+        assert reader.draws == 0
+        draw(draws, n)
+        assert not draws.flying
+        draws.teardown()
+
+
+def test_refused_slot_is_let_go_of_before_waiting():
+    """A draw whose answer was refused lets the others have the slot while it waits for another (P5)."""
+    draws = begun()
+    draw(draws, reader="b")
+    draw(draws, n=2, reader="a")
+    draw(draws, n=2, reader=None)
+    _, of_a, waiting = draws.flying
+    draws._answer(of_a, refused=True)
+    claimed = {place.slot for place in draws.store._claims}
+    assert isinstance(of_a.effect, Await)
+    draws.teardown()
+    assert waiting not in draws.flying
+    assert 1 not in claimed

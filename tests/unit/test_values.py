@@ -1,0 +1,179 @@
+"""What a user sees of the codec: answers of every kind come back, trust, and what cannot be kept (P7, P10, P11)."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import sqlite3
+
+import pytest
+
+from memollm import Cache, NotStoredWarning, StaleRecord, UncacheableResult, UntrustedRecord, configure
+
+
+@dataclasses.dataclass
+class Answer:
+    text: str
+    scores: tuple[float, ...]
+
+
+class Odd:
+    """A class that only a pickle can hold."""
+
+    def __init__(self, size):
+        self.size = size
+
+    def __eq__(self, other):
+        return isinstance(other, Odd) and self.size == other.size
+
+    def __hash__(self):
+        return hash(self.size)
+
+
+class Money:
+    def __init__(self, amount):
+        self.amount = amount
+
+
+def asking(cache, value):
+    return cache.cached_llm(lambda prompt: value, name="ask", version=1, pool=1)
+
+
+@pytest.mark.parametrize(
+    "value", ["text", {"a": [1, 2.5, None]}, (1, {2, 3}), b"\x00", 10**40, Answer("yes", (0.5,)), Odd(3)], ids=repr
+)
+def test_an_answer_comes_back_as_it_was(tmp_path, value):
+    """What another process reads is equal and of the same type."""
+    with Cache(tmp_path) as cache:
+        asking(cache, value)("x")
+    with Cache(tmp_path) as cache:
+        again = asking(cache, None)("x")
+        assert again == value
+        assert type(again) is type(value)
+
+
+def test_two_draws_of_a_slot_share_no_mutable_part(cache):
+    """P11: objects that name classes are built anew for each draw, too."""
+    ask = asking(cache, Answer("yes", (0.5,)))
+    drawn = [ask("x") for _ in range(3)]
+    assert drawn[0] == drawn[1] == drawn[2]
+    assert len({id(answer) for answer in drawn}) == 3
+
+
+def test_a_signed_record_of_another_key_is_not_read_until_it_is_trusted(tmp_path, monkeypatch):
+    """P10: the error says whose record it is; trusting that key reads it."""
+    theirs = "the secret of the other team"
+    monkeypatch.setenv("MEMOLLM_SIGNING_KEY", theirs)
+    with Cache(tmp_path) as cache:
+        asking(cache, Odd(3))("x")
+    monkeypatch.delenv("MEMOLLM_SIGNING_KEY")
+    with Cache(tmp_path) as cache:
+        ask = asking(cache, None)
+        with pytest.raises(UntrustedRecord, match=r"signed by key [0-9a-f]{8}, yours is [0-9a-f]{8}.*\.trust\("):
+            ask("x")
+        cache.trust(theirs)
+        assert ask("x") == Odd(3)
+
+
+def test_an_untrusted_sample_keeps_its_position(tmp_path, monkeypatch):
+    """P3: a draw that could not be decoded delivered nothing; neighbours are still read."""
+    monkeypatch.setenv("MEMOLLM_SIGNING_KEY", "the secret of the other team")
+    values = iter(["first", Odd(3), "third"])
+    with Cache(tmp_path) as cache:
+        cache.cached_llm(lambda _: next(values), name="ask", version=1, namespace="a").draw(3, "x")
+    monkeypatch.delenv("MEMOLLM_SIGNING_KEY")
+    with Cache(tmp_path) as cache:
+        ask = cache.cached_llm(lambda _: "new", name="ask", version=1, namespace="b")
+        assert ask("x") == "first"
+        for _ in range(2):
+            with pytest.raises(UntrustedRecord):
+                ask("x")
+        cache.trust("the secret of the other team")
+        assert ask.draw(2, "x") == [Odd(3), "third"]
+
+
+def class_with(*fields):
+    """Make a class of the same name with other fields, as an edit of its module would."""
+    made = dataclasses.make_dataclass("Answer", fields)
+    made.__module__, made.__qualname__ = __name__, "Answer"
+    return made
+
+
+@pytest.mark.parametrize("pool", [None, 1])
+def test_a_stale_sample_may_be_made_anew(tmp_path, monkeypatch, pool):
+    """A sample whose class has changed is an error that names the class, or by choice a miss that replaces it."""
+    now = class_with("text", "scores")
+    monkeypatch.setitem(globals(), "Answer", now)
+    with Cache(tmp_path) as cache:
+        cache.cached_llm(lambda _: now("old", 1), name="ask", version=1, namespace="a", pool=pool)("x")
+    edited = class_with("text")
+    monkeypatch.setitem(globals(), "Answer", edited)
+    with Cache(tmp_path) as cache:
+        ask = cache.cached_llm(lambda _: edited("new"), name="ask", version=1, namespace="b", pool=pool)
+        with pytest.raises(StaleRecord, match="Answer"):
+            ask("x")
+        assert ask.with_options(on_stale="miss")("x") == edited("new")
+        # It took the slot, for every namespace.
+        assert ask.with_options(namespace="c")("x") == edited("new")
+        assert ask.peek("x") == [edited("new")]
+
+
+def test_without_pickle_such_answers_are_returned_and_not_stored(tmp_path):
+    """`configure(pickle=False)` forbids cloudpickle, for writing and for reading."""
+    with Cache(tmp_path) as cache:
+        ask = asking(cache, Odd(3))
+        configure(pickle=False)
+        with pytest.warns(NotStoredWarning, match="pickle"):
+            assert ask("x") == Odd(3)
+        assert ask.peek("x") == []
+        configure(pickle=None)
+        ask("x")
+    configure(pickle=False)
+    with Cache(tmp_path) as cache, pytest.raises(UntrustedRecord, match="pickle"):
+        asking(cache, None)("x")
+
+
+def test_a_type_of_ones_own_is_stored_under_its_name(tmp_path):
+    """A registered type comes back through the user's own functions."""
+    for value in (Money(3), None):
+        with Cache(tmp_path) as cache:
+            cache.register(Money, name="money", encode=lambda money: money.amount, decode=Money)
+            assert asking(cache, value)("x").amount == 3
+
+
+def test_answers_are_readable_in_a_sqlite_browser(tmp_path):
+    """The view `answer` shows the text of what is stored."""
+    with Cache(tmp_path) as cache:
+        for value in ("yes", {"a": 1}, (1, 2), Answer("é", ())):
+            cache.cached_llm(lambda _, value=value: value, name="ask", version=1, namespace="a")(repr(value))
+    connection = sqlite3.connect(tmp_path / "memollm.db")
+    rows = connection.execute("SELECT form, value FROM answer ORDER BY call").fetchall()
+    connection.close()
+    assert rows[0] == ("J1", '"yes"')
+    assert rows[1] == ("J1", '{"a":1}')
+    assert rows[2][0] == "T1"
+    assert "é" in rows[3][1]
+
+
+def test_a_result_is_paid_for_even_if_no_key_can_be_made(tmp_path, monkeypatch):
+    """P7: where the signing key cannot be written, the answer is returned with a warning."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "file"))
+    with Cache(tmp_path / "cache") as cache:
+        ask = asking(cache, Odd(3))
+        with pytest.warns(NotStoredWarning):
+            assert ask("x") == Odd(3)
+
+
+@pytest.mark.parametrize(
+    ("make", "advice"),
+    [(lambda: (n for n in range(3)), "generator"), (lambda: iter([1]), "generator"), (io.StringIO, "return the bytes")],
+)
+def test_streams_are_returned_with_advice(cache, make, advice):
+    """What can be read only once is the caller's, and not stored."""
+    value = make()
+    with pytest.warns(NotStoredWarning, match=advice):
+        assert asking(cache, value)("x") is value
+    assert asking(cache, None).peek("x") == []
+    with pytest.raises(UncacheableResult):
+        cache.engine.codec.encode(value)
