@@ -17,6 +17,7 @@ from memollm.errors import StaleRecord
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+MAINS = ("__main__", "__mp_main__")
 WAY_OUT = "Restore the class as it was, or forget this sample and draw it again"
 
 
@@ -29,12 +30,21 @@ def class_name(cls: Any) -> str | None:
     if generic and generic["origin"]:
         names = [class_name(part) for part in (generic["origin"], *generic["args"])]
         return None if None in names else f"{names[0]}[{','.join(map(str, names[1:]))}]"
-    module = "__main__" if cls.__module__ == "__mp_main__" else cls.__module__
+    is_main = cls.__module__ in MAINS
+    module = "__main__" if is_main else cls.__module__
     path: str = getattr(cls, "__qualname__", None) or cls.__name__
     found: Any = sys.modules.get(module)
     for part in path.split("."):
         found = getattr(found, part, None)
-    return f"{module}:{path}" if found is cls else None
+    # The program is named as an import would name it, so that both read each other's records.
+    return f"{name_of_main() if is_main else module}:{path}" if found is cls else None
+
+
+def name_of_main() -> str:
+    """Name the module of the program that runs."""
+    from memollm._code.modules import module_name
+
+    return module_name(vars(sys.modules["__main__"]))
 
 
 def find_class(name: str) -> Any:
@@ -53,6 +63,8 @@ def _find(name: str) -> Any:
         origin, _, inner = name[:-1].partition("[")
         return _find(origin)[tuple(map(_find, _split(inner)))]
     module, _, path = name.partition(":")
+    if module == name_of_main():
+        module = "__main__"
     found: Any = sys.modules.get(module) or importlib.import_module(module)
     for part in path.split("."):
         found = getattr(found, part)

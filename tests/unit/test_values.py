@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import io
 import sqlite3
+import subprocess
+import sys
 
 import pytest
 
@@ -177,3 +179,46 @@ def test_streams_are_returned_with_advice(cache, make, advice):
     assert asking(cache, None).peek("x") == []
     with pytest.raises(UncacheableResult):
         cache.engine.codec.encode(value)
+
+
+STUDY = """
+import dataclasses, sys
+from memollm import cached_llm
+
+@dataclasses.dataclass
+class Answer:
+    text: str
+
+@cached_llm(namespace="a", pool=1)
+def ask(prompt):
+    print("paid")
+    return Answer("yes")
+
+if __name__ == "__main__":
+    print(ask("x"), type(ask("x")) is Answer)
+"""
+OTHER = """
+import dataclasses
+from study import Answer as Theirs, ask
+
+@dataclasses.dataclass
+class Answer:
+    text: str
+
+print(ask("x"), type(ask("x")) is Theirs)
+"""
+
+
+def test_a_program_and_who_imports_it_read_each_others_records(project):
+    """A class of a program comes back as that class, run or imported, and never as another of the same name."""
+    (project / "study.py").write_text(STUDY)
+    (project / "other.py").write_text(OTHER)
+
+    def printed(name):
+        result = subprocess.run(
+            [sys.executable, name], cwd=project, capture_output=True, text=True, timeout=60, check=True
+        )
+        return result.stdout.splitlines()
+
+    assert printed("study.py") == ["paid", "Answer(text='yes') True"]
+    assert printed("other.py") == printed("study.py") == ["Answer(text='yes') True"]
