@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from memollm._drive import drive, drive_async, introduce, introduce_async, perform, perform_async
 from memollm._effects import Run, under
 from memollm._engine import NOTHING
-from memollm._flow import Fleeting
+from memollm._states import Fleeting
 from memollm._streams import Recording, heard, require_untold
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ failures. No lock or transaction is held across a yield.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from memollm._effects import Ask, Await, Batch, Flow, Gap, Run, Save, under
 from memollm._engine import NOTHING
@@ -26,55 +26,15 @@ from memollm._model import (
     Want,
     WouldBlock,
 )
+from memollm._states import Fleeting, Made, Recalled, Rules, States, Unstored, require_aligned
 from memollm.errors import ReentrantCall, StaleRecord, StoreError, StoreUnavailable, UncacheableResult, WrongNumber
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from memollm._engine import Engine
     from memollm._flights import Signal
     from memollm._model import Call, Change
-
-
-class Rules(NamedTuple):
-    """What a function's options say about its draws."""
-
-    together: bool = False
-    """One call makes all the missing samples."""
-    aligned: bool = False
-    """The results of one call belong to different items, each by its place."""
-    accept: Callable[[Any], bool] | None = None
-    redraws_stale: bool = False
-    """A stored sample whose class has changed is made anew."""
-
-
-class Fleeting(NamedTuple):
-    """A result that is returned and never stored, because more than the call's arguments made it what it is."""
-
-    value: Any
-
-
-class Unstored(NamedTuple):
-    """The state of a slot whose answer is returned and not kept."""
-
-    value: Any
-    released: bool = False
-
-
-class Made(NamedTuple):
-    """The state of a slot that this draw has filled."""
-
-    value: Any
-    sample: Sample
-
-
-class Recalled(NamedTuple):
-    """The state of a slot that this process has read already."""
-
-    value: Any
-
-
-States = dict[int, State | Made | Unstored | Recalled]
 
 
 class Draw:
@@ -433,15 +393,6 @@ class Draw:
         given.add((id(states), slot))
         # What could not be stored is all there is.
         return cast("Made | Unstored | Recalled", state).value
-
-
-def require_aligned(function: str, items: int, results: int) -> None:
-    """Refuse results of which it cannot be told which item each belongs to."""
-    if items != results:
-        raise WrongNumber(
-            f"{function} was called with {items} items and returned {results} results. Which belongs to which cannot "
-            "be told, so nothing of it is stored; make it return exactly one for each, in order."
-        )
 
 
 def _is_delivered(taken: Taken) -> bool:

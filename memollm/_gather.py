@@ -15,7 +15,7 @@ from typing import Any
 
 from memollm._drive import listed
 from memollm._effects import under
-from memollm._flow import require_aligned
+from memollm._states import require_aligned
 from memollm.errors import OptionError
 
 Function = Callable[[list[Any]], Awaitable[Any]]

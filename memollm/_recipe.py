@@ -15,10 +15,11 @@ from memollm._cache import Cache, open_cache
 from memollm._context import Scope, configuration, reader_name, scope
 from memollm._drive import Introduction, Work
 from memollm._engine import NOTHING, RETRY
-from memollm._flow import Draw, Rules
+from memollm._flow import Draw
 from memollm._keys import Keyer, owner_of
 from memollm._kind import Kind, kind_of
 from memollm._model import EVER, Call, Want
+from memollm._states import Rules
 from memollm._streams import heard
 from memollm.errors import OptionError
 

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from memollm._effects import Ask, Await, Run, Save
 from memollm._engine import Engine, Writer
-from memollm._flow import Ask, Await, Draw, Rules, Run, Save
+from memollm._flow import Draw
 from memollm._model import EVER, Want
+from memollm._states import Rules
 from memollm.errors import StoreUnavailable
 from memollm.stores.memory import MemoryStore
 from memollm.testing import FakeClock
