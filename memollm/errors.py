@@ -9,6 +9,9 @@
     ├── ReentrantCall            a function waits for the very sample that it is making
     ├── WrongNumber              a function that makes several samples made more or fewer than it was asked for
     ├── ReplayedStream           something was sent into a stream that is replayed from the store
+    ├── CacheMiss                nothing is stored where nothing may be called
+    │   └── ReplayExhausted      a replay has come to the end of what its namespace drew
+    ├── BudgetExceeded           a call would take more than a budget leaves
     ├── UncacheableResult        a result that cannot be stored
     ├── RecordError              a stored record cannot be turned back into its value
     │   ├── UntrustedRecord      it names code and carries no signature of ours
@@ -16,12 +19,14 @@
     │   └── DamagedRecord        its bytes are not what was written
     └── StoreError               the store did not do what it was asked
         ├── StoreUnavailable     it cannot be reached, read or written now
+        │   └── StoreReadOnly    it can be read, and this user may not write it
         ├── StoreRefused         it must not be used as it is: a foreign file, a newer schema, a network filesystem
         └── StoreClosed          it was closed by its user
 
     MemollmWarning (UserWarning)
     ├── NotStoredWarning         an answer was returned and could not be kept
-    └── CodeChangedWarning       a function's code is not the one that its stored samples came from
+    ├── CodeChangedWarning       a function's code is not the one that its stored samples came from
+    └── NotCountedWarning        what a call took could not be told
 """
 
 from __future__ import annotations
@@ -62,6 +67,18 @@ class ReplayedStream(MemollmError, RuntimeError):
     """Something was sent into a stream that is replayed from the store and cannot answer."""
 
 
+class CacheMiss(MemollmError, LookupError):
+    """Nothing is stored of a call, and the mode forbids to make it."""
+
+
+class ReplayExhausted(CacheMiss):
+    """A replay has come to the end of what its namespace drew."""
+
+
+class BudgetExceeded(MemollmError):
+    """A call would take more than a budget leaves; nothing was called."""
+
+
 class UncacheableResult(MemollmError, TypeError):
     """A result cannot be stored so that it would come back equal and of the same types."""
 
@@ -90,6 +107,10 @@ class StoreUnavailable(StoreError):
     """The store cannot be reached, read or written now."""
 
 
+class StoreReadOnly(StoreUnavailable):
+    """The store can be read, and this user may not write it."""
+
+
 class StoreRefused(StoreError):
     """The store must not be used as it is: a foreign file, a newer schema, a network filesystem."""
 
@@ -108,3 +129,7 @@ class NotStoredWarning(MemollmWarning):
 
 class CodeChangedWarning(MemollmWarning):
     """A function's code is not the code that its stored samples came from."""
+
+
+class NotCountedWarning(MemollmWarning):
+    """What a call took could not be told, so it is not counted."""

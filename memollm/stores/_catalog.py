@@ -6,11 +6,15 @@ Their tables belong to the schema, so that opening one writes nothing.
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
+from memollm.errors import StoreUnavailable
+from memollm.stores._sqlite_files import connect
+from memollm.stores._sqlite_ledger import statements
+
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator, Iterable, Mapping
     from pathlib import Path
 
 
@@ -25,10 +29,23 @@ def put(database: Path, kind: str, name: str, document: Mapping[str, Any]) -> No
 
 def get(database: Path, kind: str, name: str | None) -> dict[str, dict[str, Any]]:
     """Read the documents of a kind, by name, or the one of a name; under the write lock."""
-    with _opened(database, kind) as documents:
-        if name is None:
-            return dict(sorted(documents.items()))
-        return {name: documents[name]} if name in documents else {}
+    # Not by sqlitedict, which waits for ever for a row that damage has made unreadable.
+    with closing(connect(database, mode="rw")) as connection:
+        return documents_of(connection.execute(statements()[f"notes_{kind}"], (name,)), database)
+
+
+def documents_of(rows: Iterable[tuple[str, str]], database: Path) -> dict[str, dict[str, Any]]:
+    """Make documents of their rows."""
+    documents: dict[str, dict[str, Any]] = {}
+    for name, text in rows:
+        try:
+            documents[name] = json.loads(text)
+        except ValueError as error:
+            raise StoreUnavailable(
+                f"The cache {database} failed: what it notes about {name!r} is damaged. memollm verify --repair keeps "
+                "what can be read."
+            ) from error
+    return documents
 
 
 @contextmanager

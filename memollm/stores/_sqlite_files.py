@@ -9,10 +9,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from memollm.errors import StoreRefused, StoreUnavailable
+from memollm.errors import StoreReadOnly, StoreRefused, StoreUnavailable
 
 APPLICATION_ID: Final = 0x6D656D6F  # "memo"
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 OLDEST_SQLITE: Final = (3, 24, 0)  # Upserts and the WAL features in use.
 MOUNTS: Final = Path("/proc/self/mountinfo")
 NETWORK_FILESYSTEMS: Final = frozenset(
@@ -47,6 +47,8 @@ NETWORK_FILESYSTEMS: Final = frozenset(
 )
 RECOVERY_PATIENCE: Final = 5.0
 """Seconds for which a new connection waits: another's recovery after a crash keeps out even those who only read."""
+LONGEST_FAILURE: Final = 150
+SIGNS_OF_DAMAGE: Final = ("malformed", "not a database", "could not decode", "no such column", "no such table")
 SUFFIXES: Final = frozenset({".db", ".sqlite", ".sqlite3"})
 
 
@@ -64,6 +66,18 @@ class Files:
         self.lock = self.database.with_name(self.database.name + ".lock")
         self.epoch = self.database.with_name(self.database.name + ".epoch")
         self.owners = self.database.with_name(self.database.name + ".owners")
+
+    def may_be_written(self) -> bool:
+        """Tell whether this user may write the database and make files beside it."""
+        return os.access(self.database, os.W_OK) and os.access(self.folder, os.W_OK)
+
+    def require_writable(self) -> None:
+        """Refuse to open a cache that this user may only read."""
+        if self.database.exists() and not self.may_be_written():
+            raise StoreReadOnly(
+                f"The cache {self.database} cannot be written: what it holds is drawn, and nothing new is kept. Make "
+                'the folder and its files writable for this user, or say so with mode="readonly".'
+            )
 
     def prepare(self) -> None:
         """Make the folders, private to the user; a `.memollm` folder keeps itself out of git."""
@@ -88,18 +102,22 @@ def connect(database: Path, *, mode: str) -> sqlite3.Connection:
     )
 
 
-def refuse_foreign(database: Path) -> None:
-    """Read, without touching it, whether the file is a database of ours and of a schema that we know."""
+def refuse_foreign(database: Path) -> int | None:
+    """Read, without touching it, whether the file is a database of ours and of a schema that we know.
+
+    Return the schema's version, if it can be told at this moment.
+    """
     if not database.exists() or not database.stat().st_size:
-        return
+        return 0
     log = database.with_name(database.name + "-wal")
     # Even a reader makes the files of a log that is empty; so long as it is, the database alone says all.
     mode = "ro" if log.exists() and log.stat().st_size else "ro&immutable=1"
     try:
         with closing(connect(database, mode=mode)) as connection:
-            recognize(connection, database)
+            return recognize(connection, database)
     except sqlite3.DatabaseError as error:
-        _refuse_unreadable(database, error)
+        refuse_unreadable(database, error)
+        return None
 
 
 def recognize(connection: sqlite3.Connection, database: Path) -> int:
@@ -120,8 +138,9 @@ def recognize(connection: sqlite3.Connection, database: Path) -> int:
     return version if application == APPLICATION_ID else 0
 
 
-def _refuse_unreadable(database: Path, error: sqlite3.DatabaseError) -> None:
-    if error.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
+def refuse_unreadable(database: Path, error: sqlite3.DatabaseError) -> None:
+    """Refuse a file that is no database; let any other failure pass."""
+    if getattr(error, "sqlite_errorcode", 0) != sqlite3.SQLITE_NOTADB:
         # A permission, or a change at this moment: opening for real says which, or gets through.
         return
     raise StoreRefused(
@@ -175,7 +194,12 @@ def refuse_old_sqlite() -> None:
 
 def translated(error: sqlite3.Error | OSError, database: Path) -> StoreUnavailable:
     """Say what happened to the store in the user's words."""
-    return StoreUnavailable(f"The cache {database} failed: {error}. {_advice(error)}")
+    return StoreUnavailable(f"The cache {database} failed: {shortened(str(error))}. {_advice(error)}")
+
+
+def shortened(text: str) -> str:
+    """Write a failure as long as a line is: SQLite's can hold a whole prompt."""
+    return text if len(text) <= LONGEST_FAILURE else f"{text[:LONGEST_FAILURE]}…"
 
 
 def _advice(error: BaseException) -> str:
@@ -184,6 +208,6 @@ def _advice(error: BaseException) -> str:
         return "Free some space on its disk, or move the cache with MEMOLLM_CACHE."
     if "readonly" in text or "read-only" in text or "permission" in text or "unable to open" in text:
         return "Make the folder and its files writable for this user, or move the cache with MEMOLLM_CACHE."
-    if "malformed" in text or "not a database" in text:
-        return "The file is damaged: move it away and restore it from a copy; what can be read is still there."
+    if any(sign in text for sign in SIGNS_OF_DAMAGE):
+        return "The file is damaged: memollm verify --repair keeps what can be read, or restore it from a copy."
     return "Draws go on without it; what they return is not kept."

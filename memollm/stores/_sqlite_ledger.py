@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from functools import cache
 from importlib.resources import files as package_files
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from memollm._model import (
     MINE,
@@ -13,7 +13,6 @@ from memollm._model import (
     Call,
     Change,
     Fill,
-    Move,
     Place,
     Position,
     Release,
@@ -24,12 +23,13 @@ from memollm._model import (
     Taken,
     Want,
     choose_positions,
+    recorder,
 )
 from memollm.stores._owners import Neighbours, Owner
-from memollm.stores.base import in_use
+from memollm.stores._sqlite_files import SCHEMA_VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from memollm._flights import Flights
     from memollm.stores._sqlite_link import Link
@@ -43,11 +43,26 @@ REMEMBERED: Final = 100_000
 
 
 @cache
-def statements() -> dict[str, str]:
-    """Read the named statements of sqlite.sql."""
-    text = package_files("memollm.stores").joinpath("sqlite.sql").read_text(encoding="utf-8")
+def statements(file: str = "sqlite.sql") -> dict[str, str]:
+    """Read the named statements of a file."""
+    text = package_files("memollm.stores").joinpath(file).read_text(encoding="utf-8")
     blocks = text.split("-- name: ")[1:]
     return {block.split(None, 1)[0]: block.partition("\n")[2].strip() for block in blocks}
+
+
+def schemas() -> list[list[str]]:
+    """Return the statements that make each version of the schema out of the one before it."""
+    sql = statements()
+    return [sql[f"schema_{version}"].split(";") for version in range(1, SCHEMA_VERSION + 1)]
+
+
+class Held(NamedTuple):
+    """What a draw may have rows of: at least all that it has, so none has to be looked for when it is settled."""
+
+    positions: list[tuple[int, int, int]]
+    """Its reader's, the call's and its own number."""
+    claims: list[tuple[int, int]]
+    """The call's number and the slot's."""
 
 
 class Ledger:
@@ -63,11 +78,15 @@ class Ledger:
         self._neighbours = Neighbours(link.files.owners)
         self._owner: tuple[int, Owner] | None = None
         self._owner_is_new = False
+        self._held: dict[int, Held] = {}
+        """The rows of each draw that this process has under way."""
         self._forget_numbers()
 
     def _forget_numbers(self) -> None:
         self._calls: dict[str, int] = {}
-        self._readers: dict[str, int] = {}
+        self._readers: dict[str, tuple[int, int]] = {}
+        """The number of a reader, and under whose number it is recorded what its lanes were given."""
+        self._lanes: dict[str, int] = {}
 
     # What a transaction's end means.
 
@@ -82,6 +101,8 @@ class Ledger:
     def revert(self) -> None:
         """Know that the transaction was undone, with the numbers that it gave."""
         self._forget_numbers()
+        # A draw that goes on without the store settles nothing.
+        self._held = {ticket: held for ticket, held in self._held.items() if self._flights.aloft(ticket)}
         if self._owner_is_new:
             self.leave()
 
@@ -103,50 +124,91 @@ class Ledger:
 
     # Drawing.
 
-    def take(self, want: Want, ticket: int, newer_than: float) -> Taken:
-        """Take the next positions of a want and read or claim their slots."""
+    def take(self, wants: Sequence[Want], ticket: int, newer_than: float) -> list[Taken]:
+        """Take the next positions of each want and read or claim their slots."""
+        return [self._take(want, ticket, newer_than) for want in wants]
+
+    def _take(self, want: Want, ticket: int, newer_than: float) -> Taken:
         call = self._calls.get(want.call.form) or self.call_number(want.call)
         if want.reader is None:
             positions = range(want.n)
             return Taken(positions, self._states(call, want, positions, ticket, newer_than))
-        reader = self._readers.get(want.reader) or self.reader_number(want.reader)
-        if want.n == 1:
-            row = self._execute(self._glance, (reader, call, want.pool or ENDLESS)).fetchone()
-            if row is not None and not row[1] and row[2] is not None and row[2] > newer_than:
+        reader, recorded = self._readers.get(want.reader) or self.reader_numbers(want.reader)
+        if want.n == 1 and want.lane is None:
+            row = self._execute(self._glance, (reader, call, want.pool or ENDLESS, recorded)).fetchone()
+            if row is not None and not row[1] and row[3] is not None and row[3] > newer_than:
                 self._execute(self._advance_to, (reader, call, row[0] + 1))
-                return Taken((row[0],), (Sample(row[3], row[2]),))
-        return self._take_any(want, reader, call, ticket, newer_than)
+                return Taken((row[0],), (Sample._make(row[2:]),))
+        return self._take_any(want, call, ticket, newer_than, (reader, recorded))
 
-    def _take_any(self, want: Want, reader: int, call: int, ticket: int, newer_than: float) -> Taken:
-        free, cursor = self._free_positions(reader, call), self._cursor(reader, call)
-        positions = choose_positions(want, free, cursor)
+    def _take_any(self, want: Want, call: int, ticket: int, newer_than: float, numbers: tuple[int, int]) -> Taken:
+        reader, recorded = numbers
+        cursor = self._cursor(call, *numbers)
+        lane, own = None, list[int]()
+        if want.lane is not None:
+            lane, cursor = self._lane_number(want.lane), self.reserve(call, cursor, *numbers)
+            own = self._available("positions_of_lane", (recorded, reader, call, lane))
+        # In a pool those of the lane may read one slot, so that others are needed still.
+        enough = len(own) >= want.n and want.pool is None
+        free = [] if enough else self._available("loose_positions", (reader, call, recorded))
+        positions = choose_positions(want, [*own, *free], cursor)
         if positions[-1] >= cursor:
             self._execute(self._advance_to, (reader, call, positions[-1] + 1))
+        if lane is not None:
+            for at in positions:
+                if at not in own:
+                    self._execute(self._sql["record_lane"], (recorded, call, at, lane))
         states = self._states(call, want, positions, ticket, newer_than)
         if all(type(state) is Sample for state in states):
             for at in positions:
                 if at < cursor:
                     self._execute(self._sql["deliver_position"], (reader, call, at))
         else:
-            me = self._me()
+            me, held = self._me(), self._held.setdefault(ticket, Held([], []))
             for at in positions:
+                held.positions.append((reader, call, at))
                 self._execute(self._sql["hold_position"], (reader, call, at, me, ticket))
         return Taken(positions, states)
 
-    def _free_positions(self, reader: int, call: int) -> list[int]:
-        rows = self._execute(self._sql["loose_positions"], (reader, call)).fetchall()
-        return [at for at, owner, ticket in rows if owner is None or not self._holds(owner, ticket)]
+    def _available(self, statement: str, values: tuple[int, ...]) -> list[int]:
+        rows = self._execute(self._sql[statement], values).fetchall()
+        return [at for at, owner, ticket in rows if owner is None or not self.holds(owner, ticket)]
 
-    def _holds(self, owner: int, ticket: int) -> bool:
+    # Lanes.
+
+    def reserve(self, call: int, cursor: int, reader: int, recorder: int) -> int:
+        """Pass over what is recorded for lanes from the cursor on; return where the cursor stands then.
+
+        What lies between is free for anybody, and what is recorded is free for its lane.
+        """
+        (end,) = self._execute(self._sql["end_of_lanes"], (recorder, call)).fetchone()
+        if end is None or end <= cursor:
+            return cursor
+        for at in range(cursor, end):
+            self._execute(self._sql["pass_over"], (reader, call, at))
+        self._execute(self._advance_to, (reader, call, end))
+        return int(end)
+
+    def _lane_number(self, lane: str) -> int:
+        number = self._lanes.get(lane)
+        if number is None:
+            row = self._execute(self._sql["find_lane"], (lane,)).fetchone()
+            number = row[0] if row else self._execute(self._sql["add_lane"], (lane,)).lastrowid or 0
+            self._lanes[lane] = number
+        return int(number)
+
+    def holds(self, owner: int, ticket: int) -> bool:
+        """Tell whether positions that are recorded for a draw are not free: in flight, or delivered."""
         if self._owner is not None and owner == self._owner[0]:
             return self._flights.holds(ticket)
-        return self._aloft(owner, ticket)
+        return self.aloft(owner, ticket)
 
-    def _cursor(self, reader: int, call: int) -> int:
+    def _cursor(self, call: int, reader: int, recorder: int) -> int:
         row = self._execute(self._sql["cursor"], (reader, call)).fetchone()
-        if row is None:
-            self._execute(self._sql["begin_cursor"], (reader, call, 0))
-        return 0 if row is None else int(row[0])
+        if row is not None:
+            return int(row[0])
+        self._execute(self._sql["begin_cursor"], (reader, call, 0))
+        return self.reserve(call, 0, reader, recorder)
 
     def _states(self, call: int, want: Want, positions: Sequence[int], ticket: int, newer_than: float) -> list[State]:
         slots = positions if want.pool is None else [want.slot(at) for at in positions]
@@ -154,7 +216,7 @@ class Ledger:
         if len(slots) == 1 or last + 1 - first > FAR * len(slots):
             return [self._state(call, slot, ticket, newer_than) for slot in slots]
         rows = self._execute(self._sql["samples_between"], (call, first, last)).fetchall()
-        fresh = {slot: Sample(record, stored) for slot, stored, record in rows if stored > newer_than}
+        fresh = {row[0]: Sample._make(row[1:]) for row in rows if row[2] > newer_than}
         return [fresh.get(slot) or self._claim(call, slot, ticket) for slot in slots]
 
     def look(self, place: Place, ticket: int, newer_than: float) -> State:
@@ -163,16 +225,17 @@ class Ledger:
 
     def _state(self, call: int, slot: int, ticket: int, newer_than: float) -> State:
         row = self._execute(self._sql["sample"], (call, slot)).fetchone()
-        if row is not None and row[0] > newer_than:
-            return Sample(row[1], row[0])
+        if row is not None and row[1] > newer_than:
+            return Sample._make(row)
         return self._claim(call, slot, ticket)
 
     def _claim(self, call: int, slot: int, ticket: int) -> State:
         self._require_unmoved()
         me = self._me()
         row = self._execute(self._sql["claim_of"], (call, slot)).fetchone()
-        if row is not None and row != (me, ticket) and self._aloft(*row):
+        if row is not None and row != (me, ticket) and self.aloft(*row):
             return Busy(row[1] if row[0] == me else None)
+        self._held.setdefault(ticket, Held([], [])).claims.append((call, slot))
         self._execute(self._sql["claim"], (call, slot, me, ticket))
         return MINE
 
@@ -198,7 +261,7 @@ class Ledger:
         claimed = self._execute(self._sql["end_claim"], (call, slot, me, fill.ticket)).rowcount
         (filled,) = self._execute(self._sql["has_sample"], (call, slot)).fetchone()
         if claimed or not filled:
-            self._execute(self._sql["put_sample"], (call, slot, fill.sample.stored, fill.sample.record))
+            self._execute(self._sql["put_sample"], (call, slot, *fill.sample))
         return bool(claimed and filled)
 
     def settle(self, settle: Settle) -> None:
@@ -206,13 +269,26 @@ class Ledger:
         if self._owner is None:
             return
         draw = (self._owner[0], settle.ticket)
-        self._execute(self._sql["end_claims"], draw)
+        held = self._held.pop(settle.ticket, None)
+        if held is None:
+            # Settled before, and this comes twice, or that was undone.
+            self._execute(self._sql["end_claims"], draw)
+        else:
+            for claim in held.claims:
+                self._execute(self._sql["end_claim"], (*claim, *draw))
         if settle.returned is None:
-            self._execute(self._sql["return_ticket"], draw)
+            self._settle_positions(held, "return_position", "return_ticket", draw)
             return
         for position in settle.returned:
             self._execute(self._sql["return_position"], (*self._numbers(position), *draw))
-        self._execute(self._sql["deliver_ticket"], draw)
+        self._settle_positions(held, "deliver_held", "deliver_ticket", draw)
+
+    def _settle_positions(self, held: Held | None, each: str, together: str, draw: tuple[int, int]) -> None:
+        if held is None:
+            self._execute(self._sql[together], draw)
+            return
+        for position in held.positions:
+            self._execute(self._sql[each], (*position, *draw))
 
     def release(self, change: Release) -> None:
         """End a claim."""
@@ -225,66 +301,7 @@ class Ledger:
 
     def _numbers(self, position: Position) -> tuple[int | None, int | None, int]:
         """Give the numbers of a position, adding nothing: what is gone has no number, and no row matches it."""
-        row = self._execute(self._sql["find_reader"], (position.reader,)).fetchone()
-        return row[0] if row else None, self.find_call(position.call), position.at
-
-    # Maintenance.
-
-    def forget_call(self, call: Call) -> int:
-        """Remove a call with its samples and cursors."""
-        number = self.find_call(call)
-        if number is None:
-            return 0
-        self._execute(self._sql["forget_cursors"], (number,))
-        self._execute(self._sql["forget_loose"], (number,))
-        samples = self._execute(self._sql["forget_samples"], (number,)).rowcount
-        self._execute(self._sql["remove_call"], (number,))
-        self._forget_numbers()
-        return samples
-
-    def adopt(self, move: Move, rewrite: Callable[[Move, bytes], bytes]) -> int:
-        """Give the samples of one call to another."""
-        old, new = self.find_call(move.old), self.find_call(move.new)
-        for number in (old, new):
-            self._require_unclaimed(move.old, number)
-        if old is None:
-            return 0
-        samples = self._execute(self._sql["samples"], (old,)).fetchall()
-        for slot, _, record in samples:
-            rewritten = rewrite(move, record)
-            if rewritten != record:
-                self._execute(self._sql["rewrite_sample"], (rewritten, old, slot))
-        if new is None:
-            self._execute(self._sql["move_call"], (move.new.key, move.new.function, move.new.form, old))
-        else:
-            self._append(old, new)
-        self._forget_numbers()
-        return len(samples)
-
-    def _require_unclaimed(self, call: Call, number: int | None) -> None:
-        for owner, ticket in self._execute(self._sql["claimants"], (number,)).fetchall():
-            if self._aloft(owner, ticket):
-                raise in_use(call)
-
-    def _append(self, old: int, new: int) -> None:
-        (start,) = self._execute(self._sql["end_of_call"], (new,)).fetchone()
-        self._execute(self._sql["append_samples"], (old, new, start))
-        self._execute(self._sql["append_loose"], (old, new, start))
-        for reader, drawn, had in self._execute(self._sql["cursors_of_call"], (old, new)).fetchall():
-            # What the reader had not come to of the new call's own samples stays to be drawn.
-            for at in range(had, start):
-                self._execute(self._sql["hold_position"], (reader, new, at, None, None))
-            self._execute(self._sql["set_cursor"], (reader, new, start + drawn))
-        self._execute(self._sql["forget_cursors"], (old,))
-        self._execute(self._sql["remove_call"], (old,))
-
-    def reset_reader(self, reader: str, statement: str) -> bool:
-        """Rewind or drop the cursors of a reader; what it has in flight no longer belongs to it."""
-        row = self._execute(self._sql["find_reader"], (reader,)).fetchone()
-        if row is None:
-            return False
-        self._execute(self._sql["drop_loose"], row)
-        return self._execute(self._sql[statement], row).rowcount > 0
+        return self.find_reader(position.reader), self.find_call(position.call), position.at
 
     # The numbers of calls, readers and owners.
 
@@ -307,14 +324,23 @@ class Ledger:
         values = (call.key, call.function, call.form, time.time())
         return self._execute(self._sql["add_call"], values).lastrowid or 0
 
-    def reader_number(self, reader: str) -> int:
-        """Find a reader, or add it."""
-        number = self._readers.get(reader)
-        if number is None:
-            row = self._execute(self._sql["find_reader"], (reader,)).fetchone()
-            number = row[0] if row else self._execute(self._sql["add_reader"], (reader,)).lastrowid or 0
-            self._readers[reader] = number
-        return number
+    def forget_numbers(self) -> None:
+        """Forget the numbers of calls: one was removed or changed."""
+        self._calls.clear()
+
+    def reader_numbers(self, reader: str) -> tuple[int, int]:
+        """Find a reader and the one under whom its lanes are recorded, or add them."""
+        numbers = self._readers.get(reader)
+        if numbers is None:
+            number = self.find_reader(reader) or self._execute(self._sql["add_reader"], (reader,)).lastrowid or 0
+            whose = recorder(reader)
+            numbers = self._readers[reader] = number, number if whose == reader else self.reader_numbers(whose)[0]
+        return numbers
+
+    def find_reader(self, reader: str) -> int | None:
+        """Find a reader."""
+        row = self._execute(self._sql["find_reader"], (reader,)).fetchone()
+        return None if row is None else int(row[0])
 
     def _me(self) -> int:
         if self._owner is None:
@@ -325,6 +351,10 @@ class Ledger:
                 if other != number and not self._neighbours.alive(name):
                     self._bury(other)
         return self._owner[0]
+
+    def owners(self) -> list[int]:
+        """List the processes that have claimed and not left, dead or alive."""
+        return [number for number, _ in self._execute(self._sql["owners"]).fetchall()]
 
     def resign(self) -> bool:
         """Leave without writing anything, if nothing that is recorded for this process is still in flight.
@@ -344,7 +374,7 @@ class Ledger:
         if self._owner is not None:
             self._bury(self._owner[0])
 
-    def _aloft(self, owner: int, ticket: int) -> bool:
+    def aloft(self, owner: int, ticket: int) -> bool:
         """Tell whether a claim or a position is in flight, and bury its owner if that is dead."""
         if self._owner is not None and owner == self._owner[0]:
             return self._flights.aloft(ticket)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import mmap
 import os
 import sqlite3
@@ -10,7 +11,7 @@ import sys
 import threading
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple
 
 from filelock import lock_descriptor, unlock_descriptor
 
@@ -26,13 +27,30 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
 BUSY_POLL: Final = 0.002
 """Seconds between attempts while a program that does not know our lock is writing to the file."""
 BUSY_PATIENCE: Final = 60.0
 """Seconds after which such a program is taken to have hung."""
 EPOCH_BYTES: Final = 8
+PAGES_AT_ONCE: Final = 500
+"""How many free pages go back to the disk before whoever waits to write has a turn."""
 CHECKPOINT_BYTES: Final = 16 << 20
 """Size of the write-ahead log past which it is folded into the database."""
+
+
+class AtOnce:
+    """A thread's lock for a block that nobody waits for: `WouldBlock` where another has it."""
+
+    def __init__(self, lock: threading.Lock) -> None:
+        self._lock = lock
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            raise WouldBlock
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
 
 
 class WriteLock:
@@ -41,19 +59,19 @@ class WriteLock:
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
         self._threads = threading.Lock()
+        self._threads_at_once = AtOnce(self._threads)
 
-    def run(self, work: Callable[[], T], *, wait: bool) -> T:
+    def run(self, work: Callable[[*Arguments], T], *arguments: *Arguments, wait: bool) -> T:
         """Do work under the lock; without `wait`, raise `WouldBlock` if anybody has it."""
-        if wait:
-            # An interrupt may come right after a call of `acquire` has taken a lock; into `with` it does not come.
-            with self._threads:
-                return self._run_alone(work, wait=True)
-        if not self._threads.acquire(blocking=False):
-            raise WouldBlock
-        try:
-            return self._run_alone(work, wait=False)
-        finally:
-            self._threads.release()
+        # An interrupt may come right after a call of `acquire` has taken a lock; into `with` it does not come.
+        with self._threads if wait else self._threads_at_once:
+            try:
+                if not lock_descriptor(self.descriptor, blocking=False):
+                    self._queue(wait=wait)
+                return work(*arguments)
+            finally:
+                # This does no harm where an interrupt came before the lock.
+                unlock_descriptor(self.descriptor)
 
     @contextmanager
     def held(self) -> Generator[None]:
@@ -64,14 +82,6 @@ class WriteLock:
                 yield
             finally:
                 unlock_descriptor(self.descriptor)
-
-    def _run_alone(self, work: Callable[[], T], *, wait: bool) -> T:
-        try:
-            self._acquire_file(wait=wait)
-            return work()
-        finally:
-            # This does no harm where an interrupt came before the lock.
-            unlock_descriptor(self.descriptor)
 
     def acquire(self, *, wait: bool) -> None:
         """Take the lock; without `wait`, raise `WouldBlock` if anybody has it."""
@@ -107,21 +117,22 @@ class WriteLock:
 class Link:
     """What one process holds open: it is made anew in a forked child and after the file was replaced."""
 
-    def __init__(self, files: Files, schema: str, *, wait: bool) -> None:
+    def __init__(self, files: Files, schemas: Sequence[Sequence[str]], *, wait: bool) -> None:
         self.files = files
         self.closed = False
         self._new_epoch = False
         self._durable = False
         self._connections: list[sqlite3.Connection] = []
-        self._idle: list[sqlite3.Connection] = []
+        self._idle: list[Callable[[str, Sequence[Any]], sqlite3.Cursor]] = []
+        """The `execute` of a cursor of each reading connection that no thread uses at this moment."""
         self.lock = WriteLock(files.open_private(files.lock))
         try:
             self.lock.acquire(wait=wait)
             try:
-                self._writer = self._open(schema)
+                self._writer = self._open(schemas)
                 # One cursor for all statements of a transaction: the next statement ends the one before it.
                 self.execute = self._writer.cursor().execute
-                self._epoch_map, self._epoch = self._map_epoch()
+                self._epoch_map, self.epochs = self._map_epoch()
             except BaseException:
                 for connection in self._connections:
                     connection.close()
@@ -134,16 +145,19 @@ class Link:
         status = files.database.stat()
         self._inode = (status.st_dev, status.st_ino)
 
-    def _open(self, schema: str) -> sqlite3.Connection:
+    def _open(self, schemas: Sequence[Sequence[str]]) -> sqlite3.Connection:
         # Made by us first, so that it is private from its first byte.
         if not self.files.database.exists():
             os.close(self.files.open_private(self.files.database))
         writer = self._connect()
         version = self.until_free(lambda: recognize(writer, self.files.database), wait=True)
+        if not version:
+            # Said before the first table, it lets removed samples give their space back.
+            self.until_free(lambda: writer.execute("PRAGMA auto_vacuum = INCREMENTAL"), wait=True)
         self.until_free(lambda: writer.execute("PRAGMA journal_mode = WAL").fetchone(), wait=True)
         if version < SCHEMA_VERSION:
             self.until_free(lambda: writer.execute("BEGIN IMMEDIATE"), wait=True)
-            for statement in schema.split(";"):
+            for statement in itertools.chain.from_iterable(schemas[version:]):
                 writer.execute(statement)
             writer.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             writer.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
@@ -154,12 +168,13 @@ class Link:
 
     def _connect(self) -> sqlite3.Connection:
         connection = connect(self.files.database, mode="rw")
+        # Known from here on, so that it is closed also where the file is too damaged for what follows.
+        self._connections.append(connection)
         connection.execute("PRAGMA synchronous = NORMAL")
         # Checkpoints happen when we say so: under the lock, and never in a hit.
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         # The log shrinks when it is begun anew, so its size tells how much of it is not folded in yet.
         connection.execute("PRAGMA journal_size_limit = 0")
-        self._connections.append(connection)
         return connection
 
     def _map_epoch(self) -> tuple[mmap.mmap, memoryview]:
@@ -175,7 +190,7 @@ class Link:
     @property
     def epoch(self) -> int:
         """The number of times that something stored was replaced or removed; reading it costs no system call."""
-        return self._epoch[0]
+        return self.epochs[0]
 
     def begin_epoch(self) -> None:
         """Say that this transaction replaces or removes something, so that every process forgets what it remembers."""
@@ -213,9 +228,9 @@ class Link:
             self.execute("COMMIT")
             return
         # Before the commit, lest this process die between the two; and after it, for those who have read meanwhile.
-        self._epoch[0] += 1
+        self.epochs[0] += 1
         self.execute("COMMIT")
-        self._epoch[0] += 1
+        self.epochs[0] += 1
         self._new_epoch = False
 
     def rollback(self) -> None:
@@ -227,13 +242,14 @@ class Link:
     def read(self, statement: str, values: Sequence[Any]) -> list[Any]:
         """Read without any lock, on a connection that no other thread uses meanwhile."""
         try:
-            connection = self._idle.pop()
+            execute = self._idle.pop()
         except IndexError:
-            connection = self._connect()
+            execute = self._connect().cursor().execute
         try:
-            return connection.execute(statement, values).fetchall()
+            return execute(statement, values).fetchall()
         finally:
-            self._idle.append(connection)
+            # After an interrupt between the two the next statement ends the one before it.
+            self._idle.append(execute)
 
     def require_unmoved(self) -> None:
         """Refuse to write into a file that is no longer the one at the path: nobody would find it there."""
@@ -268,6 +284,26 @@ class Link:
         with self.locked():
             self.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
+    def shrink(self, told: Callable[[int, int], object]) -> None:
+        """Give the pages of what was removed back to the disk, a few at a time, so that nobody waits long."""
+        with self.locked():
+            (incremental,) = self.execute("PRAGMA auto_vacuum").fetchone()
+            (page,) = self.execute("PRAGMA page_size").fetchone()
+            (free,) = self.execute("PRAGMA freelist_count").fetchone()
+            if not incremental and free:
+                # A file of the first version is written anew, once.
+                self.execute("PRAGMA auto_vacuum = INCREMENTAL")
+                self.execute("VACUUM")
+        given, total = 0, free
+        while incremental and free:
+            told(given * page, total * page)
+            with self.locked():
+                self.execute(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE})").fetchall()
+                (left,) = self.execute("PRAGMA freelist_count").fetchone()
+            given, free = given + max(0, free - left), min(left, free - 1)
+        told(total * page, total * page)
+        self.checkpoint()
+
     def close(self) -> None:
         """Close every connection, under the lock: the last one folds the log into the database."""
         if self.closed:
@@ -292,7 +328,7 @@ class Link:
         """Close what is open beside the connections."""
         descriptor, self.lock.descriptor = self.lock.descriptor, -1
         os.close(descriptor)
-        self._epoch.release()
+        self.epochs.release()
         self._epoch_map.close()
 
 

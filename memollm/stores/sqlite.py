@@ -2,188 +2,65 @@
 
 from __future__ import annotations
 
-import atexit
-import os
+import functools
 import sqlite3
-import threading
-import weakref
-from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Final, TypeVar
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from memollm._flights import Flights
 from memollm._model import (
+    Account,
     Call,
     Change,
+    Counts,
+    Drawn,
     Fill,
+    Item,
     Move,
     Place,
     Reader,
     Sample,
+    Standing,
     State,
     Stored,
+    Surveyed,
     Taken,
+    Use,
     Want,
-    WouldBlock,
+    recorder,
 )
-from memollm.errors import StoreClosed, StoreError, StoreUnavailable
+from memollm.errors import StoreUnavailable
 from memollm.stores import _catalog
-from memollm.stores._owners import Neighbours
-from memollm.stores._sqlite_files import Files, refuse_foreign, refuse_network, refuse_old_sqlite, translated
-from memollm.stores._sqlite_ledger import Ledger, statements
-from memollm.stores._sqlite_link import FileVanished, Link, vanished
+from memollm.stores._sqlite_check import SqliteChecks
+from memollm.stores._sqlite_files import translated
+from memollm.stores._sqlite_ledger import FAR, Ledger, statements
+from memollm.stores._sqlite_link import Link, vanished
+from memollm.stores._sqlite_lists import drawn, surveyed
+from memollm.stores._sqlite_session import NOT_OPEN, Session
+from memollm.stores._sqlite_transfer import SqliteTransfer
+from memollm.stores._sqlite_upkeep import Upkeep, counted, items, standing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from memollm.stores._sqlite_reading import SqliteReader
     from memollm.stores.base import Document
 
 T = TypeVar("T")
-NOT_OPEN: Final = -1
-"""The epoch of a store that is not open: what was read then must not be remembered."""
-COMMITS_BETWEEN_CHECKS: Final = 1000
-"""How many commits pass before the size of the write-ahead log is looked at."""
 
 
-class SqliteStore:
-    """Keeps samples in one SQLite file. It opens on first use, and again in a forked child."""
+class SqliteStore(Session):
+    """Keeps samples in one SQLite file."""
 
     def __init__(self, path: Path, *, allow_network: bool = False) -> None:
-        self.flights = Flights()
-        self.files = Files(path)
-        self._allow_network = allow_network
-        self._closed = False
-        self._begin_process()
-        _living.add(self)
+        super().__init__(path, allow_network=allow_network)
+        self._first_touch = statements()["first_touch"]
 
-    def _begin_process(self) -> None:
-        self._opening = threading.Lock()
-        self._open_as: tuple[Link, Ledger] | None = None
-        self._watched = Neighbours(self.files.owners)
-        self._seen_epoch = NOT_OPEN
-        self._first_ticket = 0
-        self._commits = 0
+    def reader(self) -> SqliteReader:
+        """Return what reads the same file and writes nowhere."""
+        from memollm.stores._sqlite_reading import SqliteReader
 
-    # Opening and leaving.
-
-    def _opened(self, *, wait: bool = True) -> tuple[Link, Ledger]:
-        if not wait and not self._closed and self._open_as is None:
-            # Opening reads the disk and waits for the lock.
-            raise WouldBlock
-        with self._opening:
-            if self._closed:
-                raise StoreClosed(f"The cache {self.files.database} was closed. Make a new Cache to go on.")
-            if self._open_as is None:
-                self._open_as = self._open(wait=wait)
-            return self._open_as
-
-    def _open(self, *, wait: bool) -> tuple[Link, Ledger]:
-        refuse_old_sqlite()
-        try:
-            if not self._allow_network:
-                refuse_network(self.files.folder)
-            refuse_foreign(self.files.database)
-            self.files.prepare()
-            link = Link(self.files, statements()["schema"], wait=wait)
-        except (sqlite3.Error, OSError) as error:
-            raise translated(error, self.files.database) from error
-        return link, Ledger(link, self.flights)
-
-    def close(self) -> None:
-        """See `Store.close`."""
-        self._closed = True
-        self.rest()
-
-    def rest(self) -> None:
-        """Close the file; unless the store is closed, the next use opens it again."""
-        with self._opening:
-            opened, self._open_as = self._open_as, None
-        if opened is not None:
-            with self._translating():
-                self._leave(*opened)
-
-    def _leave(self, link: Link, ledger: Ledger) -> None:
-        try:
-            with link.locked():
-                link.require_unmoved()
-                link.begin(wait=True)
-                ledger.bury_myself()
-                link.commit()
-        except FileVanished:
-            # Closing would remove a log that is another file's by now.
-            link.abandon()
-        finally:
-            ledger.leave()
-            self._watched.close()
-            link.close()
-
-    def _lose(self, link: Link) -> None:
-        """Let go of a file that is gone, without touching what may stand in its place; the next use opens that."""
-        with self._opening:
-            if self._open_as is not None and self._open_as[0] is link:
-                self._open_as[1].abandon()
-                self._open_as = None
-                self._first_ticket = self.flights.depart()
-                self.flights.arrive(self._first_ticket)
-                link.abandon()
-
-    def after_fork_in_child(self) -> None:
-        """Begin anew: locks, connections and claims belong to the parent."""
-        if self._open_as is not None:
-            link, ledger = self._open_as
-            link.abandon()
-            link.release_files()
-            ledger.abandon()
-        self._watched.close()
-        self._begin_process()
-        self.flights = Flights()
-
-    # Transactions.
-
-    @contextmanager
-    def _translating(self) -> Generator[None]:
-        try:
-            yield
-        except (sqlite3.Error, OSError) as error:
-            raise translated(error, self.files.database) from error
-
-    def _transact(self, work: Callable[[Ledger], T], *, wait: bool = True, durable: bool = False) -> T:
-        """Do work in one transaction under the write lock."""
-        link, ledger = self._open_as or self._opened(wait=wait)
-
-        def transaction() -> T:
-            try:
-                link.begin(wait=wait, durable=durable)
-                if self._seen_epoch != link.epoch:
-                    ledger.forget()
-                    self._seen_epoch = link.epoch
-                result = work(ledger)
-                link.commit()
-                ledger.confirm()
-            except BaseException:
-                # Also an interrupt between any two of them: no transaction is left open.
-                link.rollback()
-                ledger.revert()
-                raise
-            return result
-
-        try:
-            result = link.lock.run(transaction, wait=wait)
-        except FileVanished:
-            self._lose(link)
-            raise
-        except (sqlite3.Error, OSError) as error:
-            raise translated(error, self.files.database) from error
-        self._commits += 1
-        if self._commits >= COMMITS_BETWEEN_CHECKS:
-            self._tend(link)
-        return result
-
-    def _tend(self, link: Link) -> None:
-        """Now and then fold the write-ahead log into the database, on nobody's time."""
-        self._commits = 0
-        if link.wants_checkpoint():
-            threading.Thread(target=_checkpoint, args=(weakref.ref(self), link), daemon=True).start()
+        return SqliteReader(self.files.database, allow_network=self._allow_network)
 
     # Drawing.
 
@@ -195,11 +72,7 @@ class SqliteStore:
             sample = self._read(Place(wants[0].call, 0), newer_than, wait=wait)
             if sample is not None:
                 return [Taken((0,), (sample,))]
-
-        def work(ledger: Ledger) -> list[Taken]:
-            return [ledger.take(want, ticket, newer_than) for want in wants]
-
-        return self._transact(work, wait=wait)
+        return self._transact(Ledger.take, wants, ticket, newer_than, wait=wait)
 
     def look(self, places: Sequence[Place], ticket: int, *, newer_than: float, wait: bool) -> list[State]:
         """See `Store.look`."""
@@ -212,12 +85,12 @@ class SqliteStore:
         """Read a slot without any lock, comparing the call's form."""
         link, _ = self._open_as or self._opened(wait=wait)
         try:
-            rows = link.read(statements()["first_touch"], (place.call.key, place.slot))
+            rows = link.read(self._first_touch, (place.call.key, place.slot))
         except (sqlite3.Error, OSError) as error:
             raise translated(error, self.files.database) from error
-        for _, form, stored, record in rows:
-            if form == place.call.form and stored is not None and stored > newer_than:
-                return Sample(record, stored)
+        for row in rows:
+            if row[0] == place.call.form and row[2] > newer_than:
+                return Sample._make(row[1:])
         return None
 
     def write(self, changes: Sequence[Change]) -> None:
@@ -272,22 +145,26 @@ class SqliteStore:
             for form, name, ticket in rows
         )
 
-    def peek(self, call: Call) -> dict[int, Sample]:
+    def peek(self, call: Call, slots: Sequence[int] | None = None) -> dict[int, Sample]:
         """See `Store.peek`."""
-        link, _ = self._open_as or self._opened()
-        with self._translating():
-            for number, form in link.read(statements()["calls_of_key"], (call.key,)):
-                if form == call.form:
-                    rows = link.read(statements()["samples"], (number,))
-                    return {slot: Sample(record, stored) for slot, stored, record in rows}
+        for number, form in self._rows("calls_of_key", call.key):
+            if form == call.form:
+                rows = self._rows("samples", number) if slots is None else self._samples_of(number, slots)
+                return {row[0]: Sample._make(row[1:]) for row in rows}
         return {}
+
+    def _samples_of(self, number: int, slots: Sequence[int]) -> list[Any]:
+        if max(slots) - min(slots) < FAR * len(slots):
+            rows = self._rows("samples_between", number, min(slots), max(slots))
+            return [row for row in rows if row[0] in slots]
+        return [(slot, *row) for slot in sorted(slots) for row in self._rows("sample", number, slot)]
 
     # Maintenance.
 
     def epoch(self) -> int:
         """See `Store.epoch`; a store that is not open has read nothing that could have been replaced."""
         opened = self._open_as
-        return NOT_OPEN if opened is None else opened[0].epoch
+        return NOT_OPEN if opened is None else opened[0].epochs[0]
 
     def calls(self, function: str) -> list[Stored]:
         """See `Store.calls`."""
@@ -296,38 +173,90 @@ class SqliteStore:
             rows = link.read(statements()["calls_of_function"], (function,))
         return [Stored(Call(key, form, name), samples) for key, form, name, samples in rows]
 
+    def survey(self, *, function: str | None = None, text: str | None = None) -> list[Surveyed]:
+        """See `Store.survey`."""
+        return surveyed(self._rows("survey", function), text)
+
+    def readers_of(self, call: Call) -> list[Drawn]:
+        """See `Store.readers_of`."""
+        numbers = [number for number, form in self._rows("calls_of_key", call.key) if form == call.form]
+        return [each for number in numbers for each in drawn(self._rows("readers_of", number))]
+
     def adopt(self, moves: Sequence[Move], rewrite: Callable[[Move, bytes], bytes]) -> int:
         """See `Store.adopt`."""
-        return self._change(lambda ledger: sum(ledger.adopt(move, rewrite) for move in moves))
+        return self._change(lambda upkeep: sum(upkeep.adopt(move, rewrite) for move in moves))
 
     def forget(self, call: Call) -> int:
         """See `Store.forget`."""
-        return self._change(lambda ledger: ledger.forget_call(call))
+        return self._change(lambda upkeep: upkeep.forget(call))
 
     def rewind(self, reader: str) -> bool:
         """See `Store.rewind`."""
-        return self._change(lambda ledger: ledger.reset_reader(reader, "rewind_cursors"))
+        return self._change(lambda upkeep: upkeep.rewind(reader))
 
     def drop(self, reader: str) -> bool:
         """See `Store.drop`."""
-        return self._change(lambda ledger: ledger.reset_reader(reader, "drop_cursors"))
+        return self._change(lambda upkeep: upkeep.drop(reader))
 
-    def _change(self, work: Callable[[Ledger], T]) -> T:
+    def _change(self, work: Callable[[Upkeep], T]) -> T:
         """Replace or remove something, so that every process forgets what it remembers."""
         link, _ = self._open_as or self._opened()
 
         def and_begin_epoch(ledger: Ledger) -> T:
-            result = work(ledger)
+            result = work(Upkeep(ledger, link.execute))
             link.begin_epoch()
             return result
 
         return self._transact(and_begin_epoch, durable=True)
 
-    def readers(self) -> list[Reader]:
-        """See `Store.readers`."""
+    def drawn(self, reader: str, call: Call, lane: str | None) -> list[int]:
+        """See `Store.drawn`."""
+        return self.standing(reader, call).drawn(lane)
+
+    def standing(self, reader: str, call: Call) -> Standing:
+        """See `Store.standing`."""
+        return standing(self._rows("standing", reader, recorder(reader), call.key, call.form))
+
+    def count(self, counts: Mapping[Account, Counts], uses: Sequence[Use]) -> None:
+        """See `Store.count`."""
+        link, _ = self._open_as or self._opened()
+        self._transact(lambda ledger: Upkeep(ledger, link.execute).count(counts, uses))
+
+    def counted(self) -> Mapping[Account, Counts]:
+        """See `Store.counted`."""
+        return counted(self._rows("counted"))
+
+    def inventory(self) -> list[Item]:
+        """See `Store.inventory`."""
+        return items(self._rows("inventory"))
+
+    def evict(self, handles: Sequence[object], *, used_by: float) -> list[object]:
+        """See `Store.evict`."""
+        return self._change(lambda upkeep: upkeep.evict(handles, used_by))
+
+    def shrink(self, told: Callable[[int, int], object]) -> None:
+        """See `Store.shrink`."""
         link, _ = self._open_as or self._opened()
         with self._translating():
-            return [Reader(*row) for row in link.read(statements()["list_readers"], ())]
+            link.shrink(told)
+
+    def transfer(self) -> SqliteTransfer:
+        """See `Transferable.transfer`."""
+        link, _ = self._open_as or self._opened()
+        return SqliteTransfer(link, functools.partial(self._transact, durable=True), self._translating)
+
+    def checks(self) -> SqliteChecks:
+        """See `Checkable.checks`; an older schema is brought up to date first, where the file allows it."""
+        if self._open_as is None and self.files.database.exists():
+            with suppress(StoreUnavailable):
+                self._opened()
+            with suppress(StoreUnavailable):
+                self.rest()
+        return SqliteChecks(self.files, self.rest)
+
+    def readers(self) -> list[Reader]:
+        """See `Store.readers`."""
+        return [Reader(*row) for row in self._rows("list_readers")]
 
     def note(self, kind: str, name: str, document: Document) -> None:
         """See `Store.note`."""
@@ -338,42 +267,3 @@ class SqliteStore:
         """See `Store.notes`."""
         with self._for_catalog():
             return _catalog.get(self.files.database, kind, name)
-
-    @contextmanager
-    def _for_catalog(self) -> Generator[None]:
-        """Let the catalog open the file, unless it is gone: it would make another, which no store is to use."""
-        link, _ = self._open_as or self._opened()
-        try:
-            with self._translating(), link.locked():
-                link.require_unmoved()
-                yield
-        except FileVanished:
-            self._lose(link)
-            raise
-
-
-def _checkpoint(store: weakref.ref[SqliteStore], link: Link) -> None:
-    living = store()
-    # A failure here loses nothing: the log only stays long until the next attempt.
-    with suppress(StoreError, sqlite3.Error, OSError, ValueError):
-        if living is not None and not link.closed:
-            link.checkpoint()
-
-
-_living: weakref.WeakSet[SqliteStore] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for store in list(_living):
-        store.after_fork_in_child()
-
-
-def _at_exit() -> None:
-    for store in list(_living):
-        with suppress(StoreError):
-            store.rest()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
-atexit.register(_at_exit)

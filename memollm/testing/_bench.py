@@ -128,11 +128,12 @@ class Bench:
         of: Call | None = None,
         reader: str | None = "reader",
         pool: int | None = None,
+        lane: str | None = None,
         newer_than: float = EVER,
         store: Store | None = None,
     ) -> Hand:
         """Begin a draw."""
-        return Hand(store or self.store, Want(of or call(), reader, n, pool), newer_than=newer_than)
+        return Hand(store or self.store, Want(of or call(), reader, n, pool, lane), newer_than=newer_than)
 
     def stock(self, *records: bytes, of: Call | None = None, stored: float = NOON, store: Store | None = None) -> None:
         """Fill the first slots of a call, by a draw without a reader."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memollm._model import MINE, Busy, Position, Reader, Return, Sample
+from memollm._model import MINE, Busy, Drawn, Fill, Place, Position, Reader, Return, Sample, Surveyed, Use, Want
 from memollm.testing._bench import Bench, Hand, call
 from memollm.testing.fakes import NOON
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Keeping(Bench):
-    """Peek, forget, rewind, drop, readers, notes, close."""
+    """Peek, forget, rewind, drop, readers, surveys, notes, close."""
 
     def test_peek_reads_all_samples(self) -> None:
         """A peek tells every sample by slot, vacant slots left out, and changes nothing."""
@@ -198,6 +198,46 @@ class Keeping(Bench):
         assert self.store.readers() == []
         assert not self.store.rewind("reader")
         assert not self.store.drop("reader")
+
+    def test_survey_lists_calls_with_what_their_samples_took(self) -> None:
+        """Calls come in order of making with sums over their samples; a call without samples is none."""
+        self.take(of=call("vacant"))
+        self._store_samples("later", Sample(b"abc", NOON + 9))
+        self._store_samples("first", Sample(b"a", NOON + 2, 1.5, 10, 3, 0.25), Sample(b"bc", NOON + 1, 0.5, 1, 1))
+        later, first = call("later"), call("first")
+        self.store.count({}, [Use("run", first, 0, 1, 4e9)])
+        surveyed = self.store.survey()
+        assert [each.call for each in surveyed] == [first, later]
+        assert surveyed[0] == Surveyed(first, 2, len(first.form) + 3, NOON + 1, 4e9, 2.0, 11, 4, 0.25)
+        assert surveyed[0].call.function == first.function
+        assert surveyed[1]._replace(used=0) == Surveyed(later, 1, len(later.form) + 3, NOON + 9, 0, 0.0, 0, 0, None)
+
+    def _store_samples(self, text: str, *samples: Sample) -> None:
+        hand = self.take(len(samples), of=call(text), reader=None)
+        self.store.write([Fill(hand.ticket, Place(call(text), slot), sample) for slot, sample in enumerate(samples)])
+        hand.settle()
+
+    def test_survey_is_narrowed(self) -> None:
+        """A survey can be of one function, and of calls whose form has a text in whatever case, also as JSON has it."""
+        for text in ("Red é wine", 'say \\"hi\\"', "blue"):
+            self.stock(b"zero", of=call(text))
+        assert [each.call for each in self.store.survey(text="rED É")] == [call("Red é wine")]
+        assert [each.call for each in self.store.survey(text='Say "hi"')] == [call('say \\"hi\\"')]
+        assert len(self.store.survey(function=call().function)) == 3
+        assert self.store.survey(function="tests.other") == []
+        assert self.store.survey(function=call().function, text="green") == []
+
+    def test_readers_of_a_call(self) -> None:
+        """A call's readers come by name with what they were given of it, and the lanes that got any of it."""
+        self.stock(b"zero", b"one", b"two", of=call("other"))
+        self.take(3, reader="b").settle(0)
+        self.drawn(of=call("other"), reader="b")
+        for lane in ("right", "left"):
+            Hand(self.store, Want(call(), "a", 1, None, lane)).settle()
+        Hand(self.store, Want(call(), "a", 1, None, "given back")).give_back()
+        assert self.store.readers_of(call()) == [Drawn("a", 2, ("left", "right")), Drawn("b", 2, ())]
+        assert self.store.readers_of(call("other")) == [Drawn("b", 1, ())]
+        assert self.store.readers_of(call("never")) == []
 
     # The catalog.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memollm._model import MINE, Busy, Place, Sample
+from memollm._model import MINE, Account, Busy, Counts, Place, Sample
 from memollm.testing._bench import Bench, call
 from memollm.testing.fakes import NOON
 
@@ -122,6 +122,32 @@ class SharedConformance(Bench):
         assert list(self.drawn(store=peer).positions) == [0]
         self.store.drop("reader")
         assert list(self.drawn(store=peer).positions) == [0]
+
+    def test_peers_share_lanes(self) -> None:
+        """A lane gets the same in another process; what a process held when it left is its lane's again (P2, P3)."""
+        peer = self._peer()
+        self.take(reader="run:1", lane="x").settle()
+        self.take(reader="run:1", lane="y", store=peer).settle()
+        self.take(2, reader="run:2", lane="y", store=peer)
+        peer.close()
+        assert [self.take(reader="run:2", lane=lane).at for lane in ("x", "y", "y", "z")] == [[0], [1], [2], [3]]
+
+    def test_call_that_a_peer_draws_stays(self) -> None:
+        """No process evicts what another is drawing (P1, P5)."""
+        self.stock(b"zero")
+        peer = self._peer()
+        hand = self.take(2, store=peer)
+        handles = [item.handle for item in self.store.inventory()]
+        assert self.store.evict(handles, used_by=NOON) == []
+        hand.give_back()
+        assert self.store.evict(handles, used_by=NOON) == handles
+
+    def test_peers_count_together(self) -> None:
+        """What several processes count adds up."""
+        account = Account("2026-11-21", "r", "", "f")
+        for store in (self.store, self._peer(), self.store):
+            store.count({account: Counts(draws=1)}, [])
+        assert dict(self._peer().counted()) == {account: Counts(draws=3)}
 
     def test_peers_share_the_catalog(self) -> None:
         """What one process notes, another reads."""

@@ -30,10 +30,12 @@ from memollm.testing._crowds import Crowds
 from memollm.testing._drawing import Drawing
 from memollm.testing._filling import Filling
 from memollm.testing._keeping import Keeping
+from memollm.testing._lanes import Lanes
 from memollm.testing._lasting import DurableConformance, SharedConformance
+from memollm.testing._tending import Tending
 
 __all__ = ["DurableConformance", "SharedConformance", "StoreConformance"]
 
 
-class StoreConformance(Drawing, Filling, Keeping, Crowds):
+class StoreConformance(Drawing, Filling, Lanes, Keeping, Tending, Crowds):
     """What every store promises; a subclass provides `make`."""

@@ -8,18 +8,21 @@ from pathlib import Path
 from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from memollm._model import EVER, MINE, Busy, Fill, Place, Position, Return, Sample, Settle, Want
+from memollm._model import EVER, MINE, Busy, Fill, Place, Position, Return, Sample, Settle, Use, Want, recorder
 from memollm.stores.memory import MemoryStore
 from memollm.stores.sqlite import SqliteStore
 from memollm.testing import FakeClock
 from memollm.testing._bench import call
 
 CALLS = [call("one", key=b"k" * 16), call("other", key=b"k" * 16)]
-READERS = ["a", "b"]
-# Most draws are of one call by one reader, so that they meet.
+READERS = ["a", "b", "run:1", "run:2"]
+LANES = [None, "x", "y"]
+# Most draws are of one call by one reader outside lanes, so that they meet.
 calls = st.sampled_from([CALLS[0], *CALLS])
 readers = st.sampled_from(["a", *READERS, None])
+lanes = st.sampled_from([None, *LANES])
 pools = st.sampled_from([None, 1, 2, 3])
+wants = st.builds(Want, calls, readers, st.integers(1, 4), pools, lanes)
 ages = st.sampled_from([None, None, None, 0, 3])
 numbers = st.integers(0, 50)
 
@@ -60,6 +63,9 @@ class Stores(RuleBasedStateMachine):
         self.ghosts: list[Drawn] = []
         self.tickets: dict[int, int] = {}
         self.delivered: dict[tuple, set[int]] = {}
+        # By recorder and call, whose lane's a position is; and by reader and call, how far its cursor has come.
+        self.recorded: dict[tuple, dict[int, str]] = {}
+        self.cursors: dict[tuple, int] = {}
         # Opened now, so that both have an epoch to compare.
         assert self.both(lambda store: store.readers()) == []
 
@@ -101,10 +107,12 @@ class Stores(RuleBasedStateMachine):
 
     # Drawing.
 
-    @rule(of=calls, reader=readers, n=st.integers(1, 4), pool=pools, age=ages)
-    def take(self, of, reader, n, pool, age):
+    @rule(want=wants, age=ages)
+    def take(self, want, age):
+        self._take(want._replace(n=min(want.n, want.pool or want.n)), age)
+
+    def _take(self, want, age=None):
         self.clock.advance(1)
-        want = Want(of, reader, min(n, pool or n), pool)
         tickets = tuple(store.flights.depart() for store in self.stores)
         number = next(self.count)
         self.tickets.update(dict.fromkeys(tickets, number))
@@ -115,15 +123,16 @@ class Stores(RuleBasedStateMachine):
         assert [*map(self.known, ours.states)] == [*map(self.known, theirs.states)]
         draw = Drawn(want, tickets, at, dict(zip(map(want.slot, at), ours.states, strict=True)), old)
         self._account_for(draw)
+        return draw
 
     def _account_for(self, draw):
         key = draw.key
         if draw.want.reader is not None:
-            # P1 and P3 in one line: the lowest positions that nobody has.
             taken = self.taken_from_all(key)
-            free = (at for at in itertools.count() if at not in taken)
+            free = self._free_for(draw.want, taken)
             if draw.want.pool is None:
                 assert draw.at == list(itertools.islice(free, draw.want.n))
+            self._record(draw)
             # In a pool one may be passed over, lest two read one slot.
             assert not taken & set(draw.at)
             assert len(set(map(draw.want.slot, draw.at))) == draw.want.n
@@ -136,20 +145,54 @@ class Stores(RuleBasedStateMachine):
         else:
             self.aloft.append(draw)
 
+    def _free_for(self, want, taken):
+        """P1 and P3 in one line: what its lane has and was not given, then the lowest that nobody and no lane has."""
+        recorded = self.recorded.get((recorder(want.reader), want.call), {})
+        key = (want.reader, want.call)
+        if key not in self.cursors or want.lane is not None:
+            self.cursors[key] = max([self.cursors.get(key, 0), *(at + 1 for at in recorded)])
+        cursor = self.cursors[key]
+        own = [at for at, lane in recorded.items() if lane == want.lane and at < cursor]
+        others = [at for at in range(cursor) if at not in recorded]
+        return (at for at in itertools.chain(own, others, itertools.count(cursor)) if at not in taken)
+
+    def _record(self, draw):
+        key, want = draw.key, draw.want
+        self.cursors[key] = max(self.cursors[key], *(at + 1 for at in draw.at))
+        if want.lane is not None:
+            recorded = self.recorded.setdefault((recorder(want.reader), want.call), {})
+            for at in draw.at:
+                # No position is ever two lanes'.
+                assert recorded.setdefault(at, want.lane) == want.lane
+
     def arrive(self, draw):
         self.each(draw.tickets, lambda store, ticket: store.flights.arrive(ticket))
 
     @rule(n=st.integers(1, 2))
     def meet(self, n):
-        self.take(CALLS[0], "a", n, None, None)
+        self._take(Want(CALLS[0], "a", n, None))
 
-    @rule(of=calls, reader=readers, n=st.integers(1, 4), kept=st.sets(st.integers(0, 3)))
-    def draw(self, of, reader, n, kept):
+    @rule(run=st.sampled_from(READERS[2:]), lane=st.sampled_from(LANES), end=st.booleans(), kept=st.booleans())
+    def meet_in_lanes(self, run, lane, end, kept):
+        draw = self._take(Want(CALLS[0], run, 1, None, lane))
+        if end and draw in self.aloft:
+            self._settle(draw, {0} if kept else set(), knows=True)
+
+    @rule(of=calls, reader=readers, n=st.integers(1, 4), kept=st.sets(st.integers(0, 3)), lane=lanes)
+    def draw(self, of, reader, n, kept, lane):
         aloft = len(self.aloft)
-        self.take(of, reader, n, None, None)
+        self._take(Want(of, reader, n, None, lane))
         if len(self.aloft) > aloft:
             self.fill(-1, several=True, settle=False)
             self._settle(self.aloft[-1], kept, knows=True)
+
+    @rule(lane=st.sampled_from(LANES[1:]))
+    def rerun(self, lane):
+        """Give every fresh run the same position as the k-th of a lane (P2)."""
+        self._set_back("drop", "run:2")
+        recorded = self.recorded.get((recorder("run:2"), CALLS[0]), {})
+        for at in [at for at, whose in recorded.items() if whose == lane]:
+            assert self._take(Want(CALLS[0], "run:2", 1, None, lane)).at == [at]
 
     @precondition(lambda self: self.aloft)
     @rule(which=numbers, several=st.booleans(), settle=st.booleans())
@@ -233,21 +276,49 @@ class Stores(RuleBasedStateMachine):
     # Maintenance.
 
     @rule(
-        what=st.sampled_from(["rewind", "rewind", "drop", "forget", "restart"]),
+        what=st.sampled_from(["rewind", "rewind", "drop", "forget", "evict", "use", "restart"]),
         reader=st.sampled_from(READERS),
         of=calls,
     )
     def maintain(self, what, reader, of):
         """One rule for all, so that most of a run is drawing."""
-        {"forget": lambda: self._forget(of), "restart": self._restart}.get(what, lambda: self._set_back(what, reader))()
+        {
+            "forget": lambda: self._forget(of),
+            "evict": self._evict,
+            "use": lambda: self.both(lambda store: store.count({}, [Use("run:1", of, 0, 1, self.clock())])),
+            "restart": self._restart,
+        }.get(what, lambda: self._set_back(what, reader))()
 
     def _set_back(self, how, reader):
         self.both(lambda store: getattr(store, how)(reader))
         self._void(lambda key: key[0] == reader)
+        for key in [key for key in self.cursors if key[0] == reader]:
+            self.cursors[key] = max([0, *(at + 1 for at in self.recorded.get((recorder(reader), key[1]), ()))])
+        if how == "drop":
+            self._remove(lambda key: key[0] == reader)
 
     def _forget(self, of):
         self.both(lambda store: store.forget(of))
+        self._gone(of)
+
+    def _gone(self, of):
         self._void(lambda key: key[1] == of)
+        self._remove(lambda key: key[1] == of)
+
+    def _remove(self, concerned):
+        for table in (self.cursors, self.recorded):
+            for key in [key for key in table if concerned(key)]:
+                del table[key]
+
+    def _evict(self):
+        in_use = {draw.want.call for draw in self.aloft if draw.flying}
+        ours, theirs = (
+            store.evict([item.handle for item in store.inventory()], used_by=self.clock() - 1) for store in self.stores
+        )
+        assert len(ours) == len(theirs)
+        assert not in_use & set(ours)
+        for of in ours:
+            self._gone(of)
 
     def _void(self, concerned):
         for key in list(self.delivered):
@@ -271,12 +342,22 @@ class Stores(RuleBasedStateMachine):
         if not hasattr(self, "stores"):
             return
         self.both(lambda store: store.readers())
+        self.both(lambda store: sorted(item[1:] for item in store.inventory()))
         for of in CALLS:
+            self._standings_agree(of)
             self.both(lambda store, of=of: list(store.peek(of).items()))
             self.both(lambda store, of=of: store.poll([Place(of, slot) for slot in range(4)]))
+
+    def _standings_agree(self, of):
+        for reader in READERS:
+            standing = self.both(lambda store, reader=reader: store.standing(reader, of))
+            given = set(range(standing.next)) - standing.loose
+            assert given == self.delivered.get((reader, of), set())
+            in_order = self.both(lambda store, reader=reader: [store.drawn(reader, of, lane) for lane in LANES])
+            assert sorted(itertools.chain(*in_order)) == sorted(given)
 
 
 TestStores = Stores.TestCase
 TestStores.settings = settings(
-    max_examples=100, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=120, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
 )

@@ -58,8 +58,8 @@ def owner(tmp_path):
     """Start a process that holds three positions and their claims; it can only be killed."""
     processes = []
 
-    def start(*arguments):
-        command = [sys.executable, "-c", OWNER, str(tmp_path / "cache"), *arguments]
+    def start(how, folder=tmp_path / "cache"):
+        command = [sys.executable, "-c", OWNER, str(folder), how]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         processes.append(process)
         assert process.stdout.readline() == b"ready\n"

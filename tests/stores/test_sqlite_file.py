@@ -249,7 +249,7 @@ def test_rested_store_opens_again(store):
 def test_checkpoint_folds_the_log(store, monkeypatch):
     """Now and then the write-ahead log is folded into the database, and begins anew."""
     monkeypatch.setattr("memollm.stores._sqlite_link.CHECKPOINT_BYTES", 1 << 16)
-    monkeypatch.setattr("memollm.stores.sqlite.COMMITS_BETWEEN_CHECKS", 10)
+    monkeypatch.setattr("memollm.stores._sqlite_session.COMMITS_BETWEEN_CHECKS", 10)
     for _ in range(30):
         hand = take(store)
         hand.fill(b"x" * 10_000)

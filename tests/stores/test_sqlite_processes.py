@@ -78,6 +78,17 @@ def test_interrupted_draw_leaves_nothing_held(tmp_path, opened, stored):
 
 def _take_interrupted_after(store, count):
     """Begin a draw, interrupt it after so many statements, and return the last of them."""
+    ticket = store.flights.depart()
+    wants = [Want(call(), "reader", 1, None)]
+    try:
+        return _interrupted_after(store, count, lambda: store.take(wants, ticket, newer_than=EVER, wait=True))
+    finally:
+        store.write([Settle(ticket, None)])
+        store.flights.arrive(ticket)
+
+
+def _interrupted_after(store, count, work):
+    """Do work on a store, interrupt it after so many statements, and return the last of them."""
     link, ledger = store._open_as
     plain = link.execute
     done = []
@@ -90,17 +101,30 @@ def _take_interrupted_after(store, count):
         return result
 
     link.execute = ledger._execute = execute
-    ticket = store.flights.depart()
     try:
-        store.take([Want(call(), "reader", 1, None)], ticket, newer_than=EVER, wait=True)
+        work()
     except KeyboardInterrupt:
         return done[count]
     else:
         return "nothing more"
     finally:
         link.execute = ledger._execute = plain
-        store.write([Settle(ticket, None)])
-        store.flights.arrive(ticket)
+
+
+@pytest.mark.parametrize("delivers", [True, False])
+def test_interrupted_settlement_is_made_good_by_the_next(tmp_path, opened, delivers):
+    """Settled again after an interrupt at any statement, a draw has nothing in flight for anybody (P1, P3, P5)."""
+    seen = []
+    while not seen or seen[-1] != "nothing more":
+        store = opened(tmp_path / f"{delivers}-{len(seen)}")
+        hand = take(store, 2)
+        settle = [Settle(hand.ticket, [] if delivers else None)]
+        seen.append(_interrupted_after(store, len(seen), lambda: store.write(settle)))  # noqa: B023 - done at once
+        store.write(settle)
+        peer = opened(store.files.folder)
+        assert peer.poll([SLOT, Place(call(), 1)]) == [True, True], seen
+        assert take(peer, 2).at == ([2, 3] if delivers else [0, 1]), seen
+    assert {"BEGIN IMMEDIATE", "COMMIT"} <= set(seen)
 
 
 # Dead owners.

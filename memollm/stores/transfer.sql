@@ -1,0 +1,53 @@
+-- The statements by which content is moved between caches. Those of drawing are in sqlite.sql.
+
+-- name: entries  Every call, in the order of an export file.
+SELECT id, key, form, function, made FROM call ORDER BY function, form, key;
+-- name: entries_of_function  The calls of a function.
+SELECT id, key, form, function, made FROM call WHERE function = ? ORDER BY form, key;
+-- name: entries_of_reader  The calls that a reader has drawn from, or that a run used besides.
+SELECT id, key, form, function, made FROM call WHERE id IN (
+    SELECT cursor.call FROM cursor JOIN reader ON reader.id = cursor.reader WHERE reader.name = ?1
+    UNION SELECT used.call FROM used WHERE used.run = ?2
+) ORDER BY function, form, key;
+-- name: size  How many samples there are.
+SELECT count(*) FROM sample;
+-- name: size_of_function  How many of a function.
+SELECT count(*) FROM sample WHERE call IN (SELECT id FROM call WHERE function = ?);
+-- name: size_of_reader  How many of the calls that a reader has drawn from, or that a run used besides.
+SELECT count(*) FROM sample WHERE call IN (
+    SELECT cursor.call FROM cursor JOIN reader ON reader.id = cursor.reader WHERE reader.name = ?1
+    UNION SELECT used.call FROM used WHERE used.run = ?2
+);
+-- name: cursors  The readers of a call.
+SELECT reader.id, reader.name, cursor.next FROM cursor JOIN reader ON reader.id = cursor.reader
+WHERE cursor.call = ? ORDER BY reader.name;
+-- name: not_given  Positions that a reader has come to and was not given; in flight with a filled slot, it may be at any moment.
+SELECT position FROM loose WHERE reader = ?1 AND call = ?2 AND (
+    owner IS NULL OR NOT EXISTS (SELECT 1 FROM sample WHERE sample.call = ?2 AND sample.slot = loose.position)
+) ORDER BY position;
+-- name: lanes  What lanes were given of a call.
+SELECT reader.name, lane.name, recorded.position
+FROM recorded JOIN reader ON reader.id = recorded.recorder JOIN lane ON lane.id = recorded.lane
+WHERE recorded.call = ? ORDER BY reader.name, lane.name, recorded.nth;
+-- name: stretches  What runs used of a call.
+SELECT run, first, last FROM used WHERE call = ? ORDER BY run, first;
+
+-- name: bring_call  A call that comes from elsewhere; it counts as used now.
+INSERT INTO call (key, function, form, made, used) VALUES (?, ?, ?, ?, ?);
+-- name: size_of_call  How many samples a call has.
+SELECT count(*) FROM sample WHERE call = ?;
+-- name: reached  The first slot that no sample, no claim and no lane of a call has reached.
+SELECT 1 + max(
+    coalesce((SELECT max(slot) FROM sample WHERE call = ?1), -1),
+    coalesce((SELECT max(slot) FROM claim WHERE call = ?1), -1),
+    coalesce((SELECT max(position) FROM recorded WHERE call = ?1), -1)
+);
+-- name: free_for  The positions that a reader was not given and nobody has in flight.
+SELECT position FROM loose WHERE reader = ? AND call = ? AND owner IS NULL;
+-- name: bring_lane  A lane that comes from elsewhere.
+INSERT OR IGNORE INTO lane (name) VALUES (?);
+-- name: bring_recorded  A position is a lane's, unless it is one's already.
+INSERT OR IGNORE INTO recorded (recorder, call, position, lane, nth)
+SELECT ?1, ?2, ?3, lane.id, coalesce(
+    (SELECT max(nth) + 1 FROM recorded WHERE recorder = ?1 AND call = ?2 AND lane = lane.id), 0)
+FROM lane WHERE lane.name = ?4;

@@ -1,0 +1,219 @@
+"""A reading store draws from another store and changes nothing there."""
+
+import pytest
+from hands import stock, take
+
+from memollm._model import MINE, Account, Busy, Counts, Move, Place, Position, Return, Sample, Use, Want, WouldBlock
+from memollm.errors import StoreRefused
+from memollm.stores._sqlite_reading import SqliteReader
+from memollm.stores.memory import MemoryStore
+from memollm.stores.overlay import ReadingStore
+from memollm.stores.sqlite import SqliteStore
+from memollm.testing import NOON
+from memollm.testing._bench import call
+
+
+@pytest.fixture(params=["memory", "sqlite", "sqlite that may only be read"])
+def stores(request, tmp_path):
+    """Make a store, and what reads it."""
+    base = MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "cache")
+    reading = ReadingStore(SqliteReader(tmp_path / "cache") if "only" in request.param else base)
+    yield base, reading
+    reading.close()
+    base.close()
+
+
+def everything(store):
+    readers = [reader.name for reader in store.readers()]
+    standings = [store.standing(reader, call()) for reader in [*readers, "run:9"]]
+    listed = store.readers(), store.survey(), store.readers_of(call()), store.inventory()
+    return store.peek(call()), listed, standings, store.counted(), store.epoch()
+
+
+# Drawing.
+
+
+def test_readers_begin_where_they_stand(stores):
+    """A reader goes on where it stands in the other store, where nothing moves (P2)."""
+    base, reading = stores
+    stock(base, *(b"%d" % at for at in range(6)))
+    take(base, 4)
+    base.write([Return(0, Position(call(), "reader", 1))])
+    before = everything(base)
+    assert [take(reading, n).at for n in (1, 2)] == [[1], [4, 5]]
+    assert [take(reading, reader=reader).records for reader in ("new", None)] == [[b"0"], [b"0"]]
+    assert everything(base) == before
+    assert reading.drawn("reader", call(), None) == [0, 1, 2, 3, 4, 5]
+    assert base.drawn("reader", call(), None) == [0, 2, 3]
+
+
+def test_nothing_filled_is_kept(stores):
+    """A vacant slot is filled for its draw alone: who comes to it next fills it again, its own reader goes on (P1)."""
+    base, reading = stores
+    stock(base, b"zero")
+    hand = take(reading, 2)
+    assert hand.states == [Sample(b"zero", NOON), MINE]
+    waiting = take(reading, 2, reader="b")
+    assert waiting.states[1] == Busy(hand.ticket)
+    assert reading.poll([Place(call(), 1)]) == [False]
+    hand.fill(b"one")
+    hand.settle()
+    assert reading.poll([Place(call(), 1)]) == [True]
+    assert waiting.look(1) == [MINE]
+    assert take(reading).at == [2]
+    assert list(reading.peek(call())) == list(base.peek(call())) == [0]
+
+
+def test_given_back_positions_come_first(stores):
+    """A draw that fails gives its positions back, for the draws of this process (P3)."""
+    base, reading = stores
+    stock(base, b"zero")
+    take(reading, 3).give_back()
+    assert take(reading, 2).at == [0, 1]
+
+
+def test_what_is_stored_meanwhile_is_drawn(stores):
+    """A sample that another stored after the last look is given, and one that was removed is not (P2, P4)."""
+    base, reading = stores
+    stock(base, b"zero")
+    assert take(reading).records == [b"zero"]
+    hand = take(base, 2, reader="other")
+    hand.fill(b"one")
+    hand.settle()
+    assert take(reading).records == [b"one"]
+    base.forget(call())
+    assert take(reading, reader="b").states == [MINE]
+    stock(base, b"new")
+    assert take(reading, reader="c").records == [b"new"]
+
+
+def test_lanes_of_the_other_store_are_respected(stores):
+    """A lane gets what is recorded for it there; what it gets beyond that is recorded here (P2)."""
+    base, reading = stores
+    for lane in ("x", "y", "x"):
+        take(base, reader="run:1", lane=lane).settle()
+    before = everything(base)
+    assert [take(reading, reader="run:2", lane=lane).at for lane in ("y", "y", "x", "x", "z")] == [
+        *([1], [3], [0], [2], [4])
+    ]
+    assert [take(reading, reader="run:3", lane=lane).at for lane in ("z", "y", "y", None)] == [[4], [1], [3], [5]]
+    assert take(reading, reader="run:1", lane="y").at == [3]
+    assert everything(base) == before
+
+
+def test_expired_samples_are_vacant(stores):
+    """Expiry is the asker's here too."""
+    base, reading = stores
+    stock(base, b"zero")
+    assert take(reading, reader=None, newer_than=NOON).states == [MINE]
+    assert take(reading, reader="b", newer_than=NOON - 1).records == [b"zero"]
+
+
+def test_several_wants_of_one_call(stores):
+    """Wants of one take get different positions, all of them read (P1)."""
+    base, reading = stores
+    stock(base, *(b"%d" % at for at in range(4)))
+    want = Want(call(), "reader", 2, None)
+    taken = reading.take([want, want], reading.flights.depart(), newer_than=0, wait=True)
+    assert [list(one.positions) for one in taken] == [[0, 1], [2, 3]]
+    assert [state.record for one in taken for state in one.states] == [b"0", b"1", b"2", b"3"]
+
+
+def test_pools_cycle(stores):
+    """Pools read their slots."""
+    base, reading = stores
+    stock(base, b"zero", b"one")
+    draws = [Want(call(), "reader", 1, 2)] * 3
+    taken = reading.take(draws, reading.flights.depart(), newer_than=0, wait=True)
+    assert [one.states[0].record for one in taken] == [b"zero", b"one", b"zero"]
+
+
+def test_what_is_at_hand_is_not_waited_for(stores):
+    """A draw that must not wait is given what is in memory; what must be read is left to one that may (P12)."""
+    base, reading = stores
+    stock(base, b"zero", b"one")
+    with pytest.raises(WouldBlock):
+        take(reading, wait=False)
+    assert take(reading).at == [0]
+    assert take(reading, wait=False).records == [b"one"]
+    with pytest.raises(WouldBlock):
+        take(reading, wait=False)
+    assert take(reading).at == [2]
+
+
+def test_samples_at_hand_are_bounded(stores, monkeypatch):
+    """Only so many samples are kept in memory."""
+    monkeypatch.setattr("memollm.stores.overlay.SAMPLES_AT_HAND", 5)
+    base, reading = stores
+    for number in range(9):
+        stock(base, b"0", b"1", of=call(f"{number}"))
+        assert take(reading, 2, of=call(f"{number}")).records == [b"0", b"1"]
+    assert sum(map(len, reading._at_hand.values())) <= 8
+    assert reading._count_at_hand == sum(map(len, reading._at_hand.values()))
+
+
+def test_what_is_vacant_is_looked_at_alone(stores, monkeypatch):
+    """A call is read as a whole once; a miss after that reads only the slots that were vacant and are within reach."""
+    base, reading = stores
+    stock(base, b"zero", b"one")
+    read, peek = [], reading._base.peek
+    monkeypatch.setattr(reading._base, "peek", lambda of, slots=None: read.append(slots) or peek(of, slots))
+    assert [take(reading).states for _ in range(4)] == [[Sample(b"zero", NOON)], [Sample(b"one", NOON)], [MINE], [MINE]]
+    assert read == [None, [2], [2, 3]]
+    assert reading.peek(call(), [1, 5]) == {1: Sample(b"one", NOON)}
+
+
+# What is not drawing.
+
+
+def test_reading_operations_pass_through(stores):
+    """Calls, readers, counts, the inventory and notes are the other store's; notes of this process hide its."""
+    base, reading = stores
+    stock(base, b"zero")
+    take(base)
+    base.count({Account("d", "r", "n", "f"): Counts(draws=1)}, [Use(None, call(), 0, 0, NOON + 1)])
+    for name in "ab":
+        base.note("function", name, {"is": "old"})
+    reading.note("function", "b", {"is": "new"})
+    reading.note("run", "one", {})
+    assert reading.calls("tests.ask") == base.calls("tests.ask")
+    assert reading.readers() == base.readers()
+    assert dict(reading.counted()) == dict(base.counted())
+    assert reading.inventory() == base.inventory()
+    assert reading.survey(text="a") == base.survey(text="a")
+    assert reading.readers_of(call()) == base.readers_of(call()) != []
+    assert list(reading.notes("function").items()) == [("a", {"is": "old"}), ("b", {"is": "new"})]
+    assert dict(reading.notes("function", "a")) == {"a": {"is": "old"}}
+    assert (dict(reading.notes("run")), dict(base.notes("run"))) == ({"one": {}}, {})
+    assert dict(base.notes("function", "b")) == {"b": {"is": "old"}}
+
+
+def test_nothing_is_counted(stores):
+    """Draws of a reading store are not counted, and are no use of a call."""
+    base, reading = stores
+    stock(base, b"zero")
+    before = everything(base)
+    reading.count({Account("d", "r", "n", "f"): Counts(draws=1)}, [Use("r", call(), 0, 0, NOON + 5)])
+    assert everything(base) == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda store: store.adopt([Move(call(), call("new"))], lambda _, record: record),
+        lambda store: store.forget(call()),
+        lambda store: store.rewind("reader"),
+        lambda store: store.drop("reader"),
+        lambda store: store.evict([], used_by=NOON),
+        lambda store: store.shrink(lambda *_: None),
+    ],
+)
+def test_changes_are_refused(stores, change):
+    """Whatever would change the other store is refused, saying why and what to do."""
+    base, reading = stores
+    stock(base, b"zero")
+    take(base)
+    before = everything(base)
+    with pytest.raises(StoreRefused, match=r"read-only here.*Nothing was changed; open it for writing"):
+        change(reading)
+    assert everything(base) == before
