@@ -1,168 +1,38 @@
-"""What all draws on one store share in a process: writing together, waiting together, and what was read already."""
+"""What all draws on one store share in a process: who writes and who waits for them, and what was read already."""
 
 from __future__ import annotations
 
+import atexit
 import os
+import sys
 import threading
 import time
 import weakref
 from _thread import start_new_thread
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from memollm._flights import Signal
-from memollm._model import Busy, Call, Change, Fill, Place, Sample, WouldBlock, is_atomic
+from memollm._accounts import HIT, Keeper
+from memollm._model import Busy, Call, Change, Place, Sample, WouldBlock, is_atomic
 from memollm._warn import warn
-from memollm.errors import NotStoredWarning, StoreError, StoreUnavailable, UncacheableResult
+from memollm._watcher import Watcher
+from memollm._writer import Pending, Writer
+from memollm.errors import NotStoredWarning, StoreError, UncacheableResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from memollm._accounts import Given
     from memollm._codec import Codec
+    from memollm._flights import Signal
     from memollm.stores.base import Store
 
-POLL_FIRST: Final = 0.002
-POLL_LAST: Final = 0.05
-"""Seconds between looks at slots that other processes fill; the pause doubles while nothing happens."""
-RETRY: Final = 1.0
-"""Seconds between attempts to settle draws whose settlement failed."""
+TIDY_EVERY: Final = 600.0
+"""Seconds between looks at whether the store keeps within its limits."""
 SHELF_ENTRIES: Final = 10_000
 SHELF_BYTES: Final = 64 << 20
 NOTHING: Final = object()
-
-
-class Pending:
-    """Changes on their way into the store."""
-
-    __slots__ = ("changes", "done", "error")
-
-    def __init__(self, changes: Sequence[Change]) -> None:
-        self.changes = changes
-        self.done = Signal()
-        self.error: Exception | None = None
-
-    def fail(self, error: Exception) -> None:
-        """Be done, with an error, unless it is done already."""
-        if not self.done.is_set():
-            self.error = error
-            self.done.set()
-
-    def outcome(self) -> None:
-        """Raise what went wrong, once it is done."""
-        if self.error is not None:
-            raise self.error
-
-
-class Writer:
-    """Writes changes; those that arrive while a commit is under way share the next one."""
-
-    def __init__(self, store: Store, on_debt: Callable[[], None]) -> None:
-        self._store = store
-        self._on_debt = on_debt
-        self._flushing = threading.Lock()
-        self._queue: list[Pending] = []
-        self.debts: list[Change] = []
-
-    def put(self, changes: Sequence[Change]) -> Pending:
-        """Hand in changes; some later `flush`, by whomever, writes them."""
-        pending = Pending(changes)
-        self._queue.append(pending)
-        return pending
-
-    def flush(self) -> None:
-        """Write all that has been handed in."""
-        with self._flushing:
-            batch = list(self._queue)
-            try:
-                self._write(batch)
-            except Exception as error:  # noqa: BLE001 - told to each of those who wait
-                for pending in batch:
-                    pending.fail(error)
-            finally:
-                # Who was interrupted, before or after the commit, leaves the rest: writing a change twice does no harm.
-                self._queue[: len(batch)] = [pending for pending in batch if not pending.done.is_set()]
-
-    def _write(self, batch: list[Pending]) -> None:
-        if not batch and not self.debts:
-            return
-        debts = list(self.debts)
-        try:
-            self._store.write([*debts, *(change for pending in batch for change in pending.changes)])
-        except StoreError as error:
-            self._divide(batch, error)
-            return
-        del self.debts[: len(debts)]
-        for pending in batch:
-            pending.done.set()
-
-    def _divide(self, batch: list[Pending], error: StoreError) -> None:
-        """Find out whose change it was that failed, so that it fails alone."""
-        if len(batch) > 1:
-            for pending in batch:
-                self._write([pending])
-            return
-        for pending in batch:
-            pending.error = error
-            if isinstance(error, StoreUnavailable) and not any(isinstance(change, Fill) for change in pending.changes):
-                self.debts.extend(pending.changes)
-                self._on_debt()
-            pending.done.set()
-
-
-class Watcher:
-    """One thread that looks, ever more gently, at the slots that other processes are filling."""
-
-    def __init__(self, poll: Callable[[Sequence[Place]], Sequence[bool]], tend: Callable[[], bool]) -> None:
-        self._poll = poll
-        self._tend = tend
-        self._changed = threading.Condition()
-        self._watched: dict[Place, Signal] = {}
-        self._thread: threading.Thread | None = None
-
-    def watch(self, place: Place) -> Signal:
-        """Return a signal for when nobody alive is filling the slot any more."""
-        with self._changed:
-            signal = self._watched.setdefault(place, Signal())
-            self._begin()
-        return signal
-
-    def tend(self) -> None:
-        """Let the thread come round for other work."""
-        with self._changed:
-            self._begin()
-
-    def _begin(self) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="memollm-watcher", daemon=True)
-            self._thread.start()
-        self._changed.notify()
-
-    def _run(self) -> None:
-        pause = POLL_FIRST
-        while True:
-            with self._changed:
-                places = list(self._watched)
-            settled = self._settled(places)
-            owing = self._tend()
-            with self._changed:
-                signals = [self._watched.pop(place) for place in settled]
-                idle = not self._watched and not owing
-                if idle:
-                    self._thread = None
-            for signal in signals:
-                signal.set()
-            if idle:
-                return
-            pause = POLL_FIRST if settled else min(2 * pause, POLL_LAST if self._watched else RETRY)
-            with self._changed:
-                self._changed.wait(pause)
-
-    def _settled(self, places: list[Place]) -> list[Place]:
-        try:
-            return [place for place, settled in zip(places, self._poll(places), strict=True) if settled]
-        except StoreError:
-            # The store does not answer: the look that follows says so to each who waits.
-            return places
 
 
 class OnShelf(NamedTuple):
@@ -173,26 +43,43 @@ class OnShelf(NamedTuple):
     value: Any
     """The value itself where it cannot be changed, else its record."""
     is_record: bool
+    given: Given
+    """The note for the books when it is given."""
 
 
 class Engine:
     """A store with what its draws share in this process; made anew in a forked child."""
 
     def __init__(
-        self, store: Store, codec: Codec, clock: Callable[[], float] = time.time, *, place: str = "Cache(...)"
+        self,
+        store: Store,
+        codec: Codec,
+        clock: Callable[[], float] = time.time,
+        *,
+        place: str = "Cache(...)",
+        path: str | None = None,
+        tidy: Callable[[], object] = bool,
     ) -> None:
         self.store = store
         self.codec = codec
         self.clock = clock
         self.place = place
         """The cache as the user would write it."""
+        self.path = path
+        """What the command line calls it, if it can be reached from there."""
         self.closed = False
+        self._tidy = tidy
+        """Keeps the store within the limits that are configured."""
         self._begin_process()
         _living.add(self)
+        # The last to be registered is the first to be called: before the store closes its files.
+        atexit.unregister(_at_exit)
+        atexit.register(_at_exit)
 
     def _begin_process(self) -> None:
         self.writer = Writer(self.store, self._owe)
-        self.watcher = Watcher(self.store.poll, self._pay)
+        self.keeper = Keeper(self.store, self._begin_counting, self.clock)
+        self.watcher = Watcher(self.store.poll, self._tend, self.keeper.due_in)
         self._helper: ThreadPoolExecutor | None = None
         self.asking = 0
         """How many operations wait for the helper; who comes later is to queue behind them."""
@@ -201,6 +88,9 @@ class Engine:
         self._warned: set[str] = set()
         self.known: dict[tuple[str, str], str] = {}
         """What has been introduced to the store: by kind and name, the version to use."""
+        self._tidy_at = 0.0
+        """When the limits are looked at next; not yet, in this process, if it is 0."""
+        self._epoch_now = self.store.epoch
         self.clear_shelf()
 
     # Writing.
@@ -235,6 +125,30 @@ class Engine:
 
     def _owe(self) -> None:
         self.watcher.tend()
+
+    def _tend(self) -> bool:
+        """Do what is due; tell whether anything is still owed."""
+        due_in = self.keeper.due_in()
+        if due_in is not None and due_in <= 0:
+            self.keeper.hand_over()
+            # In a thread of its own, since it takes its time, and whoever waits for a slot waits for this one.
+            self._stay_within_limits(lambda: threading.Thread(target=self._tidy, daemon=True).start())
+        return self._pay()
+
+    def _stay_within_limits(self, tidy: Callable[[], object]) -> None:
+        if self.keeper.has_paid and time.monotonic() >= self._tidy_at:
+            self._tidy_at = time.monotonic() + TIDY_EVERY
+            tidy()
+
+    def leave(self) -> None:
+        """Do what is left to do at the end of the process."""
+        self.keeper.hand_over()
+        if not self._tidy_at:
+            self._stay_within_limits(self._tidy)
+
+    def _begin_counting(self) -> None:
+        self.watcher.tend()
+        at_end_of_process()
 
     def _pay(self) -> bool:
         """Try again to settle what could not be settled; tell whether anything is still owed."""
@@ -285,11 +199,15 @@ class Engine:
         self._shelf: dict[str, OnShelf] = {}
         self._shelf_bytes = 0
 
-    def recall(self, call: Call, newer_than: float) -> Any:
-        """Return the first sample of a call if it was read here and nothing was replaced since, or else `NOTHING`."""
+    def recall(self, call: Call, newer_than: float) -> OnShelf | None:
+        """Return the first sample of a call if it was read here and nothing was replaced since."""
         found = self._shelf.get(call.form)
-        if found is None or found.stored <= newer_than or found.epoch != self.store.epoch():
-            return NOTHING
+        if found is not None and found.epoch == self._epoch_now() and found.stored > newer_than:
+            return found
+        return None
+
+    def value_of(self, found: OnShelf, call: Call) -> Any:
+        """Return an object of the caller's own."""
         return self.codec.decode(found.value, context=call.key) if found.is_record else found.value
 
     def shelve(self, call: Call, value: Any, sample: Sample, epoch: int) -> None:
@@ -300,7 +218,8 @@ class Engine:
         if len(self._shelf) >= SHELF_ENTRIES or self._shelf_bytes > SHELF_BYTES:
             self.clear_shelf()
         atomic = is_atomic(value)
-        self._shelf[call.form] = OnShelf(epoch, sample.stored, value if atomic else sample.record, not atomic)
+        given = (call, 0, sample[2:], 0.0, HIT)
+        self._shelf[call.form] = OnShelf(epoch, sample.stored, value if atomic else sample.record, not atomic, given)
         self._shelf_bytes += len(sample.record) + len(call.form)
 
     # Telling the user.
@@ -318,6 +237,7 @@ class Engine:
 
     def close(self) -> None:
         """Settle what is owed and close the store."""
+        self.leave()
         self.closed = True
         self._pay()
         with self._lock:
@@ -328,6 +248,28 @@ class Engine:
 
 
 _living: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+def _at_exit() -> None:
+    with ExitStack() as leaving:
+        # One that fails keeps no other from leaving.
+        for engine in list(_living):
+            if not engine.closed:
+                leaving.callback(engine.leave)
+
+
+def at_end_of_process() -> None:
+    """Have counts handed over at the end of a child of multiprocessing, which leaves without `atexit`."""
+    processes = sys.modules.get("multiprocessing.process")
+    if processes is not None and processes.parent_process() is not None and _ended_by.get("pid") != os.getpid():
+        from multiprocessing.util import Finalize
+
+        _ended_by["pid"] = os.getpid()
+        Finalize(None, _at_exit, exitpriority=0)
+
+
+_ended_by: dict[str, int] = {}
+"""The process whose end is provided for."""
 
 
 def _after_fork_in_child() -> None:

@@ -1,0 +1,48 @@
+"""Tables for people: as text, and as HTML for notebooks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def text_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Lay rows out in columns; all but the first are flush right."""
+    lines = [tuple(head), *map(tuple, rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if index == 0 else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def html_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, title: str = "") -> str:
+    """Lay rows out as an HTML table."""
+    from html import escape
+
+    def line(tag: str, cells: Sequence[str]) -> str:
+        styles = ["text-align: left", *["text-align: right"] * (len(cells) - 1)]
+        inner = (f'<{tag} style="{style}">{escape(cell)}</{tag}>' for cell, style in zip(cells, styles, strict=True))
+        return f"<tr>{''.join(inner)}</tr>"
+
+    body = "".join(line("td", row) for row in rows)
+    above = f"<p>{escape(title)}</p>" if title else ""
+    return f"{above}<table><thead>{line('th', head)}</thead><tbody>{body}</tbody></table>"
+
+
+def money(dollars: float) -> str:
+    """Write an amount: cents where they matter, more digits where it is less."""
+    return f"${dollars:,.2f}" if dollars >= 1 or not dollars else f"${dollars:.4g}"
+
+
+def seconds_text(seconds: float) -> str:
+    """Write a duration in the unit that suits it."""
+    for unit, size in (("h", 3600.0), ("min", 60.0), ("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} µs"
