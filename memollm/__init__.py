@@ -1,26 +1,34 @@
 """Memoize functions that call language models, without ruining the statistics of what they return."""
 
+from typing import TYPE_CHECKING
+
 from memollm._cache import Cache, Namespace
-from memollm._context import configure, namespace, run
+from memollm._configuration import configure
+from memollm._context import budget, lane, mode, namespace, replay, run, track
 from memollm._decorator import cached_llm
 from memollm._gather import Gather
-from memollm._map import Mapped
-from memollm._progress import Progress
+from memollm._track import DrawEvent
 from memollm._typing import Cached
+from memollm._usage import Usage
 from memollm.errors import (
+    BudgetExceeded,
+    CacheMiss,
     CodeChanged,
     CodeChangedWarning,
     DamagedRecord,
     MemollmError,
     MemollmWarning,
+    NotCountedWarning,
     NotStoredWarning,
     OptionError,
     RecordError,
     ReentrantCall,
     ReplayedStream,
+    ReplayExhausted,
     StaleRecord,
     StoreClosed,
     StoreError,
+    StoreReadOnly,
     StoreRefused,
     StoreUnavailable,
     UncacheableResult,
@@ -29,36 +37,64 @@ from memollm.errors import (
     WrongNumber,
 )
 
+if TYPE_CHECKING:
+    from memollm._map import Mapped
+    from memollm._progress import Progress
+    from memollm._prune import Pruned
+else:
+    # Results of what few programs do; hidden from type checkers, for which no unknown name is to pass.
+    def __getattr__(name: str) -> object:
+        from importlib import import_module
+
+        modules = {"Mapped": "_map", "Progress": "_progress", "Pruned": "_prune"}
+        if name not in modules:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f"{__name__}.{modules[name]}"), name)
+
+
 __all__ = [
+    "BudgetExceeded",
     "Cache",
+    "CacheMiss",
     "Cached",
     "CodeChanged",
     "CodeChangedWarning",
     "DamagedRecord",
+    "DrawEvent",
     "Gather",
     "Mapped",
     "MemollmError",
     "MemollmWarning",
     "Namespace",
+    "NotCountedWarning",
     "NotStoredWarning",
     "OptionError",
     "Progress",
+    "Pruned",
     "RecordError",
     "ReentrantCall",
+    "ReplayExhausted",
     "ReplayedStream",
     "StaleRecord",
     "StoreClosed",
     "StoreError",
+    "StoreReadOnly",
     "StoreRefused",
     "StoreUnavailable",
     "UncacheableResult",
     "UnkeyableArgument",
     "UntrustedRecord",
+    "Usage",
     "WrongNumber",
+    "budget",
     "cached_llm",
     "configure",
+    "lane",
+    "mode",
     "namespace",
+    "replay",
     "run",
+    "track",
 ]
 
 __version__ = "0.1.0"

@@ -6,8 +6,9 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from memollm._canonical import canonical_call
-from memollm._keys import did_you_mean, hash_of
+from memollm._keys import hash_of
 from memollm._model import Call, Move
+from memollm._suggest import did_you_mean
 from memollm.errors import OptionError
 
 if TYPE_CHECKING:

@@ -7,18 +7,17 @@ from collections.abc import Hashable, Iterable, Mapping, Set as AbstractSet
 from typing import TYPE_CHECKING, Any, cast
 
 from memollm._engine import NOTHING
-from memollm._flow import Draw
-from memollm._gather import Gather, Gatherer
+from memollm._gather import Gather, Gatherer, Task
+from memollm._invocation import Invocation
 from memollm._keys import MARSHAL_FORMAT, is_plain
 from memollm._kind import Kind
-from memollm._model import EVER, Want
-from memollm._recipe import Invocation
 from memollm.errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from memollm._effects import Batch
+    from memollm._model import Want
     from memollm._recipe import Recipe
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -97,15 +96,24 @@ class BatchInvocation(Invocation):
     def recalled(self) -> Any:
         """See `Request.recalled`."""
         self._items = self._listed()
+        if self._plan.bare:
+            return NOTHING if self._items else []
         call, replaced = self._plan.keyer.call, self._batching.replaced
         instance, args, kwargs = self._instance, self._args, self._kwargs
         self._each = [call(instance, *replaced(instance, args, kwargs, item)) for item in self._items]
         if not self._items:
             return []
         if not self._plan.remembers or self._n is not None:
+            return self._replay() if self._here is not None and self._replays(self._here) else NOTHING
+        engine = self._plan.engine
+        newer_than = self._plan.terms.newer_than(engine.clock)
+        found = [engine.recall(call, newer_than) for call in self._each]
+        known = [each for each in found if each is not None]
+        if len(known) < len(found):
             return NOTHING
-        known = [self._plan.engine.recall(call, EVER) for call in self._each]
-        return NOTHING if any(value is NOTHING for value in known) else self.value(known)
+        values = [engine.value_of(each, call) for each, call in zip(known, self._each, strict=True)]
+        self._terms().give([each.given for each in known])
+        return self._shaped(values)
 
     def _listed(self) -> list[Any]:
         return self._batching.items(self._batching.given(self._instance, self._args, self._kwargs))
@@ -117,21 +125,23 @@ class BatchInvocation(Invocation):
     def _batching(self) -> Batching:
         return cast("Batching", self._recipe.batching)
 
-    def begin(self) -> Draw:
-        """See `Request.begin`."""
-        plan, recipe, n = self._plan, self._recipe, self._number()
-        wants = [Want(call, plan.reader, n, recipe.options.pool) for call in self._each]
-        return Draw(plan.engine, wants, EVER, recipe.rules)
+    def _wants(self) -> list[Want]:
+        return [self._want(call) for call in self._each]
+
+    def _bare_wants(self) -> list[Want]:
+        return super()._bare_wants() * len(self._items)
 
     def _caller(self) -> Callable[[Batch], Any]:
-        return lambda batch: self._function([self._items[gap.want] for gap in batch])
+        replayed = self._replayed
+        items = self._items if replayed is None else [self._items[index] for index in replayed.short]
+        return lambda batch: self._function([items[gap.want] for gap in batch])
 
     def _function(self, items: list[Any]) -> Any:
         args, kwargs = self._with(items)
         return self._wrapped(*args, **kwargs)
 
-    def value(self, drawn: list[Any]) -> Any:
-        """See `Request.value`: one result for each item, or a list of n."""
+    def _shaped(self, drawn: list[Any]) -> Any:
+        """Return one result for each item, or a list of n."""
         n = self._n or self._recipe.options.n
         return drawn if n is None else [drawn[start : start + n] for start in range(0, len(drawn), n)]
 
@@ -150,13 +160,13 @@ class OneInvocation(BatchInvocation):
     def _listed(self) -> list[Any]:
         return [self._batching.given(self._instance, self._args, self._kwargs)]
 
-    def value(self, drawn: list[Any]) -> Any:
-        """See `Request.value`."""
-        return super().value(drawn)[0]
+    def _shaped(self, drawn: list[Any]) -> Any:
+        return super()._shaped(drawn)[0]
 
     def _caller(self) -> Callable[[Batch], Any]:
         if self._recipe.kind is not Kind.COROUTINE:
             return super()._caller()
         like = self._batching.like(self._instance, self._args, self._kwargs)
-        gatherer, function, name, items = self._batching.gatherer, self._function, self._recipe.name, self._items
-        return lambda batch: gatherer.results(like, function, name, items * len(batch))
+        gatherer, name, items, terms = self._batching.gatherer, self._recipe.name, self._items, self._plan.terms
+        task = Task(self._function, name, terms.toll)
+        return lambda batch: gatherer.results(like, task, items * len(batch))

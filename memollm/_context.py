@@ -1,43 +1,69 @@
-"""Who reads: context managers, then the decorator, the environment and pyproject.toml say it, in that order."""
+"""Who reads, and how, as context managers around the code say; they follow tasks and `asyncio.to_thread`."""
 
 from __future__ import annotations
 
-import hashlib
 import os
-import uuid
 from contextlib import contextmanager
 from contextvars import ContextVar
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from memollm._keys import did_you_mean
+from memollm._budget import Budget
+from memollm._configuration import require_mode, require_name
+from memollm._model import NAMESPACES, RUNS
+from memollm._replay import THEN, Replay
+from memollm._suggest import did_you_mean
+from memollm._track import Track, Tracking
 from memollm.errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-KNOWN: Final = ("cache", "namespace", "keep_arguments", "pickle")
-"""What `configure` and `[tool.memollm]` may set."""
-SWITCHES: Final = frozenset({"keep_arguments", "pickle"})
-"""Those that are on or off."""
-ROOT_MARKS: Final = (".memollm", "pyproject.toml", ".git")
+    from memollm._track import Watcher
+
+
+class Standing(NamedTuple):
+    """What decides with which store, and as which reader, a function draws."""
+
+    namespace: str | None = None
+    run: str | None = None
+    mode: str | None = None
 
 
 class Scope(NamedTuple):
     """What the context managers around a draw say."""
 
-    namespace: str | None = None
-    run: str | None = None
+    standing: Standing = Standing()
+    lane: str | None = None
+    replay: Replay | None = None
+    watchers: tuple[Watcher, ...] = ()
+    budgets: tuple[Budget, ...] = ()
 
 
+NOWHERE = Scope()
 scope: ContextVar[Scope | None] = ContextVar("memollm_scope", default=None)
+
+
+def _here() -> Scope:
+    """Return what the context managers around the running code say."""
+    return scope.get() or NOWHERE
+
+
+@contextmanager
+def _scoped(**said: Any) -> Generator[None]:
+    """Say something for a block, in this task or thread and those that it starts with its context."""
+    token = scope.set(_here()._replace(**said))
+    try:
+        yield
+    finally:
+        scope.reset(token)
 
 
 @contextmanager
 def namespace(name: str) -> Generator[None]:
     """Draw as the named reader inside the block, in this task or thread and those that it starts with its context."""
     require_name("namespace", name)
-    with _scoped(_current()._replace(namespace=name)):
+    # Whoever names another reader inside a replay draws as that reader.
+    with _scoped(standing=_here().standing._replace(namespace=name), replay=None):
         yield
 
 
@@ -46,132 +72,75 @@ def run(id: str | None = None) -> Generator[str]:  # noqa: A002 - the user's wor
     """Read as a run of its own inside the block where no namespace is named; with an id, as the run of that id."""
     if id is not None:
         require_name("run", id)
-    name = id or uuid.uuid4().hex
-    with _scoped(_current()._replace(run=name)):
+    name = id or os.urandom(16).hex()
+    with _scoped(standing=_here().standing._replace(run=name)):
         yield name
 
 
-def _current() -> Scope:
-    return scope.get() or Scope()
+@contextmanager
+def mode(name: str) -> Generator[None]:
+    """Draw in a mode inside the block: "auto", "offline", "refresh", "readonly" or "off"."""
+    require_mode("mode", name)
+    with _scoped(standing=_here().standing._replace(mode=name)):
+        yield
 
 
 @contextmanager
-def _scoped(inner: Scope) -> Generator[None]:
-    token = scope.set(inner)
-    try:
-        yield
-    finally:
-        scope.reset(token)
+def lane(name: str) -> Generator[str]:
+    """Draw in a lane inside the block, and give its full name: lanes nest, as in "agent-3/critic".
 
-
-def require_name(option: str, name: object) -> None:
-    """Refuse what cannot name a reader."""
-    if not isinstance(name, str) or not name.strip() or not name.isprintable():
-        raise OptionError(f"{option}={name!r}: it must be a printable text that is not empty.")
-
-
-# Configuration.
-
-
-class Configuration:
-    """What was configured for the whole process; `generation` grows with every change."""
-
-    def __init__(self) -> None:
-        self.generation = 0
-        self._said: dict[str, Any] = {}
-        self._project: dict[str, Any] | None = None
-
-    def say(self, **options: Any) -> None:
-        """Set options from code; None takes one back."""
-        require_known("configure", options)
-        if options.get("namespace") is not None:
-            require_name("namespace", options["namespace"])
-        self._said.update(options)
-        self.generation += 1
-
-    def get(self, option: str) -> Any:
-        """Return an option: from code, else from the environment, else from pyproject.toml, else None."""
-        if self._said.get(option) is not None:
-            return self._said[option]
-        variable = f"MEMOLLM_{option.upper()}"
-        text = os.environ.get(variable)
-        if text and option in SWITCHES:
-            return switch(variable, text)
-        return text or self._of_project().get(option)
-
-    def _of_project(self) -> dict[str, Any]:
-        if self._project is None:
-            self._project = read_project()
-        return self._project
-
-
-configuration: Final = Configuration()
-
-
-def configure(**options: Any) -> None:
-    """Set defaults for this process; None takes one back.
-
-    cache           a `Cache`, a path, or "memory:"
-    namespace       the reader of all functions that name none
-    keep_arguments  False: store a digest of arguments instead of the arguments
-    pickle          False: neither write nor read pickled values
-
-    What a decorator or a context manager says goes before; the environment and pyproject.toml come after.
+    Draws of one lane are in the order of its own program. Which samples a lane got is recorded with the namespace (for
+    runs, with all runs), so that a rerun or a replay gives every lane the same, whatever the timing.
     """
-    configuration.say(**options)
+    require_name("lane", name)
+    if "/" in name:
+        raise OptionError(f'lane={name!r}: "/" stands between nested lanes, so a name cannot have it.')
+    outer = _here().lane
+    full = name if outer is None else f"{outer}/{name}"
+    with _scoped(lane=full):
+        yield full
 
 
-def switch(name: str, text: str) -> bool:
-    """Read a setting that is on or off."""
-    if text.lower() in {"1", "true", "yes", "on"}:
-        return True
-    if text.lower() in {"0", "false", "no", "off"}:
-        return False
-    raise OptionError(f"{name}={text!r}: it must be one of 1, true, yes, on, 0, false, no, off.")
+@contextmanager
+def budget(*, cost: float | None = None, calls: int | None = None) -> Generator[Budget]:
+    """Let the draws of a block spend at most so many dollars, or make so many calls; what is stored is free.
+
+    The draw that would exceed it raises `BudgetExceeded` before anything is called. Calls are counted exactly. What a
+    call will cost is not known before: it is taken to cost what the dearest of its function in the block did, so the
+    first calls of a function, and calls that cost more than any before, can go beyond the limit by what they cost.
+    """
+    if cost is None and calls is None:
+        raise OptionError("budget() limits nothing: say cost= in dollars, or calls=.")
+    if cost is not None and (type(cost) not in {int, float} or not 0 <= cost < float("inf")):
+        raise OptionError(f"budget(cost={cost!r}): it must be an amount of dollars from 0 up.")
+    if calls is not None and (type(calls) is not int or calls < 0):
+        raise OptionError(f"budget(calls={calls!r}): it must be a whole number from 0 up.")
+    limited = Budget(cost=None if cost is None else float(cost), calls=calls)
+    with _scoped(budgets=(*_here().budgets, limited)):
+        yield limited
 
 
-def require_known(where: str, options: dict[str, Any]) -> None:
-    """Refuse options that nobody knows."""
-    for option in options:
-        if option not in KNOWN:
-            raise OptionError(f"{where}: there is no option {option!r}{did_you_mean(option, KNOWN)}")
+@contextmanager
+def track() -> Generator[Track]:
+    """Collect what is drawn inside the block, in this task or thread and those that it starts with its context."""
+    tracked = Track()
+    with _scoped(watchers=(*_here().watchers, Tracking(tracked))):
+        yield tracked
 
 
-def project_root() -> Path | None:
-    """Find the nearest parent of the working directory that looks like a project's root."""
-    here = Path.cwd()
-    # Path.exists() raises where it may not look.
-    return next((one for one in (here, *here.parents) if any(os.path.exists(one / mark) for mark in ROOT_MARKS)), None)  # noqa: PTH110
+@contextmanager
+def replay(namespace: str, *, then: str = "raise") -> Generator[None]:
+    """Read inside the block what a namespace drew, from its start, without moving its cursor.
 
-
-def read_project() -> dict[str, Any]:
-    """Read `[tool.memollm]` of the project's pyproject.toml."""
-    root = project_root()
-    if root is None or not (file := root / "pyproject.toml").is_file():
-        return {}
-    import tomllib
-
-    try:
-        options: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get("memollm", {})
-    except (OSError, ValueError) as error:
-        raise OptionError(f"{file} cannot be read: {error}. Mend it, or run outside the project.") from error
-    require_known(f"[tool.memollm] in {file}", options)
-    cache = options.get("cache")
-    if cache is not None and not isinstance(cache, str):
-        raise OptionError(f"[tool.memollm] in {file}: cache={cache!r}: it must be a text, a path or 'memory:'.")
-    if cache and cache != "memory:" and "://" not in cache:
-        options["cache"] = str(root / Path(cache).expanduser())
-    return options
-
-
-def default_place() -> Path:
-    """Return the folder of the project's cache, or outside a project the user's."""
-    root = project_root()
-    if root is not None:
-        return root / ".memollm"
-    import platformdirs
-
-    return platformdirs.user_data_path("memollm")
+    Past what it drew of a call, `ReplayExhausted` is raised; with `then="draw"` draws go on as the namespace's own.
+    Every lane reads what it drew itself.
+    """
+    require_name("namespace", namespace)
+    if then not in THEN:
+        raise OptionError(f"then={then!r}{did_you_mean(str(then), THEN)}")
+    reading = Replay(namespace, goes_on=then == "draw")
+    with _scoped(standing=_here().standing._replace(namespace=namespace), replay=reading):
+        yield
 
 
 # Runs.
@@ -186,6 +155,7 @@ def current_run() -> str:
     named = os.environ.get("MEMOLLM_RUN")
     if named:
         return named
+    import hashlib
     from multiprocessing.process import current_process
 
     return hashlib.blake2b(bytes(current_process().authkey), digest_size=16, person=b"memollm-run").hexdigest()
@@ -193,4 +163,4 @@ def current_run() -> str:
 
 def reader_name(*, namespace: str | None, run: str | None) -> str:
     """Return the name under which a store knows a reader."""
-    return f"namespace:{namespace}" if namespace is not None else f"run:{run or current_run()}"
+    return f"{NAMESPACES}{namespace}" if namespace is not None else f"{RUNS}{run or current_run()}"

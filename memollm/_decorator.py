@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
     from memollm._cache import Cache
     from memollm._explain import Explanation
+    from memollm._invocation import Invocation
     from memollm._progress import Progress
-    from memollm._recipe import Invocation
+    from memollm._stats import Stats
     from memollm._typing import Decorate
 
 
@@ -112,6 +113,17 @@ class _Methods:
         explanation = explain(engine.store, call, invocation.form())
         print(explanation)  # noqa: T201 - printing is what it is for
         return explanation
+
+    def stats(self) -> Stats:
+        """Tell what was drawn of the function, paid and saved, by namespace, over all processes."""
+        from memollm._stats import stats_of
+
+        function, engine = self._self_invocation((), {}).placed()
+        engine.keeper.hand_over()
+        counted = engine.store.counted()
+        return stats_of(
+            {account: counts for account, counts in counted.items() if account.function == function}, "namespace"
+        )
 
     def forget(self, *args: Any, **kwargs: Any) -> int:
         """Remove the stored samples of a call, for all namespaces; return how many there were."""

@@ -12,9 +12,11 @@ from _thread import start_new_thread
 from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import suppress
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from memollm._effects import Ask, Batch, Effect, Flow, Run, Save, under
+from memollm._accounts import Told, Toll
+from memollm._effects import Ask, Batch, Effect, Flow, Paid, Run, Save, under
 from memollm._engine import NOTHING
 from memollm._flights import Signal
 from memollm._model import WouldBlock
@@ -41,6 +43,25 @@ class Work(NamedTuple):
     def results(self, returned: Any) -> Sequence[Any]:
         """Return what the function returned as a list of results."""
         return listed(returned, self.name) if self.several else (returned,)
+
+    def landing(self, run: Run, batch: Batch, returned: Any, begin: float) -> Flow:
+        """Return the flow that stores what the function returned, having been called at `begin`."""
+        seconds = perf_counter() - begin
+        if type(returned) is Part:
+            return run.land(batch, returned.results, Paid(seconds, None, returned.told))
+        try:
+            results = self.results(returned)
+        except WrongNumber as error:
+            # It has returned, so it counts as paid.
+            return run.land(batch, (), Paid(seconds, None, Told(Toll(1, seconds), error)))
+        return run.land(batch, results, Paid(seconds, returned))
+
+
+class Part(NamedTuple):
+    """A part of what a call returned that served several draws, with the part of its toll."""
+
+    results: Sequence[Any]
+    told: Told
 
 
 def listed(returned: Any, name: str) -> list[Any]:
@@ -107,6 +128,10 @@ class Request(Protocol):
         """Return what the call gives for what was drawn."""
         ...
 
+    def unread(self) -> Callable[[], None] | None:
+        """Return what lets a replay give again what it gave for this, if it gave anything."""
+        ...
+
 
 class _Stop(Exception):
     """Carries a `StopIteration` of the user's function past the generators, which would take it for their own."""
@@ -127,7 +152,8 @@ def introduce(request: Request) -> None:
 
 def call(request: Request) -> Any:
     """Serve a call of a plain function."""
-    introduce(request)
+    if request.introduction() is not None:
+        introduce(request)
     if (recalled := request.recalled()) is not NOTHING:
         return recalled
     draw = request.begin()
@@ -189,14 +215,17 @@ def _run(run: Run, work: Work) -> None:
 
 
 def _run_batch(run: Run, batch: Batch, work: Work) -> None:
-    inside = under.set((*under.get(), run.ticket))
+    inside, begin = under.set((*under.get(), run.ticket)), perf_counter()
     try:
-        results = work.results(work.call(batch))
-    except StopIteration as stop:
-        raise _Stop(stop) from None
+        landing = work.landing(run, batch, work.call(batch), begin)
+    except BaseException as error:
+        run.failed(error)
+        if isinstance(error, StopIteration):
+            raise _Stop(error) from None
+        raise
     finally:
         under.reset(inside)
-    drive(run.land(batch, results), work)
+    drive(landing, work)
 
 
 # Coroutine functions.
@@ -215,7 +244,8 @@ async def introduce_async(request: Request) -> None:
 
 async def call_async(request: Request) -> Any:
     """Serve a call of a coroutine function; what is stored comes back without a pause."""
-    await introduce_async(request)
+    if request.introduction() is not None:
+        await introduce_async(request)
     if (recalled := request.recalled()) is not NOTHING:
         return recalled
     draw = request.begin()
@@ -336,11 +366,14 @@ async def _run_async(run: Run, work: Work) -> None:
 
 
 async def _run_batch_async(run: Run, batch: Batch, work: Work) -> None:
-    inside = under.set((*under.get(), run.ticket))
+    inside, begin = under.set((*under.get(), run.ticket)), perf_counter()
     try:
-        results = work.results(await work.call(batch))
+        landing = work.landing(run, batch, await work.call(batch), begin)
+    except BaseException as error:
+        run.failed(error)
+        raise
     finally:
         # A coroutine that is destroyed instead of ended is closed in the context of whoever does it.
         with suppress(ValueError):
             under.reset(inside)
-    await drive_async(run.land(batch, results), work)
+    await drive_async(landing, work)

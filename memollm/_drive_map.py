@@ -88,6 +88,7 @@ class Begun:
         outcome.hits = max(0, len(values) - outcome.made)
         undoing = self._draw.undelivered()
         left = self._job.keep(self.index, undoing, self._request.work().engine) if undoing else []
+        keep_read(self._job, self.index, self._request)
         outcome.result = self._request.value(values)
         return outcome, left
 
@@ -102,11 +103,19 @@ class Begun:
         return Outcome(self.index, made=made, seconds=seconds)
 
 
+def keep_read(job: Job, index: int, request: Request) -> None:
+    """Keep what a replay gave for an item until the user has it."""
+    give_back = request.unread()
+    if give_back is not None:
+        job.keep_read(index, give_back)
+
+
 def begin(job: Job, index: int, item: Any, request: Request, *, wait: bool) -> Outcome | Begun:
     """Begin the draw of an item; what is stored is its outcome already."""
     try:
         recalled = request.recalled()
         if recalled is not NOTHING:
+            keep_read(job, index, request)
             return Outcome(index, recalled, hits=1)
         begun = Begun(job, index, request, draw := request.begin())
     except Exception as error:  # noqa: BLE001 - it is the item's

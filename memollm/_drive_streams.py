@@ -6,10 +6,11 @@ draw, in `under`: waiting there for the sample that the stream is about to becom
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from memollm._drive import drive, drive_async, introduce, introduce_async, perform, perform_async
-from memollm._effects import Run, under
+from memollm._effects import Paid, Run, under
 from memollm._engine import NOTHING
 from memollm._states import Fleeting
 from memollm._streams import Recording, heard, require_untold
@@ -39,10 +40,11 @@ class _Reading(int):
             under.set((*(each for each in inside if not (isinstance(each, _Reading) and each.over)), self))
 
 
-def _result(recording: Recording, returned: Any) -> Any:
-    """Return what a stream that has ended lands with: no key knows what it was told on the way."""
+def _landing(run: Run, recording: Recording, returned: Any) -> Flow:
+    """Store a stream that has ended, unless it was told anything on the way, which no key knows."""
     sample = recording.ended(returned)
-    return Fleeting(sample) if recording.steered else sample
+    result = Fleeting(sample) if recording.steered else sample
+    return run.land(run.batches[0], [result], Paid(recording.seconds, sample))
 
 
 # Generator functions.
@@ -89,9 +91,12 @@ def _run(run: Run, work: Work, recording: Recording) -> Generator[Any, Any, None
     try:
         reading.here()
         returned = yield from _live(work.call(batch), recording, reading)
+    except BaseException as error:
+        run.failed(error)
+        raise
     finally:
         reading.over = True
-    drive(run.land(batch, [_result(recording, returned)]), work)
+    drive(_landing(run, recording, returned), work)
 
 
 def _live(source: Generator[Any, Any, Any], recording: Recording, reading: _Reading) -> Generator[Any, Any, Any]:
@@ -100,10 +105,13 @@ def _live(source: Generator[Any, Any, Any], recording: Recording, reading: _Read
     step: Callable[[Any], Any] = source.send
     given: Any = None
     while True:
+        begin = perf_counter()
         try:
             chunk = step(given)
         except StopIteration as end:
             return end.value
+        finally:
+            recording.seconds += perf_counter() - begin
         recording.hear(chunk)
         step = source.send
         try:
@@ -185,6 +193,7 @@ class _Live:
 
     def __init__(self, run: Run, work: Work, recording: Recording) -> None:
         self._run, self._work, self._recording = run, work, recording
+        self._is_over = False
         self._reading = _Reading(run.ticket)
         self._source: Any = None
         self._step: Callable[[Any], Awaitable[Any]] = self._begin
@@ -197,10 +206,13 @@ class _Live:
     async def chunk(self) -> Any:
         """Return the next chunk, or `OVER`."""
         self._reading.here()
+        begin = perf_counter()
         try:
             chunk = await self._step(self._given)
         except StopAsyncIteration:
             return OVER
+        finally:
+            self._recording.seconds += perf_counter() - begin
         self._recording.hear(chunk)
         return chunk
 
@@ -216,12 +228,14 @@ class _Live:
 
     async def land(self) -> None:
         """Store what was heard; it has ended normally."""
-        self._reading.over = True
-        await drive_async(self._run.land(self._run.batches[0], [_result(self._recording, None)]), self._work)
+        self._reading.over = self._is_over = True
+        await drive_async(_landing(self._run, self._recording, None), self._work)
 
     async def closed(self, failure: BaseException) -> BaseException:
         """Close the generator, which may still be open where its reader left; return what went wrong."""
         self._reading.over = True
+        if not self._is_over:
+            self._run.failed(failure)
         try:
             if self._source is not None:
                 await self._source.aclose()

@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from memollm._accounts import Told
     from memollm._flights import Signal
     from memollm._model import Change
 
@@ -26,6 +27,16 @@ class Gap(NamedTuple):
 Batch = list[Gap]
 
 
+class Paid(NamedTuple):
+    """What is known of a call that has returned."""
+
+    seconds: float
+    returned: Any
+    """All that it returned, of which its results are parts."""
+    told: Told | None = None
+    """What it took, where that is known already."""
+
+
 class Ask(NamedTuple):
     """A store operation; called with `wait=False` it may raise `WouldBlock` and is then to be called off the loop."""
 
@@ -33,11 +44,13 @@ class Ask(NamedTuple):
 
 
 class Run(NamedTuple):
-    """Run the function once for each batch of gaps, and drive `land(batch, results)` as each returns."""
+    """Run the function once for each batch of gaps, and drive `land(batch, results, paid)` as each returns."""
 
     ticket: int
     batches: list[Batch]
-    land: Callable[[Batch, Sequence[Any]], Flow]
+    land: Callable[[Batch, Sequence[Any], Paid], Flow]
+    failed: Callable[[BaseException], None]
+    """To be called for each batch whose call did not return."""
 
 
 class Await(NamedTuple):

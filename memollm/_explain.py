@@ -60,12 +60,15 @@ class Explanation:
     def __str__(self) -> str:
         lines = [f"{self.function}  {self.key}", f"  {self.form}"]
         lines.append(f"hit: {self.samples} stored" if self.hit else "miss: nothing is stored of this call")
-        if self.note:
-            lines.append(self.note)
+        return "\n".join([*lines, *self.lines()])
+
+    def lines(self) -> list[str]:
+        """Say how the nearest stored calls differ."""
+        lines = [self.note] if self.note else []
         for near in self.nearest:
             lines.append(f"near: {near.key} ({near.samples} stored) differs in")
             lines += [f"  {difference}" for difference in near.differences]
-        return "\n".join(lines)
+        return lines
 
 
 def explain(store: Store, call: Call, form: str) -> Explanation:
@@ -74,11 +77,13 @@ def explain(store: Store, call: Call, form: str) -> Explanation:
     samples = next((each.samples for each in stored if each.call == call), 0)
     others = [each for each in stored[-COMPARED:] if each.call != call and each.samples]
     readable = [each for each in others if each.call.form.startswith("{")]
+    if not form.startswith("{"):
+        readable = []
     note = ""
     if not samples and len(readable) < len(others):
         note = f"{len(others) - len(readable)} stored calls cannot be compared: keep_arguments=False kept a digest only"
     nearest: list[Neighbour] = []
-    if not samples:
+    if not samples and readable:
         here = json.loads(form)
         nearest = [
             Neighbour(each.call.key.hex(), each.samples, tuple(differences(here, json.loads(each.call.form))))
@@ -86,6 +91,30 @@ def explain(store: Store, call: Call, form: str) -> Explanation:
         ]
         nearest.sort(key=lambda near: len(near.differences))
     return Explanation(call.function, call.key.hex(), form, samples, tuple(nearest[:NEAREST]), note)
+
+
+def missing(store: Store, call: Call, slot: int) -> str:
+    """Say of a call whose next sample is not stored what is, and how the nearest stored calls differ."""
+    explanation = explain(store, call, call.form)
+    if store.peek(call, [slot]):
+        return (
+            f"Slot {slot} of this call of {call.function} ({explanation.key}) is stored and does not count: it is "
+            "older than ttl= allows, or its class has changed. Mode offline calls nothing: make it anew with "
+            'mode="auto".\n'
+            f"  {explanation.form}"
+        )
+    if explanation.hit:
+        return (
+            f"Nothing is left to draw of this call of {call.function} ({explanation.key}): {explanation.samples} "
+            f"{'is' if explanation.samples == 1 else 'are'} stored and slot {slot} is not. Mode offline calls nothing: "
+            'record more with mode="auto", or rewind the namespace.\n'
+            f"  {explanation.form}"
+        )
+    lines = [f"Nothing is stored of this call of {call.function} ({explanation.key}), and mode offline calls nothing."]
+    lines += [f"  {explanation.form}", *explanation.lines()]
+    if not explanation.nearest and not explanation.note:
+        lines.append(f"Nothing is stored of any call of {call.function} as it is now.")
+    return "\n".join([*lines, 'To record it, draw with mode="auto".'])
 
 
 def differences(here: Any, stored: Any, path: str = "") -> Iterator[Difference]:

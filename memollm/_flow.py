@@ -6,55 +6,58 @@ failures. No lock or transaction is held across a yield.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, cast
+from contextlib import suppress
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, cast
 
-from memollm._effects import Ask, Await, Batch, Flow, Gap, Run, Save, under
-from memollm._engine import NOTHING
+from memollm._accounts import HIT
+from memollm._effects import Ask, Await, Batch, Flow, Gap, Paid, Run, Save, under
+from memollm._holding import Holding
 from memollm._model import (
+    EVER,
     MINE,
     Busy,
+    Counts,
     Fill,
     Mine,
-    Place,
     Position,
     Release,
-    Return,
     Sample,
     Settle,
-    State,
-    Taken,
     Want,
     WouldBlock,
 )
-from memollm._states import Fleeting, Made, Recalled, Rules, States, Unstored, require_aligned
-from memollm.errors import ReentrantCall, StaleRecord, StoreError, StoreUnavailable, UncacheableResult, WrongNumber
+from memollm._states import Fleeting, Made, Recalled, Unstored, require_aligned
+from memollm.errors import (
+    CacheMiss,
+    ReentrantCall,
+    StaleRecord,
+    StoreError,
+    StoreUnavailable,
+    UncacheableResult,
+    WrongNumber,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from memollm._accounts import Costs
     from memollm._engine import Engine
     from memollm._flights import Signal
-    from memollm._model import Call, Change
+    from memollm._model import Change
+    from memollm._terms import Terms
 
 
-class Draw:
+class Draw(Holding):
     """One draw: of each want the next samples. There is at least one, and all are of one reader and function."""
 
-    def __init__(self, engine: Engine, wants: Sequence[Want], newer_than: float, rules: Rules) -> None:
-        self._engine = engine
-        self._wants = wants
-        self._newer_than = newer_than
-        self._rules = rules
-        self._ticket = engine.store.flights.depart()
-        self._taken: list[Taken] | None = None
-        self._slots: list[Sequence[int]] = []
-        """The slots behind the positions of each want."""
-        self._states: list[States] = []
-        """The states of these slots; wants of the same call share them."""
-        self._missing = 0
-        self._epoch = 0
-        self._booked = False
-        self._settled = False
+    def __init__(self, engine: Engine, wants: Sequence[Want], terms: Terms) -> None:
+        super().__init__(engine, wants)
+        self._terms = terms
+        self._newer_than = terms.newer_than(engine.clock) if terms.ages else EVER
+        self._rules = terms.rules
+        self._set_aside: list[str] = []
+        """The calls that are promised to the budgets; a list, since several threads may take from it."""
 
     def at_once(self, *, wait: bool) -> list[Any] | None:
         """Take, and return the values if all were stored already; otherwise the flow goes on from here.
@@ -62,11 +65,19 @@ class Draw:
         Without `wait` it may raise `WouldBlock`, and nothing has happened. After any other failure the flow is to be
         driven with it, so that nothing stays taken.
         """
+        begin = perf_counter()
         self._take(wait)
         if not self._settled:
             return None
         values = self._values()
         self._engine.store.flights.arrive(self._ticket)
+        took = perf_counter() - begin
+        slot = self._slots[0][0]
+        state = self._states[0][slot]
+        if len(values) == 1 and type(state) is Sample:
+            self._terms.give(((self._wants[0].call, slot, state[2:], took, HIT),))
+        else:
+            self._terms.give(self._given(took / len(values)))
         return values
 
     def flow(self, failure: BaseException | None = None) -> Flow:
@@ -80,14 +91,17 @@ class Draw:
             values = self._values()
             if not self._settled:
                 yield from self._settle(self._unstored_positions())
+            self._terms.give(self._given())
         except GeneratorExit:
             # Nobody drives it any more. This may be a garbage collection in the middle of anything, so nothing here
             # may wait for a lock.
             if self._booked:
                 self._engine.owe(self._undoing())
+            self._comes_to_nothing()
             raise
         except BaseException:
             # Whatever it was, nothing was delivered: the positions go back, what was paid for stays.
+            self._comes_to_nothing()
             if self._booked:
                 yield from self._save_end(self._undoing())
             raise
@@ -96,6 +110,12 @@ class Draw:
         finally:
             self._engine.store.flights.arrive(self._ticket)
 
+    def _comes_to_nothing(self) -> None:
+        for _ in self._set_aside[:]:
+            self._put_back()
+        if self._terms.undone is not None:
+            self._terms.undone()
+
     def _fill(self, failure: BaseException | None) -> Flow:
         try:
             if failure is not None:
@@ -103,23 +123,53 @@ class Draw:
             if self._taken is None:
                 yield Ask(self._take)
         except StoreUnavailable as error:
-            # Without a store every answer is a fresh one, which is dear and right.
             self._engine.not_stored(self._function, error)
-            self._settled = True
-            self._slots = [range(want.n) for want in self._wants]
-            self._states = [dict.fromkeys(slots, MINE) for slots in self._slots]
+            self._do_without_store()
         while True:
             mine = self._gaps(Mine)
             if mine:
-                self._missing = len(mine)
-                yield Run(self._ticket, [mine] if self._rules.together else [[gap] for gap in mine], self._land)
+                yield from self._run(mine)
             busy = self._gaps(Busy)
             if not busy:
                 return
+            self._awaited |= {*busy}
             # Nothing is claimed and unfilled while waiting, so no two draws can wait for each other.
             yield from self._let_go()
             yield Await([self._signal(gap) for gap in busy])
             yield from self._look_again(busy)
+
+    def _do_without_store(self) -> None:
+        """Let every answer be a fresh one, which is dear and right."""
+        self._settled = True
+        self._slots = [range(want.n) for want in self._wants]
+        self._states = [dict.fromkeys(slots, MINE) for slots in self._slots]
+
+    def _run(self, mine: list[Gap]) -> Flow:
+        """Have the function called for slots that this draw is to fill."""
+        if self._terms.calls_nothing:
+            yield from self._miss(mine[0])
+        batches = [mine] if self._rules.together else [[gap] for gap in mine]
+        self._terms.promise(self._function, len(batches))
+        self._set_aside += [self._function] * len(batches)
+        self._missing = len(mine)
+        yield Run(self._ticket, batches, self._land, self._failed)
+
+    def _miss(self, gap: Gap) -> Flow:
+        # A miss is rare, and what explains it is not for the import.
+        from memollm._explain import missing
+
+        call, found = self._wants[gap.want].call, list[str]()
+
+        def explain(wait: bool) -> None:  # noqa: FBT001 - the shape of an operation
+            if not wait:
+                raise WouldBlock
+            found.append(missing(self._engine.store, call, gap.slot))
+
+        try:
+            yield Ask(explain)
+        except StoreUnavailable as error:
+            found.append(str(error))
+        raise CacheMiss(found[0])
 
     def _redraw_stale(self) -> Flow:
         """Make anew the samples that can no longer be read: what is not newer than they are is a vacant slot."""
@@ -150,40 +200,20 @@ class Draw:
         if len(self._wants) == 1 == want.n:
             ((at,), (state,)) = self._taken[0]
             slot = want.slot(at)
-            self._slots, self._states = [(slot,)], [{slot: state}]
+            self._slots, self._states = ((slot,),), ({slot: state},)
             self._settled = type(state) is Sample
         else:
             self._arrange(self._taken)
-
-    def _arrange(self, taken: list[Taken]) -> None:
-        states: dict[Call, States] = {}
-        for want, (positions, found) in zip(self._wants, taken, strict=True):
-            slots = [*map(want.slot, positions)]
-            of_call = states.setdefault(want.call, {})
-            of_call.update(zip(slots, found, strict=True))
-            self._slots.append(slots)
-            self._states.append(of_call)
-        # A draw of stored samples was delivered by taking it.
-        self._settled = all(map(_is_delivered, taken))
-
-    def _gaps(self, kind: type) -> list[Gap]:
-        """Return the slots in a state of this kind, each once and in the order of the wants."""
-        found: dict[tuple[int, int], Gap] = {}
-        for index, (slots, states) in enumerate(zip(self._slots, self._states, strict=True)):
-            for slot in slots:
-                if type(states[slot]) is kind:
-                    found.setdefault((id(states), slot), Gap(index, slot))
-        return list(found.values())
 
     def _look_again(self, gaps: list[Gap], newer_than: float | None = None) -> Flow:
         want = self._wants[0]
         at_least = self._newer_than if newer_than is None else newer_than
         if newer_than is None and want.reader is None and len(self._wants) == 1 == want.n:
             # Whoever filled it in this process has left it on the shelf.
-            value = self._engine.recall(want.call, self._newer_than)
-            if value is not NOTHING:
+            found = self._engine.recall(want.call, self._newer_than)
+            if found is not None:
                 ((_, slot),) = gaps
-                self._states[0][slot] = Recalled(value)
+                self._states[0][slot] = Recalled(self._engine.value_of(found, want.call), found.given[2])
                 return
         places = [self._place(gap) for gap in gaps]
 
@@ -199,10 +229,6 @@ class Draw:
             self._engine.not_stored(self._function, error)
             self._note(gaps, [MINE] * len(gaps))
 
-    def _note(self, gaps: list[Gap], states: Sequence[State]) -> None:
-        for gap, state in zip(gaps, states, strict=True):
-            self._states[gap.want][gap.slot] = state
-
     def _signal(self, gap: Gap) -> Signal:
         busy = cast("Busy", self._states[gap.want][gap.slot])
         if busy.ticket in under.get():
@@ -213,23 +239,35 @@ class Draw:
             )
         return self._engine.settling(self._place(gap), busy)
 
-    def _place(self, gap: Gap) -> Place:
-        return Place(self._wants[gap.want].call, gap.slot)
-
-    @property
-    def _function(self) -> str:
-        return self._wants[0].call.function
-
     # What happens to an answer.
 
-    def _land(self, batch: Batch, results: Sequence[Any]) -> Flow:
+    def _failed(self, error: BaseException) -> None:
+        """Know that a call has raised, or was cancelled or left."""
+        self._put_back()
+        if isinstance(error, Exception):
+            self._terms.happened(self._function, Counts(failed=1))
+
+    def _put_back(self) -> None:
+        """Give one call back to the budgets, unless all were: a draw may come to nothing before its calls end."""
+        with suppress(IndexError):
+            self._terms.release(self._set_aside.pop(), 1)
+
+    def _land(self, batch: Batch, results: Sequence[Any], paid: Paid) -> Flow:
         """Store what the function returned for a batch of gaps."""
+        toll, failure = paid.told or self._terms.toll(paid.seconds, paid.returned, results)
+        if self._set_aside:
+            self._set_aside.pop()
+        else:
+            # The draw has come to nothing and gave it back, and the call returned all the same.
+            self._terms.release(self._function, -1)
+        self._terms.spend(self._function, toll)
+        shares = toll.shares(len(batch))
         right = len(results) == len(batch)
         fills: dict[Gap, Fill] = {}
-        failure: Exception | None = None
-        for gap, value in zip(batch, results, strict=False) if right or not self._rules.aligned else ():
+        landing = zip(batch, results, shares, strict=False) if right or not self._rules.aligned else ()
+        for gap, value, share in landing:
             try:
-                fills |= self._accepted(gap, value)
+                fills |= self._accepted(gap, value, share.costs)
             except Exception as error:  # noqa: BLE001 - `accept` is the user's; what else was paid for is kept first
                 failure = failure or error
         # The last to land says in the same commit that the draw is over.
@@ -249,20 +287,23 @@ class Draw:
                 "What it returned is kept as far as it was asked for; make it return exactly as many."
             )
 
-    def _accepted(self, gap: Gap, value: Any) -> dict[Gap, Fill]:
+    def _accepted(self, gap: Gap, value: Any, costs: Costs) -> dict[Gap, Fill]:
         states, place = self._states[gap.want], self._place(gap)
         if isinstance(value, Fleeting):
-            states[gap.slot] = Unstored(value.value)
+            states[gap.slot] = Unstored(value.value, costs)
             return {}
-        states[gap.slot] = Unstored(value)
-        if not self._booked or (self._rules.accept is not None and not self._rules.accept(value)):
+        states[gap.slot] = Unstored(value, costs)
+        if not self._booked:
+            return {}
+        if self._rules.accept is not None and not self._rules.accept(value):
+            self._terms.happened(self._function, Counts(refused=1))
             return {}
         try:
             record = self._engine.codec.encode(value, context=place.call.key)
         except UncacheableResult as error:
             self._engine.not_stored(self._function, error)
             return {}
-        sample = Sample(record, self._engine.clock())
+        sample = Sample(record, self._engine.clock(), *costs)
         states[gap.slot] = Made(value, sample)
         return {gap: Fill(self._ticket, place, sample)}
 
@@ -280,7 +321,7 @@ class Draw:
             self._settled = False
             for want, slot in fills:
                 made = self._states[want][slot]
-                self._states[want][slot] = Unstored(made.value) if isinstance(made, Made) else made
+                self._states[want][slot] = Unstored(made.value, made.sample[2:]) if isinstance(made, Made) else made
         else:
             for fill in fills.values():
                 self._engine.store.flights.land(self._ticket, fill.place)
@@ -308,21 +349,6 @@ class Draw:
         """Return the changes by which what this draw gave was not delivered after all."""
         return self._undoing() if self._booked else []
 
-    def _undoing(self) -> list[Change]:
-        """Return the changes by which nothing was delivered."""
-        if self._taken is None:
-            # It was interrupted before it knew its positions.
-            return [Settle(self._ticket, None)]
-        if self._settled:
-            # They were delivered with the last fill, or by taking them.
-            unstored = set(self._unstored_positions())
-            given = [position for position in self._positions(self._taken) if position not in unstored]
-            return [Return(self._ticket, position) for position in given]
-        # Wants whose samples were all stored were delivered by taking them, the others are in flight.
-        delivered = [taken if _is_delivered(taken) else NONE_TAKEN for taken in self._taken]
-        returned = [Return(self._ticket, position) for position in self._positions(delivered)]
-        return [Settle(self._ticket, self._in_flight()), *returned]
-
     def _settle(self, returned: list[Position]) -> Flow:
         # Whoever interrupts the saving does not undo it.
         self._settled = True
@@ -341,63 +367,17 @@ class Draw:
             return False
         return True
 
-    def _in_flight(self) -> list[Position]:
-        """Return the positions that taking did not deliver."""
-        return self._positions([NONE_TAKEN if _is_delivered(taken) else taken for taken in self._taken or ()])
 
-    def _positions(self, taken: Sequence[Taken]) -> list[Position]:
-        return [
-            Position(want.call, want.reader, at)
-            for want, each in zip(self._wants, taken, strict=False)
-            if want.reader is not None
-            for at in each.positions
-        ]
+class BareDraw(Draw):
+    """A draw that leaves every store alone: each sample is made for it, and goes nowhere else."""
 
-    def _unstored_positions(self) -> list[Position]:
-        return [
-            Position(want.call, want.reader, at)
-            for want, states, each in zip(self._wants, self._states, self._taken or (), strict=False)
-            if want.reader is not None
-            for at in each.positions
-            if isinstance(states[want.slot(at)], Unstored)
-        ]
+    def at_once(self, *, wait: bool) -> list[Any] | None:  # noqa: ARG002 - it has nothing to wait for
+        """See `Draw.at_once`; nothing is stored."""
+        self._taken = []
+        self._do_without_store()
+        return None
 
-    # Values.
-
-    def _values(self) -> list[Any]:
-        """Give each position an object of its own."""
-        values: list[Any] = []
-        given: set[tuple[int, int]] = set()
-        for want, slots, states in zip(self._wants, self._slots, self._states, strict=True):
-            if want.n == 1:
-                values.append(self._only_value(want, slots[0], states, given))
-            else:
-                values += [self._value(want, slot, states, given) for slot in slots]
-        return values
-
-    def _only_value(self, want: Want, slot: int, states: States, given: set[tuple[int, int]]) -> Any:
-        value = self._value(want, slot, states, given)
-        if want.reader is None:
-            state = states[slot]
-            sample = state.sample if isinstance(state, Made) else state
-            if isinstance(sample, Sample):
-                self._engine.shelve(want.call, value, sample, self._epoch)
-        return value
-
-    def _value(self, want: Want, slot: int, states: States, given: set[tuple[int, int]]) -> Any:
-        state = states[slot]
-        if type(state) is Sample:
-            return self._engine.codec.decode(state.record, context=want.call.key)
-        if isinstance(state, Made) and (id(states), slot) in given:
-            return self._engine.codec.decode(state.sample.record, context=want.call.key)
-        given.add((id(states), slot))
-        # What could not be stored is all there is.
-        return cast("Made | Unstored | Recalled", state).value
-
-
-def _is_delivered(taken: Taken) -> bool:
-    """Tell whether taking has delivered: all was stored."""
-    return all(type(state) is Sample for state in taken.states)
-
-
-NONE_TAKEN: Final = Taken((), ())
+    def flow(self, failure: BaseException | None = None) -> Flow:
+        """See `Draw.flow`."""
+        self.at_once(wait=False)
+        return super().flow(failure)

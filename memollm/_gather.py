@@ -7,18 +7,29 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import threading
 import weakref
-from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
-from typing import Any
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from memollm._drive import listed
+from memollm._accounts import Told, Toll, joined
+from memollm._drive import Part, listed
 from memollm._effects import under
+from memollm._locks import ForkedLock
 from memollm._states import require_aligned
 from memollm.errors import OptionError
 
-Function = Callable[[list[Any]], Awaitable[Any]]
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Hashable, Sequence
+
+
+class Task(NamedTuple):
+    """The function that serves items."""
+
+    function: Callable[[list[Any]], Awaitable[Any]]
+    name: str
+    toll: Callable[[float, Any, Sequence[Any]], Told]
+    """Finds out what a call took, given its seconds, what it returned, and its results."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,16 +47,24 @@ class Gather:
             raise OptionError(f"max_wait={self.max_wait!r}: it must be a number of seconds from 0 up.")
 
 
+class Served(NamedTuple):
+    """The result for an item, and its part of what the call took."""
+
+    result: Any
+    toll: Toll
+    failure: Exception | None
+    """See `Told.failure`."""
+
+
 @dataclass(slots=True)
 class _Group:
     """Items that wait to be served by one call, and who waits for each."""
 
-    function: Function
-    name: str
+    task: Task
     context: contextvars.Context
     timer: asyncio.TimerHandle
     items: list[Any] = field(default_factory=list[Any])
-    waiting: list[asyncio.Future[Any]] = field(default_factory=list[asyncio.Future[Any]])
+    waiting: list[asyncio.Future[Served]] = field(default_factory=list["asyncio.Future[Served]"])
     tickets: dict[int, None] = field(default_factory=dict[int, None])
 
 
@@ -54,26 +73,28 @@ class Gatherer:
 
     def __init__(self, gather: Gather) -> None:
         self._gather = gather
-        self._lock = threading.Lock()
+        self._lock = ForkedLock()
         self._of_loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Hashable, _Group]] = (
             weakref.WeakKeyDictionary()
         )
         self._under_way: set[asyncio.Task[None]] = set()
 
-    async def results(self, like: Hashable, function: Function, name: str, items: list[Any]) -> list[Any]:
+    async def results(self, like: Hashable, task: Task, items: list[Any]) -> Part:
         """Have items served, together with those of other tasks that are `like` them in all else."""
-        waiting = [self._put(like, function, name, item) for item in items]
-        return [await waiting[0]] if len(waiting) == 1 else await asyncio.gather(*waiting)
+        waiting = [self._put(like, task, item) for item in items]
+        served = [await waiting[0]] if len(waiting) == 1 else await asyncio.gather(*waiting)
+        told = Told(joined([each.toll for each in served]), served[0].failure)
+        return Part([each.result for each in served], told)
 
-    def _put(self, like: Hashable, function: Function, name: str, item: Any) -> asyncio.Future[Any]:
+    def _put(self, like: Hashable, task: Task, item: Any) -> asyncio.Future[Served]:
         loop = asyncio.get_running_loop()
         with self._lock:
             groups = self._of_loops.setdefault(loop, {})
         group = groups.get(like)
         if group is None:
             timer = loop.call_later(self._gather.max_wait, self._launch, groups, like)
-            group = groups[like] = _Group(function, name, contextvars.copy_context(), timer)
-        future: asyncio.Future[Any] = loop.create_future()
+            group = groups[like] = _Group(task, contextvars.copy_context(), timer)
+        future: asyncio.Future[Served] = loop.create_future()
         group.items.append(item)
         group.waiting.append(future)
         group.tickets.update(dict.fromkeys(under.get()))
@@ -96,9 +117,13 @@ class Gatherer:
 
 
 async def _serve(group: _Group, served: list[tuple[Any, asyncio.Future[Any]]]) -> None:
+    task, begin = group.task, perf_counter()
     try:
-        results = listed(await group.function([item for item, _ in served]), group.name)
-        require_aligned(group.name, len(served), len(results))
+        returned = await task.function([item for item, _ in served])
+        seconds = perf_counter() - begin
+        results = listed(returned, task.name)
+        require_aligned(task.name, len(served), len(results))
+        toll, failure = task.toll(seconds, returned, results)
     except asyncio.CancelledError:
         for _, future in served:
             future.cancel()
@@ -109,9 +134,10 @@ async def _serve(group: _Group, served: list[tuple[Any, asyncio.Future[Any]]]) -
         if not isinstance(error, Exception):
             raise
     else:
-        for (_, future), result in zip(served, results, strict=True):
-            if not future.done():
-                future.set_result(result)
+        given = [(future, result) for (_, future), result in zip(served, results, strict=True) if not future.done()]
+        # Who has gone takes no part of what the call took, so the others take all of it.
+        for (future, result), share in zip(given, toll.shares(len(given)) if given else (), strict=True):
+            future.set_result(Served(result, share, failure))
 
 
 def _cancel_when_unwanted(task: asyncio.Task[None], waiting: list[asyncio.Future[Any]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -10,18 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from memollm._identity import NAME_ONLY, Identity, changes
 from memollm._warn import warn
-from memollm.errors import CodeChanged, CodeChangedWarning, StoreUnavailable
+from memollm.errors import CodeChanged, CodeChangedWarning, StoreReadOnly, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from memollm._engine import Engine
 
 
-def introduce_reader(engine: Engine, reader: str | None) -> None:
+def introduce_reader(engine: Engine, reader: str) -> None:
     """Keep when a namespace or a run drew first, and by which program."""
-    if reader is None:
-        return
     kind, _, name = reader.partition(":")
     if (kind, name) in engine.known:
         return
@@ -87,7 +86,7 @@ def _object(engine: Engine, identity: Identity, on_change: str, told: str) -> No
         raise CodeChanged(
             f"The code of {identity.name} has changed since its stored samples were made:\n{told}\n"
             'on_change="error" forbids that. Undo the change, take on_change="new" to draw new samples, or '
-            f'{engine.place}.adopt({identity.name!r}) after a draw with on_change="new" to keep the old ones.'
+            f'{_adopting(engine, identity)} after a draw with on_change="new" to keep the old ones.'
         )
     if on_change == "warn":
         warn(
@@ -104,19 +103,33 @@ def _old_again(identity: Identity, told: str) -> str:
 def _new_samples(engine: Engine, identity: Identity, told: str) -> str:
     return (
         f"The code of {identity.name} has changed, so it draws new samples:\n{told}\n"
-        f"The old ones stay stored. To keep using them for the new code: {engine.place}.adopt({identity.name!r}); "
+        f"The old ones stay stored. To keep using them for the new code: {_adopting(engine, identity)}; "
         "to decide by yourself when samples are outdated: version=."
     )
 
 
-def introduce(engine: Engine, identity: Identity, reader: str | None, on_change: str, *, readable: bool) -> str | None:
-    """Make a function and a reader known; return the version of the function to use.
+def _adopting(engine: Engine, identity: Identity) -> str:
+    """Say how to keep the samples of the version before, on the command line and in Python."""
+    by_method = f"{engine.place}.adopt({identity.name!r})"
+    if engine.path is None:
+        return by_method
+    return f"`memollm adopt {shlex.quote(identity.name)} --cache {shlex.quote(engine.path)}` or {by_method}"
 
-    A store that cannot be used now is no reason to fail: None says so, and the draw that follows tells the user.
+
+def introduce(
+    engine: Engine, identity: Identity, readers: Iterable[str], on_change: str, *, readable: bool
+) -> str | None:
+    """Make a function and readers known; return the version of the function to use.
+
+    A store that cannot be used now is no reason to fail: None says so, and the draw that follows tells the user. One
+    that can only be read is.
     """
     try:
         version = version_for(engine, identity, on_change, readable=readable)
-        introduce_reader(engine, reader)
+        for reader in readers:
+            introduce_reader(engine, reader)
+    except StoreReadOnly:
+        raise
     except StoreUnavailable:
         return None
     return version

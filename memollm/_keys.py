@@ -16,18 +16,20 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import xxhash
 
-from memollm._canonical import canonical, canonical_call, hooks
+from memollm._canonical import call_head, canonical, canonical_with, hooks
 from memollm._model import Call
+from memollm._suggest import did_you_mean
 from memollm.errors import OptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from types import FunctionType
 
     from memollm._identity import Identity
 
 MARSHAL_FORMAT: Final = 2
 """The last format without references, so that equal plain values of one history have equal bytes."""
+KEY_BYTES: Final = 16
 SHORTCUTS: Final = 10_000
 SHORTCUT_BYTES: Final = 32 << 20
 PLAIN: Final = frozenset({str, int, float, bool, type(None)})
@@ -135,7 +137,7 @@ class Keyer:
         self._unkeyed = frozenset([*ignore, count] if count else ignore)
         self._key = key
         self._unkeyed_places = self._places()
-        parameters = self.signature.parameters
+        self._parameters = parameters = self.signature.parameters
         kinds = [parameter.kind for parameter in parameters.values()]
         self._is_simple = {*kinds} <= {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
         """Whether arguments can be bound without looking at each parameter's kind."""
@@ -146,7 +148,8 @@ class Keyer:
         self._begin()
 
     def _begin(self) -> None:
-        self._identities: dict[type | None, Identity] = {}
+        self._identities: dict[type | None, tuple[Identity, str]] = {}
+        """Who the function is, as a method of which class, and what all forms of its calls begin with."""
         self._versions: dict[type | None, str] = {}
         self._globals, self._watched = ({}, []) if self._version is not None else reads_of(self._function)
         self._forget_shortcuts()
@@ -204,17 +207,38 @@ class Keyer:
 
         Not earlier, because what the function reads may be defined after it.
         """
+        return self._identified(instance)[0]
+
+    def _identified(self, instance: object) -> tuple[Identity, str]:
         owner = owner_of(instance)
-        self._notice_changes()
+        if self._watched:
+            self._notice_changes()
         found = self._identities.get(owner)
         if found is None:
             # Reading code is for the first call, not for the import.
             from memollm._identity import identify
 
-            found = identify(self._function, name=self._name, version=self._version, canonical=canonical, owner=owner)
-            found = dataclasses.replace(found, version=self._versions.get(owner, found.version))
-            self._identities[owner] = found
+            who = identify(self._function, name=self._name, version=self._version, canonical=canonical, owner=owner)
+            who = dataclasses.replace(who, version=self._versions.get(owner, who.version))
+            found = self._identities[owner] = who, call_head(self._parts(who))
         return found
+
+    def _parts(self, identity: Identity) -> dict[str, str]:
+        """Return what of an identity stands in the form of a call."""
+        parts = {"name": identity.name, "version": identity.version}
+        if self._batch is not None:
+            # An item that is a list itself must not look like the list of a function without `batch`.
+            parts["item"] = self._batch
+        if self._key is not None:
+            parts["keyed"] = "by key="
+        return parts
+
+    def name(self, instance: object) -> str:
+        """Return the function's name without reading its code."""
+        from memollm._identity import identify
+
+        owner = owner_of(instance)
+        return identify(self._function, name=self._name, version="any", canonical=canonical, owner=owner).name
 
     def keep_arguments(self, kept: bool) -> None:  # noqa: FBT001 - the one thing that it is about
         """Say whether calls carry their arguments in readable form, or a digest of it."""
@@ -234,12 +258,14 @@ class Keyer:
         """Return the call with its key, remembered if all its arguments are plain builtins seen before."""
         if self._key is not None or instance is not None:
             return self._make(instance, args, kwargs)
-        self._notice_changes()
+        if self._watched:
+            self._notice_changes()
         try:
-            token = marshal.dumps((args, kwargs) if not self._unkeyed else self._seen(args, kwargs), MARSHAL_FORMAT)
+            seen = (args, kwargs) if not self._unkeyed else self._seen(args, kwargs)
+            token = marshal.dumps(seen, MARSHAL_FORMAT)
         except ValueError:
             return self._make(instance, args, kwargs)
-        return self._shortcuts.get(token) or self._remember(token, args, kwargs)
+        return self._shortcuts.get(token) or self._remember(token, seen, args, kwargs)
 
     def _seen(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Return the arguments with `None` in place of those that are no part of the key."""
@@ -248,10 +274,10 @@ class Keyer:
             {name: value for name, value in kwargs.items() if self._is_keyed_keyword(name)},
         )
 
-    def _remember(self, token: bytes, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+    def _remember(self, token: bytes, seen: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         call = self._make(None, args, kwargs)
         # marshal writes any bytes-like object as bytes; equal bytes mean equal values only among plain builtins.
-        if is_plain(self._seen(args, kwargs)):
+        if is_plain(seen):
             if len(self._shortcuts) >= SHORTCUTS or self._shortcut_bytes > SHORTCUT_BYTES:
                 self._forget_shortcuts()
             self._shortcuts[token] = call
@@ -263,29 +289,26 @@ class Keyer:
         self._shortcut_bytes = 0
 
     def _make(self, instance: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
-        form = self.form(instance, args, kwargs)
-        key = hash_of(form)
-        return Call(key, form if self.keeps_arguments else digest_of(form), self.identity(instance).name)
+        identity, head = self._identified(instance)
+        form = self._form(head, instance, args, kwargs)
+        return Call(hash_of(form), form if self.keeps_arguments else digest_of(form), identity.name)
 
     def form(self, instance: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         """Return the canonical form of a call."""
+        return self._form(self._identified(instance)[1], instance, args, kwargs)
+
+    def _form(self, head: str, instance: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         full = args if instance is None else (instance, *args)
-        found = self.identity(instance)
-        identity = {"name": found.name, "version": found.version}
-        if self._batch is not None:
-            # An item that is a list itself must not look like the list of a function without `batch`.
-            identity["item"] = self._batch
-        if self._key is None:
-            return canonical_call(identity, self.arguments(full, kwargs))
-        return canonical_call({**identity, "keyed": "by key="}, {"key": self._key(*full, **kwargs)})
+        arguments = self.arguments(full, kwargs) if self._key is None else {"key": self._key(*full, **kwargs)}
+        return canonical_with(head, arguments)
 
     def arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, object]:
         """Bind arguments, apply the defaults, and leave out what is no part of the key."""
         if self._is_simple and len(args) <= self._positional:
-            given = dict(zip(self.signature.parameters, args, strict=False))
+            given = dict(zip(self._parameters, args, strict=False))
             if given.keys().isdisjoint(kwargs):
                 given = {**self._defaults, **given, **kwargs}
-                if given.keys() == self.signature.parameters.keys():
+                if given.keys() == self._parameters.keys():
                     return {name: given[name] for name in self._keyed}
         bound = self.bind(args, kwargs)
         bound.apply_defaults()
@@ -323,11 +346,3 @@ def signature_of(function: Callable[..., Any]) -> inspect.Signature:
         raise OptionError(
             f"{function!r} has no signature that could be read; wrap it in a function of yours."
         ) from error
-
-
-def did_you_mean(name: str, known: Sequence[str] | Mapping[str, object]) -> str:
-    """End a message about an unknown name."""
-    import difflib
-
-    near = difflib.get_close_matches(name, list(known), 1)
-    return f". Did you mean {near[0]!r}?" if near else f" (it has: {', '.join(known) or 'none'})."

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextvars
 import inspect
 from collections.abc import AsyncIterable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
-from memollm._keys import did_you_mean
+from memollm._suggest import did_you_mean
 from memollm.errors import MemollmError, OptionError
 
 if TYPE_CHECKING:
@@ -143,6 +144,8 @@ class Job:
         self._request = request
         self._on_error = on_error
         self._undelivered: dict[int, list[Change]] = {}
+        self._unread: dict[int, Callable[[], None]] = {}
+        """What gives back to a replay what it gave for an item."""
         self._over = False
 
     def request(self, item: Any) -> Any:
@@ -183,13 +186,20 @@ class Job:
         self._undelivered[index] = changes
         return self._undelivered.pop(index, []) if self._over else []
 
+    def keep_read(self, index: int, give_back: Callable[[], None]) -> None:
+        """Keep what lets a replay give again what it gave for an item; done at once if nobody will get that."""
+        self._unread[index] = give_back
+        if self._over and self._unread.pop(index, None) is not None:
+            give_back()
+
     def deliver(self, index: int) -> None:
         """Let the user have an answer."""
         self._undelivered.pop(index, None)
+        self._unread.pop(index, None)
 
     def owing(self) -> bool:
         """Tell whether there is an answer that the user has not got."""
-        return bool(self._undelivered)
+        return bool(self._undelivered or self._unread)
 
     def end(self) -> Iterator[Change]:
         """End the map, and give, one by one, what undoes the answers that the user did not get."""
@@ -197,6 +207,9 @@ class Job:
         return self._undoing()
 
     def _undoing(self) -> Iterator[Change]:
+        while self._unread:
+            with suppress(KeyError):
+                self._unread.popitem()[1]()
         while self._undelivered:
             try:
                 _, changes = self._undelivered.popitem()
@@ -214,3 +227,4 @@ class Job:
     def ended_well(self) -> None:
         """Let the user have everything."""
         self._undelivered.clear()
+        self._unread.clear()

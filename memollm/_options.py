@@ -8,13 +8,15 @@ from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from memollm._cache import Cache, Place, require_place
-from memollm._context import require_name
+from memollm._configuration import require_mode, require_name
+from memollm._durations import seconds_of
 from memollm._gather import Gather
-from memollm._keys import did_you_mean
+from memollm._suggest import did_you_mean
 from memollm.errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from datetime import timedelta
 
 ON_CHANGE: Final = ("new", "warn", "error", "ignore")
 ON_STALE: Final = ("error", "miss")
@@ -39,6 +41,9 @@ class Options:
     on_change: str = "new"
     on_stale: str = "error"
     keep_arguments: bool | None = None
+    ttl: float | timedelta | str | None = None
+    mode: str | None = None
+    usage: Callable[[Any], object] | None = None
     cache: Cache | Place | None = None
     insisted: frozenset[str] = frozenset()
     """Names of the options that `with_options` gave: they win over context managers."""
@@ -46,6 +51,7 @@ class Options:
     def check(self) -> None:
         """Refuse values that an option cannot have, and options that contradict each other."""
         self._check_numbers()
+        self._check_control()
         self._check_kinds()
         self._check_batch()
         if self.key is not None and self.ignore:
@@ -68,6 +74,12 @@ class Options:
                 f"{self.pool}. Make the pool as large as n, or leave it out."
             )
 
+    def _check_control(self) -> None:
+        if self.mode is not None:
+            require_mode("mode", self.mode)
+        if self.ttl is not None and not self.seconds_to_live:
+            raise OptionError(f"ttl={self.ttl!r}: it must be longer than nothing.")
+
     def _check_batch(self) -> None:
         if self.batch is not None and self.count is not None:
             raise OptionError(
@@ -82,6 +94,11 @@ class Options:
             raise OptionError("gather without batch: say by batch= which parameter holds the list of items.")
 
     @property
+    def seconds_to_live(self) -> float | None:
+        """How long a sample counts; None: for ever."""
+        return None if self.ttl is None else seconds_of("ttl", self.ttl)
+
+    @property
     def ignored(self) -> tuple[str, ...]:
         """The parameters left out of the key."""
         return (self.ignore,) if isinstance(self.ignore, str) else tuple(self.ignore)
@@ -90,7 +107,7 @@ class Options:
         for option in ("namespace", "name", "batch"):
             if getattr(self, option) is not None:
                 require_name(option, getattr(self, option))
-        for option in ("key", "accept"):
+        for option in ("key", "accept", "usage"):
             if getattr(self, option) is not None and not callable(getattr(self, option)):
                 raise OptionError(f"{option}={getattr(self, option)!r}: it must be a function.")
             if iscoroutinefunction(getattr(self, option)):

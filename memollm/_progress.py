@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections import deque
@@ -13,6 +14,9 @@ from memollm.errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    Told = Callable[[int, int], object]
+    """Is told how much of how much is done."""
 
 TICK: Final = 0.1
 """Seconds between two reports of progress, at least."""
@@ -59,6 +63,19 @@ def clock_text(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def now_and_then(told: Told | None, clock: Callable[[], float] = time.monotonic) -> Callable[[int, int], None]:
+    """Return what may be told of each step of long work, and passes on the first, the last and some between."""
+    due = -math.inf
+
+    def step(done: int, total: int) -> None:
+        nonlocal due
+        if told is not None and (done >= total or clock() >= due):
+            due = clock() + TICK
+            told(done, total)
+
+    return step
 
 
 class Tally:

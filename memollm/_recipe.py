@@ -1,9 +1,7 @@
-"""A decorated function without its decoration: where its calls stand, and what one call asks of the drivers."""
+"""A decorated function without its decoration: with which store, and as which reader, its calls draw."""
 
 from __future__ import annotations
 
-import functools
-import inspect
 import os
 import time
 import weakref
@@ -11,24 +9,26 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from memollm import _drive, _drive_streams
+from memollm._accounts import Books
 from memollm._cache import Cache, open_cache
-from memollm._context import Scope, configuration, reader_name, scope
-from memollm._drive import Introduction, Work
-from memollm._engine import NOTHING, RETRY
-from memollm._flow import Draw
-from memollm._keys import Keyer, owner_of
+from memollm._configuration import configuration
+from memollm._context import Scope, Standing, current_run, reader_name
+from memollm._drive import Introduction
+from memollm._invocation import Invocation
+from memollm._keys import Keyer
 from memollm._kind import Kind, kind_of
-from memollm._model import EVER, Call, Want
 from memollm._states import Rules
 from memollm._streams import heard
-from memollm.errors import OptionError
+from memollm._terms import Terms
+from memollm._track import Hook
+from memollm._warn import warn
+from memollm._watcher import RETRY
+from memollm.errors import NotStoredWarning, OptionError, StoreReadOnly
 
 if TYPE_CHECKING:
-    import inspect
     from collections.abc import Callable
 
     from memollm._batch import Batching
-    from memollm._effects import Batch
     from memollm._engine import Engine
     from memollm._options import Options
 
@@ -40,12 +40,19 @@ PLANS: Final = 1000
 class Plan:
     """What a draw of a function does where it stands: with which store, and as which reader."""
 
+    standing: Standing
     engine: Engine
     keyer: Keyer
     """Makes keys for that store, with the version of the function that it is to use there."""
     reader: str | None
+    run: str
+    """The reader that a program is where no namespace is named."""
     remembers: bool
     """One sample for ever: what was read once need not be read again."""
+    bare: bool
+    """The store is left alone."""
+    terms: Terms
+    """What holds for its draws, but for what the context managers around each say."""
     introduced: set[type | None] = field(default_factory=set[type | None])
     """The classes as whose method (or none) the function has been introduced to the store."""
     retry: float = 0.0
@@ -79,13 +86,17 @@ class Recipe:
             accept=self._accept(),
             redraws_stale=options.on_stale == "miss",
         )
+        self.number = None if options.count is not None else options.n or 1
+        """How many samples a call draws, where neither its arguments nor its caller say."""
+        self.gives_one = options.n is None and options.count is None
+        """A call returns its sample, not a list."""
         self.invocation = Invocation
         self.batching: Batching | None = None
         if batch:
             from memollm._batch import Batching, BatchInvocation
 
             self.invocation, self.batching = BatchInvocation, Batching(self)
-        self._plans: dict[Scope | None, Plan] = {}
+        self._plans: dict[Standing | None, Plan] = {}
         self._keyers: weakref.WeakKeyDictionary[Engine, Keyer] = weakref.WeakKeyDictionary()
         self._generation = -1
         _living.add(self)
@@ -115,38 +126,70 @@ class Recipe:
             return accept
         return lambda sample: accept(heard(sample).chunks)
 
-    def plan(self) -> Plan:
-        """Return the plan for the context managers around the call."""
+    def plan(self, here: Scope | None) -> Plan:
+        """Return the plan for where a call stands."""
         if self._generation != configuration.generation:
             self._plans.clear()
             self._generation = configuration.generation
-        here = scope.get()
-        plan = self._plans.get(here)
+        standing = None if here is None else here.standing
+        plan = self._plans.get(standing)
         if plan is None or plan.engine.closed:
             if len(self._plans) >= PLANS:
                 self._plans.clear()
-            plan = self._plans[here] = self._make_plan(here or Scope())
+            plan = self._plans[standing] = self._make_plan(standing or Standing())
         return plan
 
-    def _make_plan(self, here: Scope) -> Plan:
-        cache = self.options.cache
-        engine = (cache if isinstance(cache, Cache) else open_cache(cache)).engine
+    def _make_plan(self, standing: Standing, *, reads_only: bool = False) -> Plan:
+        options, given = self.options, self.options.cache
+        cache = given if isinstance(given, Cache) else open_cache(given)
+        mode = self._said("mode", standing.mode) or "auto"
+        engine = cache.reading if reads_only or mode == "readonly" else cache.engine
         keyer = self._keyers.setdefault(engine, self.keyer.apart())
-        if self.options.pool == 1:
-            return Plan(engine, keyer, None, remembers=self.options.n is None and self.options.count is None)
-        namespace = self.options.namespace
-        if "namespace" not in self.options.insisted:
-            namespace = here.namespace or namespace or configuration.get("namespace")
-        return Plan(engine, keyer, reader_name(namespace=namespace, run=here.run), remembers=False)
+        namespace, run = self._said("namespace", standing.namespace), standing.run or current_run()
+        reader = None if options.pool == 1 else reader_name(namespace=namespace, run=run)
+        books = Books(engine.keeper, reader, None if reader is None else namespace, run)
+        hook = configuration.get("on_draw")
+        terms = Terms(
+            self.rules,
+            books,
+            ttl=options.seconds_to_live,
+            ages=mode == "refresh" or options.ttl is not None,
+            refreshes=mode == "refresh",
+            calls_nothing=mode == "offline",
+            usage=options.usage,
+            prices=configuration.get("prices"),
+            watchers=() if hook is None else (Hook(hook),),
+        )
+        remembers = options.pool == 1 and self.gives_one and mode in {"auto", "offline"}
+        as_run = reader_name(namespace=None, run=run)
+        return Plan(standing, engine, keyer, reader, as_run, remembers, mode == "off", terms)
+
+    def _said(self, option: str, around: Any) -> Any:
+        """Return an option: insisted on, else from around the call, else the decorator's, else configured."""
+        own = getattr(self.options, option)
+        if option in self.options.insisted and own is not None:
+            return own
+        return around or own or configuration.get(option)
 
     def introduce(self, plan: Plan, instance: object) -> None:
         """Make the function and its reader known to the store, the first time that this process draws so."""
+        try:
+            self._introduce(plan, instance)
+        except StoreReadOnly as error:
+            warn(str(error), NotStoredWarning)
+            reading = self._make_plan(plan.standing, reads_only=True)
+            plan.engine, plan.keyer, plan.terms = reading.engine, reading.keyer, reading.terms
+            self._introduce(plan, instance)
+
+    def _introduce(self, plan: Plan, instance: object) -> None:
         from memollm._introduce import introduce
 
         options, keyer, identity = self.options, plan.keyer, plan.keyer.identity(instance)
         kept = configuration.get("keep_arguments") if options.keep_arguments is None else options.keep_arguments
         keyer.keep_arguments(kept is not False)
-        version = introduce(plan.engine, identity, plan.reader, options.on_change, readable=keyer.keeps_arguments)
+        # The run is known also where it reads as a namespace, or memoizes: what it used can be exported.
+        readers = {plan.reader or plan.run, plan.run}
+        version = introduce(plan.engine, identity, readers, options.on_change, readable=keyer.keeps_arguments)
         plan.retry = 0.0 if version is not None else time.monotonic() + RETRY
         if version is not None and version != identity.version:
             keyer.use_version(instance, version)
@@ -214,121 +257,6 @@ class Recipe:
     def shown(self, sample: Any) -> Any:
         """Return what a user sees of a stored sample."""
         return heard(sample).chunks if self.kind.streams else sample
-
-
-class Invocation:
-    """A call as it was made: `wrapped` is bound already if there is an instance."""
-
-    __slots__ = ("_args", "_call", "_instance", "_kwargs", "_n", "_plan", "_recipe", "_wrapped")
-
-    def __init__(
-        self,
-        recipe: Recipe,
-        wrapped: Callable[..., Any],
-        instance: object,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        *,
-        n: int | None = None,
-    ) -> None:
-        self._recipe = recipe
-        self._wrapped = wrapped
-        self._instance = instance
-        self._args = args
-        self._kwargs = kwargs
-        self._n = n
-        self._plan = recipe.plan()
-
-    def introduction(self) -> Introduction | None:
-        """See `Request.introduction`."""
-        plan, owner = self._plan, owner_of(self._instance)
-        if owner in plan.introduced or (plan.retry and plan.retry > time.monotonic()):
-            return None
-
-        def conclude(succeeded: bool) -> None:  # noqa: FBT001 - the shape of a callback
-            if succeeded and not plan.retry:
-                plan.introduced.add(owner)
-            plan.introductions.pop(owner, None)
-
-        introduce = functools.partial(self._recipe.introduce, plan, self._instance)
-        return plan.introductions.setdefault(owner, Introduction(introduce, conclude))
-
-    def recalled(self) -> Any:
-        """See `Request.recalled`."""
-        self._call = self._plan.keyer.call(self._instance, self._args, self._kwargs)
-        if self._plan.remembers and self._n is None:
-            return self._plan.engine.recall(self._call, EVER)
-        return NOTHING
-
-    def begin(self) -> Draw:
-        """See `Request.begin`."""
-        plan, recipe = self._plan, self._recipe
-        n = self._number()
-        return Draw(plan.engine, (Want(self._call, plan.reader, n, recipe.options.pool),), EVER, recipe.rules)
-
-    def may_overtake(self) -> bool:
-        """See `Request.may_overtake`."""
-        return not self._plan.engine.asking
-
-    def work(self) -> Work:
-        """See `Request.work`."""
-        recipe = self._recipe
-        return Work(
-            self._plan.engine, self._caller(), recipe.rules.together, recipe.options.concurrency, name=recipe.name
-        )
-
-    def value(self, drawn: list[Any]) -> Any:
-        """See `Request.value`."""
-        options = self._recipe.options
-        return drawn[0] if self._n is None and options.n is None and options.count is None else drawn
-
-    def keyed(self) -> tuple[Call, Engine]:
-        """Return the call and where its samples are, without drawing."""
-        _drive.introduce(self)
-        return self._plan.keyer.call(self._instance, *self._one()), self._plan.engine
-
-    def form(self) -> str:
-        """Return the canonical form of the call."""
-        return self._plan.keyer.form(self._instance, *self._one())
-
-    def _one(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return the arguments of the one call that it is."""
-        return self._args, self._kwargs
-
-    def _number(self) -> int:
-        """Return how many samples to draw; a pool must hold as many."""
-        n, pool = self._wished(), self._recipe.options.pool
-        if pool is not None and n > pool:
-            raise OptionError(f"{n} samples were asked for, from a pool of {pool}. Ask for {pool} at most.")
-        return n
-
-    def _wished(self) -> int:
-        count = self._recipe.options.count
-        if self._n is not None or count is None:
-            return self._n or self._recipe.options.n or 1
-        given = self._bound().arguments.get(count, self._recipe.options.n)
-        if given is None:
-            given = self._recipe.keyer.signature.parameters[count].default
-        if type(given) is not int or given < 1:
-            raise OptionError(f"{count}={given!r}: it says how many samples to make, so it must be 1 or more.")
-        return given
-
-    def _caller(self) -> Callable[[Batch], Any]:
-        """Return what calls the function for a batch of gaps."""
-        wrapped, args, kwargs, count = self._wrapped, self._args, self._kwargs, self._recipe.options.count
-        if count is None:
-            return lambda _: wrapped(*args, **kwargs)
-        bound = self._bound()
-
-        def several(batch: Batch) -> Any:
-            bound.arguments[count] = len(batch)
-            return wrapped(*bound.args[0 if self._instance is None else 1 :], **bound.kwargs)
-
-        return several
-
-    def _bound(self) -> inspect.BoundArguments:
-        whole = self._args if self._instance is None else (self._instance, *self._args)
-        return self._recipe.keyer.bind(whole, self._kwargs)
 
 
 _living: weakref.WeakSet[Recipe] = weakref.WeakSet()

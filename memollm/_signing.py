@@ -54,9 +54,13 @@ class Signer:
         """Return the id of the key and the signature, both in hexadecimal, as one header."""
         return f"{self.key_id}:{_mac(self._key, message)}:".encode()
 
+    def knows(self, header: bytes) -> bool:
+        """Tell whether a signature says that a trusted key made it."""
+        return _parts(header)[0] in self._trusted
+
     def verify(self, header: bytes, message: bytes) -> None:
         """Raise `UntrustedRecord` unless a trusted key signed exactly this message."""
-        key_id, _, mac = header.decode("ascii", "replace").rstrip(":").partition(":")
+        key_id, mac = _parts(header)
         key = self._trusted.get(key_id)
         if key is None:
             raise UntrustedRecord(
@@ -68,6 +72,12 @@ class Signer:
                 f"the record says that key {key_id} signed it, but the signature does not fit: it was changed, or "
                 "copied from another call, so it is not loaded. Forget this sample and draw it again",
             )
+
+
+def _parts(header: bytes) -> tuple[str, str]:
+    """Read whose signature it is, and the signature."""
+    key_id, _, mac = header.decode("ascii", "replace").rstrip(":").partition(":")
+    return key_id, mac
 
 
 def key_file() -> Path:

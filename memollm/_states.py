@@ -10,6 +10,8 @@ from memollm.errors import WrongNumber
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from memollm._accounts import Costs
+
 
 class Rules(NamedTuple):
     """What a function's options say about its draws."""
@@ -33,6 +35,7 @@ class Unstored(NamedTuple):
     """The state of a slot whose answer is returned and not kept."""
 
     value: Any
+    costs: Costs
     released: bool = False
 
 
@@ -47,6 +50,7 @@ class Recalled(NamedTuple):
     """The state of a slot that this process has read already."""
 
     value: Any
+    costs: Costs
 
 
 States = dict[int, State | Made | Unstored | Recalled]

@@ -25,6 +25,7 @@ from typing import (
 )
 
 if TYPE_CHECKING:
+    from datetime import timedelta
     from os import PathLike
 
     from memollm._cache import Cache
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from memollm._gather import Gather
     from memollm._map import Mapped
     from memollm._progress import Progress
+    from memollm._stats import Stats
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -69,6 +71,9 @@ class Options(TypedDict, total=False):
     accept: Callable[[Any], bool] | None
     on_change: Literal["new", "warn", "error", "ignore"]
     on_stale: Literal["error", "miss"]
+    ttl: float | timedelta | str | None
+    mode: Literal["auto", "offline", "refresh", "readonly", "off"] | None
+    usage: Callable[[Any], object] | None
     keep_arguments: bool | None
     cache: Cache | str | PathLike[str] | None
 
@@ -90,6 +95,7 @@ class Cached(Generic[P, C_co, D_co, S_co], metaclass=ABCMeta):
         def key(self, *args: P.args, **kwargs: P.kwargs) -> str: ...
         def explain(self, *args: P.args, **kwargs: P.kwargs) -> Explanation: ...
         def forget(self, *args: P.args, **kwargs: P.kwargs) -> int: ...
+        def stats(self) -> Stats: ...
 
         # Of a coroutine function, then of a plain one.
         @overload

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from memollm import Cache, configure
+from memollm._configuration import SETTINGS
 
 pytest.register_assert_rewrite("memollm.testing")
 
@@ -26,7 +27,7 @@ def project(tmp_path, monkeypatch):
     ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    configure(cache=None, namespace=None, keep_arguments=None, pickle=None)
+    configure(**dict.fromkeys(SETTINGS))
     return folder
 
 

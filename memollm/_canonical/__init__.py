@@ -17,7 +17,7 @@ a dict, of a set) does not count. Nothing is keyed by ``repr``, ``id`` or pickle
     _names      qualified names, with ``__main__`` resolved
 """
 
-from memollm._canonical._form import canonical, canonical_call
+from memollm._canonical._form import call_head, canonical, canonical_call, canonical_with
 from memollm._canonical._names import hooks
 
-__all__ = ["canonical", "canonical_call", "hooks"]
+__all__ = ["call_head", "canonical", "canonical_call", "canonical_with", "hooks"]

@@ -19,6 +19,7 @@ EXACT.update(_plain.ENCODERS)
 EXACT.update(_callables.ENCODERS)
 RECOGNIZERS.extend(
     (
+        _plain.learn,
         _classes.recognize,
         _objects.secret,
         _objects.keyed,
@@ -37,9 +38,19 @@ def canonical(value: object, path: str = "") -> str:
 
 def canonical_call(identity: Mapping[str, str], arguments: Mapping[str, object]) -> str:
     """Write the canonical text of a call: the function's identity and its bound arguments."""
+    return canonical_with(call_head(identity), arguments)
+
+
+def call_head(identity: Mapping[str, str]) -> str:
+    """Write what all calls of a function begin with: its identity."""
     function = attributes(sorted(identity.items()), quote, identity)
-    texts = ",".join(f"{quote(name)}:{_text(arguments[name], name)}" for name in sorted(arguments))
-    return _encodable(f'{{"memollm":{FORMAT},"function":{function},"arguments":{{{texts}}}}}')
+    return f'{{"memollm":{FORMAT},"function":{function},"arguments":{{'
+
+
+def canonical_with(head: str, arguments: Mapping[str, object]) -> str:
+    """Write the canonical text of a call of which the head is written already."""
+    texts = ",".join([f"{quote(name)}:{_text(arguments[name], name)}" for name in sorted(arguments)])
+    return _encodable(f"{head}{texts}}}}}")
 
 
 def _text(value: object, path: str) -> str:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import re
+import sys
 from array import array
 from collections import ChainMap, Counter, OrderedDict, defaultdict, deque
 from datetime import date, datetime, time, timedelta, timezone
-from decimal import Decimal
-from fractions import Fraction
 from hashlib import blake2b
 from math import isfinite
 from pathlib import PosixPath, PurePath, PurePosixPath, PureWindowsPath, WindowsPath
 from types import MappingProxyType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from memollm._canonical._walk import (
+    EXACT,
     Encoder,
     Refused,
     attributes,
@@ -102,6 +101,13 @@ def _zone(value: Any, _depth: int) -> str:
     return tag("zoneinfo", quote(value.key))
 
 
+def _decimal(value: Any) -> str:
+    from decimal import Decimal
+
+    # A subclass may write itself otherwise, and the context decides whether it is E or e.
+    return Decimal.__str__(value).upper()
+
+
 def _defaultdict(value: defaultdict[Any, Any], depth: int) -> str:
     factory = child(value.default_factory, depth, ".default_factory", value)
     return tag("defaultdict", f"[{factory},{pairs(value.items(), depth, value)}]")
@@ -135,10 +141,6 @@ ENCODERS: dict[type[Any], Encoder] = {
     time: _moment("time", lambda value: time.isoformat(time.replace(value, tzinfo=None))),
     timedelta: _listed("timedelta", lambda value: (value.days, value.seconds, value.microseconds)),
     timezone: _listed("timezone", lambda value: value.__getinitargs__()),
-    ZoneInfo: _zone,
-    # The context decides whether `str` writes E or e.
-    Decimal: _written("decimal", lambda value: Decimal.__str__(value).upper()),
-    Fraction: _listed("fraction", lambda value: (value.numerator, value.denominator)),
     UUID: _written("uuid", UUID.__str__),
     # A concrete path is of the platform's own kind, so it is the same call on all platforms.
     PosixPath: _written("path", PurePath.as_posix),
@@ -154,6 +156,24 @@ ENCODERS: dict[type[Any], Encoder] = {
     MappingProxyType: lambda value, depth: tag("mappingproxy", mapping(dict(value.items()), depth)),
     SimpleNamespace: _simple_namespace,
 }
+
+
+LATER: dict[tuple[str, str], Encoder] = {
+    ("zoneinfo", "ZoneInfo"): _zone,
+    ("decimal", "Decimal"): _written("decimal", _decimal),
+    ("fractions", "Fraction"): _listed("fraction", lambda value: (value.numerator, value.denominator)),
+}
+"""Those of modules that are dear to import: whoever has a value of such a type has imported its module."""
+
+
+def learn(cls: type[Any]) -> Encoder | None:
+    """Add the encoders of modules that were imported meanwhile, so that subclasses find their bases too."""
+    for (module, name), encode in list(LATER.items()):
+        known = getattr(sys.modules.get(module), name, None)
+        if known is not None:
+            EXACT[known] = encode
+            LATER.pop((module, name), None)
+    return EXACT.get(cls)
 
 
 def _iterated(base: Any) -> Callable[[Any], Any]:

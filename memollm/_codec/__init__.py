@@ -13,6 +13,7 @@
     _live     what must not be stored: streams, locks, connections
 """
 
+from memollm._codec._frame import CLASSES, PICKLE, split, unframed
 from memollm._codec._ladder import Codec, is_atomic
 
-__all__ = ["Codec", "is_atomic"]
+__all__ = ["CLASSES", "PICKLE", "Codec", "is_atomic", "split", "unframed"]

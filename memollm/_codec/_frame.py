@@ -51,6 +51,15 @@ def unframed(record: bytes) -> tuple[bytes, bytes]:
     return kind, rest
 
 
+def split(record: bytes) -> tuple[bytes, bytes]:
+    """Divide a record into head and body, if the body is as it was written; one that is packed has no head."""
+    kind = record[:2]
+    if kind == PICKLE or kind not in _KNOWN:
+        return b"", record
+    length = HEAD + (SIGNATURE_LENGTH if kind in SIGNED else 0)
+    return record[:length], record[length:]
+
+
 def packed(kind: bytes, body: bytes) -> tuple[bytes, bytes]:
     """Compress a body where it pays, and give its kind and form then."""
     if not _COMPRESS_FROM <= len(body) <= _LARGEST_UNPACKED or not _seems_to_pay(body):

@@ -78,14 +78,37 @@ class Codec:
                 text = record[HEAD:]
                 if record[3:HEAD] == check(text, JSON_SEED):
                     return from_json(text)
-            kind, rest = unframed(record)
-            return self._read(kind.upper(), unpacked(kind, self._verified(kind, rest, context)))
+            return self._read(*self._opened(record, context))
         except RecordError:
             raise
         except RecursionError as exc:
             raise DamagedRecord("the record is nested more deeply than can be followed here") from exc
         except Exception as exc:
             raise DamagedRecord(f"the record does not hold what was written: {type(exc).__name__}: {exc}") from exc
+
+    def is_trusted(self, record: bytes, *, context: bytes) -> bool:
+        """Check a record without reading its value: raise if its bytes or its signature do not fit.
+
+        Of a record that a key unknown here has signed, nothing more can be told; it is not trusted.
+        """
+        kind, rest = unframed(record)
+        if kind.upper() in SIGNED and not self._own_signer().knows(rest[:SIGNATURE_LENGTH]):
+            return False
+        self._verified(kind, rest, context)
+        return True
+
+    def opened(self, record: bytes, *, context: bytes = b"") -> tuple[bytes, bytes]:
+        """Check a record as reading it would, and return its kind and its body, of which nothing is loaded."""
+        try:
+            return self._opened(record, context)
+        except RecordError:
+            raise
+        except Exception as exc:
+            raise DamagedRecord(f"the record does not hold what was written: {type(exc).__name__}: {exc}") from exc
+
+    def _opened(self, record: bytes, context: bytes) -> tuple[bytes, bytes]:
+        kind, rest = unframed(record)
+        return kind.upper(), unpacked(kind, self._verified(kind, rest, context))
 
     def resign(self, record: bytes, *, context: bytes, new_context: bytes) -> bytes:
         """Move a record to another context, signed by one's own key; it must be trusted as it is."""

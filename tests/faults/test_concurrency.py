@@ -62,6 +62,37 @@ FORK_IN_CALL = """
     flier.join()
     print(status, ask("x") == os.getpid())
 """
+FORK_IN_BLOCKS = """
+    import os, sys, threading, warnings
+    import memollm
+    from memollm import _cache
+    from model import ask
+
+    ask("x")
+    held, forked = threading.Event(), threading.Event()
+
+    def hold(*locks):
+        for lock in locks:
+            lock.__enter__()
+        held.set()
+        forked.wait()
+
+    with memollm.budget(calls=9) as budget, memollm.track() as tracked, memollm.replay("e", then="draw"):
+        replay = memollm._context.scope.get().replay
+        locks = (budget._lock, tracked._lock, replay._lock, _cache._opening)
+        holder = threading.Thread(target=hold, args=locks, daemon=True)
+        holder.start()
+        held.wait()
+        with warnings.catch_warnings():
+            # Python 3.12 and later warn of what is tested here.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            child = os.fork()
+        if not child:
+            # The thread that holds them does not exist here.
+            os._exit(0 if (ask("x"), ask("x")) and tracked.paid == 1 else 1)
+        _, status = os.waitpid(child, 0)
+    print(status)
+"""
 SPAWN = """
     import multiprocessing, sys
     from memollm import Cache
@@ -221,6 +252,13 @@ def test_a_fork_during_a_flight_leaves_no_ghost(project, place):
     """P5: a draw of the parent's other thread is not aloft in a forked child, and goes on in the parent."""
     project.write("fork.py", FORK_IN_CALL)
     assert project.run("fork.py", place) == ["0 True"]
+
+
+def test_a_fork_while_other_threads_draw_in_the_same_blocks(project):
+    """A forked child draws in the budget, the track and the replay around it, whose locks its parent's threads held."""
+    project.write("model.py", MODEL)
+    project.write("fork.py", FORK_IN_BLOCKS)
+    assert project.run("fork.py") == ["0"]
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])

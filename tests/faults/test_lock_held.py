@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from models import run
 
+import memollm
 from memollm import Cache
 
 TICKS = 50
@@ -104,3 +105,36 @@ def test_a_draw_cancelled_while_it_waits_for_the_lock_gives_its_position_back(ca
         return {one.name: one.draws for one in cache.namespaces()}
 
     assert run(main()) == {"a": 1, "b": 1}
+
+
+def test_a_replay_waits_for_nobody_who_writes(cache, holder):
+    """P12: what a namespace drew is read while a lock is held elsewhere."""
+
+    async def main():
+        ask = decorated(cache, "a")
+        await ask("x")
+        program = holder()
+        assert program.line() == "held"
+        with memollm.replay("a"):
+            assert await asyncio.wait_for(ask("x"), 10) == "x"
+        program.say()
+
+    run(main())
+
+
+def test_the_first_replay_waits_for_the_lock_without_stopping_other_tasks(cache, project, holder):
+    """P12: the same when the file has yet to be opened: whatever waits, the ticker keeps its beat."""
+    with Cache(project.database) as other:
+        run(decorated(other, "a")("x"))
+
+    async def main():
+        program = holder()
+        assert program.line() == "held"
+        with memollm.replay("a"):
+            replayed = asyncio.create_task(decorated(cache, "b")("x"))
+        for _ in range(TICKS):
+            await asyncio.sleep(0.001)
+        program.say()
+        return await replayed
+
+    assert run(main()) == "x"

@@ -14,7 +14,7 @@ import pytest
 from models import Gates
 
 from memollm import Cache, NotStoredWarning, StoreRefused
-from memollm.stores import _sqlite_files, sqlite
+from memollm.stores import _sqlite_files, _sqlite_session
 
 FULL = """
     import os, resource, sys, threading, warnings
@@ -215,7 +215,7 @@ def test_a_foreign_database_that_is_busy_is_left_alone(tmp_path, monkeypatch):
     path = tmp_path / "theirs.db"
     make_database(path, "CREATE TABLE t (x)")
     before = path.read_bytes()
-    monkeypatch.setattr(sqlite, "refuse_foreign", lambda _: None)
+    monkeypatch.setattr(_sqlite_session, "refuse_foreign", lambda _: None)
     with pytest.raises(StoreRefused, match="another program"), Cache(path) as cache:
         decorated(cache, lambda: 1)("x")
     assert path.read_bytes() == before

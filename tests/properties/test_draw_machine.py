@@ -8,11 +8,14 @@ import pytest
 from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from memollm._effects import Ask, Await, Run, Save
-from memollm._engine import Engine, Writer
+from memollm._accounts import Books, Keeper
+from memollm._effects import Ask, Await, Paid, Run, Save
+from memollm._engine import Engine
 from memollm._flow import Draw
 from memollm._model import EVER, Want
 from memollm._states import Rules
+from memollm._terms import Terms
+from memollm._writer import Writer
 from memollm.errors import StoreUnavailable
 from memollm.stores.memory import MemoryStore
 from memollm.testing import FakeClock
@@ -68,6 +71,7 @@ class Draws(RuleBasedStateMachine):
         self.engine = Engine(self.store, NumberCodec(), FakeClock())
         # No thread: what is owed is paid by the next who writes or draws.
         self.engine.writer = Writer(self.store, lambda: None)
+        self.engine.keeper = Keeper(self.store, lambda: None, self.engine.clock)
         self.answers = itertools.count()
         self.paid = 0
         self.lost = 0
@@ -84,7 +88,9 @@ class Draws(RuleBasedStateMachine):
     )
     def draw(self, reader, n, pool, together):
         want = Want(CALL, reader, min(n, pool or n), pool)
-        draw = Draw(self.engine, (want,), EVER, Rules(together=together, accept=lambda value: value >= 0))
+        rules = Rules(together=together, accept=lambda value: value >= 0)
+        books = Books(self.engine.keeper, reader, reader, "run")
+        draw = Draw(self.engine, (want,), Terms(rules, books))
         flying = Flying(draw, want, draw.flow())
         self.flying.append(flying)
         self._go_on(flying, flying.steps.send, None)
@@ -126,7 +132,7 @@ class Draws(RuleBasedStateMachine):
     def _land(self, flying, values):
         """Let the first batch of a run return, and go on when all have."""
         batch = flying.batches.pop(0)
-        landing = flying.effect.land(batch, values)
+        landing = flying.effect.land(batch, values, Paid(0.0, values))
         step, given = landing.send, None
         while True:
             try:

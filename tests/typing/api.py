@@ -7,11 +7,29 @@ Each line that ends in `# E: ...` must be an error, and no other line may be one
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Generator
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, assert_type
 
-from memollm import Cache, Cached, Gather, Mapped, Progress, cached_llm, namespace, run
+from memollm import (
+    Cache,
+    Cached,
+    DrawEvent,
+    Gather,
+    Mapped,
+    Progress,
+    Usage,
+    budget,
+    cached_llm,
+    configure,
+    lane,
+    mode,
+    namespace,
+    replay,
+    run,
+    track,
+)
 
 # A plain function, bare.
 
@@ -475,6 +493,40 @@ cached_llm(pool="5")  # E: a wrong option
 cached_llm(n=2, pool="5")  # E: a wrong option
 cached_llm(on_change="never")  # E: a wrong option
 cached_llm(count=3)  # E: a wrong option
+cached_llm(mode="ofline")  # E: no such mode
+cached_llm(ttl=b"7d")  # E: no duration
+cached_llm(usage="cost")  # E: no function
+
+
+def usage_of(answer: str) -> Usage:
+    return Usage(input_tokens=len(answer), output_tokens=1, model="m")
+
+
+@cached_llm(mode="offline", ttl="7d", usage=usage_of, pool=1)
+def controlled(prompt: str) -> str:
+    return prompt
+
+
+@cached_llm(n=2, mode="refresh", ttl=timedelta(days=7), usage=len)
+async def controlled_async(prompt: str) -> str:
+    return prompt
+
+
+@cached_llm(batch="prompts", mode="off", ttl=3600)
+def controlled_batch(prompts: list[str]) -> list[str]:
+    return prompts
+
+
+assert_type(controlled("x"), str)
+assert_type(controlled.with_options(mode="auto", ttl=None)("x"), str)
+assert_type(controlled_batch(["x"]), list[str])
+ask.with_options(mode="on")  # E: no such mode
+ask.with_options(ttl=["7d"])  # E: no duration
+
+
+async def controlled_coroutines() -> None:
+    assert_type(await controlled_async("x"), list[str])
+    assert_type(await controlled_async.with_options(mode="auto", n=None)("x"), str)
 
 
 # Context managers.
@@ -487,6 +539,50 @@ with run() as of_itself, run("id") as named:
     assert_type(named, str)
 namespace(1)  # E: a wrong name
 run(1)  # E: a wrong id
+
+with mode("offline") as nothing, replay("e") as nothing_either, replay("e", then="draw"):
+    assert_type(nothing, None)
+    assert_type(nothing_either, None)
+with lane("agent-1") as full_name:
+    assert_type(full_name, str)
+with budget(calls=50) as spent, budget(cost=2.5, calls=None):
+    assert_type(spent.calls, int)
+    assert_type(spent.cost, float)
+with track() as tracked:
+    assert_type(tracked.draws, list[DrawEvent])
+    assert_type(tracked.hits, int)
+    assert_type(tracked.spent.cost, float)
+    assert_type(tracked.saved.tokens, int)
+    assert_type(tracked.draws[0].cost, float | None)
+mode(1)  # E: a wrong mode
+lane()  # E: a missing name
+budget(50)  # E: keywords only
+budget(call=50)  # E: a misspelt limit
+replay("e", "draw")  # E: keywords only
+replay()  # E: a missing name
+
+
+# What was counted.
+
+
+stats = cache.stats("namespace")
+assert_type(stats["e"].draws, int)
+assert_type(stats.total.spent.cost, float)
+assert_type([line.name for line in stats], list[str])
+assert_type(ask.stats().total.hit_latency, float | None)
+cache.stats(1)  # E: a wrong grouping
+
+
+# Settings.
+
+
+def watching(event: DrawEvent) -> None:
+    assert_type(event.slot, int)
+    assert_type(event.lane, str | None)
+
+
+configure(mode="offline", prices={"m": (1.0, 2.0)}, on_draw=watching)
+configure("offline")  # E: keywords only
 
 
 # As annotations, and at run time.

@@ -6,7 +6,7 @@ import pytest
 
 import memollm
 from memollm import Cache, OptionError, configure
-from memollm._context import Configuration
+from memollm._configuration import Configuration, configuration
 
 
 def test_code_wins_over_the_environment_wins_over_the_project(project, monkeypatch):
@@ -38,6 +38,97 @@ def test_an_unknown_setting_names_the_nearest_known(project):
     (project / "pyproject.toml").write_text('[tool.memollm]\ncahce = "x"\n')
     with pytest.raises(OptionError, match=r"pyproject.toml: there is no option 'cahce'. Did you mean 'cache'"):
         Configuration().get("cache")
+
+
+def test_an_unknown_variable_names_the_nearest_known(project, monkeypatch):
+    """A misspelt variable would silently not hold, so it is an error at the first draw; others are not ours."""
+    monkeypatch.setattr(configuration, "_project", None)
+    ask = memollm.cached_llm(str.upper, name="ask", version=1, cache="memory:")
+    monkeypatch.setenv("MEMOLLM_NAMESAPCE", "a")
+    with pytest.raises(OptionError, match=r"MEMOLLM_NAMESAPCE, which is no setting\. Did you mean 'MEMOLLM_NAMESPACE'"):
+        ask("x")
+    monkeypatch.delenv("MEMOLLM_NAMESAPCE")
+    monkeypatch.setenv("MEMOLLM_RUN", "r")
+    monkeypatch.setenv("MEMOLLM_SIGNING_KEY", "k")
+    monkeypatch.setenv("MEMO_LLM", "somebody else's")
+    assert ask("x") == "X"
+
+
+@pytest.mark.parametrize("variable", ["MEMOLLM_PRICES", "MEMOLLM_ON_DRAW"])
+def test_what_no_environment_can_say(monkeypatch, variable):
+    """A table and a function are said in code; a variable for them would not hold."""
+    monkeypatch.setenv(variable, "x")
+    with pytest.raises(OptionError, match=variable):
+        Configuration().get("namespace")
+
+
+def test_what_no_project_file_can_say(project):
+    """A function is said in code."""
+    (project / "pyproject.toml").write_text('[tool.memollm]\non_draw = "print"\n')
+    with pytest.raises(OptionError, match="there is no option 'on_draw'"):
+        Configuration().get("namespace")
+
+
+def test_prices_in_the_project_file(project):
+    """A table of prices may stand in pyproject.toml; a wrong one is told by its place."""
+    file = project / "pyproject.toml"
+    file.write_text('[tool.memollm.prices]\n"small-*" = [1.0, 10.0]\nlarge = { input = 20.0, output = 100.0 }\n')
+    assert Configuration().get("prices") == {"small-*": [1.0, 10.0], "large": {"input": 20.0, "output": 100.0}}
+    file.write_text("[tool.memollm.prices]\nsmall = [1.0]\n")
+    with pytest.raises(OptionError, match=r"pyproject.toml: prices\['small'\]"):
+        Configuration().get("prices")
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ({"prices": {"small": -1}}, "prices"),
+        ({"prices": [1]}, "prices"),
+        ({"mode": "offlin"}, "'offline'"),
+        ({"namespace": ""}, "namespace=''"),
+        ({"on_draw": "print"}, "on_draw='print'"),
+        ({"keep_arguments": "maybe"}, "keep_arguments='maybe'"),
+        ({"ttl": "7d"}, "no option 'ttl'"),
+    ],
+)
+def test_a_wrong_setting_in_code_changes_nothing(said, reason):
+    """It is refused where it is said, with what was said beside it, and what held before still holds."""
+    configuration = Configuration()
+    configuration.say(namespace="before")
+    with pytest.raises(OptionError, match=reason):
+        configuration.say(**{"namespace": "after", **said} if "namespace" not in said else said)
+    assert configuration.get("namespace") == "before"
+
+
+def test_who_said_a_setting(project, monkeypatch):
+    """A setting tells where it comes from, for whoever looks for the reason."""
+    (project / "pyproject.toml").write_text('[tool.memollm]\nmode = "offline"\n')
+    configuration = Configuration()
+    assert configuration.said("namespace") == (None, "default")
+    assert configuration.said("mode") == ("offline", f"[tool.memollm] in {project / 'pyproject.toml'}")
+    monkeypatch.setenv("MEMOLLM_MODE", "off")
+    assert configuration.said("mode") == ("off", "MEMOLLM_MODE")
+    configuration.say(mode="auto")
+    assert configuration.said("mode") == ("auto", "memollm.configure")
+
+
+def test_a_configured_namespace_comes_after_the_decorator(cache):
+    """with_options, then a context manager, the decorator, and last what is configured."""
+    ask = cache.cached_llm(str.upper, name="ask", version=1)
+    configure(namespace="configured")
+    ask("x")
+    decorated = cache.cached_llm(str.upper, name="ask", version=1, namespace="decorated")
+    decorated("x")
+    with memollm.namespace("around"):
+        decorated("x")
+        ask("x")
+        decorated.with_options(namespace="insisted")("x")
+    assert {space.name: space.draws for space in cache.namespaces()} == {
+        "configured": 1,
+        "decorated": 1,
+        "around": 2,
+        "insisted": 1,
+    }
 
 
 def test_a_switch_in_the_environment(monkeypatch):
@@ -83,6 +174,6 @@ def test_outside_a_project_the_user_has_a_cache(tmp_path, monkeypatch):
     folder.mkdir()
     monkeypatch.chdir(folder)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.setattr("memollm._context.ROOT_MARKS", (".no-such-mark",))
+    monkeypatch.setattr("memollm._configuration.ROOT_MARKS", (".no-such-mark",))
     memollm.cached_llm(lambda x: x, name="f", version=1)(1)
     assert (tmp_path / "data" / "memollm" / "memollm.db").exists()
