@@ -311,6 +311,29 @@ def test_slots_of_a_builtin_subclass_count():
     assert canonical(prompt) == '{"!subclass":["app.Prompt","hi",{"role":"user"}]}'
 
 
+LATE = """
+from memollm._canonical import canonical
+assert canonical([1]) == "[1]"
+import sys
+assert not {"decimal", "fractions", "zoneinfo"} & sys.modules.keys()
+import decimal, fractions, zoneinfo
+class Price(decimal.Decimal):
+    def __str__(self):
+        return "dear"
+Price.__module__ = "app"
+print(canonical([Price("1.50"), decimal.Decimal("1e5"), fractions.Fraction(1, 3), zoneinfo.ZoneInfo("UTC")]))
+"""
+
+
+def test_types_of_modules_that_are_imported_later_are_known():
+    """P9: a number's key is the same in a program that imports its module after memollm, even by way of a subclass."""
+    written = subprocess.run(
+        [sys.executable, "-c", LATE], check=True, capture_output=True, text=True, timeout=60
+    ).stdout
+    subclass = '{"!subclass":["app.Price",{"!decimal":"1.50"}]}'
+    assert written == f'[{subclass},{{"!decimal":"1E+5"}},{{"!fraction":[1,3]}},{{"!zoneinfo":"UTC"}}]\n'
+
+
 def test_functions_are_named_and_fingerprinted_by_the_layer_above():
     """A function is its qualified name and the fingerprint that the hook gives."""
     hooks.functions = lambda function: function.__name__ * 2

@@ -6,6 +6,7 @@ import dataclasses
 import importlib.util
 import itertools
 import linecache
+import re
 import sqlite3
 import sys
 import warnings
@@ -14,6 +15,7 @@ import pytest
 
 import memollm
 from memollm import Cache, CodeChanged, CodeChangedWarning, OptionError, StoreUnavailable, _keys
+from memollm._context import current_run
 from memollm._model import MINE, Want
 
 
@@ -95,7 +97,8 @@ def test_a_changed_function_draws_new_samples_and_says_what_changed(load, reopen
     with pytest.warns(CodeChangedWarning, match="draws new samples") as caught:
         assert asked(reopen(), changed).peek("x") == []
     assert all(text in str(caught[0].message) for text in told)
-    assert "adopt('program.ask')" in str(caught[0].message)
+    assert re.search(r"`memollm adopt program.ask --cache /\S+/cache` or memollm.Cache\('", str(caught[0].message))
+    assert ".adopt('program.ask');" in str(caught[0].message)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         asked(reopen(), changed)("x")
@@ -112,12 +115,22 @@ def test_on_change_warn_and_ignore_use_the_old_samples(load, reopen):
         assert asked(reopen(), changed, on_change="ignore").peek("x") == [old]
 
 
+def test_a_cache_in_memory_is_adopted_in_the_program(load):
+    """Where the command line cannot reach, the advice names the method alone."""
+    with Cache("memory:") as cache:
+        asked(cache, load(PROGRAM)).key("x")
+        asked(cache, load(PROGRAM))("x")
+        with pytest.warns(CodeChangedWarning) as caught:
+            asked(cache, load(PROGRAM.replace("brief", "quick")))("x")
+    assert "for the new code: memollm.Cache('memory:').adopt('program.ask');" in str(caught[0].message)
+
+
 def test_on_change_error_forbids_a_change(load, reopen):
     """The error says what changed and how to go on; it comes at every call."""
     asked(reopen(), load(PROGRAM))("x")
     strict = asked(reopen(), load(PROGRAM.replace("brief", "quick")), on_change="error")
     for _ in range(2):
-        with pytest.raises(CodeChanged, match=r"SYSTEM(.|\n)*Be quick"):
+        with pytest.raises(CodeChanged, match=r"SYSTEM(.|\n)*Be quick(.|\n)*`memollm adopt program.ask --cache "):
             strict("x")
 
 
@@ -260,7 +273,7 @@ def test_the_catalog_is_readable_by_anyone(tmp_path):
         with memollm.run("run-7"):
             ask(1)
         assert set(cache.store.notes("namespace")) == {"exp"}
-        assert set(cache.store.notes("run")) == {"run-7"}
+        assert set(cache.store.notes("run")) == {"run-7", current_run()}
         assert cache.store.notes("function")["ask"]["latest"] == "version:1"
     connection = sqlite3.connect(tmp_path / "cache" / "memollm.db")
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master WHERE name LIKE 'catalog_%'").fetchone()

@@ -188,6 +188,7 @@ def test_wrong_arguments_raise_what_the_function_would():
         ({"key": len, "ignore": ("prompt",)}, "leave `ignore` out"),
         ({"name_space": "a"}, "no option 'name_space'. Did you mean 'namespace'"),
         ({"cache": "redis://there"}, "memollm knows paths"),
+        ({"cache": "redis://me:secret@there/0"}, "'redis://…@there/0'"),
     ],
 )
 def test_wrong_options_are_refused_at_decoration(options, message):

@@ -28,7 +28,7 @@ def test_the_view_shows_what_is_stored():
     try:
         database.execute("CREATE TABLE sample (call INTEGER, slot INTEGER, stored REAL, record BLOB)")
         rows = [(1, slot, 0.0, CODEC.encode(value)) for slot, value in enumerate(values)]
-        database.executemany("INSERT INTO sample VALUES (?, ?, ?, ?)", rows)
+        database.executemany("INSERT INTO sample (call, slot, stored, record) VALUES (?, ?, ?, ?)", rows)
         database.execute(re.search(r"^CREATE VIEW answer .*?;", SCHEMA, re.DOTALL | re.MULTILINE)[0])
         documented = database.execute(re.search(r"```sql\n(.*?)```", DOCUMENT, re.DOTALL)[1])
         shown = [text for _, _, _, text in sorted(documented)]
