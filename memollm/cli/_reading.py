@@ -1,0 +1,92 @@
+"""Reading samples to show them. Nothing of a record is loaded: no class is imported, nothing is unpickled."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+
+from memollm._codec import CLASSES, PICKLE
+from memollm._explain import differences
+from memollm.cli._words import size_text
+from memollm.errors import RecordError
+
+if TYPE_CHECKING:
+    from memollm._codec import Codec
+
+SAME: Final = "same"
+NAMING: Final = frozenset({"pydantic", "fields", "model", "registered", "enum"})
+"""The tags of records that name a class."""
+
+
+class Shown(NamedTuple):
+    """An answer as it is shown."""
+
+    value: object
+    """What JSON can hold of it."""
+    text: str
+    trouble: str = ""
+    """Why it is not shown."""
+
+
+def shown(codec: Codec, record: bytes, key: bytes) -> Shown:
+    """Read a record as far as that runs nothing; one that is not trusted, or damaged, says so."""
+    try:
+        kind, body = codec.opened(record, context=key)
+        if kind == PICKLE:
+            return Shown(None, f"(a pickled object of {size_text(len(body))}; draw or peek it in Python)")
+        if kind == CLASSES:
+            return _outlined(body)
+        return _of_value(codec.decode(record, context=key))
+    except RecordError as error:
+        return Shown(None, f"({error})", str(error))
+
+
+def _of_value(value: object) -> Shown:
+    if isinstance(value, str):
+        return Shown(value, value)
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError):
+        # It has parts that JSON lacks, such as tuples with other keys, dates, arrays.
+        return Shown(repr(value), repr(value))
+    return Shown(value, text)
+
+
+def _outlined(body: bytes) -> Shown:
+    """Show what is written about an object of a class, which is its fields in JSON."""
+    node: Any = json.loads(body.partition(b"\n")[0])
+    if not isinstance(node, dict) or cast("dict[str, Any]", node).get("$") not in NAMING:
+        return Shown(node, json.dumps(node, ensure_ascii=False))
+    fields = cast("dict[str, Any]", node)
+    name = str(fields["c"])
+    document = {"class": name, "value": fields["v"]}
+    return Shown(document, f"{name.rpartition(':')[2]} {json.dumps(fields['v'], ensure_ascii=False)}")
+
+
+def difference(first: Shown, other: Shown) -> str:
+    """Say how an answer differs from the first one."""
+    if first.trouble or other.trouble:
+        return "cannot be compared"
+    if (first.value, first.text) == (other.value, other.text):
+        return SAME
+    if (one := _parts(first)) is not None and (two := _parts(other)) is not None:
+        return "; ".join(f"{each.path.lstrip('.')}: {each.here} → {each.stored}" for each in differences(one, two))
+    return text_difference(first.text, other.text)
+
+
+def _parts(answer: Shown) -> object:
+    """Return what an answer consists of, if it has parts."""
+    return answer.value if type(answer.value) in {dict, list} else None
+
+
+def text_difference(first: str, other: str) -> str:
+    """Say from which character on two texts differ, and the words that do."""
+    longest = min(len(first), len(other))
+    begin = next((at for at in range(longest) if first[at] != other[at]), longest)
+    same_end = next((at for at in range(longest - begin) if first[-1 - at] != other[-1 - at]), longest - begin)
+    while begin and not first[begin - 1].isspace():
+        begin -= 1
+    while same_end and not first[-same_end].isspace():
+        same_end -= 1
+    parts = [text[begin : len(text) - same_end].strip() for text in (first, other)]
+    return f"from {begin}: {parts[0] or '(nothing)'} → {parts[1] or '(nothing)'}"

@@ -1,0 +1,109 @@
+"""Figures and texts as people read them: sizes, times, money, and texts cut to a width."""
+
+from __future__ import annotations
+
+import time
+import unicodedata
+from datetime import UTC, datetime
+from typing import Final
+
+ELLIPSIS: Final = "…"
+THOUSAND: Final = 1000
+UNITS: Final = ((31_557_600, "y"), (86_400, "d"), (3_600, "h"), (60, "min"))
+"""The units of ages and durations, in seconds."""
+WIDE: Final = frozenset({"W", "F"})
+CENTS: Final = 0.01
+
+
+def printable(text: str) -> str:
+    """Write what is not printable as an escape, so that a stored text cannot steer the terminal."""
+    return text if text.isprintable() else "".join(map(_printable, text))
+
+
+def _printable(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape", "backslashreplace").decode()
+
+
+def cells(text: str) -> int:
+    """Count the cells of a terminal that a text takes: some characters take two, accents none."""
+    return len(text) if text.isascii() else sum(map(_cells, text))
+
+
+def _cells(character: str) -> int:
+    return 2 if unicodedata.east_asian_width(character) in WIDE else int(not unicodedata.combining(character))
+
+
+def middle_cut(text: str, width: int) -> str:
+    """Cut a text to a width by leaving out its middle."""
+    if cells(text) <= width:
+        return text
+    head, tail = width // 2, (width - 1) // 2
+    return f"{_begin(text, head)}{ELLIPSIS}{_begin(text[::-1], tail)[::-1]}"
+
+
+def _begin(text: str, width: int) -> str:
+    taken = 0
+    for at, character in enumerate(text):
+        taken += _cells(character)
+        if taken > width:
+            return text[:at]
+    return text
+
+
+def padded(text: str, width: int, right: bool) -> str:  # noqa: FBT001 - it goes with the other two
+    """Fill a text up to a width."""
+    blank = " " * (width - cells(text))
+    return blank + text if right else text + blank
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Write how many of something there are."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def size_text(size: float) -> str:
+    """Write a number of bytes."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < THOUSAND:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= THOUSAND
+    return f"{size:,.1f} TB"
+
+
+def duration_text(seconds: float) -> str:
+    """Write how long something took."""
+    for unit, name in UNITS:
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:,.1f} {name}"
+    return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.0f} s"  # noqa: PLR2004 - two digits are enough from there on
+
+
+def age_text(then: float) -> str:
+    """Write how long ago something was, in whole units."""
+    seconds = max(0.0, time.time() - then)
+    for unit, name in UNITS:
+        if seconds >= unit:
+            return f"{seconds / unit:.0f} {name}"
+    return f"{seconds:.0f} s"
+
+
+def dollars(cost: float | None) -> str:
+    """Write a price; nothing where nobody knows one."""
+    if cost is None:
+        return ""
+    return f"${cost:,.2f}" if cost >= CENTS or not cost else f"${cost:.2g}"
+
+
+def tokens_text(into: int, out: int) -> str:
+    """Write tokens that went in and came out; nothing where none were counted."""
+    return f"{into:,} in, {out:,} out" if into or out else ""
+
+
+def moment(when: float) -> str:
+    """Write a time for a program: ISO 8601, UTC."""
+    return datetime.fromtimestamp(when, UTC).isoformat(timespec="milliseconds")
+
+
+def local_time(when: float) -> str:
+    """Write a time for a person: to the minute, in their own zone."""
+    return datetime.fromtimestamp(when, UTC).astimezone().strftime("%Y-%m-%d %H:%M")

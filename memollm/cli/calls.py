@@ -1,0 +1,129 @@
+"""The command that lists calls."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from memollm.cli._amounts import seconds_of
+from memollm.cli._finding import SHORT, described, require_function
+from memollm.cli._opening import existing_cache
+from memollm.cli._options import command, full_option, function_option, json_option
+from memollm.cli._output import Column, list_json, note, say, show_table
+from memollm.cli._words import age_text, moment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from memollm._model import Surveyed
+
+COLUMNS: Final = (
+    Column("KEY"),
+    Column("SAMPLES", right=True),
+    Column("AGE", right=True),
+    Column("FUNCTION", gives_way=True),
+    Column("ARGUMENTS", gives_way=True),
+)
+LIMIT: Final = 50
+ORDERS: Final[dict[str, Callable[[Surveyed], float]]] = {
+    "made": lambda each: each.made,
+    "used": lambda each: each.used,
+    "samples": lambda each: each.samples,
+    "size": lambda each: each.bytes,
+    "cost": lambda each: each.cost or 0.0,
+}
+
+
+@command("ls")
+@function_option
+@click.option(
+    "--text", metavar="TEXT", help="Only calls with this text in their function's name or arguments, in whatever case."
+)
+@click.option("--older", metavar="AGE", callback=seconds_of, help="Only calls made longer ago than this, such as 7d.")
+@click.option("--newer", metavar="AGE", callback=seconds_of, help="Only calls made since then, such as 12h.")
+@click.option("--min-samples", metavar="N", type=click.IntRange(1), help="Only calls with so many samples or more.")
+@click.option("--max-samples", metavar="N", type=click.IntRange(1), help="Only calls with so many samples or fewer.")
+@click.option(
+    "--sort",
+    metavar="FIGURE",
+    type=click.Choice(list(ORDERS)),
+    default="made",
+    help="List first what has the most of it: made (the latest), used, samples, size or cost.",
+)
+@click.option(
+    "--limit",
+    metavar="N",
+    type=click.IntRange(0),
+    help=f"How many to list, 0 for all; a table lists {LIMIT} if nothing is said.",
+)
+@full_option
+@json_option
+def ls(
+    *,
+    function: str | None,
+    text: str | None,
+    older: float | None,
+    newer: float | None,
+    min_samples: int | None,
+    max_samples: int | None,
+    sort: str,
+    limit: int | None,
+    full: bool,
+    as_json: bool,
+) -> None:
+    """List the calls that have samples.
+
+    AGE is how long ago the oldest sample of a call was made. A key may be given to other commands by its first digits.
+    """
+    with existing_cache() as cache:
+        require_function(cache, function)
+        surveyed = cache.store.survey(function=function, text=text)
+    now = time.time()
+    made_in = (-float("inf") if newer is None else now - newer, float("inf") if older is None else now - older)
+    samples_in = (min_samples or 1, max_samples or float("inf"))
+    found = [
+        each
+        for each in surveyed
+        if made_in[0] <= each.made <= made_in[1] and samples_in[0] <= each.samples <= samples_in[1]
+    ]
+    found.sort(key=ORDERS[sort], reverse=True)
+    wanted = (len(found) if as_json or full else LIMIT) if limit is None else limit or len(found)
+    if as_json:
+        list_json(map(_document, found[:wanted]))
+    else:
+        _show(found, wanted, full=full)
+
+
+def _show(found: list[Surveyed], wanted: int, *, full: bool) -> None:
+    if not found:
+        say("No stored call is like that.")
+        return
+    show_table(COLUMNS, [_row(each, full=full) for each in found[:wanted]], full=full)
+    if wanted < len(found):
+        note(f"{wanted:,} of {len(found):,} calls; --limit 0 lists all.")
+
+
+def _row(each: Surveyed, *, full: bool) -> tuple[str, ...]:
+    key = each.call.key.hex()
+    arguments = str(described(each.call.form))
+    return key if full else key[:SHORT], f"{each.samples:,}", age_text(each.made), each.call.function, arguments
+
+
+def _document(each: Surveyed) -> dict[str, object]:
+    version, arguments = described(each.call.form)
+    return {
+        "key": each.call.key.hex(),
+        "function": each.call.function,
+        "version": version,
+        "arguments": arguments,
+        "samples": each.samples,
+        "bytes": each.bytes,
+        "made": moment(each.made),
+        "used": moment(each.used),
+        "seconds": each.seconds,
+        "input_tokens": each.input_tokens,
+        "output_tokens": each.output_tokens,
+        "cost": each.cost,
+    }

@@ -1,0 +1,93 @@
+"""The command that looks for what could be wrong."""
+
+from __future__ import annotations
+
+import os
+import platform
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from memollm import __version__
+from memollm._configuration import OTHER_VARIABLES, PREFIX, SETTINGS, configuration
+from memollm._signing import VARIABLE, key_file
+from memollm.cli._checks import NOTE, OK, OTHERS, WRONG, Finding, check_files, check_place, check_sqlite, check_users
+from memollm.cli._opening import chosen
+from memollm.cli._options import command, json_option
+from memollm.cli._output import list_json, say, say_wrapped
+from memollm.errors import MemollmError
+from memollm.stores._sqlite_files import Files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MARKS: Final = {OK: " ", NOTE: "~", WRONG: "!"}
+
+
+@command("doctor")
+@json_option
+def doctor(*, as_json: bool) -> int:
+    """Look for what could be wrong with the cache and its place.
+
+    It changes nothing, and needs no cache to be there. A line that begins with ! is wrong, and the exit code is then 1;
+    one with ~ is worth knowing. The samples themselves are checked by `memollm verify`.
+    """
+    findings = list(_findings())
+    wrong = sum(finding.state == WRONG for finding in findings)
+    if as_json:
+        list_json(finding._asdict() for finding in findings)
+    else:
+        for finding in findings:
+            say_wrapped(f"{MARKS[finding.state]} {finding.about}: {finding.text}")
+        say(f"\n{wrong} wrong." if wrong else "\nNothing is wrong.")
+    return 1 if wrong else 0
+
+
+def _findings() -> Iterator[Finding]:
+    yield Finding("memollm", OK, f"{__version__} on Python {platform.python_version()}, {platform.platform()}")
+    yield from check_sqlite()
+    yield from _of_cache()
+    yield from _of_signing_key()
+    yield from _of_configuration()
+
+
+def _of_cache() -> Iterator[Finding]:
+    try:
+        place, by = chosen()
+    except MemollmError as error:
+        yield Finding("cache", WRONG, str(error))
+        return
+    if place == "memory:" or "://" in place:
+        yield Finding("cache", NOTE, f"{place} ({by}) is not a file")
+        return
+    files = Files(Path(place))
+    yield Finding("cache", OK, f"{files.folder} ({by})")
+    yield from check_place(files)
+    yield from check_files(files)
+    yield from check_users(files)
+
+
+def _of_signing_key() -> Iterator[Finding]:
+    path = key_file()
+    if os.environ.get(VARIABLE):
+        yield Finding("signing key", OK, f"from {VARIABLE}")
+    if not path.is_file():
+        yield Finding("signing key", OK, f"{path} is not there yet; the first answer that needs one makes it")
+    elif os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & OTHERS:
+        yield Finding(
+            "signing key", WRONG, f"other users can reach {path}; if nobody has used it, `chmod 600` it, else delete it"
+        )
+    else:
+        yield Finding("signing key", OK, str(path))
+
+
+def _of_configuration() -> Iterator[Finding]:
+    try:
+        for option in SETTINGS:
+            value, origin = configuration.said(option)
+            yield Finding(f"option {option}", OK, "not set" if value is None else f"{value} (by {origin})")
+    except MemollmError as error:
+        yield Finding("configuration", WRONG, str(error))
+    for variable in (PREFIX + name for name in OTHER_VARIABLES):
+        if os.environ.get(variable) and variable != VARIABLE:
+            yield Finding(f"variable {variable}", OK, os.environ[variable])

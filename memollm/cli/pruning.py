@@ -1,0 +1,69 @@
+"""The command that makes space."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from memollm.cli._asking import agreed
+from memollm.cli._opening import existing_cache
+from memollm.cli._options import command, json_option, yes_option
+from memollm.cli._output import say, show_json
+
+if TYPE_CHECKING:
+    from memollm._prune import Policy, Pruned
+
+
+@command("prune")
+@click.option(
+    "--max-bytes", metavar="SIZE", help="What samples and arguments may take: bytes, or such as 500MB or 2GiB."
+)
+@click.option("--max-samples", metavar="N", type=int, help="How many samples may stay.")
+@click.option("--older-than", metavar="AGE", help="Calls not used for so long go: such as 90s, 12h, 30d or 8w.")
+@click.option(
+    "--policy",
+    metavar="WHICH",
+    type=click.Choice(("lru", "fifo")),
+    default="lru",
+    help="lru: what was used least recently goes first; fifo: what was made first.",
+)
+@click.option("--dry-run", is_flag=True, help="Tell what would go, and change nothing.")
+@yes_option
+@json_option
+def prune(
+    *,
+    max_bytes: str | None,
+    max_samples: int | None,
+    older_than: str | None,
+    policy: Policy,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Remove whole calls until every limit holds.
+
+    Their space goes back to the disk. A call that somebody is drawing stays; one that goes is forgotten with the
+    cursors of all namespaces in it. At least one limit is to be given. Asks first.
+    """
+    with existing_cache() as cache:
+        size = int(max_bytes) if max_bytes is not None and max_bytes.isdecimal() else max_bytes
+
+        def pruned(*, dry: bool) -> Pruned:
+            return cache.prune(
+                max_bytes=size, max_samples=max_samples, older_than=older_than, policy=policy, dry_run=dry
+            )
+
+        foreseen = pruned(dry=True)
+        if dry_run or not foreseen.calls:
+            done, told = foreseen, f"{foreseen}." if foreseen.calls else "Every limit holds already; nothing is to go."
+        elif not agreed(f"{foreseen}. Remove them?", yes=yes):
+            return
+        else:
+            done = pruned(dry=False)
+            told = f"{done.calls:,} calls with {done.samples:,} samples are gone; {done.kept_samples:,} samples stay."
+    if as_json:
+        show_json({"removed": not dry_run, **asdict(done)})
+    else:
+        say(told)

@@ -1,0 +1,207 @@
+"""The commands about the samples of a call: showing and forgetting them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from memollm._model import NAMESPACES, RUNS
+from memollm.cli._asking import agreed
+from memollm.cli._completing import keys
+from memollm.cli._finding import compact, described, find_calls
+from memollm.cli._opening import existing_cache
+from memollm.cli._options import command, full_option, json_option, yes_option
+from memollm.cli._output import Column, line_width, list_json, progress, say, show_table
+from memollm.cli._reading import Shown, difference, shown
+from memollm.cli._words import (
+    age_text,
+    counted,
+    dollars,
+    duration_text,
+    local_time,
+    middle_cut,
+    moment,
+    printable,
+    size_text,
+    tokens_text,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from memollm._cache import Cache
+    from memollm._model import Drawn, Sample, Surveyed
+
+COLUMNS: Final = (
+    Column("SLOT", right=True),
+    Column("AGE", right=True),
+    Column("TOOK", right=True),
+    Column("COST", right=True),
+    Column("ANSWER", gives_way=True),
+    Column("DIFFERS FROM THE FIRST", gives_way=True),
+)
+
+
+@command("show")
+@click.argument("key", shell_complete=keys)
+@full_option
+@json_option
+def show(key: str, *, full: bool, as_json: bool) -> None:
+    """Show a call with all its samples side by side.
+
+    With its arguments, how each sample differs from the first, what they cost and who drew them. KEY may be the first
+    digits of one. An answer that names a class is shown as it is written, and nothing of it is loaded; one that no
+    trusted key has signed is not shown. The sample of a stream is the list of its chunks.
+    """
+    with existing_cache() as cache:
+        found = [_Details(cache, each) for each in find_calls(cache, key)]
+    if as_json:
+        list_json(each.document() for each in found)
+        return
+    for each in found:
+        each.write(full=full)
+
+
+class _Details:
+    """A call with its samples and readers, as one look at the cache found them."""
+
+    def __init__(self, cache: Cache, surveyed: Surveyed) -> None:
+        self._surveyed = surveyed
+        self._call = surveyed.call
+        self._described = described(surveyed.call.form)
+        self._samples = cache.store.peek(self._call)
+        self._readers = cache.store.readers_of(self._call)
+        codec = cache.engine.codec
+        self._answers = {slot: shown(codec, kept.record, self._call.key) for slot, kept in self._samples.items()}
+
+    def _difference(self, answer: Shown) -> str:
+        first = next(iter(self._answers.values()))
+        return "" if answer is first else difference(first, answer)
+
+    # As JSON.
+
+    def document(self) -> dict[str, object]:
+        """Describe everything."""
+        return {
+            "key": self._call.key.hex(),
+            "function": self._call.function,
+            "version": self._described.version,
+            "arguments": self._described.arguments,
+            "form": self._call.form,
+            "bytes": self._surveyed.bytes,
+            "used": moment(self._surveyed.used),
+            "samples": [self._sample_document(slot, sample) for slot, sample in self._samples.items()],
+            "readers": [_reader_document(reader) for reader in self._readers],
+        }
+
+    def _sample_document(self, slot: int, sample: Sample) -> dict[str, object]:
+        answer = self._answers[slot]
+        told: dict[str, object] = {"not_shown": answer.trouble} if answer.trouble else {"value": answer.value}
+        return {
+            "slot": slot,
+            "stored": moment(sample.stored),
+            "seconds": sample.seconds,
+            "input_tokens": sample.input_tokens,
+            "output_tokens": sample.output_tokens,
+            "cost": sample.cost,
+            **told,
+            "text": answer.text,
+            "difference": self._difference(answer),
+        }
+
+    # As text.
+
+    def write(self, *, full: bool) -> None:
+        """Write everything, each part cut to the line unless it is to be shown in full."""
+        each = self._surveyed
+        head = f"{self._call.key.hex()}  {self._call.function}"
+        say(head if full else middle_cut(head, line_width()))
+        say(f"version {self._described.version or 'not kept'}")
+        tokens = tokens_text(each.input_tokens, each.output_tokens)
+        took = duration_text(each.seconds) if each.seconds else ""
+        facts = (
+            counted(each.samples, "sample"),
+            size_text(each.bytes),
+            took,
+            tokens and f"tokens {tokens}",
+            dollars(each.cost),
+        )
+        say(", ".join(filter(None, facts)))
+        say(f"made {age_text(each.made)} ago, used {age_text(each.used)} ago")
+        say()
+        self._write_arguments(full=full)
+        say()
+        if full:
+            self._write_answers()
+        else:
+            show_table(COLUMNS, [self._row(slot, sample) for slot, sample in self._samples.items()])
+        self._write_readers()
+
+    def _write_arguments(self, *, full: bool) -> None:
+        if self._described.arguments is None:
+            say(f"arguments: {self._described}")
+        for name, value in (self._described.arguments or {}).items():
+            text = printable(f"{name} = {compact(value)}")
+            say(text if full else middle_cut(text, line_width()))
+
+    def _row(self, slot: int, sample: Sample) -> tuple[str, ...]:
+        answer = self._answers[slot]
+        took = duration_text(sample.seconds) if sample.seconds else ""
+        return str(slot), age_text(sample.stored), took, dollars(sample.cost), answer.text, self._difference(answer)
+
+    def _write_answers(self) -> None:
+        for slot, sample in self._samples.items():
+            answer = self._answers[slot]
+            took = duration_text(sample.seconds) if sample.seconds else ""
+            tokens = tokens_text(sample.input_tokens, sample.output_tokens)
+            say(
+                "  ".join(filter(None, (f"slot {slot}", local_time(sample.stored), took, tokens, dollars(sample.cost))))
+            )
+            say(_indented(answer.text))
+            if told := self._difference(answer):
+                say(f"  differs from the first: {told}")
+            say()
+
+    def _write_readers(self) -> None:
+        named = [reader for reader in self._readers if reader.reader.startswith(NAMESPACES)]
+        runs = [reader for reader in self._readers if reader.reader.startswith(RUNS)]
+        lines = [f"{reader.reader.removeprefix(NAMESPACES)}: {_drew(reader)}" for reader in named]
+        if runs:
+            lines.append(f"{counted(len(runs), 'run')} without a namespace: {sum(run.draws for run in runs):,} drawn")
+        say("\nDrawn by " + ("\n         ".join(lines) or "nobody with a cursor (pool=1 keeps none)"))
+
+
+def _drew(reader: Drawn) -> str:
+    lanes = f" in {counted(len(reader.lanes), 'lane')} ({', '.join(reader.lanes)})" if reader.lanes else ""
+    return f"{reader.draws:,} drawn{lanes}"
+
+
+def _reader_document(reader: Drawn) -> dict[str, object]:
+    kind, _, name = reader.reader.partition(":")
+    return {"kind": kind, "name": name, "draws": reader.draws, "lanes": list(reader.lanes)}
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.split("\n"))
+
+
+@command("forget")
+@click.argument("keys", metavar="KEY...", nargs=-1, required=True, shell_complete=keys)
+@yes_option
+def forget(keys: Sequence[str], *, yes: bool) -> None:
+    """Remove calls with all their samples and cursors.
+
+    A KEY may be the first digits of one. Asks first: what is forgotten has to be paid for again.
+    """
+    with existing_cache() as cache:
+        found = {each.call: each for key in keys for each in find_calls(cache, key)}
+        samples = sum(each.samples for each in found.values())
+        cost = sum(each.cost or 0.0 for each in found.values())
+        price = f" that cost {dollars(cost)}" if cost else ""
+        what = f"{counted(len(found), 'call')} with {counted(samples, 'sample')}{price}"
+        if agreed(f"Forget {what}?", yes=yes):
+            gone = sum(cache.store.forget(call) for call in found)
+            say(f"{counted(gone, 'sample')} forgotten.")
+            with progress("Giving the space back") as told:
+                cache.store.shrink(told)

@@ -1,0 +1,125 @@
+"""The command that sums up what is stored and what was counted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import click
+
+from memollm._stats import BY, grouped, summed
+from memollm.cli._opening import existing_cache
+from memollm.cli._options import command, full_option, json_option
+from memollm.cli._output import Column, say, show_json, show_table
+from memollm.cli._words import counted, dollars, duration_text, size_text, tokens_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from memollm._model import Counts, Item
+
+HUNDRED: Final = 100
+MICROSECONDS: Final = 1e6
+UNNAMED: Final = {"namespace": "(no namespace)"}
+"""What stands for an empty name."""
+
+
+class Stored(NamedTuple):
+    """What is in the cache."""
+
+    functions: int
+    calls: int
+    samples: int
+    bytes: int
+
+
+@command("stats")
+@click.option("--by", metavar="WHAT", type=click.Choice(BY), help="Sum up for each function, namespace, run or day.")
+@full_option
+@json_option
+def stats(*, by: str | None, full: bool, as_json: bool) -> None:
+    """Say what is stored, what was paid and what was saved.
+
+    Draws are counted for each day, run, namespace and function. What a hit saved is what making its sample took.
+    """
+    with existing_cache() as cache:
+        stored, counts = stored_of(cache.store.inventory()), cache.store.counted()
+    groups = grouped(counts, by) if by is not None else []
+    if as_json:
+        listed = {"by": by, "groups": [{by: name, **each._asdict()} for name, each in groups]} if by is not None else {}
+        show_json({"stored": stored._asdict(), "counted": summed([*counts.values()])._asdict(), **listed})
+        return
+    say(
+        f"stored  {counted(stored.samples, 'sample')} of {counted(stored.calls, 'call')} of "
+        f"{counted(stored.functions, 'function')}, {size_text(stored.bytes)}"
+    )
+    if by is not None and groups:
+        say()
+        show_table(_columns(by), [_row(name or UNNAMED.get(by, ""), each) for name, each in groups], full=full)
+        return
+    for line in _lines(summed([*counts.values()])):
+        say(line)
+
+
+def stored_of(items: Iterable[Item]) -> Stored:
+    """Sum up an inventory."""
+    listed = list(items)
+    return Stored(
+        len({item.function for item in listed}),
+        len(listed),
+        sum(item.samples for item in listed),
+        sum(item.bytes for item in listed),
+    )
+
+
+def _lines(counts: Counts) -> list[str]:
+    if not any(counts):
+        return ["counted nothing yet"]
+    shared = f"{counts.shared:,} being made already"
+    lines = [
+        f"drawn   {counted(counts.draws, 'sample')}: {counts.hits:,} stored ({_share(counts)}), {shared}",
+        f"paid    {counted(counts.paid, 'call')}{_mishaps(counts)}",
+        f"spent   {_amounts(counts.spent_seconds, counts.spent_input, counts.spent_output, counts.spent_cost)}",
+        f"saved   {_amounts(counts.saved_seconds, counts.saved_input, counts.saved_output, counts.saved_cost)}",
+    ]
+    if counts.timed:
+        lines.append(
+            f"hits    {counts.timed_seconds / counts.timed * MICROSECONDS:.1f} µs each, of {counts.timed:,} timed"
+        )
+    return lines
+
+
+def _share(counts: Counts) -> str:
+    return f"{HUNDRED * counts.hits / counts.draws:.0f} %" if counts.draws else "0 %"
+
+
+def _mishaps(counts: Counts) -> str:
+    told = {
+        "failed": counts.failed,
+        "refused by accept": counts.refused,
+        "of a model without a known price": counts.unpriced,
+    }
+    return "".join(f", {number:,} {what}" for what, number in told.items() if number)
+
+
+def _amounts(seconds: float, into: int, out: int, cost: float) -> str:
+    tokens = tokens_text(into, out)
+    return ", ".join(filter(None, (duration_text(seconds), tokens and f"tokens {tokens}", dollars(cost))))
+
+
+def _columns(by: str) -> tuple[Column, ...]:
+    figures = ("DRAWS", "HITS", "PAID", "FAILED", "SPENT", "TIME", "SAVED", "TIME")
+    return Column(by.upper(), gives_way=True), *(Column(name, right=True) for name in figures)
+
+
+def _row(name: str, counts: Counts) -> tuple[str, ...]:
+    return (
+        name,
+        f"{counts.draws:,}",
+        _share(counts),
+        f"{counts.paid:,}",
+        f"{counts.failed:,}",
+        dollars(counts.spent_cost),
+        duration_text(counts.spent_seconds),
+        dollars(counts.saved_cost),
+        duration_text(counts.saved_seconds),
+    )

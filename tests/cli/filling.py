@@ -1,0 +1,28 @@
+"""Samples in a cache without a program."""
+
+from memollm._canonical import canonical_call
+from memollm._keys import hash_of
+from memollm._model import Call, Fill, Place, Sample, Settle, Want
+from memollm.testing import NOON
+
+
+def fill(cache, calls, *, samples=1, prompt="Question {}", answer="answer {}"):
+    """Store so many samples of so many calls, and return the calls."""
+    store, codec = cache.store, cache.engine.codec
+    ticket = store.flights.depart()
+    forms = [
+        canonical_call({"name": f"study.ask{at % 7}", "version": "version:1"}, {"prompt": prompt.format(at)})
+        for at in range(calls)
+    ]
+    made = [Call(hash_of(form), form, f"study.ask{at % 7}") for at, form in enumerate(forms)]
+    store.take([Want(call, None, samples, None) for call in made], ticket, newer_than=NOON, wait=True)
+    store.write(
+        [
+            Fill(ticket, Place(call, slot), Sample(codec.encode(answer.format(slot)), NOON + at, 2.0, 10, 3, 0.25))
+            for at, call in enumerate(made)
+            for slot in range(samples)
+        ]
+    )
+    store.write([Settle(ticket, [])])
+    store.flights.arrive(ticket)
+    return made
