@@ -30,7 +30,9 @@ def test_the_demo_runs(project):
     assert result.stdout.count("paid 0 calls; drew 9 samples, 9 of them distinct") == 2
 
 
-@pytest.mark.parametrize("name", ["map.md", "streams.md", "batch.md"])
+@pytest.mark.parametrize(
+    "name", ["map.md", "streams.md", "batch.md", "control.md", "cost.md", "pruning.md", "transfer.md"]
+)
 def test_examples_run(name, project):
     """Each python block that begins with an import runs as a program of its own."""
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / name).read_text(encoding="utf-8"), flags=re.DOTALL)

@@ -1,0 +1,229 @@
+"""Reads a cache into a report, within bounds: the page stays one that a browser opens at once."""
+
+from __future__ import annotations
+
+import shlex
+from bisect import bisect_right
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from memollm._model import Counts
+from memollm._stats import grouped, summed
+from memollm.cli._finding import described
+from memollm.cli._reading import shown
+from memollm.cli._report._data import Answer, Asked, Depth, Function, Part, Report, Sums, Text
+from memollm.cli._report._readable import Named, answer_text, parts_of, summary_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from memollm._cache import Cache
+    from memollm._model import Surveyed
+
+Group = tuple[str, Counts]
+DEPTHS: Final = (1, 2, 3, 5, 10, 20, 50, 100, 1000)
+"""Where a new class of calls begins, by their number of samples."""
+READ_AT_MOST: Final = 32 << 20
+"""A call of more bytes than this is not read for the page: all of its samples are read at once."""
+LONGEST_NAME: Final = 300
+MOST_PARTS: Final = 500
+"""Of a call's arguments."""
+FRAME: Final = 100
+"""Bytes around a text in the page, about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much of a cache goes into the page."""
+
+    calls: int = 1000
+    samples: int = 20
+    """Of each call."""
+    characters: int = 4000
+    """Of each text."""
+    text: int = 6_000_000
+    """Bytes of arguments and samples in all."""
+    days: int = 1100
+    names: int = 500
+    """Functions, and namespaces."""
+
+
+class Room:
+    """How much text there still is room for."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        self._characters = bounds.characters
+        self._left = bounds.text
+        self.cut = 0
+        """How many texts are shorter in the page than they are."""
+
+    def is_full(self) -> bool:
+        """Tell whether no text goes in any more."""
+        return self._left <= 0
+
+    def take(self, text: str) -> Text:
+        """Let as much of a text in as there is room for."""
+        kept = written(text[: 0 if self.is_full() else self._characters])
+        self._left -= FRAME + len(msgspec.json.encode(kept)) + 5 * kept.count("<")
+        self.cut += len(kept) < len(text)
+        return Text(kept, len(text))
+
+
+def collect(cache: Cache, *, place: str, made: float, show: Sequence[str], bounds: Bounds | None = None) -> Report:
+    """Read a cache: everything that was counted, and the calls that cost most, with their samples.
+
+    `place` is the cache's name in the page; `show` is the command that, with a key, shows a call in a terminal.
+    """
+    from memollm import __version__
+
+    bounds = bounds or Bounds()
+    counted, surveyed = cache.store.counted(), sorted(cache.store.survey(), key=_expense)
+    days, namespaces = grouped(counted, "day"), grouped(counted, "namespace")
+    functions = _functions(grouped(counted, "function"), surveyed)
+    room = Room(bounds)
+    asked = tuple(_asked(cache, each, show, bounds, room) for each in surveyed[: bounds.calls])
+    report = Report(
+        place=named(place),
+        version=__version__,
+        made=made,
+        total=Sums.of("total", summed([*counted.values()])),
+        days=tuple(Sums.of(named(day), counts) for day, counts in days[-bounds.days :]),
+        functions=functions[: bounds.names],
+        namespaces=tuple(Sums.of(named(name), counts) for name, counts in _most_drawn(namespaces)[: bounds.names]),
+        depths=_depths(each.samples for each in surveyed),
+        asked=asked,
+        calls=len(surveyed),
+        samples=sum(each.samples for each in surveyed),
+        bytes=sum(each.bytes for each in surveyed),
+    )
+    left_out = _left_out(bounds, report, room.cut, days=len(days), functions=len(functions), namespaces=len(namespaces))
+    return replace(report, left_out=tuple(left_out))
+
+
+def written(text: str) -> str:
+    """Write lone surrogates, which no file can hold, as escapes."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def named(text: str) -> str:
+    """Write a name, which may be anything, as long as a name is."""
+    return written(text if len(text) <= LONGEST_NAME else f"{text[: LONGEST_NAME - 1]}…")
+
+
+# What was counted.
+
+
+def _most_drawn(groups: Iterable[Group]) -> list[Group]:
+    return sorted(groups, key=lambda group: (-group[1].draws, group[0]))
+
+
+def _functions(counted: Sequence[Group], surveyed: Sequence[Surveyed]) -> tuple[Function, ...]:
+    """List the functions that were drawn from or that have samples."""
+    calls, samples, sizes = Counter[str](), Counter[str](), Counter[str]()
+    for each in surveyed:
+        name = each.call.function
+        calls[name] += 1
+        samples[name] += each.samples
+        sizes[name] += each.bytes
+    every = {**dict.fromkeys(calls, Counts()), **dict(counted)}
+    return tuple(
+        Function(Sums.of(named(name), counts), calls[name], samples[name], sizes[name])
+        for name, counts in _most_drawn(every.items())
+    )
+
+
+# What is stored.
+
+
+def _expense(surveyed: Surveyed) -> tuple[float, ...]:
+    """Order calls by what they cost: money where a price is known, then time, then size."""
+    return (-(surveyed.cost or 0.0), -surveyed.seconds, -surveyed.samples, -surveyed.bytes)
+
+
+def _depths(numbers: Iterable[int]) -> tuple[Depth, ...]:
+    """Count the calls by how many samples they have."""
+    classes = Counter(bisect_right(DEPTHS, number) - 1 for number in numbers)
+    ends = [*(start - 1 for start in DEPTHS[1:]), None]
+    labels = [
+        f"{start:,} or more" if end is None else f"{start:,}" if end == start else f"{start:,} to {end:,}"
+        for start, end in zip(DEPTHS, ends, strict=True)
+    ]
+    return tuple(Depth(label, classes[at]) for at, label in enumerate(labels) if classes[at])
+
+
+def _asked(cache: Cache, surveyed: Surveyed, show: Sequence[str], bounds: Bounds, room: Room) -> Asked:
+    call, arguments = surveyed.call, described(surveyed.call.form).arguments
+    return Asked(
+        key=call.key.hex(),
+        function=named(call.function),
+        summary=written(summary_of(arguments)),
+        samples=surveyed.samples,
+        bytes=surveyed.bytes,
+        made=surveyed.made,
+        used=surveyed.used,
+        seconds=surveyed.seconds,
+        input_tokens=surveyed.input_tokens,
+        output_tokens=surveyed.output_tokens,
+        cost=surveyed.cost,
+        parts=tuple(_parts(arguments, room)),
+        answers=tuple(_answers(cache, surveyed, bounds.samples, room)),
+        command=written(shlex.join([*show, call.key.hex()])),
+    )
+
+
+def _parts(arguments: Named | None, room: Room) -> Iterator[Part]:
+    if room.is_full():
+        return
+    parts = parts_of(arguments)
+    room.cut += max(0, len(parts) - MOST_PARTS)
+    for label, text in parts[:MOST_PARTS]:
+        yield Part(named(label), room.take(text))
+
+
+def _answers(cache: Cache, surveyed: Surveyed, most: int, room: Room) -> Iterator[Answer]:
+    if room.is_full() or surveyed.bytes > READ_AT_MOST or not most:
+        return
+    for slot, sample in sorted(cache.store.peek(surveyed.call).items())[:most]:
+        if room.is_full():
+            return
+        read = shown(cache.engine.codec, sample.record, surveyed.call.key)
+        yield Answer(
+            slot,
+            sample.stored,
+            sample.seconds,
+            sample.input_tokens,
+            sample.output_tokens,
+            sample.cost,
+            room.take("" if read.trouble else answer_text(read)),
+            written(read.trouble),
+        )
+
+
+# What the page does not show.
+
+
+def _left_out(bounds: Bounds, report: Report, cut: int, **there: int) -> Iterator[str]:
+    """Say in sentences what the cache holds and the page does not; `there` are all days, functions and namespaces."""
+    shown = len(report.asked)
+    if shown < report.calls:
+        yield f"{_number(report.calls - shown, 'call')} that cost less than the {shown:,} above; `--calls` takes more."
+    missing = sum(each.samples - len(each.answers) for each in report.asked)
+    if missing:
+        yield (
+            f"{_number(missing, 'sample')} of the calls above: of a call at most {bounds.samples:,} are here "
+            f"(`--samples`), and of all text {bounds.text / 1e6:.3g} MB (`--text`)."
+        )
+    if cut:
+        yield f"The rest of {_number(cut, 'text')}, cut after {bounds.characters:,} characters (`--characters`)."
+    if there["days"] > len(report.days):
+        yield f"{_number(there['days'] - len(report.days), 'day')} before those above."
+    for what, shown in (("function", len(report.functions)), ("namespace", len(report.namespaces))):
+        if there[f"{what}s"] > shown:
+            yield f"{_number(there[f'{what}s'] - shown, what)} that drew less than those above."
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -1,0 +1,135 @@
+"""What a report shows, as plain data: the page reads these classes as JSON, field by field."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from memollm._model import Counts
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text as far as it is in the page, and how many characters it has in all."""
+
+    text: str
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """What was counted of a day, a function or a namespace."""
+
+    name: str
+    draws: int = 0
+    hits: int = 0
+    paid: int = 0
+    failed: int = 0
+    unpriced: int = 0
+    spent_cost: float = 0.0
+    saved_cost: float = 0.0
+    spent_seconds: float = 0.0
+    saved_seconds: float = 0.0
+    spent_tokens: int = 0
+    saved_tokens: int = 0
+
+    @classmethod
+    def of(cls, name: str, counts: Counts) -> Sums:
+        """Take from the store's counts what the page shows; a sample that another draw was making is a hit."""
+        return cls(
+            name,
+            counts.draws,
+            counts.hits + counts.shared,
+            counts.paid,
+            counts.failed,
+            counts.unpriced,
+            counts.spent_cost,
+            counts.saved_cost,
+            counts.spent_seconds,
+            counts.saved_seconds,
+            counts.spent_input + counts.spent_output,
+            counts.saved_input + counts.saved_output,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function: what was counted of it, and what is stored of it."""
+
+    sums: Sums
+    calls: int
+    samples: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How many calls have so many samples."""
+
+    samples: str
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of a call's arguments, under its name."""
+
+    label: str
+    content: Text
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A sample as it can be read."""
+
+    slot: int
+    stored: float
+    seconds: float
+    input_tokens: int
+    output_tokens: int
+    cost: float | None
+    content: Text
+    refusal: str
+    """Why the answer is not shown, where it is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A call, and as many of its samples as there is room for."""
+
+    key: str
+    function: str
+    summary: str
+    samples: int
+    bytes: int
+    made: float
+    used: float
+    seconds: float
+    input_tokens: int
+    output_tokens: int
+    cost: float | None
+    parts: tuple[Part, ...]
+    answers: tuple[Answer, ...]
+    command: str
+    """What shows all of the call in a terminal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything that the page shows."""
+
+    place: str
+    version: str
+    made: float
+    total: Sums
+    days: tuple[Sums, ...]
+    functions: tuple[Function, ...]
+    namespaces: tuple[Sums, ...]
+    depths: tuple[Depth, ...]
+    asked: tuple[Asked, ...]
+    calls: int
+    samples: int
+    bytes: int
+    left_out: tuple[str, ...] = ()
+    """What the cache holds and the page does not, in sentences."""

@@ -1,0 +1,130 @@
+// The overview.
+
+function tile(title, figure, told, lead) {
+  return make("div", lead ? { class: "lead" } : {}, make("dt", {}, title), make("dd", { class: "figure" }, figure), make("dd", { class: "quiet" }, told));
+}
+
+function showSums() {
+  const { total } = data;
+  const unpriced = total.unpriced ? `; ${plural(total.unpriced, "call", "calls")} of unknown price` : "";
+  find("place").textContent = `${data.place} · ${moment(data.made)} · version ${data.version}`;
+  find("sums").append(
+    tile("Money saved", money(total.saved_cost), `${money(total.spent_cost)} spent${unpriced}`, true),
+    tile("Time saved", duration(total.saved_seconds), `${duration(total.spent_seconds)} spent`, true),
+    tile("Hit rate", share(total.hits, total.draws), `${whole(total.hits)} of ${plural(total.draws, "draw", "draws")}`),
+    tile("Paid calls", whole(total.paid), `and ${whole(total.failed)} failed`),
+    tile("Stored samples", whole(data.samples), `of ${plural(data.calls, "call", "calls")}, ${size(data.bytes)}`),
+  );
+}
+
+function rate(row, sums) {
+  const filled = make("i");
+  filled.style.width = `${sums.draws ? (100 * sums.hits) / sums.draws : 0}%`;
+  return make("span", {}, share(sums.hits, sums.draws), make("span", { class: "bar", "aria-hidden": "true" }, filled));
+}
+
+const hitRate = (of) => column("Hit rate", (row) => (of(row).draws ? of(row).hits / of(row).draws : null), (_, row) => rate(row, of(row)));
+
+function counted(of) {
+  return [
+    column("Draws", (row) => of(row).draws),
+    hitRate(of),
+    column("Saved", (row) => of(row).saved_cost, money),
+    column("Spent", (row) => of(row).spent_cost, money),
+    column("Time saved", (row) => of(row).saved_seconds, duration),
+  ];
+}
+
+function orNothing(place, rows, told, table) {
+  if (rows.length) return table();
+  find(place).replaceChildren(make("p", { class: "quiet" }, told));
+  return null;
+}
+
+function showDays() {
+  const spans = binned(data.days);
+  const charts = [chart("Money", "cost", money, [1], spans), chart("Time", "seconds", duration, [86400, 3600, 60, 1], spans)].filter(Boolean);
+  find("charts").append(...(charts.length ? charts : [make("p", { class: "quiet" }, "Nothing was counted yet: the first draws will show here.")]));
+  if (!data.total.saved_cost && !data.total.spent_cost && charts.length) find("charts").append(make("p", { class: "quiet" }, "No price is known of any call, so only time is shown."));
+  find("days-details").hidden = !data.days.length;
+  const itself = (day) => day;
+  new Table("days", "days-title", [words("Day", (day) => day.name), ...counted(itself), column("Time spent", (day) => day.spent_seconds, duration), column("Paid calls", (day) => day.paid)], data.days, "Day").sort(0);
+}
+
+function showFunctions() {
+  const sums = (each) => each.sums;
+  const name = words("Function", (each) => each.sums.name, (each) => {
+    const button = make("button", { type: "button", class: "as-link" }, each.sums.name);
+    button.addEventListener("click", () => choose(each.sums.name));
+    return button;
+  });
+  const stored = [column("Calls", (each) => each.calls), column("Samples", (each) => each.samples), column("Size", (each) => each.bytes, size)];
+  orNothing("functions", data.functions, "No function has drawn anything yet.", () => new Table("functions", "functions-title", [name, ...counted(sums), ...stored], data.functions, "Saved"));
+}
+
+function showReaders() {
+  const name = words("Namespace", (each) => each.name, (each) => each.name || make("span", { class: "quiet" }, "(none: runs)"));
+  const itself = (each) => each;
+  orNothing("namespaces", data.namespaces, "Nothing was counted yet.", () => new Table("namespaces", "namespaces-title", [name, ...counted(itself).slice(0, 3)], data.namespaces, "Draws"));
+  const most = Math.max(...data.depths.map((depth) => depth.calls));
+  const amount = (calls) => {
+    const filled = make("i");
+    filled.style.width = `${(100 * calls) / most}%`;
+    return make("span", {}, whole(calls), make("span", { class: "bar", "aria-hidden": "true" }, filled));
+  };
+  const depth = words("Samples", (each) => data.depths.indexOf(each), (each) => each.samples);
+  orNothing("depths", data.depths, "No sample is stored.", () => new Table("depths", "depths-title", [depth, column("Calls", (each) => each.calls, amount)], data.depths, "Samples").sort(0));
+}
+
+// Calls, and what of them is asked for.
+
+const calls = new Map(data.asked.map((call) => [call.key, call]));
+const address = (call) => `#call/${call.key}`;
+const haystacks = new Map();
+let table = null;
+
+function haystack(call) {
+  if (!haystacks.has(call)) {
+    const texts = [...call.parts, ...call.answers].map((each) => each.content.text);
+    haystacks.set(call, [call.function, call.key, call.summary, ...texts].join("\n").toLowerCase());
+  }
+  return haystacks.get(call);
+}
+
+function filterCalls() {
+  const sought = find("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
+  const chosen = find("function").selectedIndex;
+  const name = chosen > 0 ? names[chosen - 1] : null;
+  table?.filter((call) => (name === null || call.function === name) && sought.every((word) => haystack(call).includes(word)));
+  const of = table ? table.matches.length : 0;
+  find("found").textContent = `${whole(of)} of the ${plural(data.asked.length, "call", "calls")} in this page${data.asked.length < data.calls ? `, which cost most of ${whole(data.calls)}` : ""}`;
+}
+
+function choose(name) {
+  find("function").selectedIndex = names.indexOf(name) + 1;
+  filterCalls();
+  find("calls-title").scrollIntoView();
+  find("function").focus({ preventScroll: true });
+}
+
+const names = [...new Set(data.asked.map((call) => call.function))].sort();
+
+function showCalls() {
+  const call = words("Call", (each) => each.summary, (each) => make("span", {}, make("a", { href: address(each) }, each.function), make("span", { class: "summary" }, each.summary)));
+  const columns = [
+    call,
+    column("Samples", (each) => each.samples),
+    column("Cost", (each) => each.cost, money),
+    column("Time", (each) => each.seconds, duration),
+    column("Tokens", (each) => each.input_tokens + each.output_tokens),
+    column("Size", (each) => each.bytes, size),
+    words("Last used", (each) => moment(each.used)),
+  ];
+  find("function").append(...["All functions", ...names].map((name) => make("option", {}, name)));
+  table = orNothing("calls", data.asked, "No call is stored.", () => new Table("calls", "calls-title", columns, data.asked, "Cost"));
+  find("filter").addEventListener("input", filterCalls);
+  find("function").addEventListener("change", filterCalls);
+  filterCalls();
+  find("left-out").append(...data.left_out.map((sentence) => make("li", {}, ...sentence.split("`").map((piece, at) => (at % 2 ? make("code", {}, piece) : piece)))));
+  find("rest").hidden = !data.left_out.length;
+}
