@@ -1,4 +1,4 @@
 """How fast memollm is, each figure beside its floor in the same run.
 
-`python -m benchmarks [--deep] [--json FILE] [NAME ...]`
+`python -m benchmarks [--deep] [--check] [--json FILE] [--svg FOLDER] [NAME ...]`
 """

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from benchmarks._model import ANSWER
 from memollm._codec._frame import HEAD
 from memollm.stores._sqlite_link import WriteLock
 
@@ -75,8 +76,5 @@ class Bare:
         self._next += 1
         self.execute("BEGIN IMMEDIATE")
         record = msgspec.json.encode(ANSWER)
-        self.execute("INSERT INTO sample VALUES (?, 0, 0.0, ?)", (self._next, record))
+        self.execute("INSERT INTO sample (call, slot, stored, record) VALUES (?, 0, 0.0, ?)", (self._next, record))
         self.execute("COMMIT")
-
-
-ANSWER = "The quick brown fox jumps over the lazy dog, and a model says so in a sentence of this length."

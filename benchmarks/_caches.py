@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 def parent() -> Path:
-    """Return the folder that caches are made in: MEMOLLM_BENCH_DIR, or the system's for temporary files."""
-    return Path(os.environ.get("MEMOLLM_BENCH_DIR") or tempfile.gettempdir())
+    """Return the folder that caches are made in: BENCH_DIR, or the system's for temporary files."""
+    return Path(os.environ.get("BENCH_DIR") or tempfile.gettempdir())
 
 
 @contextmanager

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from benchmarks._bare import ANSWER
 from benchmarks._caches import new_cache
 from benchmarks._measure import Row, Timed, absolute, in_turn
+from benchmarks._model import ANSWER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

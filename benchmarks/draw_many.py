@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from benchmarks._bare import ANSWER
-from benchmarks._caches import new_cache
-from benchmarks._measure import Row, Timed, absolute, in_turn
+from benchmarks import _model, _peers
+from benchmarks._caches import folder, new_cache
+from benchmarks._measure import Row, Timed, absolute, each, in_turn, ratio
+from benchmarks._model import ANSWER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,8 +41,30 @@ def many(cache: Cache, pool: int | None = None) -> Timed:
     return timed
 
 
-def run() -> Iterator[Row]:
-    with new_cache() as cache:
-        times = in_turn({"draw": many(cache), "pool": many(cache, SAMPLES)}, number=5, rounds=9)
+def peers_many(stack: ExitStack, runner: asyncio.Runner) -> Timed:
+    """Draw a thousand from CacheSaver, each time for a namespace of its own."""
+    paid = _model.coroutine()
+    ask = stack.enter_context(_peers.CACHESAVER.open(stack.enter_context(folder()), paid.function, runner))
+
+    def timed(number: int) -> float:
+        begin = time.perf_counter()
+        for _ in range(number):
+            runner.run(ask("x", model="m", n=SAMPLES))
+        return (time.perf_counter() - begin) / SAMPLES
+
+    timed(1)
+    stack.enter_context(_peers.only_hits("CacheSaver", paid))
+    return timed
+
+
+def run() -> Iterator[Row | str]:
+    yield from _peers.missing("draw many", [_peers.CACHESAVER])
+    with new_cache() as cache, asyncio.Runner() as runner, ExitStack() as stack:
+        contenders = {"draw": each(many(cache), 5), "pool": each(many(cache, SAMPLES), 5)}
+        if _peers.CACHESAVER.installed:
+            contenders["CacheSaver"] = peers_many(stack, runner)
+        times = in_turn(contenders, number=1, rounds=9)
     yield absolute(".draw(1000, x), each sample", times["draw"], at_most=3, unit="µs")
     yield absolute(".draw(1000, x), pool=1000", times["pool"], at_most=3, unit="µs")
+    if "CacheSaver" in times:
+        yield ratio(".draw(1000, x), each sample", times["draw"], "CacheSaver, n=1000", times["CacheSaver"])

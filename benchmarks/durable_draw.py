@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import statistics
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from benchmarks._bare import ANSWER, Bare
+from benchmarks import _peers, async_hit
+from benchmarks._bare import Bare
 from benchmarks._caches import new_cache
 from benchmarks._measure import Row, in_turn, ratio, repeated
+from benchmarks._model import ANSWER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,13 +32,22 @@ def drawer(cache: Cache) -> tuple[Callable[[], object], str]:
     return lambda: ask("x"), ask.key("x")
 
 
-def run() -> Iterator[Row]:
-    with new_cache() as cache:
+def run() -> Iterator[Row | str]:
+    yield from _peers.missing("durable draw", [_peers.CACHESAVER])
+    with new_cache() as cache, asyncio.Runner() as runner, ExitStack() as stack:
         draw, key = drawer(cache)
         bare = Bare(cache)
         bare.begin_cursor(key)
         # Rounds so short that most have no checkpoint in them; the means have them all.
-        times = in_turn({"draw": repeated(draw), "bare": repeated(bare.draw)}, rounds=300, number=100)
+        times = in_turn({"draw": repeated(draw), "bare": repeated(bare.draw)}, rounds=1500, number=20)
+        if _peers.CACHESAVER.installed:
+            contenders = {
+                "draw": repeated(draw),
+                "peer": async_hit.contender(_peers.CACHESAVER, stack, runner),
+            }
+            beside = in_turn(contenders, rounds=45)
     mean, bare_mean = [statistics.fmean(times["draw"])], [statistics.fmean(times["bare"])]
     yield ratio("durable draw", times["draw"], "bare transaction", times["bare"], at_most=1.5)
-    yield ratio("  its mean, with checkpoints", mean, "without checkpoints", bare_mean, at_most=None)
+    yield ratio("the mean of all draws, with checkpoints", mean, "bare, without checkpoints", bare_mean)
+    if _peers.CACHESAVER.installed:
+        yield ratio("draw in a namespace", beside["draw"], "CacheSaver, in memory only", beside["peer"])

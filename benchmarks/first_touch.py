@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import itertools
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from benchmarks._bare import ANSWER, Bare
-from benchmarks._caches import new_cache
-from benchmarks._measure import Row, Timed, in_turn, ratio
+from benchmarks import _model, _peers
+from benchmarks._bare import Bare
+from benchmarks._caches import folder, new_cache
+from benchmarks._measure import Row, Timed, each, in_turn, ratio
+from benchmarks._model import ANSWER
 from memollm import Cache
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 CALLS = 1000
+PEERS_CALLS = 100
+"""Some take seconds to store more."""
 
 
 def memo(cache: Cache):
@@ -39,12 +45,29 @@ def toucher(cache: Cache) -> Timed:
 
     def touch(number: int) -> float:
         with Cache(cache.store.files.database) as anew:
-            ask = memo(anew)
-            ask("prompt 0")
-            begin = time.perf_counter()
-            for i in range(1, number + 1):
-                ask(f"prompt {i}")
-            return time.perf_counter() - begin
+            return touched(memo(anew), number)
+
+    return touch
+
+
+def touched(ask: _peers.Ask, number: int) -> float:
+    """Time the calls after the first, which opens files."""
+    ask("prompt 0", model="m")
+    begin = time.perf_counter()
+    for i in range(1, number + 1):
+        ask(f"prompt {i}", model="m")
+    return time.perf_counter() - begin
+
+
+def peers_toucher(peer: _peers.Peer, at: Path) -> Timed:
+    """Do the same with a peer."""
+    paid = _model.plain()
+    with peer.open(at, paid.function) as ask:
+        touched(ask, PEERS_CALLS - 1)
+
+    def touch(number: int) -> float:
+        with peer.open(at, paid.function) as ask, _peers.only_hits(peer.name, paid):
+            return touched(ask, number)
 
     return touch
 
@@ -62,8 +85,19 @@ def reader(bare: Bare) -> Timed:
     return read
 
 
-def run() -> Iterator[Row]:
-    with new_cache() as cache:
+def run() -> Iterator[Row | str]:
+    yield from _peers.missing("first touch", _peers.DURABLE)
+    present = [peer for peer in _peers.DURABLE if peer.installed]
+    with ExitStack() as stack, new_cache() as cache:
         fill(cache)
-        times = in_turn({"touch": toucher(cache), "read": reader(Bare(cache))}, number=CALLS - 1)
+        contenders = {
+            "touch": each(toucher(cache), CALLS - 1),
+            "read": each(reader(Bare(cache)), CALLS - 1),
+        }
+        for peer in present:
+            at = stack.enter_context(folder())
+            contenders[peer.name] = each(peers_toucher(peer, at), PEERS_CALLS - 1)
+        times = in_turn(contenders, rounds=15, number=1)
     yield ratio("first touch", times["touch"], "bare select and decode", times["read"], at_most=3)
+    for peer in present:
+        yield ratio("first touch", times["touch"], peer.name, times[peer.name])

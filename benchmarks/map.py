@@ -8,9 +8,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from benchmarks._bare import ANSWER
 from benchmarks._caches import new_cache
 from benchmarks._measure import Row, in_turn, ratio
+from benchmarks._model import ANSWER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -81,4 +81,6 @@ def run() -> Iterator[Row]:
     yield ratio("map, an item stored", times["hits"], floor, times["hits gathered"], at_most=1.5)
     yield ratio("map, an item missing", times["misses"], floor, times["misses gathered"], at_most=1.5)
     yield ratio("map of a plain function, stored", times["plain hits"], pooled, times["plain hits pooled"], at_most=1.5)
-    yield ratio("  missing", times["plain misses"], pooled, times["plain misses pooled"], at_most=1.5)
+    yield ratio(
+        "map of a plain function, missing", times["plain misses"], pooled, times["plain misses pooled"], at_most=1.5
+    )

@@ -2,66 +2,39 @@
 
 from __future__ import annotations
 
-import functools
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
-from benchmarks._bare import ANSWER
+from benchmarks import _model, _peers
 from benchmarks._caches import folder, new_cache
-from benchmarks._measure import Row, in_turn, ratio, repeated
+from benchmarks._measure import Row, Timed, in_turn, ratio, repeated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Iterator
 
-PROMPT = "Name the capital of France."
 CHAT = [
     {"role": "system", "content": "You are a helpful assistant."},
     {"role": "user", "content": "Name the capital of France."},
     {"role": "assistant", "content": "Paris."},
     {"role": "user", "content": "And of Italy?"},
 ]
+AT_MOST = {_peers.DSPY: 1.0, _peers.DISKCACHE: 0.2}
+FLOORS = (_peers.LRU, _peers.BARE)
 
 
-def answer(prompt: Any, *, model: str = "m") -> str:
-    return ANSWER
-
-
-def diskcache_hit(at: Path) -> Callable[[], object]:
-    import diskcache
-
-    memoized = diskcache.Cache(str(at / "diskcache")).memoize()(answer)
-    return lambda: memoized(PROMPT, model="m")
-
-
-def dspy_hit(at: Path) -> Callable[[], object]:
-    from dspy.clients.cache import Cache
-
-    cache = Cache(enable_disk_cache=False, enable_memory_cache=True, disk_cache_dir=str(at / "dspy"))
-    request = {"prompt": PROMPT, "model": "m"}
-    cache.put(request, ANSWER)
-    return lambda: cache.get(request)
-
-
-PEERS = {"dspy": ("dspy Cache.get", dspy_hit, 1.0), "diskcache": ("diskcache.memoize", diskcache_hit, 0.2)}
+def contender(peer: _peers.Peer, stack: ExitStack) -> Timed:
+    at = stack.enter_context(folder())
+    return repeated(stack.enter_context(_peers.hit(peer, at, _model.plain())))
 
 
 def run() -> Iterator[Row | str]:
-    with new_cache() as cache, folder() as at:
-        memoized, remembered = cache.cached_llm(pool=1)(answer), functools.lru_cache(answer)
-        contenders = {
-            "prompt": repeated(lambda: memoized(PROMPT, model="m")),
-            "chat": repeated(lambda: memoized(CHAT, model="m")),
-            "lru": repeated(lambda: remembered(PROMPT, model="m")),
-        }
-        present = [package for package in PEERS if find_spec(package)]
-        for package in present:
-            contenders[package] = repeated(PEERS[package][1](at))
+    yield from _peers.missing("memo hit", _peers.PEERS)
+    others = dict.fromkeys([*FLOORS, *(peer for peer in _peers.PEERS if peer.installed)])
+    with ExitStack() as stack, new_cache() as cache:
+        contenders = {peer.name: contender(peer, stack) for peer in (_peers.MEMOLLM, *others)}
+        asked = cache.cached_llm(pool=1)(_model.plain().function)
+        contenders["chat"] = repeated(lambda: asked(CHAT, model="m"))
         times = in_turn(contenders)
-    yield ratio("memo hit", times["prompt"], "functools.lru_cache", times["lru"], at_most=None)
-    yield ratio("memo hit, four messages", times["chat"], "functools.lru_cache", times["lru"], at_most=None)
-    for package, (name, _, at_most) in PEERS.items():
-        if package in present:
-            yield ratio("memo hit", times["prompt"], name, times[package], at_most=at_most)
-        else:
-            yield f"memo hit: {name} skipped, {package} is not installed"
+    for peer in others:
+        yield ratio("memo hit", times["memollm"], peer.name, times[peer.name], at_most=AT_MOST.get(peer))
+    yield ratio("memo hit, four messages", times["chat"], "memo hit", times["memollm"])

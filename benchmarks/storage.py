@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from benchmarks import _model, _peers
 from benchmarks._caches import folder
 from benchmarks._measure import Row, ratio
 from memollm import Cache
@@ -39,7 +40,13 @@ KINDS: dict[str, Callable[[random.Random], object]] = {
 
 
 def size(at: Path) -> float:
-    return sum(path.stat().st_size for path in at.rglob("*") if path.is_file()) / SAMPLES
+    return sum(allocated(path) for path in at.rglob("*") if path.is_file()) / SAMPLES
+
+
+def allocated(path: Path) -> int:
+    """Return what a file takes: whole blocks, where the system tells."""
+    status = path.stat()
+    return status.st_blocks * 512 if hasattr(status, "st_blocks") else status.st_size
 
 
 def in_memollm(at: Path, answers: list[object]) -> None:
@@ -48,45 +55,25 @@ def in_memollm(at: Path, answers: list[object]) -> None:
         cache.cached_llm(lambda prompt: next(waiting), name="ask", version=1, namespace="n").draw(SAMPLES, "x")
 
 
-def in_diskcache(at: Path, answers: list[object]) -> None:
-    import diskcache
-
-    with diskcache.Cache(str(at)) as cache:
-        for number, answer in enumerate(answers):
-            cache[f"key {number:032x}"] = answer
-
-
-def in_joblib(at: Path, answers: list[object]) -> None:
-    import joblib
-
-    memory = joblib.Memory(str(at), verbose=0)
-    ask = memory.cache(_nth(answers))
-    for number in range(SAMPLES):
-        ask(number)
-
-
-def _nth(answers: list[object]) -> Callable[[int], object]:
-    def nth(number: int) -> object:
-        return answers[number]
-
-    return nth
-
-
-PEERS = {"diskcache": in_diskcache, "joblib": in_joblib}
-"""CacheSaver keeps its samples in a diskcache, with a list around them."""
+def in_peer(peer: _peers.Peer, at: Path, answers: list[object]) -> None:
+    waiting = iter(answers)
+    with peer.open(at, _model.plain(lambda prompt: next(waiting)).function) as ask:
+        for number in range(SAMPLES):
+            ask(f"prompt {number}", model="m")
 
 
 def run() -> Iterator[Row | str]:
+    yield from _peers.missing("storage", _peers.DURABLE)
     for kind, make in KINDS.items():
         choose = random.Random(1)
         answers = [make(choose) for _ in range(SAMPLES)]
         with folder() as mine:
             in_memollm(mine, answers)
             ours = size(mine)
-        for package, fill in PEERS.items():
-            if not find_spec(package):
-                yield f"storage: {package} skipped, it is not installed"
-                continue
-            with folder() as at:
-                fill(at, answers)
-                yield ratio(f"bytes a sample, {kind}", [ours], package, [size(at)], at_most=None, unit="bytes")
+        figure, floor = f"bytes a sample, {kind}", float(len(json.dumps(answers)) / SAMPLES)
+        yield ratio(figure, [ours], "its JSON text", [floor], unit="bytes")
+        for peer in _peers.DURABLE:
+            if peer.installed and not (peer.text_only and not isinstance(answers[0], str)):
+                with folder() as at:
+                    in_peer(peer, at, answers)
+                    yield ratio(figure, [ours], peer.name, [size(at)], unit="bytes")
