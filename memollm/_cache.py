@@ -17,11 +17,11 @@ from memollm._locks import ForkedLock
 from memollm.errors import OptionError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from datetime import timedelta
 
     from memollm._import import Imported
-    from memollm._model import Account, Counts, Item
+    from memollm._model import Item
     from memollm._progress import Told
     from memollm._prune import Policy, Pruned
     from memollm._stats import Stats
@@ -116,11 +116,7 @@ class Cache:
         """Tell what was drawn, paid and saved, by "function", "namespace", "run" or "day", over all processes."""
         from memollm._stats import stats_of
 
-        return stats_of(self._counted(), by)
-
-    def _counted(self) -> Mapping[Account, Counts]:
-        self.engine.keeper.hand_over()
-        return self.store.counted()
+        return stats_of(self.engine.counted(), by)
 
     def _repr_html_(self) -> str:
         from memollm._tables import html_table

@@ -119,11 +119,8 @@ class _Methods:
         from memollm._stats import stats_of
 
         function, engine = self._self_invocation((), {}).placed()
-        engine.keeper.hand_over()
-        counted = engine.store.counted()
-        return stats_of(
-            {account: counts for account, counts in counted.items() if account.function == function}, "namespace"
-        )
+        counted = engine.counted().items()
+        return stats_of({account: counts for account, counts in counted if account.function == function}, "namespace")
 
     def forget(self, *args: Any, **kwargs: Any) -> int:
         """Remove the stored samples of a call, for all namespaces; return how many there were."""

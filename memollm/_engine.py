@@ -21,11 +21,12 @@ from memollm._writer import Pending, Writer
 from memollm.errors import NotStoredWarning, StoreError, UncacheableResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from memollm._accounts import Given
     from memollm._codec import Codec
     from memollm._flights import Signal
+    from memollm._model import Account, Counts
     from memollm.stores.base import Store
 
 TIDY_EVERY: Final = 600.0
@@ -139,6 +140,11 @@ class Engine:
         if self.keeper.has_paid and time.monotonic() >= self._tidy_at:
             self._tidy_at = time.monotonic() + TIDY_EVERY
             tidy()
+
+    def counted(self) -> Mapping[Account, Counts]:
+        """Read all that was counted, by this process up to now."""
+        self.keeper.hand_over()
+        return self.store.counted()
 
     def leave(self) -> None:
         """Do what is left to do at the end of the process."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shlex
@@ -134,8 +135,10 @@ def on_terminal(project, columns, *arguments):
     try:
         while piece := os.read(ours, 1 << 16):
             written += piece
-    except OSError:
-        pass  # Linux's way to say that the other side is closed.
+    except OSError as error:
+        # Linux's way to say that the other side is closed.
+        if error.errno != errno.EIO:
+            raise
     os.close(ours)
     assert process.wait(DEADLINE) == 0, written
     return written.decode()

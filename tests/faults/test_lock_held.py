@@ -51,16 +51,22 @@ def decorated(cache, namespace):
     return ask
 
 
+async def begun_while_held(holder, ask):
+    """Begin a draw while a program holds the lock, and let the loop come round for other tasks."""
+    program = holder()
+    assert program.line() == "held"
+    hit = asyncio.create_task(ask("x"))
+    for _ in range(TICKS):
+        await asyncio.sleep(0.001)
+    return program, hit
+
+
 def test_a_hit_waits_for_the_lock_without_stopping_other_tasks(cache, holder):
     """P12: a ticker keeps its beat while a hit waits for a lock held elsewhere; let go, the hit comes through."""
 
     async def main():
         await decorated(cache, "a")("x")
-        program = holder()
-        assert program.line() == "held"
-        hit = asyncio.create_task(decorated(cache, "b")("x"))
-        for _ in range(TICKS):
-            await asyncio.sleep(0.001)
+        program, hit = await begun_while_held(holder, decorated(cache, "b"))
         assert not hit.done()
         program.say()
         return await hit
@@ -74,11 +80,7 @@ def test_the_first_use_waits_for_the_lock_without_stopping_other_tasks(cache, pr
         run(decorated(other, "a")("x"))
 
     async def main():
-        program = holder()
-        assert program.line() == "held"
-        hit = asyncio.create_task(decorated(cache, "b")("x"))
-        for _ in range(TICKS):
-            await asyncio.sleep(0.001)
+        program, hit = await begun_while_held(holder, decorated(cache, "b"))
         assert not hit.done()
         program.say()
         return await hit
@@ -91,11 +93,7 @@ def test_a_draw_cancelled_while_it_waits_for_the_lock_gives_its_position_back(ca
 
     async def main():
         await decorated(cache, "a")("x")
-        program = holder()
-        assert program.line() == "held"
-        hit = asyncio.create_task(decorated(cache, "b")("x"))
-        for _ in range(TICKS):
-            await asyncio.sleep(0.001)
+        program, hit = await begun_while_held(holder, decorated(cache, "b"))
         hit.cancel()
         await asyncio.sleep(0)
         program.say()
@@ -128,12 +126,8 @@ def test_the_first_replay_waits_for_the_lock_without_stopping_other_tasks(cache,
         run(decorated(other, "a")("x"))
 
     async def main():
-        program = holder()
-        assert program.line() == "held"
         with memollm.replay("a"):
-            replayed = asyncio.create_task(decorated(cache, "b")("x"))
-        for _ in range(TICKS):
-            await asyncio.sleep(0.001)
+            program, replayed = await begun_while_held(holder, decorated(cache, "b"))
         program.say()
         return await replayed
 

@@ -185,8 +185,8 @@ print("genai_prices" in sys.modules)
 
 def test_a_good_table_is_taken():
     """Pairs, lists of two, and prices by name."""
-    require_table("prices", TABLE)
-    require_table("prices", {})
+    assert require_table("prices", TABLE) == TABLE
+    assert require_table("prices", {}) == {}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from models import run
+from models import run, until
 
 import memollm
 import memollm._stats
@@ -203,10 +203,7 @@ def test_counts_are_handed_over_by_themselves(tmp_path):
     """About a second after a draw another process can read what was counted."""
     with Cache(tmp_path / "cache") as cache, Cache(tmp_path / "cache") as other:
         telling(cache)("x")
-        deadline = time.monotonic() + 30
-        while not other.stats().lines:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        until(lambda: other.stats().lines)
         assert other.stats()["ask"].paid == 1
 
 
