@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from benchmarks._model import ANSWER
-from memollm._codec._frame import HEAD
-from memollm.stores._sqlite_link import WriteLock
+from memollm._values.frame import HEAD
+from memollm.stores.sqlite.link import WriteLock
 
 if TYPE_CHECKING:
     from memollm import Cache

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks._caches import parent
 from benchmarks._measure import UNITS, Row, number
-from memollm.stores._sqlite_files import filesystem_of
+from memollm.stores.sqlite.files import filesystem_of
 
 HEAD = ("figure", "measured", "floor", "", "ratio", "target", "")
 

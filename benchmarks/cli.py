@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from benchmarks._caches import new_cache
 from benchmarks._measure import Row, Timed, absolute, in_turn, repeated
-from memollm._canonical import canonical_call
-from memollm._keys import hash_of
-from memollm._model import EVER, Call, Fill, Place, Sample, Settle, Want
+from memollm._keys.canonical import canonical_call
+from memollm._keys.keyer import hash_of
+from memollm._types.model import EVER, Call, Fill, Place, Sample, Settle, Want
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +32,7 @@ def calls() -> list[Call]:
 
 
 def fill(cache: Cache) -> None:
-    store, record = cache.store, cache.engine.codec.encode("an answer of some words " * 5)
+    store, record = cache.store, cache._engine.codec.encode("an answer of some words " * 5)
     every = calls()
     for begin in range(0, CALLS, AT_ONCE):
         some = every[begin : begin + AT_ONCE]

@@ -6,8 +6,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from benchmarks._measure import Row, in_turn, ratio, repeated
-from memollm._canonical import canonical_call
-from memollm._keys import Keyer, hash_of
+from memollm._keys.canonical import canonical_call
+from memollm._keys.keyer import Keyer, hash_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

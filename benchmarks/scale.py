@@ -15,8 +15,8 @@ from benchmarks._measure import Row, Timed, absolute, each, in_turn, ratio, repe
 from benchmarks._model import ANSWER
 from benchmarks.miss import misser
 from memollm import Cache
-from memollm._codec._frame import HEAD
-from memollm._model import Call
+from memollm._types.model import Call
+from memollm._values.frame import HEAD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,13 +3,13 @@
 from typing import TYPE_CHECKING
 
 from memollm._cache import Cache, Namespace
-from memollm._configuration import configure
-from memollm._context import budget, lane, mode, namespace, replay, run, track
-from memollm._decorator import cached_llm
-from memollm._gather import Gather
-from memollm._track import DrawEvent
-from memollm._typing import Cached
-from memollm._usage import Usage
+from memollm._calls.configuration import configure
+from memollm._calls.context import budget, lane, mode, namespace, replay, run, track
+from memollm._calls.decorator import cached_llm
+from memollm._calls.typing import Cached
+from memollm._drive.gather import Gather
+from memollm._spending.track import DrawEvent
+from memollm._spending.usage import Usage
 from memollm.errors import (
     BudgetExceeded,
     CacheMiss,
@@ -38,15 +38,15 @@ from memollm.errors import (
 )
 
 if TYPE_CHECKING:
-    from memollm._map import Mapped
-    from memollm._progress import Progress
-    from memollm._prune import Pruned
+    from memollm._drive.jobs import Mapped
+    from memollm._drive.progress import Progress
+    from memollm._upkeep.prune import Pruned
 else:
     # Results of what few programs do; hidden from type checkers, for which no unknown name is to pass.
     def __getattr__(name: str) -> object:
         from importlib import import_module
 
-        modules = {"Mapped": "_map", "Progress": "_progress", "Pruned": "_prune"}
+        modules = {"Mapped": "_drive.jobs", "Progress": "_drive.progress", "Pruned": "_upkeep.prune"}
         if name not in modules:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(import_module(f"{__name__}.{modules[name]}"), name)

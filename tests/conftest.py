@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from memollm import Cache, configure
-from memollm._configuration import SETTINGS
+from memollm._calls.configuration import SETTINGS
 
 pytest.register_assert_rewrite("memollm.testing")
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from memollm._canonical import canonical_call
-from memollm._keys import hash_of
-from memollm._model import Account, Call, Counts, Fill, Place, Sample
+from memollm._keys.canonical import canonical_call
+from memollm._keys.keyer import hash_of
+from memollm._types.model import Account, Call, Counts, Fill, Place, Sample
 
 HOSTILE = (
     "</script><script>alert(1)</script>",
@@ -28,7 +28,7 @@ def call_of(function, **arguments):
 
 def store_samples(cache, call, *answers, cost=None, seconds=1.5, tokens=(30, 20), stored=NOON):
     """Store answers as a paid draw would have."""
-    encode = cache.engine.codec.encode
+    encode = cache._engine.codec.encode
     records = [each if isinstance(each, bytes) else encode(each, context=call.key) for each in answers]
     ticket = cache.store.flights.depart()
     cache.store.write(
@@ -69,7 +69,7 @@ def fill(cache):
 def fill_large(cache, calls, samples):
     """Store many calls of plain samples, as fast as a store takes them."""
     words = " ".join(f"word{number}" for number in range(100))
-    record = cache.engine.codec.encode(words)
+    record = cache._engine.codec.encode(words)
     ticket = cache.store.flights.depart()
     for number in range(calls):
         call = call_of(f"large:f{number % 7}", prompt=f"question{number} {words}")

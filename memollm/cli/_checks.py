@@ -14,7 +14,7 @@ from filelock import lock_descriptor, unlock_descriptor
 
 from memollm.cli._words import counted, size_text
 from memollm.errors import StoreError
-from memollm.stores._sqlite_files import (
+from memollm.stores.sqlite.files import (
     NETWORK_FILESYSTEMS,
     OLDEST_SQLITE,
     SCHEMA_VERSION,

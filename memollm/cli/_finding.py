@@ -6,7 +6,7 @@ import json
 import string
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from memollm._suggest import did_you_mean
+from memollm._types.suggest import did_you_mean
 from memollm.cli._words import counted
 from memollm.errors import OptionError
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from memollm._cache import Cache
-    from memollm._model import Surveyed
+    from memollm._types.model import Surveyed
 
 SHORT: Final = 10
 """How many digits of a key are shown where there is little room."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from memollm._suggest import did_you_mean
+from memollm._types.suggest import did_you_mean
 from memollm.cli._commands import COMMANDS
 from memollm.cli._options import SETTINGS, cache_option
 

@@ -2,43 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-import click
-
-from memollm._cache import Cache, open_cache, require_place
-from memollm._configuration import configuration, default_place, project_root
-from memollm.cli._options import PLACE
+from memollm._cache import Cache
+from memollm._calls.places import require_place
+from memollm.cli._place import chosen
 from memollm.errors import OptionError
+from memollm.stores.reading import reading_store
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from memollm.stores._sqlite_files import Files
-
-
-class Chosen(NamedTuple):
-    """A cache by its place, and who said so."""
-
-    place: str
-    by: str
-
-
-def chosen() -> Chosen:
-    """Find out which cache the command is about."""
-    said = click.get_current_context().meta.get(PLACE)
-    if said is not None:
-        return Chosen(said, "--cache")
-    if os.environ.get("MEMOLLM_CACHE"):
-        return Chosen(os.environ["MEMOLLM_CACHE"], "MEMOLLM_CACHE")
-    configured = configuration.get("cache")
-    if configured is not None:
-        return Chosen(str(configured), "pyproject.toml")
-    return Chosen(str(default_place()), "the user's default" if project_root() is None else "the project's default")
+    from memollm.stores.sqlite.files import Files
 
 
 @contextmanager
@@ -46,9 +24,9 @@ def existing_cache() -> Generator[Cache]:
     """Open the cache of the command, and close it after the block; where it cannot be written, for reading only."""
     place, by = chosen()
     require_existing(place, by)
-    cache = open_cache(place)
+    cache = Cache(place)
     if "://" not in place and not files_of(place).may_be_written():
-        cache = Cache(cache.reading.store)
+        cache = Cache(reading_store(cache.store))
     with cache:
         yield cache
 
@@ -65,7 +43,7 @@ def require_existing(place: str, by: str) -> None:
 def files_of(place: str) -> Files:
     """Return the files of a cache that is a path."""
     # Imported on first need: a store elsewhere has no file.
-    from memollm.stores._sqlite_files import Files
+    from memollm.stores.sqlite.files import Files
 
     return Files(Path(place))
 

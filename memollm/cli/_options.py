@@ -7,20 +7,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from memollm.cli._completing import function_names
+from memollm.cli._place import remember
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 Function = TypeVar("Function", bound="Callable[..., Any]")
 SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-PLACE: Final = "memollm.place"
-"""Under which a context knows what `--cache` said."""
-
-
-def _remember(context: click.Context, _parameter: click.Parameter, place: str | None) -> None:
-    # It may stand before the command or after it; all contexts of one run share `meta`.
-    if place is not None:
-        context.meta[PLACE] = place
 
 
 def cache_option(function: Function) -> Function:
@@ -29,7 +22,7 @@ def cache_option(function: Function) -> Function:
         "--cache",
         metavar="PATH_OR_URL",
         expose_value=False,
-        callback=_remember,
+        callback=remember,
         # It completes paths; what is wrong with one is told by who opens it.
         type=click.Path(readable=False),
         help="The cache to look at, instead of the project's.",

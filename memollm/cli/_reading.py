@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
-from memollm._codec import CLASSES, PICKLE
-from memollm._explain import differences
+from memollm._upkeep.explain import differences
+from memollm._values.frame import CLASSES, PICKLE
 from memollm.cli._words import size_text
 from memollm.errors import RecordError
 
 if TYPE_CHECKING:
-    from memollm._codec import Codec
+    from memollm._values.codec import Codec
 
 SAME: Final = "same"
 NAMING: Final = frozenset({"pydantic", "fields", "model", "registered", "enum"})

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from memollm import __version__
-from memollm._configuration import OTHER_VARIABLES, PREFIX, SETTINGS, configuration
-from memollm._signing import VARIABLE, key_file
+from memollm._calls.configuration import OTHER_VARIABLES, PREFIX, SETTINGS, configuration
+from memollm._values.signing import VARIABLE, key_file
 from memollm.cli._checks import NOTE, OK, OTHERS, WRONG, Finding, check_files, check_place, check_sqlite, check_users
-from memollm.cli._opening import chosen
 from memollm.cli._options import command, json_option
 from memollm.cli._output import list_json, say, say_wrapped
+from memollm.cli._place import chosen
 from memollm.errors import MemollmError
-from memollm.stores._sqlite_files import Files
+from memollm.stores.sqlite.files import Files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 
-from memollm._identity import changes
+from memollm._keys.identity import changes
 from memollm.cli._completing import function_names as complete_functions
 from memollm.cli._finding import described, require_function
 from memollm.cli._opening import existing_cache

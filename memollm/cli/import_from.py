@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from memollm._import import SOURCES
+from memollm._takeover import SOURCES
 from memollm.cli._options import command, json_option
 from memollm.cli._output import note, progress, say, show_json
 from memollm.cli._words import counted

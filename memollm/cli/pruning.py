@@ -13,7 +13,7 @@ from memollm.cli._options import command, json_option, yes_option
 from memollm.cli._output import say, show_json
 
 if TYPE_CHECKING:
-    from memollm._prune import Policy, Pruned
+    from memollm._upkeep.prune import Policy, Pruned
 
 
 @command("prune")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from memollm._suggest import did_you_mean
+from memollm._types.suggest import did_you_mean
 from memollm.cli._asking import agreed
 from memollm.cli._completing import namespace_names
 from memollm.cli._opening import existing_cache

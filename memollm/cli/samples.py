@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from memollm._model import NAMESPACES, RUNS
+from memollm._types.model import NAMESPACES, RUNS
 from memollm.cli._asking import agreed
 from memollm.cli._completing import keys
 from memollm.cli._finding import compact, described, find_calls
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from memollm._cache import Cache
-    from memollm._model import Drawn, Sample, Surveyed
+    from memollm._types.model import Drawn, Sample, Surveyed
 
 COLUMNS: Final = (
     Column("SLOT", right=True),
@@ -72,7 +72,7 @@ class _Details:
         self._described = described(surveyed.call.form)
         self._samples = cache.store.peek(self._call)
         self._readers = cache.store.readers_of(self._call)
-        codec = cache.engine.codec
+        codec = cache.__memollm_engine__().codec
         self._answers = {slot: shown(codec, kept.record, self._call.key) for slot, kept in self._samples.items()}
 
     def _difference(self, answer: Shown) -> str:

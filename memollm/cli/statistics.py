@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 
-from memollm._stats import BY, grouped, summed
+from memollm._spending.stats import BY, grouped, summed
 from memollm.cli._opening import existing_cache
 from memollm.cli._options import command, full_option, json_option
 from memollm.cli._output import Column, say, show_json, show_table
@@ -15,7 +15,7 @@ from memollm.cli._words import counted, dollars, duration_text, size_text, token
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from memollm._model import Counts, Item
+    from memollm._types.model import Counts, Item
 
 HUNDRED: Final = 100
 MICROSECONDS: Final = 1e6

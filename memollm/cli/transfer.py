@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from memollm._cache import open_cache, require_place
+from memollm._cache import Cache
+from memollm._calls.places import require_place
 from memollm.cli._completing import namespace_names
-from memollm.cli._opening import chosen, existing_cache
+from memollm.cli._opening import existing_cache
 from memollm.cli._options import command, function_option, json_option
 from memollm.cli._output import note, progress, say, show_json
+from memollm.cli._place import chosen
 from memollm.cli._words import counted
 from memollm.errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-
-    from memollm._cache import Cache
 
 
 @command("export")
@@ -69,5 +69,5 @@ def opened_cache() -> Generator[Cache]:
     require_place(place)
     if place == "memory:":
         raise OptionError(f"'memory:' (by {by}) lives inside one program; name a cache on disk with --cache.")
-    with open_cache(place) as cache:
+    with Cache(place) as cache:
         yield cache

@@ -11,7 +11,7 @@ from memollm.cli._options import command, json_option
 from memollm.cli._output import progress, say, show_json
 
 if TYPE_CHECKING:
-    from memollm._verify import Verified
+    from memollm._upkeep.verify import Verified
 
 
 @command("verify")

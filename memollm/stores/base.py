@@ -10,8 +10,7 @@ from memollm.errors import StoreUnavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from memollm._flights import Flights
-    from memollm._model import (
+    from memollm._types.model import (
         Account,
         Call,
         Change,
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
         Use,
         Want,
     )
+    from memollm.stores.flights import Flights
 
 Document = dict[str, Any]
 """An entry of the catalog; what JSON can hold."""

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from memollm._model import Account, Call, Counts, Sample
+    from memollm._types.model import Account, Call, Counts, Sample
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from memollm._model import EVER, MINE, Call, Fill, Place, Position, Sample, Settle, State, Taken, Want
+from memollm._types.model import EVER, MINE, Call, Fill, Place, Position, Sample, Settle, State, Taken, Want
 from memollm.testing.fakes import NOON
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from memollm._model import MINE, Busy, Place, Sample
+from memollm._types.model import MINE, Busy, Place, Sample
 from memollm.testing._bench import Bench, call
 
 THREADS = 8

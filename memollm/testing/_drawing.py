@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memollm._model import MINE, Busy, Sample, Want, WouldBlock
+from memollm._types.model import MINE, Busy, Sample, Want, WouldBlock
 from memollm.testing._bench import Bench, Hand, call
 from memollm.testing.fakes import NOON
 
 if TYPE_CHECKING:
-    from memollm._model import Call
+    from memollm._types.model import Call
 
 
 class Drawing(Bench):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from memollm._model import MINE, Busy, Place, Position, Return, Sample, Settle
+from memollm._types.model import MINE, Busy, Place, Position, Return, Sample, Settle
 from memollm.testing._bench import Bench, call
 from memollm.testing.fakes import NOON
 

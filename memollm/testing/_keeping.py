@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memollm._model import MINE, Busy, Drawn, Fill, Place, Position, Reader, Return, Sample, Surveyed, Use, Want
+from memollm._types.model import MINE, Busy, Drawn, Fill, Place, Position, Reader, Return, Sample, Surveyed, Use, Want
 from memollm.testing._bench import Bench, Hand, call
 from memollm.testing.fakes import NOON
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memollm._model import MINE, Move, Position, Return, Sample
+from memollm._types.model import MINE, Move, Position, Return, Sample
 from memollm.errors import StoreUnavailable
 from memollm.testing._bench import Bench, Hand, call
 from memollm.testing.fakes import NOON
@@ -12,7 +12,7 @@ from memollm.testing.fakes import NOON
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from memollm._model import Call
+    from memollm._types.model import Call
     from memollm.stores.base import Store
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memollm._model import MINE, Account, Busy, Counts, Place, Sample
+from memollm._types.model import MINE, Account, Busy, Counts, Place, Sample
 from memollm.testing._bench import Bench, call
 from memollm.testing.fakes import NOON
 

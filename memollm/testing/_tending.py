@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memollm._model import (
+from memollm._types.model import (
     EVER,
     MINE,
     Account,
@@ -24,7 +24,7 @@ from memollm.testing.fakes import NOON
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from memollm._model import Call
+    from memollm._types.model import Call
 
 ENDLESSLY = float("inf")
 COSTS = [

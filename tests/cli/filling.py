@@ -1,14 +1,14 @@
 """Samples in a cache without a program."""
 
-from memollm._canonical import canonical_call
-from memollm._keys import hash_of
-from memollm._model import Call, Fill, Place, Sample, Settle, Want
+from memollm._keys.canonical import canonical_call
+from memollm._keys.keyer import hash_of
+from memollm._types.model import Call, Fill, Place, Sample, Settle, Want
 from memollm.testing import NOON
 
 
 def fill(cache, calls, *, samples=1, prompt="Question {}", answer="answer {}"):
     """Store so many samples of so many calls, and return the calls."""
-    store, codec = cache.store, cache.engine.codec
+    store, codec = cache.store, cache._engine.codec
     ticket = store.flights.depart()
     forms = [
         canonical_call({"name": f"study.ask{at % 7}", "version": "version:1"}, {"prompt": prompt.format(at)})

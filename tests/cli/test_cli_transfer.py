@@ -124,16 +124,16 @@ def test_an_unreadable_file_is_told(memollm, project):
 
 LOADING = """
 import sys
-from memollm._transfer import _load
-_load.BATCH = 2
-original = _load.Load.put
+from memollm._upkeep.transfer import loading
+loading.BATCH = 2
+original = loading.Load.put
 
 def put(self, batch):
     original(self, batch)
     print("loaded a batch", flush=True)
     sys.stdin.readline()
 
-_load.Load.put = put
+loading.Load.put = put
 from memollm.__main__ import main
 sys.argv = ["memollm", "load", "x.jsonl", "--cache", "other"]
 main()

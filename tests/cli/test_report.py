@@ -111,7 +111,7 @@ def test_text_is_bounded_in_all(cache):
 
 def test_records_that_may_not_be_loaded_are_shown_as_such(cache):
     """A record that names code and carries no signature of ours is never loaded, and the reason is in the page."""
-    record = cache.engine.codec.encode({1, 2, complex(1, 2), print}, context=b"elsewhere")
+    record = cache._engine.codec.encode({1, 2, complex(1, 2), print}, context=b"elsewhere")
     store_samples(cache, call_of("f", prompt="x"), record, b"no record at all", "fine")
     (asked,) = report_of(cache).asked
     assert [bool(answer.refusal) for answer in asked.answers] == [True, True, False]

@@ -53,7 +53,7 @@ def test_links_lead_somewhere(document):
 
 def test_every_option_is_documented():
     """The table of options names each one."""
-    from memollm._options import OPTIONS
+    from memollm._calls.options import OPTIONS
 
     documented = (ROOT / "docs" / "options.md").read_text(encoding="utf-8")
     assert [option for option in OPTIONS if f"`{option}`" not in documented] == []

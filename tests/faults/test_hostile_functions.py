@@ -8,7 +8,7 @@ import warnings
 
 import pytest
 
-from memollm._identity import identify
+from memollm._keys.identity import identify
 
 
 class Raising:

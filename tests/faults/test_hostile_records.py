@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from xxhash import xxh3_64_hexdigest
 
-from memollm._codec import Codec
-from memollm._signing import Signer
+from memollm._values.codec import Codec
+from memollm._values.signing import Signer
 from memollm.errors import DamagedRecord, RecordError, StaleRecord, UntrustedRecord
 
 

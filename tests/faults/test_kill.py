@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from memollm._codec import Codec
+from memollm._values.codec import Codec
 
 THREADS = 4
 LINE = 51

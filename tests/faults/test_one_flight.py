@@ -236,7 +236,7 @@ STAMPEDE = """
 FLIGHT = """
     import os, sys
     from memollm import cached_llm
-    from memollm._engine import Watcher
+    from memollm._draws.engine import Watcher
 
     watch = Watcher.watch
 

@@ -14,7 +14,7 @@ import pytest
 from models import Gates
 
 from memollm import Cache, NotStoredWarning, StoreRefused
-from memollm.stores import _sqlite_files, _sqlite_session
+from memollm.stores.sqlite import files as sqlite_files, session as sqlite_session
 
 FULL = """
     import os, resource, sys, threading, warnings
@@ -215,7 +215,7 @@ def test_a_foreign_database_that_is_busy_is_left_alone(tmp_path, monkeypatch):
     path = tmp_path / "theirs.db"
     make_database(path, "CREATE TABLE t (x)")
     before = path.read_bytes()
-    monkeypatch.setattr(_sqlite_session, "refuse_foreign", lambda _: None)
+    monkeypatch.setattr(sqlite_session, "refuse_foreign", lambda _: None)
     with pytest.raises(StoreRefused, match="another program"), Cache(path) as cache:
         decorated(cache, lambda: 1)("x")
     assert path.read_bytes() == before
@@ -224,7 +224,7 @@ def test_a_foreign_database_that_is_busy_is_left_alone(tmp_path, monkeypatch):
 def test_a_newer_schema_is_left_alone(tmp_path):
     """A cache of a newer memollm is refused with the advice to upgrade."""
     path = tmp_path / "memollm.db"
-    make_database(path, f"PRAGMA application_id = {_sqlite_files.APPLICATION_ID}", "PRAGMA user_version = 99")
+    make_database(path, f"PRAGMA application_id = {sqlite_files.APPLICATION_ID}", "PRAGMA user_version = 99")
     refused(path, "newer memollm")
 
 
@@ -232,7 +232,7 @@ def test_a_network_filesystem_is_refused(tmp_path, monkeypatch):
     """A folder on NFS is refused before anything is made there, unless the user insists."""
     mounts = tmp_path / "mountinfo"
     mounts.write_text(f"1 1 0:1 / / rw - ext4 /dev/a rw\n2 1 0:2 / {tmp_path} rw - nfs4 server:/x rw\n")
-    monkeypatch.setattr(_sqlite_files, "MOUNTS", mounts)
+    monkeypatch.setattr(sqlite_files, "MOUNTS", mounts)
     with Cache(tmp_path / "cache") as cache, pytest.raises(StoreRefused, match="network filesystem"):
         decorated(cache, lambda: 1)("x")
     assert not (tmp_path / "cache").exists()

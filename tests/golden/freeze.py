@@ -7,7 +7,7 @@ from pathlib import Path
 
 import golden_values as values
 
-from memollm._keys import hash_of
+from memollm._keys.keyer import hash_of
 
 here = Path(__file__).parent
 calls = {name: {"form": form, "key": hash_of(form).hex()} for name, form in values.forms().items()}

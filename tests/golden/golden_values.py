@@ -23,7 +23,7 @@ if __name__ == "__main__":
     package.__path__ = [sys.argv[1]]
     sys.modules["memollm"] = package
 
-from memollm._canonical import canonical_call
+from memollm._keys.canonical import canonical_call
 
 
 class Colour(enum.Enum):

@@ -25,7 +25,7 @@ import pydantic
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from memollm._canonical import canonical
+from memollm._keys.canonical import canonical
 from memollm.errors import UnkeyableArgument
 
 SETTINGS = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
@@ -257,7 +257,7 @@ def test_hash_seeds_do_not_count():
     """Processes of every hash seed agree on every text."""
     program = textwrap.dedent("""
         import collections, typing
-        from memollm._canonical import canonical
+        from memollm._keys.canonical import canonical
         words = [f"word {n}" for n in range(100)]
         class TD(typing.TypedDict): a: int
         class TD2(TD, total=False): b: int

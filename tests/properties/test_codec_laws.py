@@ -11,8 +11,8 @@ import numpy as np
 from hypothesis import given, settings, strategies as st
 from stored_types import Answer, Colour, Frozen, Open, Plain, Point, Reading, Row, Text, Verdict
 
-from memollm._codec import Codec
-from memollm._signing import Signer
+from memollm._values.codec import Codec
+from memollm._values.signing import Signer
 from memollm.errors import RecordError, UncacheableResult
 
 CODEC = Codec(signer=Signer(b"k" * 32))

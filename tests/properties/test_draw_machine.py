@@ -8,16 +8,16 @@ import pytest
 from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from memollm._accounts import Books, Keeper
-from memollm._effects import Ask, Await, Paid, Run, Save
-from memollm._engine import Engine
-from memollm._flow import Draw
-from memollm._model import EVER, Want
-from memollm._states import Rules
-from memollm._terms import Terms
-from memollm._writer import Writer
+from memollm._draws.effects import Ask, Await, Paid, Run, Save
+from memollm._draws.engine import Engine
+from memollm._draws.flow import Draw
+from memollm._draws.states import Rules
+from memollm._draws.terms import Terms
+from memollm._draws.writer import Writer
+from memollm._spending.accounts import Books, Keeper
+from memollm._types.model import EVER, Want
 from memollm.errors import StoreUnavailable
-from memollm.stores.memory import MemoryStore
+from memollm.stores.memory.store import MemoryStore
 from memollm.testing import FakeClock
 from memollm.testing._bench import call
 

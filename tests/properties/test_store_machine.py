@@ -8,9 +8,9 @@ from pathlib import Path
 from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from memollm._model import EVER, MINE, Busy, Fill, Place, Position, Return, Sample, Settle, Use, Want, recorder
-from memollm.stores.memory import MemoryStore
-from memollm.stores.sqlite import SqliteStore
+from memollm._types.model import EVER, MINE, Busy, Fill, Place, Position, Return, Sample, Settle, Use, Want, recorder
+from memollm.stores.memory.store import MemoryStore
+from memollm.stores.sqlite.store import SqliteStore
 from memollm.testing import FakeClock
 from memollm.testing._bench import call
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from memollm._model import Place
-from memollm.stores.sqlite import SqliteStore
+from memollm._types.model import Place
+from memollm.stores.sqlite.store import SqliteStore
 from memollm.testing._bench import PATIENCE, call
 
 SLOT = Place(call(), 0)
@@ -35,8 +35,8 @@ def store(tmp_path, opened):
 OWNER = """
 import os, sys, time
 from pathlib import Path
-from memollm._model import Want
-from memollm.stores.sqlite import SqliteStore
+from memollm._types.model import Want
+from memollm.stores.sqlite.store import SqliteStore
 from memollm.testing._bench import Hand, call
 
 store = SqliteStore(Path(sys.argv[1]))

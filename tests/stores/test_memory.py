@@ -5,8 +5,8 @@ from contextlib import suppress
 
 import pytest
 
-from memollm._model import MINE, Want
-from memollm.stores.memory import MemoryStore
+from memollm._types.model import MINE, Want
+from memollm.stores.memory.store import MemoryStore
 from memollm.testing import StoreConformance
 from memollm.testing._bench import Hand, call
 

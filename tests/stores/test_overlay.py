@@ -3,12 +3,25 @@
 import pytest
 from hands import stock, take
 
-from memollm._model import MINE, Account, Busy, Counts, Move, Place, Position, Return, Sample, Use, Want, WouldBlock
+from memollm._types.model import (
+    MINE,
+    Account,
+    Busy,
+    Counts,
+    Move,
+    Place,
+    Position,
+    Return,
+    Sample,
+    Use,
+    Want,
+    WouldBlock,
+)
 from memollm.errors import StoreRefused
-from memollm.stores._sqlite_reading import SqliteReader
-from memollm.stores.memory import MemoryStore
-from memollm.stores.overlay import ReadingStore
-from memollm.stores.sqlite import SqliteStore
+from memollm.stores.memory.store import MemoryStore
+from memollm.stores.reading import ReadingStore
+from memollm.stores.sqlite.reader import SqliteReader
+from memollm.stores.sqlite.store import SqliteStore
 from memollm.testing import NOON
 from memollm.testing._bench import call
 
@@ -143,7 +156,7 @@ def test_what_is_at_hand_is_not_waited_for(stores):
 
 def test_samples_at_hand_are_bounded(stores, monkeypatch):
     """Only so many samples are kept in memory."""
-    monkeypatch.setattr("memollm.stores.overlay.SAMPLES_AT_HAND", 5)
+    monkeypatch.setattr("memollm.stores.reading.SAMPLES_AT_HAND", 5)
     base, reading = stores
     for number in range(9):
         stock(base, b"0", b"1", of=call(f"{number}"))

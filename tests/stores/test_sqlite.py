@@ -2,7 +2,7 @@
 
 import pytest
 
-from memollm.stores.sqlite import SqliteStore
+from memollm.stores.sqlite.store import SqliteStore
 from memollm.testing import DurableConformance, SharedConformance, StoreConformance
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from hands import stock, take
 
-from memollm._model import MINE, Fill, Place, Sample
+from memollm._types.model import MINE, Fill, Place, Sample
 from memollm.errors import StoreClosed, StoreRefused, StoreUnavailable
-from memollm.stores import _sqlite_files
-from memollm.stores._sqlite_files import Files, filesystem_of
+from memollm.stores.sqlite import files as sqlite_files
+from memollm.stores.sqlite.files import Files, filesystem_of
 from memollm.testing import NOON
 from memollm.testing._bench import PATIENCE, call
 
@@ -104,7 +104,7 @@ malformed
 def mounts(tmp_path, monkeypatch):
     table = tmp_path / "mountinfo"
     table.write_text(MOUNTED.format(tmp=tmp_path), encoding="utf-8")
-    monkeypatch.setattr(_sqlite_files, "MOUNTS", table)
+    monkeypatch.setattr(sqlite_files, "MOUNTS", table)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_filesystem_is_that_of_the_nearest_mount(tmp_path, mounts, folder, kind)
 
 def test_filesystem_is_unknown_without_a_mount_table(tmp_path, monkeypatch):
     """Where there is no mount table, no filesystem is taken for a network's."""
-    monkeypatch.setattr(_sqlite_files, "MOUNTS", tmp_path / "none")
+    monkeypatch.setattr(sqlite_files, "MOUNTS", tmp_path / "none")
     assert filesystem_of(tmp_path) == ""
 
 
@@ -248,8 +248,8 @@ def test_rested_store_opens_again(store):
 
 def test_checkpoint_folds_the_log(store, monkeypatch):
     """Now and then the write-ahead log is folded into the database, and begins anew."""
-    monkeypatch.setattr("memollm.stores._sqlite_link.CHECKPOINT_BYTES", 1 << 16)
-    monkeypatch.setattr("memollm.stores._sqlite_session.COMMITS_BETWEEN_CHECKS", 10)
+    monkeypatch.setattr("memollm.stores.sqlite.link.CHECKPOINT_BYTES", 1 << 16)
+    monkeypatch.setattr("memollm.stores.sqlite.session.COMMITS_BETWEEN_CHECKS", 10)
     for _ in range(30):
         hand = take(store)
         hand.fill(b"x" * 10_000)

@@ -8,9 +8,9 @@ from contextlib import closing
 import pytest
 from hands import stock, take
 
-from memollm._model import MINE, Sample, Use
-from memollm.stores._sqlite_files import APPLICATION_ID, SCHEMA_VERSION
-from memollm.stores._sqlite_ledger import statements
+from memollm._types.model import MINE, Sample, Use
+from memollm.stores.sqlite.files import APPLICATION_ID, SCHEMA_VERSION
+from memollm.stores.sqlite.ledger import statements
 from memollm.testing import NOON
 from memollm.testing._bench import PATIENCE, call
 
@@ -66,7 +66,7 @@ def test_old_file_has_lanes_and_costs(old, opened):
 OPENER = """
 import sys
 from pathlib import Path
-from memollm.stores.sqlite import SqliteStore
+from memollm.stores.sqlite.store import SqliteStore
 from memollm.testing._bench import call
 
 store = SqliteStore(Path(sys.argv[1]))
@@ -101,8 +101,8 @@ def test_processes_open_an_old_file_at_once(old):
 DRAWER = """
 import sys
 from pathlib import Path
-from memollm._model import Want
-from memollm.stores.sqlite import SqliteStore
+from memollm._types.model import Want
+from memollm.stores.sqlite.store import SqliteStore
 from memollm.testing._bench import Hand, call
 
 store = SqliteStore(Path(sys.argv[1]))

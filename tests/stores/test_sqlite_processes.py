@@ -11,7 +11,7 @@ import pytest
 from filelock import lock_descriptor, unlock_descriptor
 from hands import stock, take
 
-from memollm._model import EVER, MINE, Busy, Place, Settle, Want, WouldBlock
+from memollm._types.model import EVER, MINE, Busy, Place, Settle, Want, WouldBlock
 from memollm.testing._bench import PATIENCE, call
 
 SLOT = Place(call(), 0)
@@ -175,7 +175,7 @@ def test_epoch_is_seen_by_another_process(store):
     stock(store, b"zero")
     epoch = store.epoch()
     program = (
-        "import sys; from pathlib import Path; from memollm.stores.sqlite import SqliteStore;"
+        "import sys; from pathlib import Path; from memollm.stores.sqlite.store import SqliteStore;"
         "from memollm.testing._bench import call; print(SqliteStore(Path(sys.argv[1])).forget(call()))"
     )
     command = [sys.executable, "-c", program, str(store.files.folder)]

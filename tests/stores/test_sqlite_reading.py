@@ -14,10 +14,10 @@ import pytest
 from hands import stock, take
 from test_sqlite_migration import old  # noqa: F401 - a fixture
 
-from memollm._model import MINE, Account, Counts, Sample
+from memollm._types.model import MINE, Account, Counts, Sample
 from memollm.errors import StoreRefused, StoreUnavailable
-from memollm.stores._sqlite_reading import SqliteReader
-from memollm.stores.overlay import ReadingStore
+from memollm.stores.reading import ReadingStore
+from memollm.stores.sqlite.reader import SqliteReader
 from memollm.testing import NOON
 from memollm.testing._bench import PATIENCE, call
 
@@ -94,7 +94,7 @@ def test_no_file_is_opened_for_writing(tmp_path, opened, reader):
         "        os._exit(3)\n"
         "    if event in ('os.mkdir', 'os.remove', 'os.rename', 'os.chmod'): os._exit(4)\n"
         "    if event == 'sqlite3.connect' and 'mode=ro' not in str(arguments[0]): os._exit(5)\n"
-        "from memollm.stores._sqlite_reading import SqliteReader\n"
+        "from memollm.stores.sqlite.reader import SqliteReader\n"
         "from memollm.testing._bench import call\n"
         "sys.addaudithook(audit)\n"
         "reader = SqliteReader(Path(sys.argv[1]))\n"

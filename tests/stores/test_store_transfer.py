@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from memollm import Cache
-from memollm._model import EVER, NAMESPACES, RUNS, Account, Counts, Fill, Place, Sample, Settle, Use, Want
-from memollm.stores.memory import MemoryStore
+from memollm._types.model import EVER, NAMESPACES, RUNS, Account, Counts, Fill, Place, Sample, Settle, Use, Want
+from memollm.stores.memory.store import MemoryStore
 from memollm.stores.transfer import Part, Stretch
 from memollm.testing._bench import call
 
@@ -46,7 +46,7 @@ def draw(store, n, lane=None, reader=READER, start=0):
 
 def moved(source, target, file):
     """Move everything by a file; the records need not be whole for the stores."""
-    from memollm._transfer import Joining
+    from memollm._upkeep.transfer import Joining
 
     with source.transfer().snapshot() as snapshot:
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from memollm import Cached, _typing, cached_llm
-from memollm._decorator import CachedFunction, _Methods
-from memollm._options import Options
+from memollm import Cached, cached_llm
+from memollm._calls import typing as call_typing
+from memollm._calls.decorator import CachedFunction, _Methods
+from memollm._calls.options import Options
 
 HERE = Path(__file__).parent
 API = HERE / "api.py"
@@ -54,12 +55,12 @@ def test_a_checker_reports_exactly_the_lines_that_are_marked_as_errors(checker, 
 
 
 def test_every_option_has_a_type():
-    typed = {*_typing.Options.__annotations__, "n", "count", "batch", "gather"}
+    typed = {*call_typing.Options.__annotations__, "n", "count", "batch", "gather"}
     assert typed == {field.name for field in dataclasses.fields(Options)} - {"insisted"}
 
 
 def test_every_public_method_has_a_type():
-    written = (HERE.parents[1] / "memollm" / "_typing.py").read_text(encoding="utf-8")
+    written = (HERE.parents[1] / "memollm" / "call_typing.py").read_text(encoding="utf-8")
     public = {name for kind in (CachedFunction, _Methods) for name in vars(kind) if not name.startswith("_")}
     assert {name for name in public if f"def {name}(" not in written} == set()
 

@@ -17,7 +17,7 @@ import json, sys, types
 if "memollm" not in sys.modules:
     sys.modules["memollm"] = types.ModuleType("memollm")
     sys.modules["memollm"].__path__ = [{str(ROOT / "memollm")!r}]
-from memollm._identity import identify
+from memollm._keys.identity import identify
 
 def canonical(value, path):
     def plain(item):

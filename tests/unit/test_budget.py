@@ -436,7 +436,7 @@ def test_calls_that_end_with_their_loop_are_given_back_once(cache):
 
 def test_what_a_collection_in_the_middle_of_a_promise_releases(cache):
     """A stream that is collected while a budget is being asked waits for nothing that this very thread holds."""
-    from memollm._budget import Budget
+    from memollm._spending.budget import Budget
 
     class Collecting(dict):
         """Where promises are written down, a stream is collected."""

@@ -29,7 +29,7 @@ import pydantic
 import pydantic.v1
 import pytest
 
-from memollm._canonical import canonical, canonical_call, hooks
+from memollm._keys.canonical import canonical, canonical_call, hooks
 from memollm.errors import UnkeyableArgument
 
 HERE = __name__.rpartition(".")[2]
@@ -312,7 +312,7 @@ def test_slots_of_a_builtin_subclass_count():
 
 
 LATE = """
-from memollm._canonical import canonical
+from memollm._keys.canonical import canonical
 assert canonical([1]) == "[1]"
 import sys
 assert not {"decimal", "fractions", "zoneinfo"} & sys.modules.keys()
@@ -483,7 +483,7 @@ def test_optional_packages_are_not_imported():
     """Keying imports no optional package."""
     program = """
         import sys
-        from memollm._canonical import canonical
+        from memollm._keys.canonical import canonical
         canonical([{"a": (1, 2.0, {3}, b"x")}, int])
         print([name for name in ("numpy", "pydantic", "attrs", "attr", "pandas") if name in sys.modules])
     """
@@ -497,7 +497,7 @@ def test_a_class_of_a_program_has_one_name(tmp_path):
         textwrap.dedent("""
         import multiprocessing
         from dataclasses import dataclass
-        from memollm._canonical import canonical
+        from memollm._keys.canonical import canonical
 
         @dataclass
         class Setting:
@@ -523,7 +523,7 @@ def test_a_class_of_a_program_has_one_name(tmp_path):
 def test_names_of_main_without_a_file_stay():
     """A program without a file keeps `__main__` as its name."""
     program = """
-        from memollm._canonical import canonical
+        from memollm._keys.canonical import canonical
         class A: pass
         print(canonical(A))
     """

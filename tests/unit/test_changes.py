@@ -14,9 +14,10 @@ import warnings
 import pytest
 
 import memollm
-from memollm import Cache, CodeChanged, CodeChangedWarning, OptionError, StoreUnavailable, _keys
-from memollm._context import current_run
-from memollm._model import MINE, Want
+from memollm import Cache, CodeChanged, CodeChangedWarning, OptionError, StoreUnavailable
+from memollm._calls.context import current_run
+from memollm._keys import keyer
+from memollm._types.model import MINE, Want
 
 
 @dataclasses.dataclass
@@ -224,7 +225,7 @@ def test_adopting_is_refused_while_samples_are_being_made(cache):
 
 def test_calls_with_one_hash_never_share(cache, monkeypatch):
     """P8: with every key forced to be equal, each call still has samples of its own, also across openings."""
-    monkeypatch.setattr(_keys, "hash_of", lambda form: bytes(16))
+    monkeypatch.setattr(keyer, "hash_of", lambda form: bytes(16))
     ask = cache.cached_llm(lambda prompt: prompt, namespace="a")
     once = cache.cached_llm(lambda prompt: prompt, pool=1)
     for prompt in ("x", "y", "z", "x", "y", "z"):

@@ -36,8 +36,8 @@ from stored_types import (
     Wrapped,
 )
 
-from memollm._codec import Codec, is_atomic
-from memollm._signing import Signer
+from memollm._values.codec import Codec, is_atomic
+from memollm._values.signing import Signer
 from memollm.errors import OptionError, StaleRecord, UncacheableResult
 
 SIGNER = Signer(b"k" * 32)
@@ -237,8 +237,8 @@ def test_arrays_without_numpy_name_what_to_install(codec, monkeypatch):
     """Where NumPy is missing, a record of an array says how to get it."""
     record = codec.encode(np.zeros(3))
     monkeypatch.setitem(sys.modules, "numpy", None)
-    monkeypatch.delitem(sys.modules, "memollm._codec._numpy")
-    monkeypatch.delattr("memollm._codec._numpy")
+    monkeypatch.delitem(sys.modules, "memollm._values.arrays")
+    monkeypatch.delattr("memollm._values.arrays")
     with pytest.raises(StaleRecord, match="pip install numpy"):
         codec.decode(record)
 

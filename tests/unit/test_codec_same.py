@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from stored_types import Answer, Colour, Plain, Text, Verdict
 
-from memollm._codec._same import Sameness
+from memollm._values.same import Sameness
 
 same = Sameness({})
 

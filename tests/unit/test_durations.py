@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from memollm import OptionError
-from memollm._durations import seconds_of
+from memollm._types.durations import seconds_of
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import golden_values as values
 import pytest
 
 import memollm
-from memollm._keys import hash_of
+from memollm._keys.keyer import hash_of
 
 GOLDEN = Path(values.__file__).parent
 FROZEN = json.loads((GOLDEN / "keys.json").read_text(encoding="utf-8"))

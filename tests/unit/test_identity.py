@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from memollm._identity import NAME_ONLY, changes, fingerprint, identify
+from memollm._keys.identity import NAME_ONLY, changes, fingerprint, identify
 from memollm.errors import MemollmWarning
 from tests.unit.programs import canonical, load, run, write
 

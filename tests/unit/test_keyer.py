@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from memollm import Cache, UnkeyableArgument
-from memollm._keys import Keyer
+from memollm._keys.keyer import Keyer
 
 memory = Cache("memory:")
 

@@ -9,7 +9,7 @@ import pytest
 from models import PATIENCE, Gates, until
 
 from memollm import Cache, OptionError
-from memollm._configuration import Configuration
+from memollm._calls.configuration import Configuration
 
 DRAWS = """
 import sys
@@ -67,9 +67,9 @@ def test_a_limit_in_the_environment_that_is_none_is_told_before_anything_is_draw
 
 def test_who_waits_for_another_process_does_not_wait_for_the_limits(tmp_path, monkeypatch):
     """P5: a sample that is made elsewhere is taken at once, also while much is being evicted."""
-    monkeypatch.setattr("memollm._accounts.BETWEEN", 0.0)
+    monkeypatch.setattr("memollm._spending.accounts.BETWEEN", 0.0)
     tidying, tidied = threading.Event(), threading.Event()
-    monkeypatch.setattr("memollm._cache._keep_within_limits", lambda *_: tidying.set() or tidied.wait())
+    monkeypatch.setattr("memollm._calls.places._keep_within_limits", lambda *_: tidying.set() or tidied.wait())
     gates = Gates()
     with Cache(tmp_path / "cache") as waits, Cache(tmp_path / "cache") as makes, ThreadPoolExecutor(2) as pool:
         options = {"name": "ask", "version": 1, "pool": 1}
@@ -79,7 +79,7 @@ def test_who_waits_for_another_process_does_not_wait_for_the_limits(tmp_path, mo
         ask("another")
         assert tidying.wait(PATIENCE)
         shared = pool.submit(ask, "x")
-        until(lambda: waits.engine.watcher._watched)
+        until(lambda: waits._engine.watcher._watched)
         gate.put("made elsewhere")
         assert shared.result(PATIENCE) == made.result(PATIENCE) == "made elsewhere"
         tidied.set()
@@ -94,7 +94,7 @@ def test_a_failure_in_the_background_leaves_nobody_waiting(tmp_path, monkeypatch
         gate = gates.begun()
         with monkeypatch.context() as broken:
             broken.setattr("threading.excepthook", raised.append)
-            broken.setattr(waits.engine, "_pay", lambda: 1 / 0)
+            broken.setattr(waits._engine, "_pay", lambda: 1 / 0)
             shared = pool.submit(waits.cached_llm(lambda prompt: prompt, **options), "x")
             until(lambda: raised)
         gate.put("made elsewhere")

@@ -14,7 +14,7 @@ import pytest
 
 import memollm
 from memollm import OptionError, Progress
-from memollm._progress import Bar, Tally, listener_for
+from memollm._drive.progress import Bar, Tally, listener_for
 from memollm.testing import FakeClock, FakeModel, ModelDown
 
 DEADLINE = 20
@@ -318,7 +318,7 @@ def test_the_first_error_is_raised_and_a_rerun_pays_for_the_rest(cache, colour):
 
 def test_what_is_under_way_at_an_error_is_kept(cache, monkeypatch):
     """P7: an error waits for the calls that are under way; nothing further is begun."""
-    monkeypatch.setattr("memollm._progress.TICK", 0)
+    monkeypatch.setattr("memollm._drive.progress.TICK", 0)
     full, noticed = threading.Event(), threading.Event()
 
     @cache.cached_llm(namespace="a")
@@ -662,7 +662,7 @@ def test_a_bar_is_drawn_on_a_terminal_only(ask, monkeypatch):
 def test_without_rich_a_bar_that_was_asked_for_names_the_extra(monkeypatch):
     """And where nobody asked, there is none."""
     monkeypatch.setattr(sys, "stderr", Terminal())
-    monkeypatch.setattr("memollm._progress.find_spec", lambda _: None)
+    monkeypatch.setattr("memollm._drive.progress.find_spec", lambda _: None)
     with pytest.raises(OptionError, match=r"memollm\[cli\]"):
         listener_for(progress=True, name="ask")
     assert listener_for(progress=None, name="ask") is None

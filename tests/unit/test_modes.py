@@ -14,10 +14,10 @@ import pytest
 from models import run
 
 import memollm
-import memollm._cache
-import memollm._explain
+import memollm._upkeep.explain
 from memollm import Cache, CacheMiss, NotStoredWarning, OptionError, StoreClosed, configure
-from memollm._configuration import Configuration, configuration
+from memollm._calls.configuration import Configuration, configuration
+from memollm.stores import reading
 
 FORMS = ("plain", "coroutine", "stream", "stream_async", "method", "count", "batch", "map", "map_async", "draw", "one")
 
@@ -220,16 +220,16 @@ def test_readonly_draws_are_distinct_among_themselves(cache):
 
 def test_threads_that_begin_to_read_at_once_share_what_they_have_read(cache, monkeypatch):
     """P1: one place for all threads, also where several of them are the first that want it."""
-    make, both = memollm._cache.reading_store, threading.Barrier(2)
+    make, both = reading.reading_store, threading.Barrier(2)
 
     def slowly(store):
         with contextlib.suppress(threading.BrokenBarrierError):
             both.wait(0.2)
         return make(store)
 
-    monkeypatch.setattr("memollm._cache.reading_store", slowly)
+    monkeypatch.setattr("memollm.stores.reading.reading_store", slowly)
     with ThreadPoolExecutor(2) as pool:
-        one, other = pool.map(lambda _: cache.reading, range(2))
+        one, other = pool.map(lambda _: cache._engine.reading, range(2))
     assert one is other
 
 
@@ -445,9 +445,9 @@ def test_a_miss_without_arguments_says_why_it_cannot_compare(cache):
 def test_a_miss_of_a_coroutine_function_is_explained_off_the_loop(cache, monkeypatch):
     """P12: comparing with all that is stored takes its time, in a thread of its own."""
     threads = []
-    explain = memollm._explain.missing
+    explain = memollm._upkeep.explain.missing
     monkeypatch.setattr(
-        "memollm._explain.missing", lambda *args: threads.append(threading.get_ident()) or explain(*args)
+        "memollm._upkeep.explain.missing", lambda *args: threads.append(threading.get_ident()) or explain(*args)
     )
 
     @cache.cached_llm(mode="offline")

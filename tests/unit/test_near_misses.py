@@ -24,7 +24,7 @@ import numpy as np
 import pydantic
 import pytest
 
-from memollm._canonical import canonical, canonical_call, hooks
+from memollm._keys.canonical import canonical, canonical_call, hooks
 
 
 @pytest.fixture(autouse=True)

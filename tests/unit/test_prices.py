@@ -8,9 +8,10 @@ import sys
 
 import pytest
 
-from memollm import OptionError, _prices
-from memollm._prices import price, require_table
-from memollm._usage import Usage
+from memollm import OptionError
+from memollm._spending import prices
+from memollm._spending.prices import price, require_table
+from memollm._spending.usage import Usage
 
 MILLION = 1_000_000
 TABLE = {
@@ -128,15 +129,15 @@ def test_the_table_goes_before_the_list():
 
 def test_a_model_is_looked_up_once(monkeypatch):
     """Where a model is listed, or that it is not, is remembered, and only so much is."""
-    monkeypatch.setattr(_prices, "_known", {})
+    monkeypatch.setattr(prices, "_known", {})
     price(Usage(1, model=UNPRICED), None)
-    monkeypatch.setattr(_prices, "_places", None)
+    monkeypatch.setattr(prices, "_places", None)
     assert price(Usage(1, model=UNPRICED), None) is None
-    monkeypatch.setattr(_prices, "_places", lambda _: iter(()))
-    monkeypatch.setattr(_prices, "REMEMBERED", 2)
+    monkeypatch.setattr(prices, "_places", lambda _: iter(()))
+    monkeypatch.setattr(prices, "REMEMBERED", 2)
     for model in "abc":
         price(Usage(1, model=model), None)
-    assert set(_prices._known) == {UNPRICED, "a"}
+    assert set(prices._known) == {UNPRICED, "a"}
 
 
 def test_nothing_is_fetched(monkeypatch):
@@ -147,7 +148,7 @@ def test_nothing_is_fetched(monkeypatch):
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    monkeypatch.setattr(_prices, "_known", {})
+    monkeypatch.setattr(prices, "_known", {})
     assert price(Usage(100_000, model="gpt-4o-2024-08-06"), None) == pytest.approx(0.25)
     assert price(Usage(100_000, model=UNPRICED), None) is None
 
@@ -157,8 +158,8 @@ def test_without_the_package_only_told_and_tabled_costs_are_known():
     program = """
 import sys
 sys.modules["genai_prices"] = None
-from memollm._prices import price
-from memollm._usage import Usage
+from memollm._spending.prices import price
+from memollm._spending.usage import Usage
 table = {"a": (1, 2)}
 print(price(Usage(5, model="gpt-4o"), None), price(Usage(10**6, model="a"), table), price(Usage(5, cost=2.0), None))
 """
@@ -171,8 +172,8 @@ def test_the_package_is_imported_when_a_price_is_needed():
     program = """
 import sys
 import memollm
-from memollm._prices import price
-from memollm._usage import Usage
+from memollm._spending.prices import price
+from memollm._spending.usage import Usage
 price(Usage(5, model="a"), {"a": (1, 2)}), price(Usage(5), None), price(Usage(5, cost=2.0, model="gpt-4o"), None)
 print("genai_prices" in sys.modules)
 """

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from memollm import Cache, OptionError, Pruned
-from memollm._model import Use, Want
-from memollm._prune import bytes_of, size_text
+from memollm._types.model import Use, Want
+from memollm._upkeep.prune import bytes_of, size_text
 from memollm.testing import NOON, FakeClock
 from memollm.testing._bench import PATIENCE, Hand, call
 
@@ -31,7 +31,7 @@ def cache(request, tmp_path):
 
 def fill(cache, name, *records):
     hand = Hand(cache.store, Want(call(name), "namespace:n", len(records), None))
-    hand.fill(*records, stored=cache.engine.clock())
+    hand.fill(*records, stored=cache._engine.clock())
     hand.settle()
 
 
@@ -124,8 +124,8 @@ def test_call_used_meanwhile_stays(cache, monkeypatch, policy, stays):
 
 def test_progress_is_told(cache, monkeypatch):
     """Progress comes in bytes, chunk by chunk, and ends with all of them."""
-    monkeypatch.setattr("memollm._prune.CALLS_AT_ONCE", 2)
-    monkeypatch.setattr("memollm._progress.TICK", 0)
+    monkeypatch.setattr("memollm._upkeep.prune.CALLS_AT_ONCE", 2)
+    monkeypatch.setattr("memollm._drive.progress.TICK", 0)
     told = []
     cache.prune(max_samples=6, policy="fifo", progress=lambda *progress: told.append(progress))
     assert told[:3] == [(2 * SIZE, 5 * SIZE), (4 * SIZE, 5 * SIZE), (5 * SIZE, 5 * SIZE)]
@@ -133,8 +133,8 @@ def test_progress_is_told(cache, monkeypatch):
 
 def test_large_calls_go_a_few_at_a_time(cache, monkeypatch):
     """What goes in one transaction is bounded by its size too."""
-    monkeypatch.setattr("memollm._prune.BYTES_AT_ONCE", SIZE)
-    monkeypatch.setattr("memollm._progress.TICK", 0)
+    monkeypatch.setattr("memollm._upkeep.prune.BYTES_AT_ONCE", SIZE)
+    monkeypatch.setattr("memollm._drive.progress.TICK", 0)
     told = []
     cache.prune(max_samples=12, policy="fifo", progress=lambda *progress: told.append(progress))
     assert told[:2] == [(SIZE, 2 * SIZE), (2 * SIZE, 2 * SIZE)]
@@ -197,7 +197,7 @@ def test_what_is_no_size_is_refused(wrong):
 DRAWER = """
 import sys, time
 from memollm import Cache
-from memollm._model import Use, Want
+from memollm._types.model import Use, Want
 from memollm.testing._bench import Hand, call
 
 cache = Cache(sys.argv[1])

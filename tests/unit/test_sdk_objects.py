@@ -11,8 +11,8 @@ from openai.types import CreateEmbeddingResponse
 from openai.types.chat import ChatCompletion
 from stored_types import Verdict
 
-from memollm._codec import Codec
-from memollm._signing import Signer
+from memollm._values.codec import Codec
+from memollm._values.signing import Signer
 
 CODEC = Codec(signer=Signer(b"k" * 32), pickle=False)
 

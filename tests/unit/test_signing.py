@@ -8,9 +8,9 @@ import sys
 import pytest
 from stored_types import Answer
 
-from memollm import _signing
-from memollm._codec import Codec
-from memollm._signing import Signer, read_or_make_key
+from memollm._values import signing as _signing
+from memollm._values.codec import Codec
+from memollm._values.signing import Signer, read_or_make_key
 from memollm.errors import OptionError, UncacheableResult, UntrustedRecord
 
 MINE, YOURS = "my key, long enough", "your key, long enough"
@@ -84,7 +84,7 @@ def test_a_folder_where_a_file_should_be_is_named(home):
 RACER = """
 import sys, time
 from pathlib import Path
-from memollm._signing import read_or_make_key
+from memollm._values.signing import read_or_make_key
 while time.time() < float(sys.argv[2]): pass
 print(read_or_make_key(Path(sys.argv[1])).hex())
 """

@@ -11,9 +11,9 @@ import pytest
 from models import run, until
 
 import memollm
-import memollm._stats
+import memollm._spending.stats
 from memollm import Cache, OptionError, configure
-from memollm._model import Counts
+from memollm._types.model import Counts
 from memollm.testing import FakeClock
 
 DAY = 86400.0
@@ -215,7 +215,7 @@ def test_threads_and_handing_over_lose_no_count(cache):
 
     def hand_over():
         while not over.is_set():
-            cache.engine.keeper.hand_over()
+            cache._engine.keeper.hand_over()
 
     with ThreadPoolExecutor(5) as pool:
         handing = pool.submit(hand_over)
@@ -235,7 +235,7 @@ def test_a_note_that_comes_while_books_are_closed(cache, pool):
         """Notes that are handed over just when another is about to be noted."""
 
         def append(self, note):
-            cache.engine.keeper.hand_over()
+            cache._engine.keeper.hand_over()
             super().append(note)
 
     ask = cache.cached_llm(str.upper, pool=pool, name="ask", version=1)
@@ -297,5 +297,7 @@ def test_a_line_is_found_by_name(cache):
 
 def test_spending_is_shown():
     """Dollars, tokens and time in one line."""
-    line = memollm._stats.Line.of("f", Counts(spent_cost=1234.5, spent_input=1000, spent_output=5, spent_seconds=90))
+    line = memollm._spending.stats.Line.of(
+        "f", Counts(spent_cost=1234.5, spent_input=1000, spent_output=5, spent_seconds=90)
+    )
     assert str(line.spent) == "$1,234.50, 1,005 tokens, 1.5 min"

@@ -14,7 +14,7 @@ from models import PATIENCE, run, until, until_in_loop, waiting
 
 import memollm
 from memollm import NotStoredWarning, OptionError, ReentrantCall, ReplayedStream
-from memollm._effects import under
+from memollm._draws.effects import under
 
 
 def whole(stream):
@@ -451,7 +451,7 @@ def test_a_stream_that_outlives_its_closed_cache_leaves_no_thread(cache):
         yield prompt
         yield "more"
 
-    engine, stream = cache.engine, tell("x")
+    engine, stream = cache._engine, tell("x")
     assert next(stream) == "x"
     cache.close()
     stream.close()

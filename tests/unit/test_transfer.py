@@ -11,7 +11,7 @@ import re
 import pytest
 
 from memollm import Cache, OptionError, UntrustedRecord, namespace, run
-from memollm._transfer import _load
+from memollm._upkeep.transfer import loading
 
 
 @dataclasses.dataclass
@@ -280,7 +280,7 @@ def test_a_damaged_file_changes_nothing(make, tmp_path, damage, told):
 
 def test_a_load_that_stops_is_completed_by_the_next(make, tmp_path, monkeypatch):
     """After an interrupt between two batches the cache is whole, and loading again adds what is missing."""
-    monkeypatch.setattr(_load, "BATCH", 3)
+    monkeypatch.setattr(loading, "BATCH", 3)
     a, b = make("a"), make("b")
     ask = Model(a).ask
     for prompt in "abcd":
@@ -302,7 +302,7 @@ def test_a_load_that_stops_is_completed_by_the_next(make, tmp_path, monkeypatch)
 
 def test_a_load_that_stops_gives_a_namespace_nothing_twice(make, tmp_path, monkeypatch):
     """A sample is never here without what its namespace has drawn, wherever a load ends (P1)."""
-    monkeypatch.setattr(_load, "BATCH", 2)
+    monkeypatch.setattr(loading, "BATCH", 2)
     a, b = make("a"), make("b")
     with namespace("n"):
         given = Model(a).ask.draw(4, "p") + Model(a, 10).ask.draw(4, "q")

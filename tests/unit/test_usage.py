@@ -20,7 +20,7 @@ from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import BaseModel, PrivateAttr
 
 from memollm import OptionError
-from memollm._usage import LAST, Usage, find_usage, of_call
+from memollm._spending.usage import LAST, Usage, find_usage, of_call
 
 CHAT_USAGE = {
     "prompt_tokens": 100,

@@ -178,7 +178,7 @@ def test_streams_are_returned_with_advice(cache, make, advice):
         assert asking(cache, value)("x") is value
     assert asking(cache, None).peek("x") == []
     with pytest.raises(UncacheableResult):
-        cache.engine.codec.encode(value)
+        cache._engine.codec.encode(value)
 
 
 STUDY = """

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from stored_types import Plain, Verdict
 
-from memollm._codec import Codec
-from memollm._signing import Signer
+from memollm._values.codec import Codec
+from memollm._values.signing import Signer
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "values.md").read_text(encoding="utf-8")
-SCHEMA = (Path(__file__).parents[2] / "memollm" / "stores" / "sqlite.sql").read_text(encoding="utf-8")
+SCHEMA = (Path(__file__).parents[2] / "memollm" / "stores" / "sqlite" / "sqlite.sql").read_text(encoding="utf-8")
 CODEC = Codec(signer=Signer(b"k" * 32))
 
 

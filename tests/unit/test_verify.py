@@ -69,7 +69,7 @@ def test_a_damaged_document_stops_no_draw(damaged, value):
     cache = damaged(sql(f"UPDATE catalog_function SET value = {value}"))
     ask = cache.cached_llm(lambda x: f"made {x}", name="ask", version="1")
     assert ask(0)
-    for read in (cache.store, cache.reading.store):
+    for read in (cache.store, cache._engine.reading.store):
         with pytest.raises(StoreUnavailable, match="verify --repair"):
             read.notes("function")
     assert cache.verify(repair=True).ok

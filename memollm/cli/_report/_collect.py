@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from memollm._model import Counts
-from memollm._stats import grouped, summed
+from memollm._spending.stats import grouped, summed
+from memollm._types.model import Counts
 from memollm.cli._finding import described
 from memollm.cli._reading import shown
 from memollm.cli._report._data import Answer, Asked, Depth, Function, Part, Report, Sums, Text
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from memollm._cache import Cache
-    from memollm._model import Surveyed
+    from memollm._types.model import Surveyed
 
 Group = tuple[str, Counts]
 DEPTHS: Final = (1, 2, 3, 5, 10, 20, 50, 100, 1000)
@@ -189,7 +189,7 @@ def _answers(cache: Cache, surveyed: Surveyed, most: int, room: Room) -> Iterato
     for slot, sample in sorted(cache.store.peek(surveyed.call).items())[:most]:
         if room.is_full():
             return
-        read = shown(cache.engine.codec, sample.record, surveyed.call.key)
+        read = shown(cache.__memollm_engine__().codec, sample.record, surveyed.call.key)
         yield Answer(
             slot,
             sample.stored,

@@ -1,0 +1,1 @@
+"""The decorated function: what was asked for, with which options, and where a call stands when it is made."""

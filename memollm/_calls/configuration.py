@@ -1,0 +1,232 @@
+"""What is configured for all functions: code says it first, then the environment, then pyproject.toml."""
+
+from __future__ import annotations
+
+import os
+from inspect import iscoroutinefunction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from memollm._spending.prices import require_table
+from memollm._types.durations import seconds_of
+from memollm._types.suggest import did_you_mean
+from memollm.errors import OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MODES: Final = ("auto", "offline", "refresh", "readonly", "off")
+ROOT_MARKS: Final = (".memollm", "pyproject.toml", ".git")
+PREFIX: Final = "MEMOLLM_"
+OTHER_VARIABLES: Final = ("RUN", "SIGNING_KEY")
+"""What the environment says besides settings."""
+
+
+class Setting(NamedTuple):
+    """What may be configured, and what it may be."""
+
+    check: Callable[[str, Any], object]
+    """Raises what is wrong, given where it was said and the value; returns the value to use."""
+    in_environment: bool = True
+    in_project: bool = True
+
+
+def require_mode(where: str, mode: object) -> str:
+    """Refuse what is no mode."""
+    if not isinstance(mode, str) or mode not in MODES:
+        raise OptionError(f"{where}={mode!r}{did_you_mean(str(mode), MODES)}")
+    return mode
+
+
+def require_name(option: str, name: object) -> str:
+    """Refuse what cannot name a reader."""
+    if not isinstance(name, str) or not name.strip() or not name.isprintable():
+        raise OptionError(f"{option}={name!r}: it must be a printable text that is not empty.")
+    return name
+
+
+def require_switch(where: str, value: object) -> bool:
+    """Read a setting that is on or off."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in {"1", "true", "yes", "on"}:
+        return True
+    if isinstance(value, str) and value.lower() in {"0", "false", "no", "off"}:
+        return False
+    raise OptionError(f"{where}={value!r}: it must be one of 1, true, yes, on, 0, false, no, off.")
+
+
+def require_hook(where: str, value: object) -> object:
+    """Refuse what cannot be told of draws."""
+    if not callable(value) or iscoroutinefunction(value):
+        raise OptionError(f"{where}={value!r}: it must be a plain function that takes a memollm.DrawEvent.")
+    return value
+
+
+def require_size(where: str, value: object) -> float:
+    """Read a number of bytes."""
+    from memollm._upkeep.prune import bytes_of
+
+    return bytes_of(where, value)
+
+
+def require_count(where: str, value: object) -> int:
+    """Read a number of samples."""
+    number = int(value) if isinstance(value, str) and value.isdecimal() else value
+    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+        raise OptionError(f"{where}={value!r}: it must be a whole number from 0 up.")
+    return number
+
+
+def require_age(where: str, value: object) -> float:
+    """Read a length of time, in seconds."""
+    return seconds_of(where, value)
+
+
+def _as_it_is(_: str, value: object) -> object:
+    return value
+
+
+SETTINGS: Final = {
+    "cache": Setting(_as_it_is),
+    "namespace": Setting(require_name),
+    "mode": Setting(require_mode),
+    "keep_arguments": Setting(require_switch),
+    "pickle": Setting(require_switch),
+    "prices": Setting(require_table, in_environment=False),
+    "max_bytes": Setting(require_size),
+    "max_samples": Setting(require_count),
+    "max_age": Setting(require_age),
+    "on_draw": Setting(require_hook, in_environment=False, in_project=False),
+}
+
+
+class Said(NamedTuple):
+    """A setting's value, and who said so."""
+
+    value: Any
+    origin: str
+
+
+NOT_SAID: Final = Said(None, "default")
+
+
+class Configuration:
+    """What was configured for the whole process; `generation` grows with every change."""
+
+    def __init__(self) -> None:
+        self.generation = 0
+        self._said: dict[str, Any] = {}
+        self._project: dict[str, Said] | None = None
+
+    def say(self, **options: Any) -> None:
+        """Set options from code; None takes one back."""
+        for option, value in options.items():
+            setting = require_setting("configure", option, SETTINGS)
+            if value is not None:
+                options[option] = setting.check(option, value)
+        self._said.update(options)
+        self.generation += 1
+
+    def get(self, option: str) -> Any:
+        """Return an option: from code, else from the environment, else from pyproject.toml, else None."""
+        return self.said(option).value
+
+    def said(self, option: str) -> Said:
+        """Return an option and where it comes from."""
+        if self._said.get(option) is not None:
+            return Said(self._said[option], "memollm.configure")
+        setting, variable = SETTINGS[option], PREFIX + option.upper()
+        text = os.environ.get(variable) if setting.in_environment else None
+        if text:
+            return Said(setting.check(variable, text), variable)
+        return self._of_project().get(option, NOT_SAID)
+
+    def _of_project(self) -> dict[str, Said]:
+        if self._project is None:
+            require_variables()
+            self._project = read_project()
+        return self._project
+
+
+configuration: Final = Configuration()
+
+
+def configure(**options: Any) -> None:
+    """Set defaults for this process; None takes one back.
+
+    cache           a `Cache`, a path, or "memory:"
+    namespace       the reader of all functions that name none
+    mode            "auto", "offline", "refresh", "readonly" or "off"
+    keep_arguments  False: store a digest of arguments instead of the arguments
+    pickle          False: neither write nor read pickled values
+    prices          dollars per million tokens by model: {"my-model": (input, output)}
+    max_bytes       limits for every cache: what was used least recently is evicted when they are exceeded, as
+    max_samples     `Cache.prune` does; none unless they are set. Looked at after the first draws that paid for
+    max_age         something, and every ten minutes from then on
+    on_draw         a function that is given a `DrawEvent` for every sample that is given
+
+    What a decorator or a context manager says goes before; the environment and pyproject.toml come after.
+    """
+    configuration.say(**options)
+
+
+def require_setting(where: str, option: str, known: dict[str, Setting]) -> Setting:
+    """Refuse a setting that nobody knows."""
+    if option not in known:
+        raise OptionError(f"{where}: there is no option {option!r}{did_you_mean(option, known)}")
+    return known[option]
+
+
+def require_variables() -> None:
+    """Refuse a variable of ours that nobody knows, or whose value is none: what it says would not hold.
+
+    Some settings are read long after a program began, where nobody is left to be told.
+    """
+    checks = {PREFIX + name.upper(): setting.check for name, setting in SETTINGS.items() if setting.in_environment}
+    known = [*checks, *(PREFIX + name for name in OTHER_VARIABLES)]
+    for variable, text in os.environ.items():
+        if variable.startswith(PREFIX) and variable not in known:
+            raise OptionError(f"The environment has {variable}, which is no setting{did_you_mean(variable, known)}")
+        if text and variable in checks:
+            checks[variable](variable, text)
+
+
+def project_root() -> Path | None:
+    """Find the nearest parent of the working directory that looks like a project's root."""
+    here = Path.cwd()
+    # Path.exists() raises where it may not look.
+    return next((one for one in (here, *here.parents) if any(os.path.exists(one / mark) for mark in ROOT_MARKS)), None)  # noqa: PTH110
+
+
+def read_project() -> dict[str, Said]:
+    """Read `[tool.memollm]` of the project's pyproject.toml."""
+    root = project_root()
+    if root is None or not (file := root / "pyproject.toml").is_file():
+        return {}
+    import tomllib
+
+    try:
+        options: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get("memollm", {})
+    except (OSError, ValueError) as error:
+        raise OptionError(f"{file} cannot be read: {error}. Mend it, or run outside the project.") from error
+    where = f"[tool.memollm] in {file}"
+    known = {name: setting for name, setting in SETTINGS.items() if setting.in_project}
+    for option, value in options.items():
+        options[option] = require_setting(where, option, known).check(f"{where}: {option}", value)
+    cache = options.get("cache")
+    if cache is not None and not isinstance(cache, str):
+        raise OptionError(f"{where}: cache={cache!r}: it must be a text, a path or 'memory:'.")
+    if cache and cache != "memory:" and "://" not in cache:
+        options["cache"] = str(root / Path(cache).expanduser())
+    return {option: Said(value, where) for option, value in options.items()}
+
+
+def default_place() -> Path:
+    """Return the folder of the project's cache, or outside a project the user's."""
+    root = project_root()
+    if root is not None:
+        return root / ".memollm"
+    import platformdirs
+
+    return platformdirs.user_data_path("memollm")

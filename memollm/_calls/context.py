@@ -1,0 +1,166 @@
+"""Who reads, and how, as context managers around the code say; they follow tasks and `asyncio.to_thread`."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from memollm._calls.configuration import require_mode, require_name
+from memollm._draws.replay import THEN, Replay
+from memollm._spending.budget import Budget
+from memollm._spending.track import Track, Tracking
+from memollm._types.model import NAMESPACES, RUNS
+from memollm._types.suggest import did_you_mean
+from memollm.errors import OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from memollm._spending.track import Watcher
+
+
+class Standing(NamedTuple):
+    """What decides with which store, and as which reader, a function draws."""
+
+    namespace: str | None = None
+    run: str | None = None
+    mode: str | None = None
+
+
+class Scope(NamedTuple):
+    """What the context managers around a draw say."""
+
+    standing: Standing = Standing()
+    lane: str | None = None
+    replay: Replay | None = None
+    watchers: tuple[Watcher, ...] = ()
+    budgets: tuple[Budget, ...] = ()
+
+
+NOWHERE = Scope()
+scope: ContextVar[Scope | None] = ContextVar("memollm_scope", default=None)
+
+
+def _here() -> Scope:
+    """Return what the context managers around the running code say."""
+    return scope.get() or NOWHERE
+
+
+@contextmanager
+def _scoped(**said: Any) -> Generator[None]:
+    """Say something for a block, in this task or thread and those that it starts with its context."""
+    token = scope.set(_here()._replace(**said))
+    try:
+        yield
+    finally:
+        scope.reset(token)
+
+
+@contextmanager
+def namespace(name: str) -> Generator[None]:
+    """Draw as the named reader inside the block, in this task or thread and those that it starts with its context."""
+    require_name("namespace", name)
+    # Whoever names another reader inside a replay draws as that reader.
+    with _scoped(standing=_here().standing._replace(namespace=name), replay=None):
+        yield
+
+
+@contextmanager
+def run(id: str | None = None) -> Generator[str]:  # noqa: A002 - the user's word
+    """Read as a run of its own inside the block where no namespace is named; with an id, as the run of that id."""
+    if id is not None:
+        require_name("run", id)
+    name = id or os.urandom(16).hex()
+    with _scoped(standing=_here().standing._replace(run=name)):
+        yield name
+
+
+@contextmanager
+def mode(name: str) -> Generator[None]:
+    """Draw in a mode inside the block: "auto", "offline", "refresh", "readonly" or "off"."""
+    require_mode("mode", name)
+    with _scoped(standing=_here().standing._replace(mode=name)):
+        yield
+
+
+@contextmanager
+def lane(name: str) -> Generator[str]:
+    """Draw in a lane inside the block, and give its full name: lanes nest, as in "agent-3/critic".
+
+    Draws of one lane are in the order of its own program. Which samples a lane got is recorded with the namespace (for
+    runs, with all runs), so that a rerun or a replay gives every lane the same, whatever the timing.
+    """
+    require_name("lane", name)
+    if "/" in name:
+        raise OptionError(f'lane={name!r}: "/" stands between nested lanes, so a name cannot have it.')
+    outer = _here().lane
+    full = name if outer is None else f"{outer}/{name}"
+    with _scoped(lane=full):
+        yield full
+
+
+@contextmanager
+def budget(*, cost: float | None = None, calls: int | None = None) -> Generator[Budget]:
+    """Let the draws of a block spend at most so many dollars, or make so many calls; what is stored is free.
+
+    The draw that would exceed it raises `BudgetExceeded` before anything is called. Calls are counted exactly. What a
+    call will cost is not known before: it is taken to cost what the dearest of its function in the block did, so the
+    first calls of a function, and calls that cost more than any before, can go beyond the limit by what they cost.
+    """
+    if cost is None and calls is None:
+        raise OptionError("budget() limits nothing: say cost= in dollars, or calls=.")
+    if cost is not None and (type(cost) not in {int, float} or not 0 <= cost < float("inf")):
+        raise OptionError(f"budget(cost={cost!r}): it must be an amount of dollars from 0 up.")
+    if calls is not None and (type(calls) is not int or calls < 0):
+        raise OptionError(f"budget(calls={calls!r}): it must be a whole number from 0 up.")
+    limited = Budget(cost=None if cost is None else float(cost), calls=calls)
+    with _scoped(budgets=(*_here().budgets, limited)):
+        yield limited
+
+
+@contextmanager
+def track() -> Generator[Track]:
+    """Collect what is drawn inside the block, in this task or thread and those that it starts with its context."""
+    tracked = Track()
+    with _scoped(watchers=(*_here().watchers, Tracking(tracked))):
+        yield tracked
+
+
+@contextmanager
+def replay(namespace: str, *, then: str = "raise") -> Generator[None]:
+    """Read inside the block what a namespace drew, from its start, without moving its cursor.
+
+    Past what it drew of a call, `ReplayExhausted` is raised; with `then="draw"` draws go on as the namespace's own.
+    Every lane reads what it drew itself.
+    """
+    require_name("namespace", namespace)
+    if then not in THEN:
+        raise OptionError(f"then={then!r}{did_you_mean(str(then), THEN)}")
+    reading = Replay(namespace, goes_on=then == "draw")
+    with _scoped(standing=_here().standing._replace(namespace=namespace), replay=reading):
+        yield
+
+
+# Runs.
+
+
+def current_run() -> str:
+    """Return the id of the run that this process belongs to.
+
+    Every process that multiprocessing starts inherits the authentication key of its parent, whatever the start method,
+    and the main process's is random: so a digest of it names a run, and no state has to be handed on.
+    """
+    named = os.environ.get("MEMOLLM_RUN")
+    if named:
+        return named
+    import hashlib
+    from multiprocessing.process import current_process
+
+    return hashlib.blake2b(bytes(current_process().authkey), digest_size=16, person=b"memollm-run").hexdigest()
+
+
+def reader_name(*, namespace: str | None, run: str | None) -> str:
+    """Return the name under which a store knows a reader."""
+    return f"{NAMESPACES}{namespace}" if namespace is not None else f"{RUNS}{run or current_run()}"

@@ -1,0 +1,277 @@
+"""`cached_llm` and the functions that it decorates."""
+
+from __future__ import annotations
+
+import functools
+from types import MethodType
+from typing import TYPE_CHECKING, Any, cast
+
+import wrapt
+
+from memollm._calls.kind import Kind
+from memollm._calls.options import Options, options_from
+from memollm._calls.recipe import Recipe
+from memollm._calls.typing import Cached
+from memollm.errors import OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from memollm._calls.invocation import Invocation
+    from memollm._calls.places import Holder
+    from memollm._calls.typing import Decorate
+    from memollm._drive.progress import Progress
+    from memollm._spending.stats import Stats
+    from memollm._upkeep.explain import Explanation
+
+
+class _Methods:
+    """What a decorated function can do besides being called, bound to an object or not."""
+
+    _self_recipe: Recipe
+    __wrapped__: Callable[..., Any]
+
+    def _self_invocation(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], n: int | None = None, *, one: bool = False
+    ) -> Invocation:
+        raise NotImplementedError
+
+    def draw(self, n: int, /, *args: Any, **kwargs: Any) -> Any:
+        """Draw n samples as a list, whatever the decorator's `n`."""
+        if type(n) is not int or n < 1:
+            raise OptionError(f"draw({n!r}): it must be a whole number from 1 up.")
+        return self._self_recipe.draw(self._self_invocation(args, kwargs, n))
+
+    def one(self, *args: Any, **kwargs: Any) -> Any:
+        """Serve a single item of a batch function, which is in the place of the list.
+
+        On coroutine functions, items that are missing gather with those of other tasks, as `gather` says.
+        """
+        return self._self_recipe.draw(self._self_invocation(args, kwargs, one=True))
+
+    def map(
+        self,
+        items: Any,
+        *,
+        concurrency: int | None = None,
+        progress: bool | Callable[[Progress], object] | None = None,
+        on_error: str = "raise",
+        as_completed: bool = False,
+    ) -> Any:
+        """Call the function for each item, many at a time, and return the results in the order of the items.
+
+        A tuple is positional arguments, a dict keyword arguments, anything else the first argument; items are taken one
+        by one as there is room for them. Of a coroutine function, the list is to be awaited, and items may come from
+        an async iterator.
+
+        concurrency   how many items are under way at most: 16 threads, or 64 tasks of a coroutine function
+        progress      a bar where standard error is a terminal and rich is installed; True insists on rich, False shows
+                      nothing, and a function is given a `Progress` now and then
+        on_error      "raise" the first error when what is under way is done, "return" errors in place of results, or
+                      "skip" what failed
+        as_completed  an iterator of (index, result) as they come, instead of a list
+        """
+        from memollm._drive import maps as _drive_map
+        from memollm._drive.jobs import TASKS, THREADS, Job, length_of, require_items, require_options
+        from memollm._drive.progress import Tally, listener_for
+
+        recipe = self._self_recipe
+        name = getattr(self.__wrapped__, "__name__", None) or type(self.__wrapped__).__name__
+        require_options(concurrency=concurrency, on_error=on_error, progress=progress)
+        recipe.require_mapped()
+        is_async = recipe.kind is Kind.COROUTINE
+        require_items(items, is_async=is_async)
+        job = Job(
+            self.__wrapped__,
+            self._self_invocation,
+            items,
+            concurrency=concurrency or (TASKS if is_async else THREADS),
+            on_error=on_error,
+            tally=Tally(length_of(items), listener_for(progress, name)),
+        )
+        if is_async:
+            return _drive_map.stream_async(job) if as_completed else _drive_map.run_async(job)
+        return _drive_map.stream(job) if as_completed else _drive_map.run(job)
+
+    def peek(self, *args: Any, **kwargs: Any) -> list[Any]:
+        """Return the stored samples of a call, in order, without calling anything or moving a cursor."""
+        call, engine = self._self_invocation(args, kwargs).keyed()
+        samples = engine.store.peek(call).values()
+        return [self._self_recipe.shown(engine.codec.decode(each.record, context=call.key)) for each in samples]
+
+    def key(self, *args: Any, **kwargs: Any) -> str:
+        """Return the key of a call, in hexadecimal."""
+        call, _ = self._self_invocation(args, kwargs).keyed()
+        return call.key.hex()
+
+    def explain(self, *args: Any, **kwargs: Any) -> Explanation:
+        """Print and return why a call hits or misses, and for a miss how the nearest stored calls differ."""
+        from memollm._upkeep.explain import explain
+
+        invocation = self._self_invocation(args, kwargs)
+        call, engine = invocation.keyed()
+        explanation = explain(engine.store, call, invocation.form())
+        print(explanation)  # noqa: T201 - printing is what it is for
+        return explanation
+
+    def stats(self) -> Stats:
+        """Tell what was drawn of the function, paid and saved, by namespace, over all processes."""
+        from memollm._spending.stats import stats_of
+
+        function, engine = self._self_invocation((), {}).placed()
+        counted = engine.counted().items()
+        return stats_of({account: counts for account, counts in counted if account.function == function}, "namespace")
+
+    def forget(self, *args: Any, **kwargs: Any) -> int:
+        """Remove the stored samples of a call, for all namespaces; return how many there were."""
+        call, engine = self._self_invocation(args, kwargs).keyed()
+        return engine.store.forget(call)
+
+
+class BoundCached(_Methods, wrapt.BoundFunctionWrapper[..., Any]):
+    """A decorated method of an object or a class."""
+
+    @property
+    def _self_recipe(self) -> Recipe:  # type: ignore[override]
+        return cast("Recipe", self._self_parent._self_recipe)  # noqa: SLF001 - the two classes are one object
+
+    def _self_invocation(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], n: int | None = None, *, one: bool = False
+    ) -> Invocation:
+        recipe, wrapped, instance = self._self_recipe, self.__wrapped__, self._self_instance
+        if self._self_binding == "staticmethod":
+            instance = None
+        elif self._self_binding == "classmethod":
+            instance = getattr(wrapped, "__self__", None)
+        elif instance is None and args:
+            # Asked of the class: the object comes first, as in `Agent.ask.draw(5, agent, "x")`.
+            instance, *rest = args
+            wrapped, args = functools.partial(wrapped, instance), tuple(rest)
+        return recipe.invoke(wrapped, instance, args, kwargs, n=n, one=one)
+
+    def with_options(self, **options: Any) -> Any:
+        """Return the same method, with the same samples and other options."""
+        return self._self_parent.with_options(**options).__get__(self._self_instance, self._self_owner)
+
+    def __reduce__(self) -> Any:
+        owner = self._self_owner if self._self_instance is None else self._self_instance
+        insisted = self._self_recipe.options.insisted
+        options = {name: getattr(self._self_recipe.options, name) for name in insisted}
+        return (_bound, (owner, self.__wrapped__.__name__, options))
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self.__reduce__()
+
+
+class CachedFunction(_Methods, wrapt.FunctionWrapper[..., Any]):
+    """A decorated function; what it is called with, its name and its signature are those of the function."""
+
+    __bound_function_wrapper__ = BoundCached
+
+    def __init__(self, function: Callable[..., Any], options: Options, original: CachedFunction | None = None) -> None:
+        recipe = Recipe(function, options)
+        go = recipe.caller()
+        super().__init__(function, go)
+        self._self_recipe = recipe
+        # A method that was bound already is keyed by its object.
+        self._self_object = function.__self__ if isinstance(function, MethodType) else None
+        self._self_go = go
+        self._self_original = original
+
+    def _self_invocation(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], n: int | None = None, *, one: bool = False
+    ) -> Invocation:
+        return self._self_recipe.invoke(self.__wrapped__, self._self_object, args, kwargs, n=n, one=one)
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        # As wrapt would, without its looking at every call for an object that the function is bound to.
+        return self._self_go(self.__wrapped__, self._self_object, args, kwargs)
+
+    def with_options(self, **options: Any) -> Any:
+        """Return the same function, with the same samples and other options."""
+        merged = options_from(options, self._self_recipe.options)
+        return CachedFunction(self.__wrapped__, merged, self._self_original or self)
+
+    def __repr__(self) -> str:
+        return f"<cached_llm {self.__wrapped__!r}>"
+
+    def __memollm_key__(self) -> object:
+        """Say who the function is, where it is an argument of another."""
+        identity = self._self_recipe.keyer.identity(None)
+        return (identity.name, identity.version)
+
+    def __copy__(self) -> CachedFunction:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> CachedFunction:
+        return self
+
+    def __reduce__(self) -> Any:
+        if self._self_original is not None:
+            options = self._self_recipe.options
+            return (_with_options, (self._self_original, {name: getattr(options, name) for name in options.insisted}))
+        return self.__wrapped__.__qualname__
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self.__reduce__()
+
+
+# What checkers see as `Cached` is `Cached` to `isinstance` too.
+Cached.register(CachedFunction)
+Cached.register(BoundCached)
+
+
+def _bound(owner: object, name: str, options: dict[str, Any]) -> Any:
+    method = getattr(owner, name)
+    return method.with_options(**options) if options else method
+
+
+def _with_options(original: CachedFunction, options: dict[str, Any]) -> Any:
+    return original.with_options(**options)
+
+
+class CachedLlm:
+    """Keep every sample of a function that calls a language model, and give none twice.
+
+    Bare (`@cached_llm`) or with options, all of them keywords:
+
+    n            samples a call, as a list; without it a call gives one sample as it is
+    namespace    the reader's name; without one, each run of the program reads from the start
+    pool         how many slots the function uses at most; `pool=1` is plain memoization
+    ignore       parameters that are no part of the key
+    key          a function of the same parameters that returns what to key on instead
+    name         the function's name in keys, so that it may be renamed or moved
+    version      the function's version, instead of looking at its code
+    count        the parameter by which the function itself takes how many samples to make
+    batch        the parameter that holds a list of items, each of which is a call of its own
+    gather       how `.one(item)` puts single items of a batch function together
+    concurrency  how many calls one draw may have in flight
+    on_stale     what to do with a stored sample whose class has changed: "error", or "miss" to make it anew
+    on_change    what to do when its code has changed: "new", "warn", "error" or "ignore"
+    keep_arguments  whether the arguments are stored with the samples; False keeps a digest
+    accept       a predicate; what it refuses is returned and not stored
+    cache        a `Cache`, a path or a URL; without it, the project's
+    """
+
+    def __init__(self, cache: Holder | None = None) -> None:
+        self._cache = cache
+
+    def __call__(self, function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+        if self._cache is not None:
+            options.setdefault("cache", self._cache)
+        given = options_from(options)
+        if function is None:
+            return functools.partial(decorate, options=given)
+        return decorate(function, given)
+
+
+def decorate(function: Any, options: Options) -> CachedFunction:
+    """Decorate a function with checked options."""
+    if isinstance(function, (CachedFunction, BoundCached)):
+        raise OptionError(f"{function!r} is decorated already; use its .with_options(...).")
+    if not callable(function) and not isinstance(function, classmethod):
+        raise OptionError(f"cached_llm decorates functions; {function!r} cannot be called.")
+    return CachedFunction(cast("Callable[..., Any]", function), options)
+
+
+cached_llm = cast("Decorate", CachedLlm())

@@ -1,0 +1,128 @@
+"""Engines by place: which store a path or URL names, and the one engine that a process shares for it."""
+
+from __future__ import annotations
+
+import re
+import time
+from contextlib import suppress
+from functools import partial
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, cast
+
+from memollm._calls.configuration import configuration, default_place
+from memollm._draws.engine import Engine
+from memollm._types.locks import ForkedLock
+from memollm.errors import OptionError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from memollm.stores.base import Store
+
+Place = str | PathLike[str]
+MEMORY = "memory:"
+
+
+class Holder(Protocol):
+    """Whoever has an engine, such as a `Cache`: what a function can be told to keep its samples in."""
+
+    def __memollm_engine__(self) -> Engine:
+        """Return it."""
+        ...
+
+
+def require_place(place: object) -> None:
+    """Refuse what names no place, and the URL of a store that there is not."""
+    text = fspath(cast("Place", place)) if isinstance(place, str | PathLike) else ""
+    if "://" in text or not text.strip():
+        # A URL may hold a password, which must not be in a log.
+        shown = re.sub("//[^/]*@", "//…@", f"{place!r}")
+        raise OptionError(
+            f"cache={shown}: memollm knows paths, 'memory:' and Cache objects. Give the path of a folder or file."
+        )
+
+
+def require_cache(given: object) -> None:
+    """Refuse what is neither a cache nor a place for one."""
+    if not _holds(given):
+        require_place(given)
+
+
+def engine_of(given: Holder | Place | None) -> Engine:
+    """Return the engine of a cache, or the one of this process at a place; without one, the configured or project's."""
+    if given is None:
+        given = configuration.get("cache")
+    if _holds(given):
+        return cast("Holder", given).__memollm_engine__()
+    return _shared(cast("Place | None", given))
+
+
+def _holds(given: object) -> bool:
+    return hasattr(type(given), "__memollm_engine__")
+
+
+_opened: dict[str, Engine] = {}
+_opening = ForkedLock()
+
+
+def _shared(place: Place | None) -> Engine:
+    if place is not None:
+        require_place(place)
+    where = MEMORY if place == MEMORY else str(Path(fspath(place or default_place())).expanduser().absolute())
+    with _opening:
+        if where not in _opened or _opened[where].closed:
+            _opened[where] = make_engine(where)
+        return _opened[where]
+
+
+def make_engine(
+    place: Place | Store | None, *, allow_network: bool = False, clock: Callable[[], float] = time.time
+) -> Engine:
+    """Make an engine of one's own for a place or a store; nothing is opened or made before its first use."""
+    # What no import of the package needs is imported with the first cache.
+    from memollm._values.codec import Codec
+
+    named = fspath(place) if isinstance(place, PathLike) else place
+    store = _store_at(named, allow_network=allow_network) if isinstance(named, str | None) else named
+    tidy = partial(_keep_within_limits, store, clock)
+    codec = Codec(pickle=_may_pickle)
+    return Engine(store, codec, clock, place=f"memollm.Cache({named!r})", path=_path(named), tidy=tidy)
+
+
+def _path(place: str | Store | None) -> str | None:
+    """Return what `memollm --cache` takes for a cache: nothing reaches the memory of a process."""
+    if not isinstance(place, str | None) or place == MEMORY:
+        return None
+    place = str(default_place()) if place is None else place
+    return place if "://" in place else str(Path(place).expanduser().absolute())
+
+
+def _store_at(place: str | None, *, allow_network: bool) -> Store:
+    if place == MEMORY:
+        from memollm.stores.memory.store import MemoryStore
+
+        return MemoryStore()
+    # Imported on first need, as every other store than the one in use is.
+    from memollm.stores.sqlite.store import SqliteStore
+
+    place = str(default_place()) if place is None else place
+    require_place(place)
+    return SqliteStore(Path(place), allow_network=allow_network)
+
+
+def _may_pickle() -> bool:
+    return configuration.get("pickle") is not False
+
+
+def _keep_within_limits(store: Store, clock: Callable[[], float]) -> None:
+    """Evict what the configuration says is too much, if it says so."""
+    said = [configuration.get(option) for option in ("max_bytes", "max_samples", "max_age")]
+    if any(limit is not None for limit in said):
+        from memollm._upkeep.prune import limits_of, prune, silent
+
+        max_bytes, max_samples, max_age = said
+        limits = limits_of(max_bytes=max_bytes, max_samples=max_samples, older_than=max_age)
+        # What cannot be done now is done the next time.
+        with suppress(StoreError):
+            prune(store, limits, policy="lru", now=clock(), dry_run=False, told=silent)

@@ -1,0 +1,253 @@
+"""Counting what is drawn, what it cost and what it saved, without a draw that waits for it.
+
+A draw leaves a note in its function's books. A thread of ours adds the notes up about once a second and hands them to
+the store; so does the end of the program.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from memollm._types.model import Account, Call, Counts, Use
+from memollm.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from memollm.stores.base import Store
+
+BETWEEN: Final = 1.0
+"""Seconds between a note and its handing over, about."""
+MOST_KEPT: Final = 10_000
+"""How many accounts are kept for a store that does not take them."""
+HIT, SHARED, MADE = range(3)
+"""How a sample was come by: it was stored; another draw was making it; this draw made it."""
+KINDS: Final = (Counts(draws=1, hits=1), Counts(draws=1, shared=1), Counts(draws=1))
+
+Costs = tuple[float, int, int, float | None]
+"""Seconds, input tokens, output tokens and dollars that making a sample took."""
+NO_COSTS: Final[Costs] = (0.0, 0, 0, None)
+Given = tuple[Call, int, Costs, float, int]
+"""A note: a sample of a call was given, of which slot; what making it took; what giving it took, if timed; how."""
+
+
+class Toll(NamedTuple):
+    """What a call of a function took, or a part of it."""
+
+    calls: int = 1
+    seconds: float = 0.0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float | None = None
+    unpriced: int = 0
+    """How many calls took tokens of a model whose price nobody knows."""
+
+    @property
+    def costs(self) -> Costs:
+        """What it took, as it stands beside a sample."""
+        return (self.seconds, self.input_tokens, self.output_tokens, self.cost)
+
+    def shares(self, k: int) -> list[Toll]:
+        """Divide it among the k samples that the call made, so that the parts add up to it."""
+        if k == 1:
+            return [self]
+        of_input, of_output = _divided(self.input_tokens, k), _divided(self.output_tokens, k)
+        cost = None if self.cost is None else self.cost / k
+        return [
+            Toll(
+                self.calls if index == 0 else 0,
+                self.seconds / k,
+                next(of_input),
+                next(of_output),
+                cost,
+                self.unpriced if index == 0 else 0,
+            )
+            for index in range(k)
+        ]
+
+    def counts(self) -> Counts:
+        """Count it as spent."""
+        return Counts(
+            paid=self.calls,
+            unpriced=self.unpriced,
+            spent_seconds=self.seconds,
+            spent_input=self.input_tokens,
+            spent_output=self.output_tokens,
+            spent_cost=self.cost or 0.0,
+        )
+
+
+class Told(NamedTuple):
+    """What is known of what a call took."""
+
+    toll: Toll
+    failure: Exception | None = None
+    """Where warnings are errors, the one to raise when the answers are kept."""
+
+
+def joined(tolls: Sequence[Toll]) -> Toll:
+    """Add the parts of calls up."""
+    costs = [toll.cost for toll in tolls if toll.cost is not None]
+    return Toll(
+        sum(toll.calls for toll in tolls),
+        sum(toll.seconds for toll in tolls),
+        sum(toll.input_tokens for toll in tolls),
+        sum(toll.output_tokens for toll in tolls),
+        sum(costs) if costs else None,
+        sum(toll.unpriced for toll in tolls),
+    )
+
+
+def _divided(whole: int, k: int) -> Iterator[int]:
+    each, rest = divmod(whole, k)
+    return (each + (index < rest) for index in range(k))
+
+
+def counts_of(given: Given, times: int = 1) -> Counts:
+    """Count a sample as given so many times."""
+    _, _, (seconds, input_tokens, output_tokens, cost), took, kind = given
+    counts = KINDS[kind]
+    if kind != MADE:
+        counts = counts._replace(
+            timed=int(took > 0),
+            timed_seconds=took,
+            saved_seconds=seconds,
+            saved_input=input_tokens,
+            saved_output=output_tokens,
+            saved_cost=cost or 0.0,
+        )
+    return counts if times == 1 else Counts._make(value * times for value in counts)
+
+
+class Books:
+    """What the draws of one function by one reader leave behind."""
+
+    __slots__ = ("_keeper", "_namespace", "_run", "_spent", "given", "is_open", "reader")
+
+    def __init__(self, keeper: Keeper, reader: str | None, namespace: str | None, run: str) -> None:
+        self._keeper = keeper
+        self._namespace = namespace
+        self._run = run
+        self.reader = reader
+        self.given: list[Given] = []
+        self._spent: list[tuple[str, Counts]] = []
+        self.is_open = False
+        """Whether the keeper knows that there is something to hand over."""
+
+    # What is noted is noted first and the books are opened then: whoever closes them meanwhile does these in the other
+    # order, so that nothing is left in closed books.
+
+    def note(self, given: Given) -> None:
+        """Note a sample that was given."""
+        self.given.append(given)
+        if not self.is_open:
+            self.open()
+
+    def spend(self, function: str, counts: Counts) -> None:
+        """Note what a function did besides."""
+        self._spent.append((function, counts))
+        if not self.is_open:
+            self.open()
+
+    def open(self) -> None:
+        """Have what is noted handed over some time."""
+        self.is_open = True
+        self._keeper.open(self)
+
+    def close(self, clock: Callable[[], float]) -> tuple[dict[Account, Counts], list[Use]]:
+        """Add up what was noted, and begin anew."""
+        self.is_open = False
+        given, spent = self._taken()
+        now = clock()
+        day = time.strftime("%Y-%m-%d", time.localtime(now))
+        counts: dict[Account, Counts] = {}
+
+        def add(function: str, more: Counts) -> None:
+            account = Account(day, self._run, self._namespace or "", function)
+            counts[account] = counts.get(account, Counts()).plus(more)
+
+        for function, more in spent:
+            add(function, more)
+        # A memoized sample leaves the same note each time.
+        noted = {id(each): each for each in given}
+        slots: dict[Call, set[int]] = {}
+        for number, times in Counter(map(id, given)).items():
+            call, slot, *_ = each = noted[number]
+            add(call.function, counts_of(each, times))
+            slots.setdefault(call, set()).add(slot)
+        run = None if self._namespace is None and self.reader is not None else self._run
+        return counts, [Use(run, call, first, last, now) for call, of in slots.items() for first, last in stretches(of)]
+
+    def _taken(self) -> tuple[list[Given], list[tuple[str, Counts]]]:
+        # Others may append meanwhile; what is taken is just what was there.
+        given, spent = self.given[:], self._spent[:]
+        del self.given[: len(given)], self._spent[: len(spent)]
+        return given, spent
+
+
+def stretches(numbers: set[int]) -> Iterator[tuple[int, int]]:
+    """Give the stretches of consecutive numbers, first and last of each."""
+    first = last = None
+    for number in sorted(numbers):
+        if last is not None and number == last + 1:
+            last = number
+            continue
+        if first is not None and last is not None:
+            yield first, last
+        first = last = number
+    if first is not None and last is not None:
+        yield first, last
+
+
+class Keeper:
+    """Hands over to the store what the books of this process say."""
+
+    def __init__(self, store: Store, wake: Callable[[], None], clock: Callable[[], float]) -> None:
+        self._store = store
+        self._wake = wake
+        self._clock = clock
+        self._open: dict[int, Books] = {}
+        self._counts: dict[Account, Counts] = {}
+        self._writing = threading.Lock()
+        self._due: float | None = None
+        self.has_paid = False
+        """Whether any call was made."""
+
+    def open(self, books: Books) -> None:
+        """Know that books have something to hand over."""
+        self._open[id(books)] = books
+        if self._due is None:
+            self._due = time.monotonic() + BETWEEN
+            self._wake()
+
+    def due_in(self) -> float | None:
+        """Tell in how many seconds something is to be handed over, if there is anything."""
+        return None if self._due is None else self._due - time.monotonic()
+
+    def hand_over(self) -> None:
+        """Hand over all that was noted so far; what the store does not take now is tried again with the next."""
+        with self._writing:
+            self._due = None
+            uses = list[Use]()
+            while self._open:
+                with suppress(KeyError):
+                    counts, more = self._open.popitem()[1].close(self._clock)
+                    self._add(counts)
+                    uses += more
+            if not self._counts and not uses:
+                return
+            try:
+                self._store.count(self._counts, uses)
+            except StoreError:
+                if len(self._counts) <= MOST_KEPT:
+                    return
+            self._counts = {}
+
+    def _add(self, counts: Mapping[Account, Counts]) -> None:
+        for account, more in counts.items():
+            self.has_paid |= more.paid > 0
+            self._counts[account] = self._counts.get(account, Counts()).plus(more)

@@ -1,0 +1,87 @@
+"""Budgets: how many calls, or how much money, the draws of a block may take."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from memollm._types.locks import ForkedLock
+from memollm.errors import BudgetExceeded
+
+if TYPE_CHECKING:
+    from memollm._spending.accounts import Toll
+
+
+class Budget:
+    """What may be spent and what has been, in this process."""
+
+    def __init__(self, *, cost: float | None, calls: int | None) -> None:
+        self.limit_cost = cost
+        self.limit_calls = calls
+        self.cost = 0.0
+        """Dollars that calls have cost."""
+        self.calls = 0
+        """Calls that have returned."""
+        self._under_way = 0
+        self._dearest: dict[str, float] = {}
+        self._promised: dict[str, int] = {}
+        self._released: deque[tuple[str, int]] = deque()
+        """What was set aside and is not needed after all."""
+        self._lock = ForkedLock()
+
+    def __repr__(self) -> str:
+        return f"<budget {self}>"
+
+    def __str__(self) -> str:
+        told: list[str] = []
+        if self.limit_calls is not None:
+            told.append(f"{self.calls:,} of {self.limit_calls:,} calls")
+        if self.limit_cost is not None:
+            told.append(f"${self.cost:.4f} of ${self.limit_cost:.4f}")
+        return ", ".join(told)
+
+    def promise(self, function: str, calls: int) -> None:
+        """Set calls aside that are about to be made, or refuse them all."""
+        with self._lock:
+            while self._released:
+                self._put_back(*self._released.popleft())
+            if self.limit_calls is not None and self.calls + self._under_way + calls > self.limit_calls:
+                raise self._exceeded(function, calls)
+            if self.limit_cost is not None and self._foreseen(function, calls) > self.limit_cost:
+                raise self._exceeded(function, calls)
+            self._under_way += calls
+            self._promised[function] = self._promised.get(function, 0) + calls
+
+    def _foreseen(self, function: str, calls: int) -> float:
+        """Guess what will have been spent: a call that is under way or to come costs what the dearest so far did."""
+        promised = {**self._promised, function: self._promised.get(function, 0) + calls}
+        foreseen = self.cost + sum(self._dearest.get(name, 0.0) * number for name, number in promised.items())
+        # With nothing left, not even a call of unknown cost is made.
+        return foreseen if self.limit_cost is None or self.cost < self.limit_cost else float("inf")
+
+    def _exceeded(self, function: str, calls: int) -> BudgetExceeded:
+        under_way = f", {self._under_way} more under way" if self._under_way else ""
+        more = "1 call" if calls == 1 else f"{calls} calls"
+        return BudgetExceeded(
+            f"{more} of {function} would exceed the budget: {self} are spent{under_way}. Nothing was called, and the "
+            "draw is open again; raise the limit of memollm.budget(...), or draw what is stored."
+        )
+
+    def release(self, function: str, calls: int) -> None:
+        """Know that calls which were set aside were not made, or raised.
+
+        This may be a garbage collection in the middle of anything, so it waits for no lock.
+        """
+        self._released.append((function, calls))
+
+    def spend(self, function: str, toll: Toll) -> None:
+        """Know what a call that was set aside took."""
+        with self._lock:
+            self._put_back(function, 1)
+            self.calls += toll.calls
+            self.cost += toll.cost or 0.0
+            self._dearest[function] = max(self._dearest.get(function, 0.0), toll.cost or 0.0)
+
+    def _put_back(self, function: str, calls: int) -> None:
+        self._under_way -= calls
+        self._promised[function] -= calls

@@ -1,0 +1,184 @@
+"""Telling what is drawn: to a block that tracks it, to the user's hook, and to the log."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+
+from memollm._types.locks import ForkedLock
+from memollm._types.model import Counts
+from memollm._types.tables import html_table, money, seconds_text, text_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+LOG: Final = logging.getLogger("memollm")
+is_logged: Final = LOG.isEnabledFor
+
+
+class DrawEvent(NamedTuple):
+    """A sample that was given."""
+
+    function: str
+    key: str
+    """The call's key, in hexadecimal."""
+    slot: int
+    kind: str
+    """How it was come by: "hit" (it was stored), "shared" (another draw was making it) or "paid"."""
+    seconds: float
+    """What making it took, now or when it was made."""
+    cost: float | None
+    """In dollars; None where nobody knows a price."""
+    input_tokens: int
+    output_tokens: int
+    reader: str | None
+    """Who drew it: "namespace:NAME" or "run:ID"; nobody in particular where `pool=1`."""
+    lane: str | None
+
+    def __str__(self) -> str:
+        cost = "" if self.cost is None else f", {money(self.cost)}"
+        lane = "" if self.lane is None else f" in lane {self.lane}"
+        return (
+            f"{self.kind}: {self.function} {self.key[:12]} slot {self.slot} for {self.reader or 'all'}{lane} "
+            f"({seconds_text(self.seconds)}{cost})"
+        )
+
+
+class Watcher(Protocol):
+    """Somebody who is told what is drawn."""
+
+    def given(self, events: Sequence[DrawEvent], counts: Counts) -> None:
+        """Take note of samples that were given, which are counted already."""
+        ...
+
+    def spent(self, counts: Counts) -> None:
+        """Take note of calls that were made."""
+        ...
+
+
+class Spending(NamedTuple):
+    """Time, tokens and money."""
+
+    seconds: float
+    input_tokens: int
+    output_tokens: int
+    cost: float
+
+    @property
+    def tokens(self) -> int:
+        """All tokens, of questions and of answers."""
+        return self.input_tokens + self.output_tokens
+
+    def __str__(self) -> str:
+        return f"{money(self.cost)}, {self.tokens:,} tokens, {seconds_text(self.seconds)}"
+
+
+class Track:
+    """What a block has drawn, so far or in the end."""
+
+    def __init__(self) -> None:
+        self.draws: list[DrawEvent] = []
+        """Every sample that was given, in order."""
+        self._counts = Counts()
+        self._lock = ForkedLock()
+
+    # As a watcher.
+
+    def given(self, events: Sequence[DrawEvent], counts: Counts) -> None:
+        """See `Watcher.given`."""
+        with self._lock:
+            self.draws.extend(events)
+            self._counts = self._counts.plus(counts)
+
+    def spent_on(self, counts: Counts) -> None:
+        """Add what calls have taken."""
+        with self._lock:
+            self._counts = self._counts.plus(counts)
+
+    # As the user sees it.
+
+    @property
+    def hits(self) -> int:
+        """Samples that were stored."""
+        return self._counts.hits
+
+    @property
+    def shared(self) -> int:
+        """Samples that another draw was making already."""
+        return self._counts.shared
+
+    @property
+    def paid(self) -> int:
+        """Calls that were made and returned."""
+        return self._counts.paid
+
+    @property
+    def refused(self) -> int:
+        """Answers that were given and, as `accept` refused them, not kept."""
+        return self._counts.refused
+
+    @property
+    def failed(self) -> int:
+        """Calls that raised."""
+        return self._counts.failed
+
+    @property
+    def spent(self) -> Spending:
+        """What the calls took."""
+        return spent_of(self._counts)
+
+    @property
+    def saved(self) -> Spending:
+        """What it would have taken to make anew what was stored or shared."""
+        return saved_of(self._counts)
+
+    def _rows(self) -> list[tuple[str, str]]:
+        counts = self._counts
+        rows = [("draws", f"{counts.draws:,}"), ("hits", f"{counts.hits:,}"), ("shared", f"{counts.shared:,}")]
+        rows += [("paid", f"{counts.paid:,}"), ("failed", f"{counts.failed:,}")]
+        return [*rows, ("spent", str(self.spent)), ("saved", str(self.saved))]
+
+    def __str__(self) -> str:
+        return text_table(("tracked", ""), self._rows())
+
+    def __repr__(self) -> str:
+        return f"<track: {self.hits} hits, {self.shared} shared, {self.paid} paid, {self.failed} failed>"
+
+    def _repr_html_(self) -> str:
+        return html_table(("tracked", ""), self._rows())
+
+
+def spent_of(counts: Counts) -> Spending:
+    """Return what was spent."""
+    return Spending(counts.spent_seconds, counts.spent_input, counts.spent_output, counts.spent_cost)
+
+
+def saved_of(counts: Counts) -> Spending:
+    """Return what was saved."""
+    return Spending(counts.saved_seconds, counts.saved_input, counts.saved_output, counts.saved_cost)
+
+
+class Tracking:
+    """A track as a watcher: its `spent` is what the user reads, so it cannot be what is told."""
+
+    def __init__(self, tracked: Track) -> None:
+        self.given = tracked.given
+        self.spent = tracked.spent_on
+
+
+class Hook:
+    """The user's own function as a watcher."""
+
+    def __init__(self, hook: Callable[[DrawEvent], Any]) -> None:
+        self._hook = hook
+
+    def given(self, events: Sequence[DrawEvent], counts: Counts) -> None:  # noqa: ARG002 - a hook counts for itself
+        """See `Watcher.given`; what the hook raises is logged, since an answer is not to be lost by telling of it."""
+        for event in events:
+            try:
+                self._hook(event)
+            except Exception:
+                LOG.exception("on_draw raised for %s", event)
+
+    def spent(self, counts: Counts) -> None:
+        """See `Watcher.spent`; a hook is told of samples alone."""

@@ -1,0 +1,1 @@
+"""The small types that travel between the rooms, and words that all of them share."""

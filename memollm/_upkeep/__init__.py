@@ -1,0 +1,1 @@
+"""What is done with a cache besides drawing: explain, adopt, prune, verify, export and load."""

@@ -1,0 +1,92 @@
+"""Re-keying: the samples of one version or name of a function become those of another."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from memollm._keys.canonical import canonical_call
+from memollm._keys.keyer import hash_of
+from memollm._types.model import Call, Move
+from memollm._types.suggest import did_you_mean
+from memollm.errors import OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from memollm._values.codec import Codec
+    from memollm.stores.base import Document, Store
+
+NO_ARGUMENTS: Final = ',"arguments":{}}'
+
+
+def adopt(store: Store, codec: Codec, name: str, *, to: str | None, version: str | None) -> int:
+    """Give the stored samples of an older version, or of another name, to the latest version of a function."""
+    entries = store.notes("function")
+    sources = _entries_of(entries, name)
+    moves: list[Move] = []
+    for entry in sources.values():
+        target = entry if to is None else _only(_entries_of(entries, to), to)
+        old = _as_recorded(version, entry) or (entry["latest"] if to is not None else entry.get("previous"))
+        if old is None or (old == target["latest"] and target["name"] == name):
+            continue
+        moves += _moves(store, name, old, target)
+    if not moves:
+        raise OptionError(
+            f"adopt({name!r}): there is nothing to adopt. {_known_versions(sources)}"
+            "Name an older version with version=, or the function's new name with to=."
+        )
+    return store.adopt(moves, lambda move, record: codec.resign(record, context=move.old.key, new_context=move.new.key))
+
+
+def _as_recorded(version: str | None, entry: Document) -> str | None:
+    """Take a version as the user wrote it in `version=`, too."""
+    return f"version:{version}" if f"version:{version}" in entry["versions"] else version
+
+
+def _entries_of(entries: Mapping[str, Document], name: str) -> dict[str, Document]:
+    found = {lineage: entry for lineage, entry in entries.items() if entry["name"] == name}
+    if not found:
+        names = sorted({str(entry["name"]) for entry in entries.values()})
+        raise OptionError(f"The cache knows no function {name!r}{did_you_mean(name, names)}")
+    return found
+
+
+def _only(found: Mapping[str, Document], name: str) -> Document:
+    if len(found) > 1:
+        raise OptionError(
+            f"to={name!r}: {len(found)} functions share that name (closures, partials or lambdas of one place). "
+            "Give each a name= of its own first."
+        )
+    return next(iter(found.values()))
+
+
+def _known_versions(sources: Mapping[str, Document]) -> str:
+    versions = [version for entry in sources.values() for version in entry["versions"]]
+    return f"It has {', '.join(versions)}. "
+
+
+def _moves(store: Store, name: str, version: str, target: Document) -> list[Move]:
+    moves: list[Move] = []
+    for stored in store.calls(name):
+        if not stored.call.form.startswith("{") and stored.samples:
+            raise OptionError(
+                f"adopt({name!r}): some of its calls were stored with keep_arguments=False, as digests that cannot be "
+                "re-keyed. Nothing was changed."
+            )
+        function, end = _function_of(stored.call.form)
+        if function["version"] == version:
+            form = _head({**function, "name": target["name"], "version": target["latest"]}) + stored.call.form[end:]
+            moves.append(Move(stored.call, Call(hash_of(form), form, target["name"])))
+    return moves
+
+
+def _function_of(form: str) -> tuple[dict[str, Any], int]:
+    """Read the function out of a canonical form, and where in the text it ends."""
+    start = form.index('"function":') + len('"function":')
+    function, end = json.JSONDecoder().raw_decode(form, start)
+    return function, end
+
+
+def _head(function: Mapping[str, str]) -> str:
+    return canonical_call(function, {}).removesuffix(NO_ARGUMENTS)

@@ -1,0 +1,16 @@
+"""Moving what a cache holds: into a file, out of one, and together with what is there already (docs/transfer.md).
+
+::
+
+    exporting  what of a cache is written, in which order
+    loading    what a file holds, checked, and brought in a batch at a time
+    merging    how the samples of a file join those of a call that is here already
+    lines      the lines of a file
+    files      the files: packed as their names say, written whole or not at all
+"""
+
+from memollm._upkeep.transfer.exporting import Exported, export, transfer_of
+from memollm._upkeep.transfer.loading import Loaded, load
+from memollm._upkeep.transfer.merging import Joining, by_record
+
+__all__ = ["Exported", "Joining", "Loaded", "by_record", "export", "load", "transfer_of"]

@@ -1,0 +1,201 @@
+"""The lines of an export file: one JSON object each, text wherever a record is JSON (docs/transfer.md)."""
+
+from __future__ import annotations
+
+import base64
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+
+from memollm._types.model import Account, Call, Counts, Sample
+from memollm._values.frame import split
+from memollm.errors import DamagedRecord
+
+VERSION: Final = 1
+Number = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
+"""A slot or a position, or a number of tokens: what every store can count to."""
+Moment = Annotated[float, msgspec.Meta(ge=0, lt=253_370_764_800)]
+"""Seconds since 1970, of a time that a calendar has."""
+
+
+class _Line(msgspec.Struct, tag_field="is", omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
+    """What all lines share: the first field says which kind it is, and what has its usual value is left out."""
+
+
+class Header(_Line, tag="memollm export", kw_only=True):
+    """The first line."""
+
+    version: int
+    whole: bool
+
+
+class DocumentLine(_Line, tag="document", kw_only=True):
+    """A document of the catalog."""
+
+    kind: Literal["function", "namespace", "run"]
+    name: str
+    content: dict[str, Any]
+
+    def require_whole(self) -> None:
+        """Refuse a document that lacks what is read of it."""
+        if self.kind != "function":
+            msgspec.convert(self.content, _Reader)
+        elif (about := msgspec.convert(self.content, _Function)).latest not in about.versions:
+            raise ValueError("the function's latest version is not among its versions")
+
+
+class _Version(msgspec.Struct):
+    first: Moment
+    parts: dict[str, str]
+
+
+class _Function(msgspec.Struct):
+    name: str
+    latest: str
+    versions: dict[str, _Version]
+    previous: str | None = None
+
+
+class _Reader(msgspec.Struct):
+    first: Moment | None = None
+    program: str = ""
+
+
+class CallLine(_Line, tag="call", kw_only=True):
+    """A call; the lines up to the next call are about it."""
+
+    function: str
+    key: str
+    made: Moment
+    form: msgspec.Raw
+    """As it is where it is JSON; what stands for a form that is not kept is a string."""
+
+    @classmethod
+    def of(cls, call: Call, made: float) -> CallLine:
+        """Write a call."""
+        form = call.form.encode()
+        if not form.startswith(b"{") or not is_line_of_json(form):
+            form = encode(call.form)
+        return cls(function=call.function, key=call.key.hex(), made=made, form=msgspec.Raw(form))
+
+    def call(self) -> Call:
+        """Read it."""
+        form = bytes(self.form)
+        text = form.decode() if form.startswith(b"{") else msgspec.json.decode(form, type=str)
+        return Call(bytes.fromhex(self.key), text, self.function)
+
+
+class _Slot(_Line, kw_only=True):
+    slot: Number
+    stored: Moment
+    seconds: float = 0.0
+    input_tokens: Number = 0
+    output_tokens: Number = 0
+    cost: float | None = None
+
+    def _sample(self, record: bytes) -> Sample:
+        return Sample(record, self.stored, self.seconds, self.input_tokens, self.output_tokens, self.cost)
+
+
+class SampleLine(_Slot, tag="sample", kw_only=True):
+    """A sample whose record is a head and JSON text."""
+
+    head: str
+    value: msgspec.Raw
+
+    def sample(self) -> Sample:
+        """Read it."""
+        return self._sample(self.head.encode() + bytes(self.value))
+
+
+class PackedLine(_Slot, tag="packed", kw_only=True):
+    """A sample whose record is no text."""
+
+    base64: str
+
+    def sample(self) -> Sample:
+        """Read it."""
+        try:
+            return self._sample(base64.b64decode(self.base64, validate=True))
+        except ValueError as error:
+            raise DamagedRecord(f"its base64 is damaged: {error}") from error
+
+
+class LaneLine(_Line, tag="lane", kw_only=True):
+    """What a lane was given."""
+
+    recorder: str
+    name: str
+    positions: list[Number]
+
+
+class CursorLine(_Line, tag="cursor", kw_only=True):
+    """How far a reader has come."""
+
+    reader: str
+    next: Number
+    free: list[Number] = []
+
+
+class UseLine(_Line, tag="use", kw_only=True):
+    """What a run used besides what its cursor tells."""
+
+    run: str
+    first: Number
+    last: Number
+
+
+class CountLine(_Line, tag="count", kw_only=True):
+    """What was counted; what is zero is left out."""
+
+    day: str
+    run: str
+    namespace: str
+    function: str
+    counts: dict[str, Number | float]
+
+    @classmethod
+    def of(cls, account: Account, counts: Counts) -> CountLine:
+        """Write a count."""
+        return cls(**account._asdict(), counts={name: count for name, count in counts._asdict().items() if count})
+
+    def account(self) -> Account:
+        """Say what it is kept for."""
+        return Account(self.day, self.run, self.namespace, self.function)
+
+    def amounts(self) -> Counts:
+        """Read it; a count that only a later version knows is passed over."""
+        return Counts(**{name: count for name, count in self.counts.items() if name in Counts._fields})  # type: ignore[arg-type]
+
+
+class End(_Line, tag="end", kw_only=True):
+    """The last line, by which a file that was cut short is told."""
+
+
+Line = Header | DocumentLine | CallLine | SampleLine | PackedLine | LaneLine | CursorLine | UseLine | CountLine | End
+encode = msgspec.json.Encoder(order="deterministic").encode
+decode: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)
+
+
+def sample_line(slot: int, sample: Sample) -> SampleLine | PackedLine:
+    """Write a sample: its answer as it can be read, if the record is one line of JSON text behind its head."""
+    record, stored, seconds, input_tokens, output_tokens, cost = sample
+    head, body = split(record)
+    took: dict[str, Any] = {"input_tokens": input_tokens, "output_tokens": output_tokens, "cost": cost}
+    if seconds:
+        took["seconds"] = seconds
+    if head and head.isascii() and is_line_of_json(body):
+        return SampleLine(slot=slot, stored=stored, head=head.decode("ascii"), value=msgspec.Raw(body), **took)
+    return PackedLine(slot=slot, stored=stored, base64=base64.b64encode(record).decode("ascii"), **took)
+
+
+def is_line_of_json(body: bytes) -> bool:
+    """Tell whether bytes can stand in a line as they are, and would be read as they are."""
+    if b"\n" in body or b"\r" in body or body != body.strip():
+        return False
+    try:
+        msgspec.json.decode(body, type=msgspec.Raw)
+        body.decode()
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True

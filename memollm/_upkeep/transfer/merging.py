@@ -1,0 +1,134 @@
+"""How the samples of a file join those of a call that is here already: none twice, and none out of its place."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from memollm.stores.transfer import Cursor, Lane, Stretch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable
+
+    from memollm._types.model import Call, Sample
+    from memollm.stores.transfer import Shelf
+
+
+def by_origin(sample: Sample) -> Hashable:
+    """Tell samples apart by their record and the moment they were stored: equal answers are two samples."""
+    return (sample.stored, hashlib.blake2b(sample.record, digest_size=16).digest())
+
+
+def by_record(sample: Sample) -> Hashable:
+    """Tell samples apart by their record alone, where nobody knows when they were made."""
+    return hashlib.blake2b(sample.record, digest_size=16).digest()
+
+
+class Joining:
+    """One call of a file on its way into a store; its samples come in the order of their slots.
+
+    As long as each slot of the file is vacant here or holds that very sample, slots stay what they are. From the first
+    that does not on, what is missing here comes after everything that is here, in the file's order.
+    """
+
+    def __init__(self, call: Call, made: float, same: Callable[[Sample], Hashable] = by_origin) -> None:
+        self._call, self._made, self._same = call, made, same
+        self._images: set[int] = set()
+        """Slots here that are a slot of the file."""
+        self._parted: int | None = None
+        """The slot of the file from which on slots here are others."""
+        self._moved: dict[int, int] = {}
+        self._elsewhere: dict[Hashable, list[int]] = {}
+        self._known = -1
+        """How many samples the call had when `_elsewhere` was made."""
+        self._handle: Any = None
+        self._shelf: Shelf
+
+    def begin(self, shelf: Shelf) -> None:
+        """Go on in another transaction."""
+        self._shelf, self._handle = shelf, shelf.call(self._call, self._made)
+
+    # Samples.
+
+    def put(self, slot: int, sample: Sample) -> bool:
+        """Add a sample unless it is here; tell whether it was missing."""
+        shelf, handle = self._shelf, self._handle
+        here = shelf.sample(handle, slot) if self._parted is None else None
+        if here is not None and self._same(here) == self._same(sample):
+            self._images.add(slot)
+            return False
+        if self._parted is None and here is None and not shelf.is_claimed(handle, slot):
+            shelf.put(handle, slot, sample)
+            self._images.add(slot)
+            return True
+        if self._parted is None:
+            self._parted = slot
+        return self._put_elsewhere(slot, sample)
+
+    def _put_elsewhere(self, slot: int, sample: Sample) -> bool:
+        self._look_around()
+        same = self._elsewhere.get(self._same(sample))
+        missing = not same
+        at = same.pop(0) if same else self._shelf.end(self._handle)
+        if missing:
+            self._shelf.put(self._handle, at, sample)
+            self._known += 1
+        self._images.add(at)
+        self._moved[slot] = at
+        return missing
+
+    def _look_around(self) -> None:
+        """Know which samples are here that no slot of the file stands for yet."""
+        size = self._shelf.size(self._handle)
+        if size != self._known:
+            self._known = size
+            self._elsewhere = {}
+            for at, sample in self._shelf.samples(self._handle):
+                if at not in self._images:
+                    self._elsewhere.setdefault(self._same(sample), []).append(at)
+
+    def _images_of(self, positions: Iterable[int]) -> list[int]:
+        """Return the positions here that read what positions of the file read; those that read no sample have none."""
+        if self._parted is None:
+            return list(positions)
+        return [
+            at if at < self._parted else self._moved[at] for at in positions if at < self._parted or at in self._moved
+        ]
+
+    def _those_between(self, first: int, end: int) -> list[int]:
+        """List the positions of a stretch that can have an image, without counting far beyond the samples."""
+        if self._parted is None:
+            return list(range(first, end))
+        return [*range(first, min(end, self._parted)), *(at for at in self._moved if first <= at < end)]
+
+    # What was drawn.
+
+    def lane(self, lane: Lane) -> None:
+        """Let a lane have its positions."""
+        self._shelf.record(self._handle, lane._replace(positions=self._images_of(lane.positions)))
+
+    def use(self, stretch: Stretch) -> None:
+        """Note what a run used."""
+        if self._parted is None or stretch.last < self._parted:
+            self._shelf.use(self._handle, stretch)
+            return
+        for at in sorted(self._images_of(self._those_between(stretch.first, stretch.last + 1))):
+            self._shelf.use(self._handle, Stretch(stretch.run, at, at))
+
+    def cursor(self, cursor: Cursor) -> None:
+        """Let a reader have drawn what it has drawn in either cache, and leave it the rest of both.
+
+        What it was given in the file's cache it is not given again here, wherever that lies now.
+        """
+        here, missed = self._shelf.drawn(self._handle, cursor.reader), set(cursor.free)
+        if self._parted is None:
+            given = {at for at in here.free if at < cursor.next and at not in missed}
+            upto = max(here.next, cursor.next)
+            free = {at for at in missed if here.next <= at < upto}
+        else:
+            drawn = [at for at in self._those_between(0, cursor.next) if at not in missed]
+            images = set(self._images_of(drawn))
+            given = images.intersection(here.free)
+            upto = max([here.next, *(at + 1 for at in images)])
+            free = set(range(here.next, upto)) - images
+        self._shelf.draw(self._handle, cursor.reader, upto, given=given, free=free)

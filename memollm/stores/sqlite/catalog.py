@@ -1,0 +1,73 @@
+"""The catalog: documents about functions, namespaces and runs, written rarely and readable by anyone.
+
+Their tables belong to the schema, so that opening one writes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from memollm.errors import StoreUnavailable
+from memollm.stores.sqlite.files import connect
+from memollm.stores.sqlite.ledger import statements
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Mapping
+    from pathlib import Path
+
+
+def put(database: Path, kind: str, name: str, document: Mapping[str, Any]) -> None:
+    """Keep a document; under the write lock."""
+    with _opened(database, kind) as documents:
+        documents[name] = document
+        # Its own commit waits for ever if it fails; this one's failure is raised by the statement after it.
+        documents.conn.execute("COMMIT")
+        documents.conn.select_one("SELECT 1")
+
+
+def get(database: Path, kind: str, name: str | None) -> dict[str, dict[str, Any]]:
+    """Read the documents of a kind, by name, or the one of a name; under the write lock."""
+    # Not by sqlitedict, which waits for ever for a row that damage has made unreadable.
+    with closing(connect(database, mode="rw")) as connection:
+        return documents_of(connection.execute(statements()[f"notes_{kind}"], (name,)), database)
+
+
+def documents_of(rows: Iterable[tuple[str, str]], database: Path) -> dict[str, dict[str, Any]]:
+    """Make documents of their rows."""
+    documents: dict[str, dict[str, Any]] = {}
+    for name, text in rows:
+        try:
+            documents[name] = json.loads(text)
+        except ValueError as error:
+            raise StoreUnavailable(
+                f"The cache {database} failed: what it notes about {name!r} is damaged. memollm verify --repair keeps "
+                "what can be read."
+            ) from error
+    return documents
+
+
+@contextmanager
+def _opened(database: Path, kind: str) -> Generator[Any]:
+    # Imported on first need: it is read and written once a process.
+    from sqlitedict import SqliteDict
+
+    documents: Any = SqliteDict(
+        str(database),
+        tablename=f"catalog_{kind}",
+        journal_mode="WAL",
+        encode=json.dumps,
+        decode=json.loads,
+        outer_stack=False,
+    )
+    thread = documents.conn
+    try:
+        # Its connection follows the store's rules: no checkpoint of its own, nothing left unsynced by one.
+        documents.conn.execute("PRAGMA wal_autocheckpoint = 0")
+        documents.conn.execute("PRAGMA synchronous = NORMAL")
+        yield documents
+    finally:
+        # Its connection must be closed before the write lock is let go, and closing without force can wait for ever.
+        documents.close(force=True)
+        thread.join()

@@ -1,0 +1,132 @@
+"""Looking inside a SQLite store's file, as it lies there, whatever its state."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from memollm._types.model import Call, Sample
+from memollm.stores.checking import Fault, Kept, Unreadable
+from memollm.stores.sqlite.ledger import statements
+from memollm.stores.sqlite.owners import Neighbours
+from memollm.stores.sqlite.salvage import readable
+from memollm.stores.transfer import Entry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from memollm.stores.sqlite.files import Files
+
+CATALOGS: Final = ("catalog_function", "catalog_namespace", "catalog_run")
+FILE: Final = "check.sql"
+ORPHANS: Final = {
+    "sample": "samples of a call that is gone; nobody can draw them",
+    "cursor": "cursors of a call or a reader that is gone",
+    "loose": "positions without their cursor",
+    "claim": "claims of a call or a process that is gone",
+    "recorded": "records of lanes of a call or a reader that is gone",
+    "used": "notes of what runs used of a call that is gone",
+}
+STEPS: Final = 100_000
+"""How many steps of SQLite's machine pass before an interrupt is noticed."""
+REPORTED: Final = 100
+"""How many faults of structure are told; where there are more, the file is to be repaired as a whole anyway."""
+
+
+class SqliteInside:
+    """See `stores.checking.Inside`."""
+
+    def __init__(self, connection: sqlite3.Connection, files: Files) -> None:
+        self._connection = connection
+        self._files = files
+        connection.text_factory = readable
+        # A handler that does nothing lets Python notice an interrupt in the middle of a long statement.
+        connection.set_progress_handler(lambda: None, STEPS)
+
+    def rows(self, statement: str, *values: object) -> Iterator[Any]:
+        """Give rows as long as they can be read."""
+        try:
+            yield from self._connection.execute(statement, values)
+        except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
+                raise KeyboardInterrupt from error
+            raise Unreadable(str(error)) from error
+
+    def _number(self, statement: str) -> int:
+        with suppress(Unreadable):
+            return int(next(self.rows(statements(FILE)[statement]))[0])
+        return 0
+
+    def size(self) -> int:
+        """See `Inside.size`."""
+        with suppress(Unreadable):
+            return int(next(self.rows(statements("transfer.sql")["size"]))[0])
+        return 0
+
+    def faults(self) -> Iterator[Fault]:
+        """See `Inside.faults`."""
+        yield from self.structure()
+        for table, what in ORPHANS.items():
+            count = self._number(f"orphan_{table}")
+            if count:
+                yield Fault("orphan", f"table {table}", f"{what}: {count:,}; a repair removes them")
+        for table in CATALOGS:
+            yield from self._documents(table)
+
+    def structure(self) -> Iterator[Fault]:
+        """Let SQLite check its pages and indexes."""
+        advice = "what can still be read is salvaged by a repair"
+        try:
+            for (told,) in self.rows(f"PRAGMA integrity_check({REPORTED})"):
+                if told != "ok":
+                    what = ", ".join(str(told).removeprefix("*** in database main ***\n").splitlines())
+                    yield Fault("structure", self._files.database.name, f"{what}; {advice}")
+        except Unreadable as error:
+            yield Fault("structure", self._files.database.name, f"{error}; {advice}")
+
+    def _documents(self, table: str) -> Iterator[Fault]:
+        try:
+            for name, document in self.rows(f"SELECT key, value FROM {table}"):  # noqa: S608 - a name of ours
+                if not is_document(document):
+                    yield Fault("catalog", f"{table} {name!r}", "the document is no JSON; a repair removes it")
+        except Unreadable as error:
+            yield Fault("structure", f"table {table}", f"{error}; what can still be read is salvaged by a repair")
+
+    def kept(self) -> Kept:
+        """See `Inside.kept`."""
+        documents = 0
+        for table in CATALOGS:
+            with suppress(Unreadable):
+                documents += sum(1 for _ in self.rows(f"SELECT 1 FROM {table}"))  # noqa: S608 - the same
+        return Kept(self._number("cursors"), self._number("cursors_ahead"), documents, len(self.dead()))
+
+    def dead(self) -> list[int]:
+        """List the owners whose processes are gone."""
+        neighbours = Neighbours(self._files.owners)
+        try:
+            with suppress(Unreadable):
+                owners = list(self.rows(statements()["owners"]))
+                return [number for number, name in owners if not neighbours.alive(str(name))]
+            return []
+        finally:
+            neighbours.close()
+
+    def entries(self) -> Iterator[Entry]:
+        """See `Inside.entries`; in the order of storing, which needs no index."""
+        for number, key, form, function, made in self.rows(statements(FILE)["every_call"]):
+            yield Entry(number, Call(key, form, function), made)
+
+    def samples(self, entry: Entry) -> Iterator[tuple[int, Sample]]:
+        """See `Inside.samples`."""
+        for slot, *sample in self.rows(statements()["samples"], entry.handle):
+            yield slot, Sample._make(sample)
+
+
+def is_document(text: Any) -> bool:
+    """Tell whether a text of the catalog is a document."""
+    try:
+        return isinstance(json.loads(text), dict)
+    except (TypeError, ValueError, RecursionError):
+        return False
