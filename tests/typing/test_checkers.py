@@ -60,7 +60,7 @@ def test_every_option_has_a_type():
 
 
 def test_every_public_method_has_a_type():
-    written = (HERE.parents[1] / "memollm" / "call_typing.py").read_text(encoding="utf-8")
+    written = (HERE.parents[1] / "memollm" / "_calls" / "typing.py").read_text(encoding="utf-8")
     public = {name for kind in (CachedFunction, _Methods) for name in vars(kind) if not name.startswith("_")}
     assert {name for name in public if f"def {name}(" not in written} == set()
 
