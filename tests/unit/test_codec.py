@@ -571,7 +571,7 @@ def test_a_model_whose_list_changes_length_is_stale(codec, length, monkeypatch):
     resized = pydantic.AfterValidator(lambda items: [*items, 3][:length])
     after = pydantic.create_model("Thing", a=(Annotated[list[int], resized], ...))
     monkeypatch.setitem(sys.modules, "shapes_of_test", module(Thing=after))
-    with pytest.raises(StaleRecord, match="Thing.a is lost or changed"):
+    with pytest.raises(StaleRecord, match=r"Thing\.a is lost or changed"):
         codec.decode(record)
 
 
