@@ -50,6 +50,11 @@ def owner_of(instance: object) -> type | None:
     return None if instance is None else instance if isinstance(instance, type) else type(instance)
 
 
+def is_api_key(name: str) -> bool:
+    """Tell whether a parameter holds a key of a provider, which is never keyed and never stored."""
+    return name == "api_key" or name.endswith("_api_key")
+
+
 UNSEEN: Final = re.compile(r"(object of |<secret>|(dict|list|tuple|set|frozenset)\(.*(object of |<secret>))", re.DOTALL)
 """The text of a value that counts by its type alone."""
 
@@ -195,10 +200,11 @@ class Keyer:
     def _is_keyed_keyword(self, name: str) -> bool:
         """Tell whether a keyword counts; one may bear the name of a parameter that takes no keyword."""
         parameter = self.signature.parameters.get(name)
-        return self._is_keyed(name) or (parameter is not None and parameter.kind is parameter.POSITIONAL_ONLY)
+        by_place = parameter is not None and parameter.kind is parameter.POSITIONAL_ONLY
+        return self._is_keyed(name) or (by_place and not is_api_key(name))
 
     def _is_keyed(self, name: str) -> bool:
-        return name not in self._unkeyed and name != "api_key" and not name.endswith("_api_key")
+        return name not in self._unkeyed and not is_api_key(name)
 
     # The function.
 

@@ -64,6 +64,15 @@ class Lanes(Bench):
         assert self.give("x", "y") == [0, 2]
         assert self.give("y", "x", "x", reader="run:2") == [2, 1, 0]
 
+    def test_record_of_a_long_lane_is_in_its_order(self) -> None:
+        """What a lane got last stands last in its record, however low its position is and however much it has (P2)."""
+        failing = self.take(2, reader="run:1")
+        assert self.given("x", 3) == [2, 3, 4]
+        failing.give_back()
+        assert [self.given("x") for _ in range(3)] == [[0], [1], [5]]
+        assert self.given("x", 6, reader="run:2") == [2, 3, 4, 0, 1, 5]
+        assert self.store.drawn("run:2", call(), "x") == [2, 3, 4, 0, 1, 5]
+
     def test_namespace_keeps_lanes_of_its_own(self) -> None:
         """What a namespace's lanes got moves neither runs nor other namespaces."""
         self.give("x", "y", reader="namespace:a")

@@ -54,6 +54,18 @@ class Own:
         return ["own", 1]
 
 
+Any = typing.TypeVar("Any")
+Either = typing.TypeVar("Either", int, "Message")
+Upto = typing.TypeVar("Upto", bound=Message)
+Arguments = typing.ParamSpec("Arguments")
+Name = typing.NewType("Name", str)
+
+
+class Pair(typing.Generic[Any, Either]):
+    one: Any
+    other: Either
+
+
 UTC = datetime.timezone.utc  # noqa: UP017 - as it is written on every Python
 VALUES = {
     "nothing": None,
@@ -83,6 +95,7 @@ VALUES = {
     "objects": [Message("user", "hi"), Own()],
     "functions": [len, operator.add, functools.partial(int, base=2)],
     "classes": [int, Colour, Message, list[int], typing.Literal["a", 1], int | None],
+    "generics": [Any, Either, Upto, Arguments, Name, list[Either], Pair, Pair[int, Message]],
     "chat": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi!\n\tThere"}],
 }
 

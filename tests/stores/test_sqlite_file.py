@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -12,10 +13,17 @@ from memollm._types.model import MINE, Fill, Place, Sample
 from memollm.errors import StoreClosed, StoreRefused, StoreUnavailable
 from memollm.stores.sqlite import files as sqlite_files
 from memollm.stores.sqlite.files import Files, filesystem_of
+from memollm.stores.sqlite.link import FileVanished
 from memollm.testing import NOON
 from memollm.testing._bench import PATIENCE, call
 
 SLOT = Place(call(), 0)
+
+
+def remove(store):
+    for path in list(store.files.folder.glob("memollm.db*")):
+        if path.is_file():
+            path.unlink()
 
 
 def contents(folder):
@@ -277,20 +285,62 @@ def test_hits_are_not_synced_and_fills_are(store):
 def test_removed_database_is_made_anew(store):
     """A cache that was removed while in use is reported once, and the next draw makes it anew."""
     stock(store, b"zero")
-    for path in list(store.files.folder.glob("memollm.db*")):
-        if path.is_file():
-            path.unlink()
+    remove(store)
     with pytest.raises(StoreUnavailable, match="removed or replaced"):
         store.write([Fill(store.flights.depart(), SLOT, Sample(b"x", NOON))])
     assert take(store).states == [MINE]
 
 
+def test_every_thread_that_meets_a_removed_database_is_told(store):
+    """P7: of several threads that write when the cache is gone each learns it, and the next draw makes it anew."""
+    stock(store, b"zero")
+    link, _ = store._open_as
+    inside, run = threading.Barrier(2), link.lock.run
+
+    def run_together(*work, **how):
+        # All are on their way into the old file before the first finds out.
+        inside.wait(PATIENCE)
+        return run(*work, **how)
+
+    link.lock.run = run_together
+    remove(store)
+    fills = [[Fill(store.flights.depart(), SLOT, Sample(b"x", NOON))] for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        told = [future.exception(PATIENCE) for future in [pool.submit(store.write, fill) for fill in fills]]
+    assert [type(error) for error in told] == [FileVanished] * 2
+    assert take(store).states == [MINE]
+
+
+def test_who_learns_late_that_the_database_was_removed_disturbs_nobody(store):
+    """P7: a thread that was on its way into the old file leaves alone what others draw from the new one."""
+    stock(store, b"zero")
+    link, _ = store._open_as
+    entered, made_anew, run = threading.Event(), threading.Event(), link.lock.run
+
+    def run_late(*work, **how):
+        entered.set()
+        assert made_anew.wait(PATIENCE)
+        return run(*work, **how)
+
+    with ThreadPoolExecutor(1) as pool:
+        link.lock.run = run_late
+        late = pool.submit(store.write, [Fill(store.flights.depart(), SLOT, Sample(b"x", NOON))])
+        assert entered.wait(PATIENCE)
+        link.lock.run = run
+        remove(store)
+        with pytest.raises(FileVanished):
+            store.write([Fill(store.flights.depart(), SLOT, Sample(b"x", NOON))])
+        hand = take(store)
+        made_anew.set()
+        assert type(late.exception(PATIENCE)) is FileVanished
+    hand.fill(b"kept")
+    assert [sample.record for sample in store.peek(call()).values()] == [b"kept"]
+
+
 def test_catalog_makes_no_file_of_its_own(store, opened):
     """A note into a cache that was removed is refused and leaves nothing that would stand in the way."""
     take(store)
-    for path in list(store.files.folder.glob("memollm.db*")):
-        if path.is_file():
-            path.unlink()
+    remove(store)
     with pytest.raises(StoreUnavailable, match="removed or replaced"):
         store.note("run", "one", {})
     assert not store.files.database.exists()

@@ -5,13 +5,14 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 
 import pytest
 from filelock import lock_descriptor, unlock_descriptor
 from hands import stock, take
 
 from memollm._types.model import EVER, MINE, Busy, Place, Settle, Want, WouldBlock
+from memollm.errors import StoreUnavailable
 from memollm.testing._bench import PATIENCE, call
 
 SLOT = Place(call(), 0)
@@ -125,6 +126,60 @@ def test_interrupted_settlement_is_made_good_by_the_next(tmp_path, opened, deliv
         assert peer.poll([SLOT, Place(call(), 1)]) == [True, True], seen
         assert take(peer, 2).at == ([2, 3] if delivers else [0, 1]), seen
     assert {"BEGIN IMMEDIATE", "COMMIT"} <= set(seen)
+
+
+# A disk that is full for one process.
+
+
+@contextmanager
+def full_disk(store):
+    """Let no draw that has claims be settled meanwhile."""
+    with closing(sqlite3.connect(store.files.database, isolation_level=None)) as other:
+        other.execute("CREATE TRIGGER no_room BEFORE DELETE ON claim BEGIN SELECT RAISE(FAIL, 'disk full'); END")
+        yield
+        other.execute("DROP TRIGGER no_room")
+
+
+def fail_to_settle(store, hand):
+    """End a draw whose settlement cannot be written down."""
+    store.flights.arrive(hand.ticket)
+    with full_disk(store), suppress(StoreUnavailable):
+        store.write([Settle(hand.ticket, None)])
+
+
+def test_what_could_not_be_settled_is_free_for_others(store, opened):
+    """P3, P5: a process with nothing in flight leaves what it cannot settle to others at once."""
+    fail_to_settle(store, take(store, 2))
+    assert (take(opened(store.files.folder), 2).at, take(store).at) == ([0, 1], [2])
+
+
+def test_positions_in_flight_outlive_a_failed_settlement(store, opened):
+    """P1: a position whose slot another is filling stays its draw's, whatever else the process cannot settle."""
+    peer = opened(store.files.folder)
+    filling = take(peer, reader="b")
+    waiting = take(store, reader="a")
+    assert (waiting.at, waiting.states) == ([0], [Busy(None)])
+    fail_to_settle(store, take(store, of=call("other")))
+    assert take(peer, reader="a").at == [1]
+    filling.fill(b"zero")
+    assert [sample.record for sample in waiting.look(0)] == [b"zero"]
+
+
+def test_claims_in_flight_outlive_a_failed_settlement(store, opened):
+    """P5: a slot that a draw without a reader is filling stays claimed, whatever else the process cannot settle."""
+    take(store, reader=None)
+    fail_to_settle(store, take(store, of=call("other")))
+    assert take(opened(store.files.folder), reader=None).states == [Busy(None)]
+
+
+def test_deliveries_outlive_a_failed_settlement(store, opened):
+    """P1: a position that was delivered, and could not be settled yet, is given to nobody else."""
+    delivered = take(store)
+    delivered.fill(b"zero")
+    store.flights.owe(delivered.ticket)
+    store.flights.arrive(delivered.ticket)
+    fail_to_settle(store, take(store, of=call("other")))
+    assert take(opened(store.files.folder)).at == [1]
 
 
 # Dead owners.

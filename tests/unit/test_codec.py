@@ -15,6 +15,7 @@ import threading
 import types
 import uuid
 import zoneinfo
+from typing import Annotated, Any
 
 import numpy as np
 import pytest
@@ -522,6 +523,55 @@ def test_changed_models_are_stale(codec, change, monkeypatch):
     record = codec.encode(before(a=1, b="x"))
     monkeypatch.setitem(sys.modules, "shapes_of_test", module(Thing=pydantic.create_model("Thing", **fields)))
     with pytest.raises(StaleRecord, match=message):
+        codec.decode(record)
+
+
+NORMALIZED = {
+    "a text": ("word", "Thing.a is lost or changed"),
+    "a number": (1, "Thing.a is lost or changed"),
+    "in a list": (["same", "word"], r"Thing.a\[1\] is lost or changed"),
+    "in a dict": ({"deep": {"same": 1, "other": 2}}, "Thing.a.deep.other is lost or changed"),
+    "a new key": ({"grows": 1}, "Thing.a.new is lost or changed"),
+}
+
+
+@pytest.mark.parametrize("where", NORMALIZED)
+def test_a_model_that_would_change_a_value_is_stale(codec, where, monkeypatch):
+    """P11: a class that now reads a stored value as another of the same type says where, and gives out neither."""
+    import pydantic
+
+    def changed(value):
+        if isinstance(value, dict):
+            if "grows" in value:
+                return value | {"new": 1}
+            return {key: part if key == "same" else changed(part) for key, part in value.items()}
+        if isinstance(value, list):
+            return [part if part == "same" else changed(part) for part in value]
+        return value * 2
+
+    value, message = NORMALIZED[where]
+    before = pydantic.create_model("Thing", a=(Any, ...))
+    monkeypatch.setitem(sys.modules, "shapes_of_test", module(Thing=before))
+    record = codec.encode(before(a=value))
+    assert codec.decode(record).a == value
+    after = pydantic.create_model("Thing", a=(Annotated[Any, pydantic.AfterValidator(changed)], ...))
+    monkeypatch.setitem(sys.modules, "shapes_of_test", module(Thing=after))
+    with pytest.raises(StaleRecord, match=message):
+        codec.decode(record)
+
+
+@pytest.mark.parametrize("length", [1, 3])
+def test_a_model_whose_list_changes_length_is_stale(codec, length, monkeypatch):
+    """P11: a class that now drops or adds an item of a stored list is not taken for the one that was stored."""
+    import pydantic
+
+    before = pydantic.create_model("Thing", a=(list[int], ...))
+    monkeypatch.setitem(sys.modules, "shapes_of_test", module(Thing=before))
+    record = codec.encode(before(a=[1, 2]))
+    resized = pydantic.AfterValidator(lambda items: [*items, 3][:length])
+    after = pydantic.create_model("Thing", a=(Annotated[list[int], resized], ...))
+    monkeypatch.setitem(sys.modules, "shapes_of_test", module(Thing=after))
+    with pytest.raises(StaleRecord, match=r"Thing\.a is lost or changed"):
         codec.decode(record)
 
 

@@ -240,6 +240,39 @@ def test_who_is_cancelled_before_the_call_is_not_asked_for(cache):
     assert batches.called == [["stays"]]
 
 
+def test_items_that_nobody_wants_any_more_make_no_call(cache, monkeypatch):
+    """P4: when all who waited for others to join have gone, the function is not called, and the next item is served."""
+    batches = Batches()
+    generate = gathering(cache, batches, gather=Gather(max_size=3, max_wait=LONG))
+
+    async def main():
+        loop, due = asyncio.get_running_loop(), []
+        call_later = loop.call_later
+
+        def note(delay, callback, *args):
+            if delay == LONG:
+                due.append(lambda: callback(*args))
+            return call_later(delay, callback, *args)
+
+        monkeypatch.setattr(loop, "call_later", note)
+        gone = [asyncio.create_task(generate.one(prompt)) for prompt in ("gone", "too")]
+        await until_in_loop(lambda: waiting_items(generate) == 2)
+        for task in gone:
+            task.cancel()
+        await asyncio.wait(gone)
+        due.pop()()
+        stays = asyncio.create_task(generate.one("stays"))
+        await until_in_loop(lambda: waiting_items(generate) == 1)
+        due.pop()()
+        await until_in_loop(lambda: ["stays"] in batches.called)
+        for gate in batches.gates:
+            gate.set_result(None)
+        return await stays
+
+    assert run(main()) == "stays!"
+    assert batches.called == [["stays"]]
+
+
 def test_a_call_that_nobody_waits_for_is_cancelled(cache):
     """When all who wait have been cancelled, so is the call, and the slots are free."""
     batches = Batches()

@@ -7,6 +7,7 @@ import itertools
 import linecache
 import os
 import shutil
+import textwrap
 import threading
 import types
 from pathlib import Path
@@ -205,6 +206,65 @@ def twins(monkeypatch, tmp_path, text, *edits):
         folder.mkdir()
         assert old in text
         yield load(monkeypatch, write(folder, made=text.replace(old, new)), "made")
+
+
+STYLES = {
+    "again": """
+        class Style:
+            def go(self, q): return q + "dead"
+        class Style:
+            def go(self, q): return q + "live"
+    """,
+    "again with its inner class": """
+        class Outer:
+            class Style:
+                def go(self, q): return q + "dead"
+        class Outer:
+            class Style:
+                def go(self, q): return q + "live"
+        Style = Outer.Style
+    """,
+    "in the first branch": """
+        if True:
+            class Style:
+                def go(self, q): return q + "live"
+        else:
+            class Style:
+                def go(self, q): return q + "other"
+    """,
+    "in the last branch": """
+        if False:
+            class Style:
+                def go(self, q): return q + "other"
+        else:
+            class Style:
+                def go(self, q): return q + "live"
+    """,
+    "before a branch that is not taken": """
+        class Style:
+            def go(self, q): return q + "live"
+        if False:
+            class Style:
+                def go(self, q): return q + "other"
+    """,
+    "after a branch": """
+        if True:
+            class Style:
+                def go(self, q): return q + "dead"
+        class Style:
+            def go(self, q): return q + "live"
+    """,
+}
+
+
+@pytest.mark.parametrize("defined", STYLES)
+def test_of_a_class_that_is_defined_twice_the_one_in_force_counts(tmp_path, monkeypatch, defined):
+    """P8: an edit of the class that runs is noticed wherever another of its name stands; of a dead one none is."""
+    text = textwrap.dedent(STYLES[defined]) + "\ndef ask(q): return Style().go(q)\n"
+    edits = [("live", "edited"), *([("dead", "edited")] if "dead" in text else [])]
+    before, live, *dead = [who(made.ask).version for made in twins(monkeypatch, tmp_path, text, *edits)]
+    assert live != before
+    assert dead in ([], [before])
 
 
 MAKES = """

@@ -46,6 +46,50 @@ def test_the_shortcut_gives_the_key_of_the_full_path(shape, args, kwargs, others
         assert keyer.call(None, given_args, kwargs) == keyer._make(None, given_args, kwargs)
 
 
+SECRET = "sk-never-to-be-seen"
+HIDDEN = {
+    "a parameter": ("(prompt, api_key)", {"api_key": SECRET}),
+    "a parameter by place": ("(prompt, api_key, *rest)", (SECRET,)),
+    "a default": (f"(prompt, api_key={SECRET!r})", {}),
+    "a parameter of a provider": ("(prompt, *, openai_api_key=None)", {"openai_api_key": SECRET}),
+    "any keyword": ("(prompt, **options)", {"api_key": SECRET}),
+    "any keyword of a provider": ("(prompt, **options)", {"openai_api_key": SECRET}),
+    "a keyword beside a parameter": ("(prompt, api_key, /, **options)", (None, {"api_key": SECRET})),
+    "an ignored parameter": ("(prompt, client)", {"client": SECRET}),
+    "an ignored keyword": ("(prompt, **options)", {"client": SECRET}),
+}
+
+
+@pytest.mark.parametrize("case", HIDDEN)
+def test_secrets_and_what_is_ignored_are_neither_keyed_nor_stored(case, tmp_path):
+    """P8, P10: however a secret is handed in, it tells no calls apart and stands in no file of the cache."""
+    shape, secret = HIDDEN[case]
+    ignore = ("client",) if "ignored" in case else ()
+    args = secret if isinstance(secret, tuple) else (secret,)
+    *args, kwargs = args if isinstance(args[-1], dict) else (*args, {})
+    function = made(shape)
+    with Cache(tmp_path / "cache") as cache:
+        options = {"namespace": "a", "name": "ask", "version": 1, "ignore": ignore}
+        ask = cache.cached_llm(function, **options)
+        assert ask("prompt", *args, **kwargs) == (1,)
+        # Keyed anew by another, whom no shortcut helps.
+        other = [value.replace(SECRET, "another") if value else value for value in args]
+        anew = cache.cached_llm(function, **options)
+        assert anew.peek("prompt", *other, **dict.fromkeys(kwargs, "another")) == [(1,)]
+        assert anew.key("another prompt", *args, **kwargs) != ask.key("prompt", *args, **kwargs)
+    written = b"".join(path.read_bytes() for path in (tmp_path / "cache").rglob("*") if path.is_file())
+    assert b"prompt" in written
+    assert SECRET.encode() not in written
+
+
+def test_what_is_not_ignored_counts_beside_what_is():
+    """P8: of the keywords that a function takes in one dict, those that are not ignored tell calls apart."""
+    keyer = Keyer(made("(client, /, **options)"), name="f", version="1", ignore=("client",))
+    forms = {keyer.form(None, (client,), {"client": 1, "seed": seed}) for client in (1, 2) for seed in (1, 2)}
+    assert len(forms) == 2
+    assert keyer.form(None, (1,), {"client": 1}) != keyer.form(None, (1,), {"client": 2})
+
+
 COUNTED = 0
 
 

@@ -23,6 +23,7 @@ import attrs
 import numpy as np
 import pydantic
 import pytest
+import typing_extensions
 
 from memollm._keys.canonical import canonical, canonical_call, hooks
 
@@ -368,6 +369,12 @@ DIFFERENT = [
     (typing.Callable[[int], str], typing.Callable[[int, int], str]),
     (typing.Callable[..., str], typing.Callable[[], str]),
     (typing.TypeVar("T"), typing.TypeVar("T", bound=int)),
+    (typing.TypeVar("T", bound=str), typing.TypeVar("T", bound=int)),
+    (typing.TypeVar("T"), typing.TypeVar("T", int, str)),
+    (typing.TypeVar("T", int, bytes), typing.TypeVar("T", int, str)),
+    (typing.TypeVar("T", str, int), typing.TypeVar("T", int, str)),
+    (typing.NewType("N", str), typing.NewType("N", int)),
+    (typing_extensions.TypeAliasType("A", str), typing_extensions.TypeAliasType("A", int)),
     (type(None), None),
     (typing.ForwardRef("X"), "X"),
     (list["Color"], list[typing.Literal["Color"]]),

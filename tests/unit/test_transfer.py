@@ -278,6 +278,21 @@ def test_a_damaged_file_changes_nothing(make, tmp_path, damage, told):
     assert other.store.inventory() == []
 
 
+@pytest.mark.parametrize("key", ["0102030405", "", "00" * 15, "00" * 17, "0" * 31, "no hexadecimals" * 2])
+def test_a_key_that_is_none_is_refused_where_its_form_is_hidden(make, tmp_path, key):
+    """P8: a call whose arguments are not kept has nothing to check its key by but its length, which must be right."""
+    file = tmp_path / "x.jsonl"
+    Model(make("a"), keep_arguments=False).ask("q")
+    make("a").export(file)
+    text = file.read_text(encoding="utf-8")
+    assert '"form":"blake2b:' in text
+    file.write_text(re.sub('"key":"[^"]*"', f'"key":"{key}"', text), encoding="utf-8")
+    other = make("b")
+    with pytest.raises(OptionError, match="line 3"):
+        other.load(file)
+    assert other.store.inventory() == []
+
+
 def test_a_load_that_stops_is_completed_by_the_next(make, tmp_path, monkeypatch):
     """After an interrupt between two batches the cache is whole, and loading again adds what is missing."""
     monkeypatch.setattr(loading, "BATCH", 3)

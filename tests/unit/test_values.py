@@ -120,6 +120,22 @@ def test_a_stale_sample_may_be_made_anew(tmp_path, monkeypatch, pool):
         assert ask.peek("x") == [edited("new")]
 
 
+@pytest.mark.parametrize("reader", [{"namespace": "b"}, {"namespace": "b", "pool": 4}, {}], ids=["own", "pool", "run"])
+def test_only_stale_samples_are_made_anew(tmp_path, monkeypatch, reader):
+    """P4: of several samples those that can still be read stay as they are, and only the others are paid for."""
+    now = class_with("text", "scores")
+    monkeypatch.setitem(globals(), "Answer", now)
+    answers = iter(["first", now("second", 1), "third", now("fourth", 2)])
+    with Cache(tmp_path) as cache:
+        cache.cached_llm(lambda _: next(answers), name="ask", version=1, namespace="a").draw(4, "x")
+    monkeypatch.setitem(globals(), "Answer", class_with("text"))
+    made = iter(["anew", "too", "too much"])
+    with Cache(tmp_path) as cache:
+        ask = cache.cached_llm(lambda _: next(made), name="ask", version=1, on_stale="miss", **reader)
+        assert ask.draw(4, "x") == ["first", "anew", "third", "too"]
+        assert ask.peek("x") == ["first", "anew", "third", "too"]
+
+
 def test_without_pickle_such_answers_are_returned_and_not_stored(tmp_path):
     """`configure(pickle=False)` forbids cloudpickle, for writing and for reading."""
     with Cache(tmp_path) as cache:

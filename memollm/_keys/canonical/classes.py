@@ -77,7 +77,9 @@ def _named_construct(value: Any, depth: int, seen: Seen) -> str:
         return _described(value.__forward_arg__, depth, seen)
     name = next(filter(None, (getattr(value, key, None) for key in ("__qualname__", "__name__", "_name"))))
     home = quote(qualified(value.__module__, name))
-    kin = ("__supertype__", "__value__", "__constraints__", "__bound__")
+    # The bound of a parameter specification means nothing, and where there is none each Python says it differently.
+    bound = () if isinstance(value, typing.ParamSpec) else ("__bound__",)
+    kin = ("__supertype__", "__value__", "__constraints__", *bound)
     members = [(key, getattr(value, key)) for key in kin if getattr(value, key, None) not in (None, ())]
     if not members:
         return tag("typing", home)

@@ -59,7 +59,7 @@ def function_source(function: FunctionType) -> Source | None:
 
 
 def class_source(owner: type) -> Source | None:
-    """Find a class's tree by its qualified name; of several with one name the last, which is the one in force."""
+    """Find a class's tree by its qualified name; of several with one name those that may be in force, together."""
     for filename, space in _class_files(owner):
         for lines in _texts(filename, space):
             module = _parsed(lines)
@@ -225,18 +225,27 @@ def _class_files(owner: type) -> Iterator[tuple[str, dict[str, Any]]]:
         yield file, dict(space)
 
 
-def _find_class(module: ast.Module, qualname: str) -> ast.ClassDef | None:
-    steps = [step for step in qualname.split(".") if step != "<locals>"]
+def _find_class(module: ast.Module, qualname: str) -> ast.AST | None:
     level: list[ast.AST] = [module]
-    for step in steps:
-        level = [found for node in level for found in _named(node, step)]
-    return next((node for node in reversed(level) if isinstance(node, ast.ClassDef)), None)
+    for step in [step for step in qualname.split(".") if step != "<locals>"]:
+        level = [found for node in level for found in _in_force(node, step)]
+    classes: list[ast.stmt] = [node for node in level if isinstance(node, ast.ClassDef)]
+    return ast.Module(classes, []) if len(classes) > 1 else next(iter(classes), None)
 
 
-def _named(node: ast.AST, name: str) -> Iterator[ast.AST]:
+def _in_force(node: ast.AST, name: str) -> list[ast.AST]:
+    """List the definitions of a name that may be in force: the last that is made in any case, and those after it."""
+    found: list[ast.AST] = []
+    for definition, is_sure in _named(node, name):
+        found = [definition] if is_sure else [*found, definition]
+    return found
+
+
+def _named(node: ast.AST, name: str, *, is_sure: bool = True) -> Iterator[tuple[ast.AST, bool]]:
+    """Give the definitions of a name in a scope, and whether each is made whichever way the code goes."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             if child.name == name:
-                yield child
+                yield child, is_sure
         else:
-            yield from _named(child, name)
+            yield from _named(child, name, is_sure=False)
