@@ -10,7 +10,9 @@ from benchmarks._caches import new_cache
 from benchmarks._measure import Row, Timed, absolute, in_turn, repeated
 from memollm._keys.canonical import canonical_call
 from memollm._keys.keyer import hash_of
-from memollm._types.model import EVER, Call, Fill, Place, Sample, Settle, Want
+from memollm._types.calls import Call, Place, Want
+from memollm._types.requests import Fill, Settle
+from memollm._types.samples import EVER, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,7 @@ from benchmarks._measure import Row, Timed, absolute, each, in_turn, ratio, repe
 from benchmarks._model import ANSWER
 from benchmarks.miss import misser
 from memollm import Cache
-from memollm._types.model import Call
+from memollm._types.calls import Call
 from memollm._values.frame import HEAD
 
 if TYPE_CHECKING:

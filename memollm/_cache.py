@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from memollm._drive.progress import Told
     from memollm._spending.stats import Stats
     from memollm._takeover import Imported
-    from memollm._types.model import Item
+    from memollm._types.listings import Item
     from memollm._upkeep.prune import Policy, Pruned
     from memollm._upkeep.transfer import Exported, Loaded
     from memollm._upkeep.verify import Verified

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from memollm._keys.canonical import canonical_call
 from memollm._keys.keyer import hash_of
-from memollm._types.model import Account, Call, Counts, Fill, Place, Sample
+from memollm._types.calls import Call, Place
+from memollm._types.counting import Account, Counts
+from memollm._types.requests import Fill
+from memollm._types.samples import Sample
 
 HOSTILE = (
     "</script><script>alert(1)</script>",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from memollm._calls.recipe import Recipe
     from memollm._draws.effects import Batch
-    from memollm._types.model import Want
+    from memollm._types.calls import Want
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 

@@ -11,7 +11,7 @@ from memollm._calls.configuration import require_mode, require_name
 from memollm._draws.replay import THEN, Replay
 from memollm._spending.budget import Budget
 from memollm._spending.track import Track, Tracking
-from memollm._types.model import NAMESPACES, RUNS
+from memollm._types.calls import NAMESPACES, RUNS
 from memollm._types.suggest import did_you_mean
 from memollm.errors import OptionError
 

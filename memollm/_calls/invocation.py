@@ -15,7 +15,8 @@ from memollm._drive import calls as _drive
 from memollm._drive.calls import Introduction, Work
 from memollm._keys.keyer import owner_of
 from memollm._spending.track import is_logged
-from memollm._types.model import EVER, NAMESPACES, Call, Want
+from memollm._types.calls import NAMESPACES, Call, Want
+from memollm._types.samples import EVER
 from memollm.errors import OptionError
 
 if TYPE_CHECKING:

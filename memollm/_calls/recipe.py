@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from memollm._calls.batch import Batching
     from memollm._calls.options import Options
     from memollm._draws.engine import Engine
-    from memollm._types.model import Call
+    from memollm._types.calls import Call
     from memollm.stores.base import Store
 
 PLANS: Final = 1000

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from memollm._spending.accounts import Told
-    from memollm._types.model import Change
+    from memollm._types.requests import Change
     from memollm.stores.flights import Signal
 
 Flow = Generator["Effect", None, Any]

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from memollm._draws.watcher import Watcher
 from memollm._draws.writer import Pending, Writer
 from memollm._spending.accounts import HIT, Keeper
-from memollm._types.locks import ForkedLock
-from memollm._types.model import Busy, Call, Change, Place, Sample, WouldBlock, is_atomic
+from memollm._types.locks import ForkedLock, WouldBlock
+from memollm._types.samples import Busy, Sample, is_atomic
 from memollm._types.warn import warn
 from memollm.errors import NotStoredWarning, StoreError, UncacheableResult
 
@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from memollm._spending.accounts import Given
-    from memollm._types.model import Account, Counts
+    from memollm._types.calls import Call, Place
+    from memollm._types.counting import Account, Counts
+    from memollm._types.requests import Change
     from memollm._values.codec import Codec
     from memollm.stores.base import Store
     from memollm.stores.flights import Signal

@@ -14,20 +14,10 @@ from memollm._draws.effects import Ask, Await, Batch, Flow, Gap, Paid, Run, Save
 from memollm._draws.holding import Holding
 from memollm._draws.states import Fleeting, Made, Recalled, Unstored, require_aligned
 from memollm._spending.accounts import HIT
-from memollm._types.model import (
-    EVER,
-    MINE,
-    Busy,
-    Counts,
-    Fill,
-    Mine,
-    Position,
-    Release,
-    Sample,
-    Settle,
-    Want,
-    WouldBlock,
-)
+from memollm._types.counting import Counts
+from memollm._types.locks import WouldBlock
+from memollm._types.requests import Fill, Release, Settle
+from memollm._types.samples import EVER, MINE, Busy, Mine, Sample
 from memollm.errors import (
     CacheMiss,
     ReentrantCall,
@@ -44,7 +34,8 @@ if TYPE_CHECKING:
     from memollm._draws.engine import Engine
     from memollm._draws.terms import ExplainMiss, Terms
     from memollm._spending.accounts import Costs
-    from memollm._types.model import Change
+    from memollm._types.calls import Position, Want
+    from memollm._types.requests import Change
     from memollm.stores.flights import Signal
 
 

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from memollm._draws.effects import Gap
 from memollm._draws.states import Made, Recalled, States, Unstored
 from memollm._spending.accounts import HIT, MADE, SHARED
-from memollm._types.model import Place, Position, Return, Sample, Settle, State, Taken
+from memollm._types.calls import Place, Position
+from memollm._types.requests import Return, Settle
+from memollm._types.samples import Sample, State, Taken
 
 if TYPE_CHECKING:
     from collections.abc import Sequence, Set as AbstractSet
 
     from memollm._draws.engine import Engine
     from memollm._spending.accounts import Given
-    from memollm._types.model import Call, Change, Want
+    from memollm._types.calls import Call, Want
+    from memollm._types.requests import Change
 
 NONE_TAKEN: Final = Taken((), ())
 

@@ -6,8 +6,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from memollm._spending.accounts import HIT
+from memollm._types.calls import NAMESPACES
 from memollm._types.locks import ForkedLock
-from memollm._types.model import NAMESPACES
 from memollm.errors import CacheMiss, ReplayExhausted
 
 if TYPE_CHECKING:
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from memollm._draws.engine import Engine
     from memollm._spending.accounts import Given
-    from memollm._types.model import Call, Sample, Want
+    from memollm._types.calls import Call, Want
+    from memollm._types.samples import Sample
     from memollm.stores.base import Store
 
 THEN: Final = ("raise", "draw")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from memollm._types.model import Sample, State
+from memollm._types.samples import Sample, State
 from memollm.errors import WrongNumber
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from memollm._spending.accounts import HIT, SHARED, Given, Told, Toll, counts_of
 from memollm._spending.prices import price
 from memollm._spending.track import LOG, DrawEvent, is_logged
 from memollm._spending.usage import Usage, of_call
-from memollm._types.model import EVER, Counts
+from memollm._types.counting import Counts
+from memollm._types.samples import EVER
 from memollm._types.warn import warn
 from memollm.errors import NotCountedWarning, OptionError
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from memollm._draws.states import Rules
-    from memollm._types.model import Call
+    from memollm._types.calls import Call
     from memollm.stores.base import Store
 
     ExplainMiss = Callable[[Store, Call, int], str]

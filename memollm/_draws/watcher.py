@@ -11,7 +11,7 @@ from memollm.stores.flights import Signal
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from memollm._types.model import Place
+    from memollm._types.calls import Place
 
 POLL_FIRST: Final = 0.002
 POLL_LAST: Final = 0.05

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from memollm._types.model import Change, Fill
+from memollm._types.requests import Change, Fill
 from memollm.errors import StoreError, StoreUnavailable
 from memollm.stores.flights import Signal
 

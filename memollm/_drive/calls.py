@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from memollm._draws.effects import Ask, Batch, Effect, Flow, Paid, Run, Save, under
 from memollm._draws.engine import NOTHING
 from memollm._spending.accounts import Told, Toll
-from memollm._types.model import WouldBlock
+from memollm._types.locks import WouldBlock
 from memollm.errors import WrongNumber
 from memollm.stores.flights import Signal
 

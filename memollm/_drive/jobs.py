@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from memollm._draws.engine import Engine
     from memollm._drive.progress import Tally
-    from memollm._types.model import Change
+    from memollm._types.requests import Change
 
 R = TypeVar("R")
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from memollm._draws.engine import NOTHING
 from memollm._drive.calls import drive, drive_async, introduce, introduce_async
 from memollm._drive.jobs import Job, Mapped, Outcome
-from memollm._types.model import WouldBlock
+from memollm._types.locks import WouldBlock
 from memollm.errors import StoreError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from memollm._draws.effects import Batch, Flow
     from memollm._draws.flow import Draw
     from memollm._drive.calls import Request, Work
-    from memollm._types.model import Change
+    from memollm._types.requests import Change
 
 END: Final = object()
 TOGETHER: Final = 1000

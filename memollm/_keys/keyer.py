@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import xxhash
 
 from memollm._keys.canonical import call_head, canonical, canonical_with, hooks
-from memollm._types.model import Call
+from memollm._types.calls import Call
 from memollm._types.suggest import did_you_mean
 from memollm.errors import OptionError
 

@@ -12,7 +12,8 @@ from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from memollm._types.model import Account, Call, Counts, Use
+from memollm._types.calls import Call
+from memollm._types.counting import Account, Counts, Use
 from memollm.errors import StoreError
 
 if TYPE_CHECKING:

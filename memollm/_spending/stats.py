@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from memollm._spending.track import Spending, saved_of, spent_of
-from memollm._types.model import Counts
+from memollm._types.counting import Counts
 from memollm._types.suggest import did_you_mean
 from memollm._types.tables import html_table, money, seconds_text, text_table
 from memollm.errors import OptionError
@@ -14,7 +14,7 @@ from memollm.errors import OptionError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from memollm._types.model import Account
+    from memollm._types.counting import Account
 
 BY: Final = ("function", "namespace", "run", "day")
 HEAD: Final = ("draws", "hits", "shared", "paid", "refused", "failed", "spent", "saved", "time saved", "a hit")

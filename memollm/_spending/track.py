@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
+from memollm._types.counting import Counts
 from memollm._types.locks import ForkedLock
-from memollm._types.model import Counts
 from memollm._types.tables import html_table, money, seconds_text, text_table
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from memollm._takeover.foreign import Pickles
 from memollm._takeover.mapping import Target, Unmapped, by_function, by_position, require_decorated
 from memollm._takeover.sources import SOURCES, Source
-from memollm._types.model import Sample
+from memollm._types.samples import Sample
 from memollm._types.suggest import did_you_mean
 from memollm._upkeep.transfer import Joining, by_record, transfer_of
 from memollm.errors import OptionError, UncacheableResult, UnkeyableArgument
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from memollm._draws.engine import Engine
     from memollm._takeover.sources import Old
-    from memollm._types.model import Call
+    from memollm._types.calls import Call
     from memollm.stores.transfer import Shelf
 
 BATCH: Final = 200

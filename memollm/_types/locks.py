@@ -1,10 +1,14 @@
-"""Locks that may be held when a process forks."""
+"""Locks that may be held when a process forks, and what is not waited for."""
 
 from __future__ import annotations
 
 import os
 import threading
 import weakref
+
+
+class WouldBlock(Exception):
+    """What must not wait would have to; nothing has happened."""
 
 
 class ForkedLock:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memollm._keys.canonical import canonical_call
 from memollm._keys.keyer import hash_of
-from memollm._types.model import Call, Move
+from memollm._types.calls import Call
+from memollm._types.listings import Move
 from memollm._types.suggest import did_you_mean
 from memollm.errors import OptionError
 

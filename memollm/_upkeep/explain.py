@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from memollm._types.model import Call
+    from memollm._types.calls import Call
     from memollm.stores.base import Store
 
 Object = dict[str, Any]

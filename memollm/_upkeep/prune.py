@@ -14,7 +14,7 @@ from memollm.errors import OptionError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from memollm._types.model import Item
+    from memollm._types.listings import Item
     from memollm.stores.base import Store
 
 Policy = Literal["lru", "fifo"]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 import msgspec
 
 from memollm._keys.keyer import KEY_BYTES, hash_of
-from memollm._types.model import Call
+from memollm._types.calls import Call
 from memollm._upkeep.transfer import transfer_of
 from memollm._upkeep.transfer.lines import CallLine, encode, sample_line
 from memollm.errors import OptionError, RecordError, StaleRecord, UntrustedRecord
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from memollm._types.model import Sample
+    from memollm._types.samples import Sample
     from memollm._values.codec import Codec
     from memollm.stores.base import Store
     from memollm.stores.checking import Checks, Inside, Repair

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from memollm._types.model import is_atomic
+from memollm._types.samples import is_atomic
 from memollm._values.classes import Registered, TypedReader, TypedWriter
 from memollm._values.frame import (
     CLASSES,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any, Final, NamedTuple
 
-from memollm._types.model import is_atomic
+from memollm._types.samples import is_atomic
 from memollm.errors import DamagedRecord, ReplayedStream
 
 CHUNKS: Final = "chunks"

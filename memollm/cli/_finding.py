@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from memollm._cache import Cache
-    from memollm._types.model import Surveyed
+    from memollm._types.listings import Surveyed
 
 SHORT: Final = 10
 """How many digits of a key are shown where there is little room."""

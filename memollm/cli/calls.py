@@ -17,7 +17,7 @@ from memollm.cli._words import age_text, moment
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from memollm._types.model import Surveyed
+    from memollm._types.listings import Surveyed
 
 COLUMNS: Final = (
     Column("KEY"),

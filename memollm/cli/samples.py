@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from memollm._types.model import NAMESPACES, RUNS
+from memollm._types.calls import NAMESPACES, RUNS
 from memollm.cli._asking import agreed
 from memollm.cli._completing import keys
 from memollm.cli._finding import compact, described, find_calls
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from memollm._cache import Cache
-    from memollm._types.model import Drawn, Sample, Surveyed
+    from memollm._types.listings import ReaderOfCall, Surveyed
+    from memollm._types.samples import Sample
 
 COLUMNS: Final = (
     Column("SLOT", right=True),
@@ -172,12 +173,12 @@ class _Details:
         say("\nDrawn by " + ("\n         ".join(lines) or "nobody with a cursor (pool=1 keeps none)"))
 
 
-def _drew(reader: Drawn) -> str:
+def _drew(reader: ReaderOfCall) -> str:
     lanes = f" in {counted(len(reader.lanes), 'lane')} ({', '.join(reader.lanes)})" if reader.lanes else ""
     return f"{reader.draws:,} drawn{lanes}"
 
 
-def _reader_document(reader: Drawn) -> dict[str, object]:
+def _reader_document(reader: ReaderOfCall) -> dict[str, object]:
     kind, _, name = reader.reader.partition(":")
     return {"kind": kind, "name": name, "draws": reader.draws, "lanes": list(reader.lanes)}
 

@@ -15,7 +15,8 @@ from memollm.cli._words import counted, dollars, duration_text, size_text, token
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from memollm._types.model import Counts, Item
+    from memollm._types.counting import Counts
+    from memollm._types.listings import Item
 
 HUNDRED: Final = 100
 MICROSECONDS: Final = 1e6

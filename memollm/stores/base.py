@@ -10,25 +10,11 @@ from memollm.errors import StoreUnavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from memollm._types.model import (
-        Account,
-        Call,
-        Change,
-        Counts,
-        Drawn,
-        Item,
-        Move,
-        Place,
-        Reader,
-        Sample,
-        Standing,
-        State,
-        Stored,
-        Surveyed,
-        Taken,
-        Use,
-        Want,
-    )
+    from memollm._types.calls import Call, Place, Want
+    from memollm._types.counting import Account, Counts, Use
+    from memollm._types.listings import Item, ListedReader, Move, ReaderOfCall, Standing, Stored, Surveyed
+    from memollm._types.requests import Change
+    from memollm._types.samples import Sample, State, Taken
     from memollm.stores.flights import Flights
 
 Document = dict[str, Any]
@@ -107,7 +93,7 @@ class Store(Protocol):
         """
         ...
 
-    def readers_of(self, call: Call) -> list[Drawn]:
+    def readers_of(self, call: Call) -> list[ReaderOfCall]:
         """List the readers of a call, by name; what is in flight or given back does not count as drawn."""
         ...
 
@@ -136,7 +122,7 @@ class Store(Protocol):
         """Remove a reader with its cursors; tell whether there was such a reader."""
         ...
 
-    def readers(self) -> list[Reader]:
+    def readers(self) -> list[ListedReader]:
         """List the readers, by name."""
         ...
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from memollm._types.model import Sample
+    from memollm._types.samples import Sample
     from memollm.stores.transfer import Entry
 
 

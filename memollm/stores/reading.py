@@ -5,32 +5,19 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol, runtime_checkable
 
-from memollm._types.model import WouldBlock, recorder
+from memollm._types.calls import recorder
+from memollm._types.locks import WouldBlock
 from memollm.errors import StoreRefused
 from memollm.stores.memory.store import MemoryStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
-    from memollm._types.model import (
-        Account,
-        Call,
-        Counts,
-        Drawn,
-        Fill,
-        Item,
-        Move,
-        Place,
-        Reader,
-        Sample,
-        Standing,
-        State,
-        Stored,
-        Surveyed,
-        Taken,
-        Use,
-        Want,
-    )
+    from memollm._types.calls import Call, Place, Want
+    from memollm._types.counting import Account, Counts, Use
+    from memollm._types.listings import Item, ListedReader, Move, ReaderOfCall, Standing, Stored, Surveyed
+    from memollm._types.requests import Fill
+    from memollm._types.samples import Sample, State, Taken
     from memollm.stores.base import Document, Store
 
 SAMPLES_AT_HAND: Final = 10_000
@@ -60,11 +47,11 @@ class Readable(Protocol):
         """List every call that has samples, or some of them."""
         ...
 
-    def readers_of(self, call: Call) -> list[Drawn]:
+    def readers_of(self, call: Call) -> list[ReaderOfCall]:
         """List the readers of a call."""
         ...
 
-    def readers(self) -> list[Reader]:
+    def readers(self) -> list[ListedReader]:
         """List the readers."""
         ...
 
@@ -213,11 +200,11 @@ class ReadingStore(MemoryStore):
         """See `Store.survey`."""
         return self._base.survey(function=function, text=text)
 
-    def readers_of(self, call: Call) -> list[Drawn]:
+    def readers_of(self, call: Call) -> list[ReaderOfCall]:
         """See `Store.readers_of`; as they are in the other store."""
         return self._base.readers_of(call)
 
-    def readers(self) -> list[Reader]:
+    def readers(self) -> list[ListedReader]:
         """See `Store.readers`; as they are in the other store."""
         return self._base.readers()
 

@@ -8,7 +8,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from memollm._types.model import Account, Call, Counts, Sample
+    from memollm._types.calls import Call
+    from memollm._types.counting import Account, Counts
+    from memollm._types.samples import Sample
 
 T = TypeVar("T")
 

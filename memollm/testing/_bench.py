@@ -7,7 +7,9 @@ import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from memollm._types.model import EVER, MINE, Call, Fill, Place, Position, Sample, Settle, State, Taken, Want
+from memollm._types.calls import Call, Place, Position, Want
+from memollm._types.requests import Fill, Settle
+from memollm._types.samples import EVER, MINE, Sample, State, Taken
 from memollm.testing.fakes import NOON
 
 if TYPE_CHECKING:

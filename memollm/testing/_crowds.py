@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from memollm._types.model import MINE, Busy, Place, Sample
+from memollm._types.calls import Place
+from memollm._types.samples import MINE, Busy, Sample
 from memollm.testing._bench import Bench, call
 
 THREADS = 8

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memollm._types.model import MINE, Busy, Sample, Want, WouldBlock
+from memollm._types.calls import Want
+from memollm._types.locks import WouldBlock
+from memollm._types.samples import MINE, Busy, Sample
 from memollm.testing._bench import Bench, Hand, call
 from memollm.testing.fakes import NOON
 
 if TYPE_CHECKING:
-    from memollm._types.model import Call
+    from memollm._types.calls import Call
 
 
 class Drawing(Bench):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from memollm._types.model import MINE, Busy, Place, Position, Return, Sample, Settle
+from memollm._types.calls import Place, Position
+from memollm._types.requests import Return, Settle
+from memollm._types.samples import MINE, Busy, Sample
 from memollm.testing._bench import Bench, call
 from memollm.testing.fakes import NOON
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memollm._types.model import MINE, Busy, Drawn, Fill, Place, Position, Reader, Return, Sample, Surveyed, Use, Want
+from memollm._types.calls import Place, Position, Want
+from memollm._types.counting import Use
+from memollm._types.listings import ListedReader, ReaderOfCall, Surveyed
+from memollm._types.requests import Fill, Return
+from memollm._types.samples import MINE, Busy, Sample
 from memollm.testing._bench import Bench, Hand, call
 from memollm.testing.fakes import NOON
 
@@ -182,14 +186,14 @@ class Keeping(Bench):
         self.take(2, reader="b", of=call("other"))
         self.take(reader="a").settle()
         readers = self.store.readers()
-        assert readers == [Reader("a", 1, 1), Reader("b", 2, 2)]
+        assert readers == [ListedReader("a", 1, 1), ListedReader("b", 2, 2)]
         assert all(type(number) is int for reader in readers for number in reader[1:])
 
     def test_rewound_reader_is_listed(self) -> None:
         """A rewound reader is there and has drawn nothing."""
         self.take(2).settle()
         self.store.rewind("reader")
-        assert self.store.readers() == [Reader("reader", 1, 0)]
+        assert self.store.readers() == [ListedReader("reader", 1, 0)]
 
     def test_reader_without_calls_is_gone(self) -> None:
         """A reader whose only call was forgotten is no longer there."""
@@ -235,8 +239,8 @@ class Keeping(Bench):
         for lane in ("right", "left"):
             Hand(self.store, Want(call(), "a", 1, None, lane)).settle()
         Hand(self.store, Want(call(), "a", 1, None, "given back")).give_back()
-        assert self.store.readers_of(call()) == [Drawn("a", 2, ("left", "right")), Drawn("b", 2, ())]
-        assert self.store.readers_of(call("other")) == [Drawn("b", 1, ())]
+        assert self.store.readers_of(call()) == [ReaderOfCall("a", 2, ("left", "right")), ReaderOfCall("b", 2, ())]
+        assert self.store.readers_of(call("other")) == [ReaderOfCall("b", 1, ())]
         assert self.store.readers_of(call("never")) == []
 
     # The catalog.

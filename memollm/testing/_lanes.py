@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memollm._types.model import MINE, Move, Position, Return, Sample
+from memollm._types.calls import Position
+from memollm._types.listings import Move
+from memollm._types.requests import Return
+from memollm._types.samples import MINE, Sample
 from memollm.errors import StoreUnavailable
 from memollm.testing._bench import Bench, Hand, call
 from memollm.testing.fakes import NOON
@@ -12,7 +15,7 @@ from memollm.testing.fakes import NOON
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from memollm._types.model import Call
+    from memollm._types.calls import Call
     from memollm.stores.base import Store
 
 

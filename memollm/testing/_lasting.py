@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memollm._types.model import MINE, Account, Busy, Counts, Place, Sample
+from memollm._types.calls import Place
+from memollm._types.counting import Account, Counts
+from memollm._types.samples import MINE, Busy, Sample
 from memollm.testing._bench import Bench, call
 from memollm.testing.fakes import NOON
 

@@ -4,27 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memollm._types.model import (
-    EVER,
-    MINE,
-    Account,
-    Counts,
-    Fill,
-    Move,
-    Place,
-    Position,
-    Return,
-    Sample,
-    Settle,
-    Use,
-)
+from memollm._types.calls import Place, Position
+from memollm._types.counting import Account, Counts, Use
+from memollm._types.listings import Move
+from memollm._types.requests import Fill, Return, Settle
+from memollm._types.samples import EVER, MINE, Sample
 from memollm.testing._bench import Bench, call
 from memollm.testing.fakes import NOON
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from memollm._types.model import Call
+    from memollm._types.calls import Call
 
 ENDLESSLY = float("inf")
 COSTS = [

@@ -2,7 +2,9 @@
 
 from memollm._keys.canonical import canonical_call
 from memollm._keys.keyer import hash_of
-from memollm._types.model import Call, Fill, Place, Sample, Settle, Want
+from memollm._types.calls import Call, Place, Want
+from memollm._types.requests import Fill, Settle
+from memollm._types.samples import Sample
 from memollm.testing import NOON
 
 

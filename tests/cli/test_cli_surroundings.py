@@ -13,7 +13,7 @@ import pytest
 from filling import fill
 
 from memollm import Cache
-from memollm._types.model import Account, Counts
+from memollm._types.counting import Account, Counts
 
 DEADLINE = 60
 
@@ -240,7 +240,8 @@ def test_doctor_of_a_foreign_file(memollm, project):
 HOLDER = """
 import sys
 from pathlib import Path
-from memollm._types.model import EVER, Call, Want
+from memollm._types.calls import Call, Want
+from memollm._types.samples import EVER
 from memollm.stores.sqlite.store import SqliteStore
 
 store = SqliteStore(Path(sys.argv[1]))

@@ -15,7 +15,8 @@ from memollm._draws.states import Rules
 from memollm._draws.terms import Terms
 from memollm._draws.writer import Writer
 from memollm._spending.accounts import Books, Keeper
-from memollm._types.model import EVER, Want
+from memollm._types.calls import Want
+from memollm._types.samples import EVER
 from memollm.errors import StoreUnavailable
 from memollm.stores.memory.store import MemoryStore
 from memollm.testing import FakeClock

@@ -8,7 +8,10 @@ from pathlib import Path
 from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from memollm._types.model import EVER, MINE, Busy, Fill, Place, Position, Return, Sample, Settle, Use, Want, recorder
+from memollm._types.calls import Place, Position, Want, recorder
+from memollm._types.counting import Use
+from memollm._types.requests import Fill, Return, Settle
+from memollm._types.samples import EVER, MINE, Busy, Sample
 from memollm.stores.memory.store import MemoryStore
 from memollm.stores.sqlite.store import SqliteStore
 from memollm.testing import FakeClock

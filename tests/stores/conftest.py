@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from memollm._types.model import Place
+from memollm._types.calls import Place
 from memollm.stores.sqlite.store import SqliteStore
 from memollm.testing._bench import PATIENCE, call
 
@@ -35,7 +35,7 @@ def store(tmp_path, opened):
 OWNER = """
 import os, sys, time
 from pathlib import Path
-from memollm._types.model import Want
+from memollm._types.calls import Want
 from memollm.stores.sqlite.store import SqliteStore
 from memollm.testing._bench import Hand, call
 

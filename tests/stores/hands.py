@@ -1,6 +1,6 @@
 """Draws made by hand on a store."""
 
-from memollm._types.model import Want
+from memollm._types.calls import Want
 from memollm.testing._bench import Hand, call
 
 

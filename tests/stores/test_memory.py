@@ -5,7 +5,8 @@ from contextlib import suppress
 
 import pytest
 
-from memollm._types.model import MINE, Want
+from memollm._types.calls import Want
+from memollm._types.samples import MINE
 from memollm.stores.memory.store import MemoryStore
 from memollm.testing import StoreConformance
 from memollm.testing._bench import Hand, call

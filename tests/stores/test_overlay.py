@@ -3,20 +3,12 @@
 import pytest
 from hands import stock, take
 
-from memollm._types.model import (
-    MINE,
-    Account,
-    Busy,
-    Counts,
-    Move,
-    Place,
-    Position,
-    Return,
-    Sample,
-    Use,
-    Want,
-    WouldBlock,
-)
+from memollm._types.calls import Place, Position, Want
+from memollm._types.counting import Account, Counts, Use
+from memollm._types.listings import Move
+from memollm._types.locks import WouldBlock
+from memollm._types.requests import Return
+from memollm._types.samples import MINE, Busy, Sample
 from memollm.errors import StoreRefused
 from memollm.stores.memory.store import MemoryStore
 from memollm.stores.reading import ReadingStore

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from hands import stock, take
 
-from memollm._types.model import MINE, Fill, Place, Sample
+from memollm._types.calls import Place
+from memollm._types.requests import Fill
+from memollm._types.samples import MINE, Sample
 from memollm.errors import StoreClosed, StoreRefused, StoreUnavailable
 from memollm.stores.sqlite import files as sqlite_files
 from memollm.stores.sqlite.files import Files, filesystem_of

@@ -8,7 +8,8 @@ from contextlib import closing
 import pytest
 from hands import stock, take
 
-from memollm._types.model import MINE, Sample, Use
+from memollm._types.counting import Use
+from memollm._types.samples import MINE, Sample
 from memollm.stores.sqlite.files import APPLICATION_ID, SCHEMA_VERSION
 from memollm.stores.sqlite.ledger import statements
 from memollm.testing import NOON
@@ -101,7 +102,7 @@ def test_processes_open_an_old_file_at_once(old):
 DRAWER = """
 import sys
 from pathlib import Path
-from memollm._types.model import Want
+from memollm._types.calls import Want
 from memollm.stores.sqlite.store import SqliteStore
 from memollm.testing._bench import Hand, call
 

@@ -11,7 +11,10 @@ import pytest
 from filelock import lock_descriptor, unlock_descriptor
 from hands import stock, take
 
-from memollm._types.model import EVER, MINE, Busy, Place, Settle, Want, WouldBlock
+from memollm._types.calls import Place, Want
+from memollm._types.locks import WouldBlock
+from memollm._types.requests import Settle
+from memollm._types.samples import EVER, MINE, Busy
 from memollm.errors import StoreUnavailable
 from memollm.testing._bench import PATIENCE, call
 

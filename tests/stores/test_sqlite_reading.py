@@ -14,7 +14,8 @@ import pytest
 from hands import stock, take
 from test_sqlite_migration import old  # noqa: F401 - a fixture
 
-from memollm._types.model import MINE, Account, Counts, Sample
+from memollm._types.counting import Account, Counts
+from memollm._types.samples import MINE, Sample
 from memollm.errors import StoreRefused, StoreUnavailable
 from memollm.stores.reading import ReadingStore
 from memollm.stores.sqlite.reader import SqliteReader

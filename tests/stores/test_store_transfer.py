@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 from memollm import Cache
-from memollm._types.model import EVER, NAMESPACES, RUNS, Account, Counts, Fill, Place, Sample, Settle, Use, Want
+from memollm._types.calls import NAMESPACES, RUNS, Place, Want
+from memollm._types.counting import Account, Counts, Use
+from memollm._types.requests import Fill, Settle
+from memollm._types.samples import EVER, Sample
 from memollm.stores.memory.store import MemoryStore
 from memollm.stores.transfer import Part, Stretch
 from memollm.testing._bench import call

@@ -17,7 +17,8 @@ import memollm
 from memollm import Cache, CodeChanged, CodeChangedWarning, OptionError, StoreUnavailable
 from memollm._calls.context import current_run
 from memollm._keys import keyer
-from memollm._types.model import MINE, Want
+from memollm._types.calls import Want
+from memollm._types.samples import MINE
 
 
 @dataclasses.dataclass

@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 
 from memollm import Cache, OptionError, Pruned
-from memollm._types.model import Use, Want
+from memollm._types.calls import Want
+from memollm._types.counting import Use
 from memollm._upkeep.prune import bytes_of, size_text
 from memollm.testing import NOON, FakeClock
 from memollm.testing._bench import PATIENCE, Hand, call
@@ -197,7 +198,8 @@ def test_what_is_no_size_is_refused(wrong):
 DRAWER = """
 import sys, time
 from memollm import Cache
-from memollm._types.model import Use, Want
+from memollm._types.calls import Want
+from memollm._types.counting import Use
 from memollm.testing._bench import Hand, call
 
 cache = Cache(sys.argv[1])

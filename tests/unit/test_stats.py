@@ -13,7 +13,7 @@ from models import run, until
 import memollm
 import memollm._spending.stats
 from memollm import Cache, OptionError, configure
-from memollm._types.model import Counts
+from memollm._types.counting import Counts
 from memollm.testing import FakeClock
 
 DAY = 86400.0

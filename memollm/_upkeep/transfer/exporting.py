@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from memollm._types.model import NAMESPACES, RUNS, recorder
+from memollm._types.calls import NAMESPACES, RUNS, recorder
 from memollm._types.suggest import did_you_mean
 from memollm._upkeep.transfer.files import written
 from memollm._upkeep.transfer.lines import (

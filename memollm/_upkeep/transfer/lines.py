@@ -7,7 +7,9 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from memollm._types.model import Account, Call, Counts, Sample
+from memollm._types.calls import Call
+from memollm._types.counting import Account, Counts
+from memollm._types.samples import Sample
 from memollm._values.frame import split
 from memollm.errors import DamagedRecord
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from memollm._keys.keyer import KEY_BYTES, hash_of
-from memollm._types.model import Account, Call, Counts
+from memollm._types.counting import Account, Counts
 from memollm._upkeep.transfer.exporting import document_of, transfer_of
 from memollm._upkeep.transfer.files import UnreadableFile, opened
 from memollm._upkeep.transfer.lines import (
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from os import PathLike
 
+    from memollm._types.calls import Call
     from memollm.stores.base import Store
 
 BATCH: Final = 500

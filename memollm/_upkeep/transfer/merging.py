@@ -10,7 +10,8 @@ from memollm.stores.transfer import Cursor, Lane, Stretch
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
 
-    from memollm._types.model import Call, Sample
+    from memollm._types.calls import Call
+    from memollm._types.samples import Sample
     from memollm.stores.transfer import Shelf
 
 

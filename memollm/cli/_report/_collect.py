@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from memollm._spending.stats import grouped, summed
-from memollm._types.model import Counts
+from memollm._types.counting import Counts
 from memollm.cli._finding import described
 from memollm.cli._reading import shown
 from memollm.cli._report._data import Answer, Asked, Depth, Function, Part, Report, Sums, Text
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from memollm._cache import Cache
-    from memollm._types.model import Surveyed
+    from memollm._types.listings import Surveyed
 
 Group = tuple[str, Counts]
 DEPTHS: Final = (1, 2, 3, 5, 10, 20, 50, 100, 1000)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from memollm._types.model import Counts
+    from memollm._types.counting import Counts
 
 
 @dataclass(frozen=True, slots=True)

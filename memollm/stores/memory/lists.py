@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memollm._types.model import Surveyed
+from memollm._types.listings import Surveyed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from memollm._types.model import Call, Sample
+    from memollm._types.calls import Call
+    from memollm._types.samples import Sample
 
 
 def surveyed(call: Call, samples: Sequence[Sample], used: float) -> Surveyed:

@@ -9,34 +9,11 @@ import weakref
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from memollm._types.model import (
-    MINE,
-    Account,
-    Busy,
-    Call,
-    Change,
-    Counts,
-    Drawn,
-    Fill,
-    Item,
-    Move,
-    Place,
-    Position,
-    Reader,
-    Release,
-    Return,
-    Sample,
-    Settle,
-    Standing,
-    State,
-    Stored,
-    Surveyed,
-    Taken,
-    Use,
-    Want,
-    choose_positions,
-    recorder,
-)
+from memollm._types.calls import Call, Place, Position, Want, choose_positions, recorder
+from memollm._types.counting import Account, Counts, Use
+from memollm._types.listings import Item, ListedReader, Move, ReaderOfCall, Standing, Stored, Surveyed
+from memollm._types.requests import Change, Fill, Release, Return, Settle
+from memollm._types.samples import MINE, Busy, Sample, State, Taken
 from memollm.stores.base import in_use, mentions
 from memollm.stores.flights import Flights
 from memollm.stores.memory.lists import surveyed
@@ -246,11 +223,11 @@ class MemoryStore:
             ]
         return sorted(listed, key=lambda each: each.made)
 
-    def readers_of(self, call: Call) -> list[Drawn]:
+    def readers_of(self, call: Call) -> list[ReaderOfCall]:
         """See `Store.readers_of`."""
         with self._lock:
             return [
-                Drawn(reader, cursor.next - len(cursor.loose), self._lanes(reader, call, cursor))
+                ReaderOfCall(reader, cursor.next - len(cursor.loose), self._lanes(reader, call, cursor))
                 for reader, cursors in sorted(self._cursors.items())
                 if (cursor := cursors.get(call)) is not None
             ]
@@ -327,11 +304,11 @@ class MemoryStore:
                 del self._recorded[key]
             return self._cursors.pop(reader, None) is not None
 
-    def readers(self) -> list[Reader]:
+    def readers(self) -> list[ListedReader]:
         """See `Store.readers`."""
         with self._lock:
             return [
-                Reader(name, len(cursors), sum(cursor.next - len(cursor.loose) for cursor in cursors.values()))
+                ListedReader(name, len(cursors), sum(cursor.next - len(cursor.loose) for cursor in cursors.values()))
                 for name, cursors in sorted(self._cursors.items())
             ]
 

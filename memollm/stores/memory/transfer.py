@@ -6,12 +6,15 @@ from contextlib import contextmanager
 from copy import deepcopy
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
-from memollm._types.model import Account, Call, Counts, Sample
+from memollm._types.counting import Account, Counts
 from memollm.stores.transfer import Cursor, Drawn, Entry, Lane, Part, Stretch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterator, Mapping
     from threading import RLock
+
+    from memollm._types.calls import Call
+    from memollm._types.samples import Sample
 
 T = TypeVar("T")
 

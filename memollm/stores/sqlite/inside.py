@@ -7,7 +7,8 @@ import sqlite3
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from memollm._types.model import Call, Sample
+from memollm._types.calls import Call
+from memollm._types.samples import Sample
 from memollm.stores.checking import Fault, Kept, Unreadable
 from memollm.stores.sqlite.ledger import statements
 from memollm.stores.sqlite.owners import Neighbours

@@ -7,24 +7,9 @@ from functools import cache
 from importlib.resources import files as package_files
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from memollm._types.model import (
-    MINE,
-    Busy,
-    Call,
-    Change,
-    Fill,
-    Place,
-    Position,
-    Release,
-    Return,
-    Sample,
-    Settle,
-    State,
-    Taken,
-    Want,
-    choose_positions,
-    recorder,
-)
+from memollm._types.calls import Call, Place, Position, Want, choose_positions, recorder
+from memollm._types.requests import Change, Fill, Release, Return, Settle
+from memollm._types.samples import MINE, Busy, Sample, State, Taken
 from memollm.stores.sqlite.files import SCHEMA_VERSION
 from memollm.stores.sqlite.owners import Neighbours, Owner
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple
 
 from filelock import lock_descriptor, unlock_descriptor
 
-from memollm._types.model import WouldBlock
+from memollm._types.locks import WouldBlock
 from memollm.errors import StoreUnavailable
 from memollm.stores.sqlite.files import APPLICATION_ID, SCHEMA_VERSION, Files, connect, recognize
 

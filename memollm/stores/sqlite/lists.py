@@ -5,7 +5,8 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from memollm._types.model import Call, Drawn, Surveyed
+from memollm._types.calls import Call
+from memollm._types.listings import ReaderOfCall, Surveyed
 from memollm.stores.base import mentions
 
 if TYPE_CHECKING:
@@ -23,9 +24,9 @@ def surveyed(rows: Iterable[tuple[Any, ...]], text: str | None) -> list[Surveyed
     return sorted(listed, key=attrgetter("made"))
 
 
-def drawn(rows: Iterable[tuple[str, int, str | None]]) -> list[Drawn]:
+def drawn(rows: Iterable[tuple[str, int, str | None]]) -> list[ReaderOfCall]:
     """Make readers of their rows, of which there is one for each lane."""
     lanes: dict[tuple[str, int], list[str]] = {}
     for name, draws, lane in rows:
         lanes.setdefault((name, draws), []).extend([] if lane is None else [lane])
-    return [Drawn(name, draws, tuple(each)) for (name, draws), each in lanes.items()]
+    return [ReaderOfCall(name, draws, tuple(each)) for (name, draws), each in lanes.items()]

@@ -10,7 +10,9 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from memollm._types.model import Call, Drawn, Reader, Sample, Stored, Surveyed, recorder
+from memollm._types.calls import Call, recorder
+from memollm._types.listings import ListedReader, ReaderOfCall, Stored, Surveyed
+from memollm._types.samples import Sample
 from memollm.errors import StoreUnavailable
 from memollm.stores.sqlite.catalog import documents_of
 from memollm.stores.sqlite.files import (
@@ -31,7 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from memollm._types.model import Account, Counts, Drawn, Item, Standing, Surveyed
+    from memollm._types.counting import Account, Counts
+    from memollm._types.listings import Item, ReaderOfCall, Standing, Surveyed
     from memollm.stores.base import Document
 
 
@@ -172,14 +175,14 @@ class SqliteReader:
         """See `Store.survey`."""
         return surveyed(self._rows(statements()["survey"], function), text)
 
-    def readers_of(self, call: Call) -> list[Drawn]:
+    def readers_of(self, call: Call) -> list[ReaderOfCall]:
         """See `Store.readers_of`."""
         numbers = [row[0] for row in self._rows(statements()["calls_of_key"], call.key) if row[1] == call.form]
         return [each for number in numbers for each in drawn(self._rows(statements()["readers_of"], number))]
 
-    def readers(self) -> list[Reader]:
+    def readers(self) -> list[ListedReader]:
         """See `Store.readers`."""
-        return [Reader(*row) for row in self._rows(statements()["list_readers"])]
+        return [ListedReader(*row) for row in self._rows(statements()["list_readers"])]
 
     def notes(self, kind: str, name: str | None = None) -> Mapping[str, Document]:
         """See `Store.notes`."""

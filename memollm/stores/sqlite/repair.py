@@ -10,7 +10,7 @@ import sys
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
-from memollm._types.model import Sample
+from memollm._types.samples import Sample
 from memollm.errors import StoreUnavailable
 from memollm.stores.sqlite.files import APPLICATION_ID, SCHEMA_VERSION, Files, connect
 from memollm.stores.sqlite.inside import CATALOGS, SqliteInside, is_document

@@ -10,7 +10,7 @@ import weakref
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple
 
-from memollm._types.model import WouldBlock
+from memollm._types.locks import WouldBlock
 from memollm.errors import StoreClosed, StoreError
 from memollm.stores.flights import Flights
 from memollm.stores.sqlite.files import Files, refuse_foreign, refuse_network, refuse_old_sqlite, translated

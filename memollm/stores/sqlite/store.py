@@ -7,27 +7,10 @@ import sqlite3
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from memollm._types.model import (
-    Account,
-    Call,
-    Change,
-    Counts,
-    Drawn,
-    Fill,
-    Item,
-    Move,
-    Place,
-    Reader,
-    Sample,
-    Standing,
-    State,
-    Stored,
-    Surveyed,
-    Taken,
-    Use,
-    Want,
-    recorder,
-)
+from memollm._types.calls import Call, Place, Want, recorder
+from memollm._types.listings import Item, ListedReader, Move, ReaderOfCall, Standing, Stored, Surveyed
+from memollm._types.requests import Change, Fill
+from memollm._types.samples import Sample, State, Taken
 from memollm.errors import StoreUnavailable
 from memollm.stores.sqlite import catalog
 from memollm.stores.sqlite.check import SqliteChecks
@@ -43,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from memollm._types.counting import Account, Counts, Use
     from memollm.stores.base import Document
     from memollm.stores.sqlite.reader import SqliteReader
 
@@ -177,7 +161,7 @@ class SqliteStore(Session):
         """See `Store.survey`."""
         return surveyed(self._rows("survey", function), text)
 
-    def readers_of(self, call: Call) -> list[Drawn]:
+    def readers_of(self, call: Call) -> list[ReaderOfCall]:
         """See `Store.readers_of`."""
         numbers = [number for number, form in self._rows("calls_of_key", call.key) if form == call.form]
         return [each for number in numbers for each in drawn(self._rows("readers_of", number))]
@@ -254,9 +238,9 @@ class SqliteStore(Session):
                 self.rest()
         return SqliteChecks(self.files, self.rest)
 
-    def readers(self) -> list[Reader]:
+    def readers(self) -> list[ListedReader]:
         """See `Store.readers`."""
-        return [Reader(*row) for row in self._rows("list_readers")]
+        return [ListedReader(*row) for row in self._rows("list_readers")]
 
     def note(self, kind: str, name: str, document: Document) -> None:
         """See `Store.note`."""

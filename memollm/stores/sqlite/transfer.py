@@ -7,7 +7,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from memollm._types.model import Call, Sample
+from memollm._types.calls import Call
+from memollm._types.samples import Sample
 from memollm.stores.sqlite.files import connect
 from memollm.stores.sqlite.ledger import Ledger, statements
 from memollm.stores.sqlite.upkeep import Upkeep, counted
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterator, Mapping
     from contextlib import AbstractContextManager
 
-    from memollm._types.model import Account, Counts
+    from memollm._types.counting import Account, Counts
     from memollm.stores.sqlite.link import Link
 
 T = TypeVar("T")

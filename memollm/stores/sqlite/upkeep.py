@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from memollm._types.model import Account, Call, Counts, Item, Move, Standing, Use
+from memollm._types.counting import Account, Counts, Use
+from memollm._types.listings import Item, Move, Standing
 from memollm.stores.base import in_use
 from memollm.stores.sqlite.ledger import Ledger, statements
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from sqlite3 import Cursor
+
+    from memollm._types.calls import Call
 
 OF_CALL = ("forget_cursors", "forget_loose", "forget_recorded", "forget_used")
 

@@ -1,0 +1,89 @@
+"""Calls, the places in their sequences of samples, and the readers that draw them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Call:
+    """A function together with its canonical arguments: the hash that finds it and the form that proves it."""
+
+    __slots__ = ("form", "function", "key")
+
+    def __init__(self, key: bytes, form: str, function: str) -> None:
+        self.key = key
+        self.form = form
+        self.function = function
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Call) and self.form == other.form and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __repr__(self) -> str:
+        return f"Call({self.function}, {self.key.hex()})"
+
+
+class Want(NamedTuple):
+    """What a draw asks of a store: the next `n` positions of a call for a reader."""
+
+    call: Call
+    reader: str | None
+    """Without a reader there is no cursor: positions are 0 to n - 1."""
+    n: int
+    pool: int | None
+    lane: str | None = None
+    """Draws of one lane are in the order of its own program, whatever other lanes do meanwhile."""
+
+    def slot(self, position: int) -> int:
+        """Return the slot that a position reads: a pool cycles through its slots."""
+        return position if self.pool is None else position % self.pool
+
+
+def choose_positions(want: Want, free: Sequence[int], cursor: int) -> list[int]:
+    """Choose the positions of a draw: free ones first, lowest first, then those from the cursor on.
+
+    In a pool a free position may read the slot of a later one. It is left free then: a draw's samples are different.
+    """
+    chosen: list[int] = []
+    for at in free:
+        if len(chosen) < want.n and want.slot(at) not in map(want.slot, chosen):
+            chosen.append(at)
+    while True:
+        ahead = range(cursor, cursor + want.n - len(chosen))
+        slots = set(map(want.slot, ahead))
+        kept = [at for at in chosen if want.slot(at) not in slots]
+        if len(kept) == len(chosen):
+            return [*chosen, *ahead]
+        chosen = kept
+
+
+class Place(NamedTuple):
+    """A slot of a call."""
+
+    call: Call
+    slot: int
+
+
+class Position(NamedTuple):
+    """A place in a reader's sequence of draws of a call."""
+
+    call: Call
+    reader: str
+    at: int
+    generation: int = 0
+    """Of the reader's cursor: another one whenever the reader is rewound or dropped, or the call forgotten or moved."""
+
+
+RUNS: Final = "run:"
+NAMESPACES: Final = "namespace:"
+"""How the names of readers begin: a run's goes on with its id, a namespace's with its name."""
+
+
+def recorder(reader: str) -> str:
+    """Return under whose name it is recorded what a reader's lanes were given: all runs share one record."""
+    return RUNS if reader.startswith(RUNS) else reader
