@@ -5,13 +5,37 @@ BIN := .venv/bin
 
 BENCH_BIN := .venv-bench/bin
 
-.PHONY: demo test check deep bench bench-deep bench-check format clean
+# Every supported Python that the machine has, one of each version: those on the path first, then pyenv's.
+PYTHONS ?= $(shell for minor in 11 12 13 14; do \
+	for p in python3.$$minor $(HOME)/.pyenv/versions/3.$$minor.*/bin/python; do \
+	$$p -c "import sys; sys.exit(sys.version_info[1] - $$minor)" 2>/dev/null && echo $$p && break; done; done; true)
+# The lowest versions are those of the oldest Python; newer ones need newer builds.
+OLDEST ?= $(firstword $(PYTHONS))
+
+.PHONY: demo test test-all test-lowest check deep bench bench-deep bench-check format clean
 
 demo: .venv/installed
 	$(BIN)/python examples/demo.py
 
 test: .venv/developed
-	$(BIN)/python -m pytest -m "not deep"
+	$(BIN)/python -m pytest -m "not deep" -n auto
+
+test-all:
+	@test -n "$(PYTHONS)" || { echo "No Python from 3.11 on was found. Try: make test-all PYTHONS='/path/to/python3.12 ...'"; exit 1; }
+	for p in $(PYTHONS); do \
+		env=.venv-$$($$p -c "import sys; print('%d.%d' % sys.version_info[:2])") && \
+		{ test -x $$env/bin/python || $$p -m venv $$env; } && \
+		$$env/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' && \
+		$$env/bin/python -m pytest -m "not deep" || exit 1; done
+
+# Without what needs newer versions than ours of what both depend on, and without the checkers' own tests.
+test-lowest:
+	test -x .venv-lowest/bin/python || $(OLDEST) -m venv .venv-lowest
+	$(OLDEST) tests/lowest.py > .venv-lowest/lowest.txt
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --constraint .venv-lowest/lowest.txt \
+		--editable '.[cli,zstd]' pytest pytest-randomly pytest-xdist hypothesis attrs diskcache numpy pydantic
+	.venv-lowest/bin/python -m pytest -m "not deep" --ignore tests/typing --ignore tests/docs \
+		--ignore tests/unit/test_sdk_objects.py
 
 check: .venv/developed
 	$(BIN)/ruff check .
@@ -37,7 +61,7 @@ format: .venv/developed
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .venv-bench
+	rm -rf .venv .venv-*
 
 .venv/bin/python .venv-bench/bin/python:
 	@test -n "$(PYTHON)" || { echo "memollm needs Python 3.11 or newer; none was found. Try: make $(MAKECMDGOALS) PYTHON=/path/to/python3"; exit 1; }

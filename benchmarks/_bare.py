@@ -9,7 +9,7 @@ import msgspec
 
 from benchmarks._model import ANSWER
 from memollm._values.frame import HEAD
-from memollm.stores.sqlite.link import WriteLock
+from memollm.stores.sqlite.lock import WriteLock
 
 if TYPE_CHECKING:
     from memollm import Cache
@@ -35,7 +35,7 @@ class Bare:
         (self.call,) = self.execute("SELECT id FROM call WHERE key = ?", (bytes.fromhex(key),)).fetchone()
         self.execute("INSERT OR IGNORE INTO reader (name) VALUES (?)", (READER,))
         (self.reader,) = self.execute("SELECT id FROM reader WHERE name = ?", (READER,)).fetchone()
-        self.execute("INSERT OR REPLACE INTO cursor VALUES (?, ?, 0)", (self.reader, self.call))
+        self.execute("INSERT OR REPLACE INTO cursor (reader, call, next) VALUES (?, ?, 0)", (self.reader, self.call))
         (self.slots,) = self.execute("SELECT count(*) FROM sample WHERE call = ?", (self.call,)).fetchone()
 
     def draw(self) -> object:
@@ -56,11 +56,8 @@ class Bare:
 
     def draw_locked(self) -> object:
         """Take the next sample under the file lock."""
-        self._lock.acquire(wait=True)
-        try:
+        with self._lock.held():
             return self.draw()
-        finally:
-            self._lock.release()
 
     def read(self, call: int) -> object:
         """Read a sample by its primary key and decode it."""

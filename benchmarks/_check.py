@@ -16,6 +16,7 @@ PROMISED = (
     "durable_draw",
     "first_touch",
     "draw_many",
+    "sdk_objects",
     "async_hit",
     "miss",
     "async_misses",

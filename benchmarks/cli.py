@@ -11,8 +11,9 @@ from benchmarks._measure import Row, Timed, absolute, in_turn, repeated
 from memollm._keys.canonical import canonical_call
 from memollm._keys.keyer import hash_of
 from memollm._types.calls import Call, Place, Want
-from memollm._types.requests import Fill, Settle
-from memollm._types.samples import EVER, Sample
+from memollm._types.requests import Fill, Settle, Take
+from memollm._types.samples import Sample
+from memollm.testing._bench import asked, written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,9 +40,9 @@ def fill(cache: Cache) -> None:
     for begin in range(0, CALLS, AT_ONCE):
         some = every[begin : begin + AT_ONCE]
         ticket = store.flights.depart()
-        store.take([Want(call, None, 1, None) for call in some], ticket, newer_than=EVER, wait=True)
+        asked(store, Take(ticket, [Want(call, None, 1, None) for call in some]))
         fills = [Fill(ticket, Place(call, 0), Sample(record, float(begin), 1.0, 90, 30, 0.01)) for call in some]
-        store.write([*fills, Settle(ticket, [])])
+        written(store, [*fills, Settle(ticket, [])])
         store.flights.arrive(ticket)
 
 

@@ -44,7 +44,7 @@ def fill(cache: Cache, samples: int) -> None:
         "INSERT INTO sample (call, slot, stored, record) VALUES (?, ?, 0.0, ?)",
         ((call, slot, record) for call in calls for slot in range(SLOTS)),
     )
-    many("INSERT INTO cursor VALUES (1, ?, ?)", ((call, SLOTS) for call in calls))
+    many("INSERT INTO cursor (reader, call, next) VALUES (1, ?, ?)", ((call, SLOTS) for call in calls))
     bare.execute("COMMIT")
     bare.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     bare.connection.close()

@@ -13,6 +13,7 @@ from memollm._spending.usage import Usage
 from memollm.errors import (
     BudgetExceeded,
     CacheMiss,
+    ChangeRefused,
     CodeChanged,
     CodeChangedWarning,
     DamagedRecord,
@@ -57,6 +58,7 @@ __all__ = [
     "Cache",
     "CacheMiss",
     "Cached",
+    "ChangeRefused",
     "CodeChanged",
     "CodeChangedWarning",
     "DamagedRecord",

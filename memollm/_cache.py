@@ -10,7 +10,10 @@ from memollm._calls.configuration import require_name
 from memollm._calls.context import reader_name
 from memollm._calls.decorator import CachedLlm
 from memollm._calls.places import Place, engine_of, make_engine
+from memollm._types.public import public
 from memollm.errors import OptionError
+from memollm.stores.keeping import keeping
+from memollm.stores.looking import looking
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,11 +28,12 @@ if TYPE_CHECKING:
     from memollm._upkeep.prune import Policy, Pruned
     from memollm._upkeep.transfer import Exported, Loaded
     from memollm._upkeep.verify import Verified
-    from memollm.stores.base import Store
+    from memollm.stores.drawing import Drawing
 
 T = TypeVar("T")
 
 
+@public
 class Namespace(NamedTuple):
     """A namespace and how much it has drawn."""
 
@@ -38,6 +42,7 @@ class Namespace(NamedTuple):
     draws: int
 
 
+@public
 class Cache:
     """Samples and cursors in one place: a path (SQLite), `"memory:"`, or a store of your own.
 
@@ -46,12 +51,12 @@ class Cache:
 
     def __init__(
         self,
-        place: Place | Store | None = None,
+        place: Place | Drawing | None = None,
         *,
         allow_network: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._place: str | Store | None = fspath(place) if isinstance(place, PathLike) else place
+        self._place: str | Drawing | None = fspath(place) if isinstance(place, PathLike) else place
         self._allow_network = allow_network
         self._engine = make_engine(self._place, allow_network=allow_network, clock=clock)
 
@@ -78,7 +83,7 @@ class Cache:
         self.close()
 
     @property
-    def store(self) -> Store:
+    def store(self) -> Drawing:
         """The store underneath."""
         return self._engine.store
 
@@ -98,7 +103,7 @@ class Cache:
 
         head = ("function", "calls", "samples", "bytes")
         of: dict[str, list[Item]] = {}
-        for item in self.store.inventory():
+        for item in looking(self.store).inventory():
             of.setdefault(item.function, []).append(item)
         rows = [
             (name, f"{len(items):,}", f"{sum(i.samples for i in items):,}", f"{sum(i.bytes for i in items):,}")
@@ -111,17 +116,17 @@ class Cache:
         prefix = reader_name(namespace="", run=None)
         return [
             Namespace(reader.name.removeprefix(prefix), reader.calls, reader.draws)
-            for reader in self.store.readers()
+            for reader in looking(self.store).readers()
             if reader.name.startswith(prefix)
         ]
 
     def rewind(self, namespace: str) -> None:
         """Set a namespace back to its start: it draws the same samples again."""
-        self._require(namespace, done=self.store.rewind(reader_name(namespace=namespace, run=None)))
+        self._require(namespace, done=keeping(self.store).rewind(reader_name(namespace=namespace, run=None)))
 
     def drop(self, namespace: str) -> None:
         """Remove a namespace; the samples that it drew stay."""
-        self._require(namespace, done=self.store.drop(reader_name(namespace=namespace, run=None)))
+        self._require(namespace, done=keeping(self.store).drop(reader_name(namespace=namespace, run=None)))
 
     def trust(self, key: str) -> None:
         """Read what the owner of another signing key signed: the content of their key file, or their shared secret."""

@@ -19,7 +19,8 @@
     │   └── DamagedRecord        its bytes are not what was written
     └── StoreError               the store did not do what it was asked
         ├── StoreUnavailable     it cannot be reached, read or written now
-        │   └── StoreReadOnly    it can be read, and this user may not write it
+        │   ├── StoreReadOnly    it can be read, and this user may not write it
+        │   └── ChangeRefused    it cannot take one of several changes; without that, it can take the others
         ├── StoreRefused         it must not be used as it is: a foreign file, a newer schema, a network filesystem
         └── StoreClosed          it was closed by its user
 
@@ -111,6 +112,10 @@ class StoreReadOnly(StoreUnavailable):
     """The store can be read, and this user may not write it."""
 
 
+class ChangeRefused(StoreUnavailable):
+    """The store cannot take one of the changes that it was given together, and took none of them."""
+
+
 class StoreRefused(StoreError):
     """The store must not be used as it is: a foreign file, a newer schema, a network filesystem."""
 
@@ -133,3 +138,9 @@ class CodeChangedWarning(MemollmWarning):
 
 class NotCountedWarning(MemollmWarning):
     """What a call took could not be told, so it is not counted."""
+
+
+for _error in list(globals().values()):
+    if isinstance(_error, type) and _error.__module__ == __name__:
+        # They are the package's own; records and pickles carry the name.
+        _error.__module__ = "memollm"

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from memollm import Cache, configure
 from memollm._calls.configuration import SETTINGS
 
 pytest.register_assert_rewrite("memollm.testing")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible():
+    """Let Ctrl-C reach tests and the programs that they start, also where whoever started pytest ignores it."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(autouse=True)

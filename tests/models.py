@@ -1,13 +1,30 @@
-"""Models whose every call waits at a gate of its own until the test lets it go."""
+"""Functions under test, and models whose every call waits at a gate of its own until the test lets it go."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import queue
 import time
 
 PATIENCE = 30.0
 """Seconds after which something has hung."""
+
+
+def asking(cache, model, **options):
+    """Decorate a fake model's plain form."""
+    return cache.cached_llm(model.__call__, **{"ignore": "self", "name": "ask", "version": 1, **options})
+
+
+def asking_async(cache, model, **options):
+    """Decorate a fake model's asynchronous form: it has the samples of the plain one."""
+    return cache.cached_llm(model.answer, **{"ignore": "self", "name": "ask", "version": 1, **options})
+
+
+def numbering(cache, start=1, **options):
+    """Decorate a function whose answers are numbered over all calls: "x 1", then "y 2"."""
+    numbers = itertools.count(start)
+    return cache.cached_llm(lambda prompt: f"{prompt} {next(numbers)}", **{"name": "ask", "version": 1, **options})
 
 
 class Gates:
@@ -72,5 +89,5 @@ def until(condition):
 
 def waiting(cache):
     """Count who waits, in this process, for a slot that another of its draws is filling."""
-    aloft = list(cache.store.flights._aloft.values())
+    aloft = list(cache.store.flights.under_way.values())
     return sum(len(signal._callbacks) for places in aloft for signal in list(places.values()))

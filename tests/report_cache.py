@@ -8,6 +8,8 @@ from memollm._types.calls import Call, Place
 from memollm._types.counting import Account, Counts
 from memollm._types.requests import Fill
 from memollm._types.samples import Sample
+from memollm.stores.keeping import keeping
+from memollm.testing._bench import written
 
 HOSTILE = (
     "</script><script>alert(1)</script>",
@@ -34,17 +36,20 @@ def store_samples(cache, call, *answers, cost=None, seconds=1.5, tokens=(30, 20)
     encode = cache._engine.codec.encode
     records = [each if isinstance(each, bytes) else encode(each, context=call.key) for each in answers]
     ticket = cache.store.flights.depart()
-    cache.store.write(
+    written(
+        cache.store,
         [
             Fill(ticket, Place(call, slot), Sample(record, stored, seconds, *tokens, cost))
             for slot, record in enumerate(records)
-        ]
+        ],
     )
     cache.store.flights.arrive(ticket)
 
 
 def count(cache, day, function, *, namespace="", run="run", **counts):
-    cache.store.count({Account(day, run, namespace, function): Counts(**counts)}, [])
+    keeping(cache.store).count(
+        cache.store.flights.new_id(), {Account(day, run, namespace, function): Counts(**counts)}, []
+    )
 
 
 def fill(cache):
@@ -77,5 +82,5 @@ def fill_large(cache, calls, samples):
     for number in range(calls):
         call = call_of(f"large:f{number % 7}", prompt=f"question{number} {words}")
         filled = Sample(record, NOON + number, 1.0, 100, 100, number / calls)
-        cache.store.write([Fill(ticket, Place(call, slot), filled) for slot in range(samples)])
+        written(cache.store, [Fill(ticket, Place(call, slot), filled) for slot in range(samples)])
     cache.store.flights.arrive(ticket)

@@ -42,6 +42,8 @@ class Crashed(NamedTuple):
     """Those of them that are given again to a rerun that goes on in the same namespace."""
     paid: int
     """What a rerun from the start pays for."""
+    kept: int | None
+    """Samples that were there when it was killed, whoever was given them; None where the cache does not say."""
 
 
 def run_killed(system: type[System], at: Path) -> None:
@@ -86,10 +88,11 @@ def crash(system: type[System]) -> Crashed:
         before = killed(system, at)
         repeated = before & again(system, at)[0]
     with folder() as at:
-        before = killed(system, at)
+        before, kept = killed(system, at), None
         if issubclass(system, Memollm):
             # The other caches forget where a namespace stands; memollm is told to begin anew.
             with Cache(at / "cache" / "cache.db") as cache:
                 cache.rewind(str(PROGRAM))
+                kept = cache.verify().samples
         given, paid = again(system, at)
-    return Crashed(system.name, len(before), len(before - given), len(repeated), paid)
+    return Crashed(system.name, len(before), len(before - given), len(repeated), paid, kept)

@@ -162,7 +162,7 @@ class Memollm:
 
     def settle(self) -> None:
         # The helper does one thing after the other, so what was handed to it before is done now.
-        self.cache._engine.helper.submit(int).result()
+        self.cache._engine.desk.settle()
 
     async def close(self) -> None:
         self.cache.close()

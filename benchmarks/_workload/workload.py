@@ -72,7 +72,7 @@ def measure(done: Done) -> Iterator[str]:
         yield table_of(done, application)
     done.crashes.extend(crash(system) for system in KILLED if not missing(system))
     head = ("killed half-way, run again", "was given", "lost", "given twice if it goes on", "paid by a rerun, of 500")
-    yield f"\n{table(head, [tuple(one) for one in done.crashes])}\n"
+    yield f"\n{table(head, [one[: len(head)] for one in done.crashes])}\n"
 
 
 def table_of(done: Done, application: Application) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from memollm._spending.prices import require_table
 from memollm._types.durations import seconds_of
+from memollm._types.paths import working_directory
 from memollm._types.suggest import did_you_mean
 from memollm.errors import OptionError
 
@@ -194,7 +195,9 @@ def require_variables() -> None:
 
 def project_root() -> Path | None:
     """Find the nearest parent of the working directory that looks like a project's root."""
-    here = Path.cwd()
+    here = working_directory()
+    if here is None:
+        return None
     # Path.exists() raises where it may not look.
     return next((one for one in (here, *here.parents) if any(os.path.exists(one / mark) for mark in ROOT_MARKS)), None)  # noqa: PTH110
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from memollm._calls.configuration import require_mode, require_name
 from memollm._draws.replay import THEN, Replay
+from memollm._draws.scope import NOWHERE, Scope, scope
 from memollm._spending.budget import Budget
 from memollm._spending.track import Track, Tracking
 from memollm._types.calls import NAMESPACES, RUNS
@@ -17,30 +17,6 @@ from memollm.errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-
-    from memollm._spending.track import Watcher
-
-
-class Standing(NamedTuple):
-    """What decides with which store, and as which reader, a function draws."""
-
-    namespace: str | None = None
-    run: str | None = None
-    mode: str | None = None
-
-
-class Scope(NamedTuple):
-    """What the context managers around a draw say."""
-
-    standing: Standing = Standing()
-    lane: str | None = None
-    replay: Replay | None = None
-    watchers: tuple[Watcher, ...] = ()
-    budgets: tuple[Budget, ...] = ()
-
-
-NOWHERE = Scope()
-scope: ContextVar[Scope | None] = ContextVar("memollm_scope", default=None)
 
 
 def _here() -> Scope:
@@ -63,7 +39,7 @@ def namespace(name: str) -> Generator[None]:
     """Draw as the named reader inside the block, in this task or thread and those that it starts with its context."""
     require_name("namespace", name)
     # Whoever names another reader inside a replay draws as that reader.
-    with _scoped(standing=_here().standing._replace(namespace=name), replay=None):
+    with _scoped(role=_here().role._replace(namespace=name), replay=None):
         yield
 
 
@@ -73,7 +49,7 @@ def run(id: str | None = None) -> Generator[str]:  # noqa: A002 - the user's wor
     if id is not None:
         require_name("run", id)
     name = id or os.urandom(16).hex()
-    with _scoped(standing=_here().standing._replace(run=name)):
+    with _scoped(role=_here().role._replace(run=name)):
         yield name
 
 
@@ -81,7 +57,7 @@ def run(id: str | None = None) -> Generator[str]:  # noqa: A002 - the user's wor
 def mode(name: str) -> Generator[None]:
     """Draw in a mode inside the block: "auto", "offline", "refresh", "readonly" or "off"."""
     require_mode("mode", name)
-    with _scoped(standing=_here().standing._replace(mode=name)):
+    with _scoped(role=_here().role._replace(mode=name)):
         yield
 
 
@@ -139,7 +115,7 @@ def replay(namespace: str, *, then: str = "raise") -> Generator[None]:
     if then not in THEN:
         raise OptionError(f"then={then!r}{did_you_mean(str(then), THEN)}")
     reading = Replay(namespace, goes_on=then == "draw")
-    with _scoped(standing=_here().standing._replace(namespace=namespace), replay=reading):
+    with _scoped(role=_here().role._replace(namespace=namespace), replay=reading):
         yield
 
 

@@ -4,31 +4,55 @@ from __future__ import annotations
 
 import functools
 from types import MethodType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import wrapt
 
+from memollm._calls.batch import BatchInvocation, OneInvocation
+from memollm._calls.function import Function
+from memollm._calls.invocation import Invocation
 from memollm._calls.kind import Kind
 from memollm._calls.options import Options, options_from
-from memollm._calls.recipe import Recipe
 from memollm._calls.typing import Cached
+from memollm._drive import calls, streams
 from memollm.errors import OptionError
+from memollm.stores.keeping import keeping
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from memollm._calls.invocation import Invocation
     from memollm._calls.places import Holder
     from memollm._calls.typing import Decorate
     from memollm._drive.progress import Progress
     from memollm._spending.stats import Stats
     from memollm._upkeep.explain import Explanation
 
+    Wrapper = wrapt.FunctionWrapper[..., Any]
+    BoundWrapper = wrapt.BoundFunctionWrapper[..., Any]
+else:
+    # They take no parameters before wrapt 2.2.
+    Wrapper, BoundWrapper = wrapt.FunctionWrapper, wrapt.BoundFunctionWrapper
+
+
+SERVE: Final[dict[Kind, Callable[[Any], Any]]] = {
+    Kind.PLAIN: calls.call,
+    Kind.COROUTINE: calls.call_async,
+    Kind.STREAM: streams.stream,
+    Kind.STREAM_ASYNC: streams.stream_async,
+}
+"""What serves a call of each kind of function."""
+
+
+def _invocation_type(function: Function, *, one: bool = False) -> type[Invocation]:
+    if function.batching is None:
+        return Invocation
+    return OneInvocation if one else BatchInvocation
+
 
 class _Methods:
     """What a decorated function can do besides being called, bound to an object or not."""
 
-    _self_recipe: Recipe
+    _self_function: Function
     __wrapped__: Callable[..., Any]
 
     def _self_invocation(
@@ -40,14 +64,22 @@ class _Methods:
         """Draw n samples as a list, whatever the decorator's `n`."""
         if type(n) is not int or n < 1:
             raise OptionError(f"draw({n!r}): it must be a whole number from 1 up.")
-        return self._self_recipe.draw(self._self_invocation(args, kwargs, n))
+        self._self_function.require_whole("draw")
+        return self._self_serve(self._self_invocation(args, kwargs, n))
 
     def one(self, *args: Any, **kwargs: Any) -> Any:
         """Serve a single item of a batch function, which is in the place of the list.
 
         On coroutine functions, items that are missing gather with those of other tasks, as `gather` says.
         """
-        return self._self_recipe.draw(self._self_invocation(args, kwargs, one=True))
+        if self._self_function.batching is None:
+            raise OptionError(
+                f"one: {self._self_function.name} takes no list of items; say by batch= which parameter holds it."
+            )
+        return self._self_serve(self._self_invocation(args, kwargs, one=True))
+
+    def _self_serve(self, invocation: Invocation) -> Any:
+        return SERVE[self._self_function.kind](invocation)
 
     def map(
         self,
@@ -71,33 +103,35 @@ class _Methods:
                       "skip" what failed
         as_completed  an iterator of (index, result) as they come, instead of a list
         """
-        from memollm._drive import maps as _drive_map
+        # Few programs map, and an import pays for all that it loads.
+        from memollm._drive import maps
         from memollm._drive.jobs import TASKS, THREADS, Job, length_of, require_items, require_options
         from memollm._drive.progress import Tally, listener_for
 
-        recipe = self._self_recipe
+        function = self._self_function
         name = getattr(self.__wrapped__, "__name__", None) or type(self.__wrapped__).__name__
         require_options(concurrency=concurrency, on_error=on_error, progress=progress)
-        recipe.require_mapped()
-        is_async = recipe.kind is Kind.COROUTINE
+        function.require_whole("map")
+        is_async = function.kind is Kind.COROUTINE
         require_items(items, is_async=is_async)
         job = Job(
             self.__wrapped__,
             self._self_invocation,
             items,
+            is_async=is_async,
             concurrency=concurrency or (TASKS if is_async else THREADS),
             on_error=on_error,
             tally=Tally(length_of(items), listener_for(progress, name)),
         )
         if is_async:
-            return _drive_map.stream_async(job) if as_completed else _drive_map.run_async(job)
-        return _drive_map.stream(job) if as_completed else _drive_map.run(job)
+            return maps.stream_async(job) if as_completed else maps.run_async(job)
+        return maps.stream(job) if as_completed else maps.run(job)
 
     def peek(self, *args: Any, **kwargs: Any) -> list[Any]:
         """Return the stored samples of a call, in order, without calling anything or moving a cursor."""
         call, engine = self._self_invocation(args, kwargs).keyed()
         samples = engine.store.peek(call).values()
-        return [self._self_recipe.shown(engine.codec.decode(each.record, context=call.key)) for each in samples]
+        return [self._self_function.shown(engine.codec.decode(each.record, context=call.key)) for each in samples]
 
     def key(self, *args: Any, **kwargs: Any) -> str:
         """Return the key of a call, in hexadecimal."""
@@ -125,20 +159,27 @@ class _Methods:
     def forget(self, *args: Any, **kwargs: Any) -> int:
         """Remove the stored samples of a call, for all namespaces; return how many there were."""
         call, engine = self._self_invocation(args, kwargs).keyed()
-        return engine.store.forget(call)
+        return keeping(engine.store).forget(call)
 
 
-class BoundCached(_Methods, wrapt.BoundFunctionWrapper[..., Any]):
+class BoundCached(_Methods, BoundWrapper):
     """A decorated method of an object or a class."""
 
+    __memollm_tag__ = "cached"
+
+    def __memollm_key__(self) -> object:
+        """Say who the method is and whose, where it is an argument of another function."""
+        identity = self._self_function.keyer.identity(self._self_instance)
+        return (identity.name, identity.version, self._self_instance)
+
     @property
-    def _self_recipe(self) -> Recipe:  # type: ignore[override]
-        return cast("Recipe", self._self_parent._self_recipe)  # noqa: SLF001 - the two classes are one object
+    def _self_function(self) -> Function:  # type: ignore[override]
+        return cast("Function", self._self_parent._self_function)  # noqa: SLF001 - the two classes are one object
 
     def _self_invocation(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], n: int | None = None, *, one: bool = False
     ) -> Invocation:
-        recipe, wrapped, instance = self._self_recipe, self.__wrapped__, self._self_instance
+        function, wrapped, instance = self._self_function, self.__wrapped__, self._self_instance
         if self._self_binding == "staticmethod":
             instance = None
         elif self._self_binding == "classmethod":
@@ -147,7 +188,7 @@ class BoundCached(_Methods, wrapt.BoundFunctionWrapper[..., Any]):
             # Asked of the class: the object comes first, as in `Agent.ask.draw(5, agent, "x")`.
             instance, *rest = args
             wrapped, args = functools.partial(wrapped, instance), tuple(rest)
-        return recipe.invoke(wrapped, instance, args, kwargs, n=n, one=one)
+        return _invocation_type(function, one=one)(function, wrapped, instance, args, kwargs, n)
 
     def with_options(self, **options: Any) -> Any:
         """Return the same method, with the same samples and other options."""
@@ -155,41 +196,45 @@ class BoundCached(_Methods, wrapt.BoundFunctionWrapper[..., Any]):
 
     def __reduce__(self) -> Any:
         owner = self._self_owner if self._self_instance is None else self._self_instance
-        insisted = self._self_recipe.options.insisted
-        options = {name: getattr(self._self_recipe.options, name) for name in insisted}
+        insisted = self._self_function.options.insisted
+        options = {name: getattr(self._self_function.options, name) for name in insisted}
         return (_bound, (owner, self.__wrapped__.__name__, options))
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return self.__reduce__()
 
 
-class CachedFunction(_Methods, wrapt.FunctionWrapper[..., Any]):
+class CachedFunction(_Methods, Wrapper):
     """A decorated function; what it is called with, its name and its signature are those of the function."""
 
     __bound_function_wrapper__ = BoundCached
+    __memollm_tag__ = "cached"
 
     def __init__(self, function: Callable[..., Any], options: Options, original: CachedFunction | None = None) -> None:
-        recipe = Recipe(function, options)
-        go = recipe.caller()
-        super().__init__(function, go)
-        self._self_recipe = recipe
+        its = Function(function, options)
+        serve, invocation = SERVE[its.kind], _invocation_type(its)
+        super().__init__(
+            function, lambda wrapped, instance, args, kwargs: serve(invocation(its, wrapped, instance, args, kwargs))
+        )
+        self._self_function = its
         # A method that was bound already is keyed by its object.
         self._self_object = function.__self__ if isinstance(function, MethodType) else None
-        self._self_go = go
+        self._self_type, self._self_go = invocation, serve
         self._self_original = original
 
     def _self_invocation(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], n: int | None = None, *, one: bool = False
     ) -> Invocation:
-        return self._self_recipe.invoke(self.__wrapped__, self._self_object, args, kwargs, n=n, one=one)
+        its = self._self_function
+        return _invocation_type(its, one=one)(its, self.__wrapped__, self._self_object, args, kwargs, n)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         # As wrapt would, without its looking at every call for an object that the function is bound to.
-        return self._self_go(self.__wrapped__, self._self_object, args, kwargs)
+        return self._self_go(self._self_type(self._self_function, self.__wrapped__, self._self_object, args, kwargs))
 
     def with_options(self, **options: Any) -> Any:
         """Return the same function, with the same samples and other options."""
-        merged = options_from(options, self._self_recipe.options)
+        merged = options_from(options, self._self_function.options)
         return CachedFunction(self.__wrapped__, merged, self._self_original or self)
 
     def __repr__(self) -> str:
@@ -197,7 +242,7 @@ class CachedFunction(_Methods, wrapt.FunctionWrapper[..., Any]):
 
     def __memollm_key__(self) -> object:
         """Say who the function is, where it is an argument of another."""
-        identity = self._self_recipe.keyer.identity(None)
+        identity = self._self_function.keyer.identity(None)
         return (identity.name, identity.version)
 
     def __copy__(self) -> CachedFunction:
@@ -208,7 +253,7 @@ class CachedFunction(_Methods, wrapt.FunctionWrapper[..., Any]):
 
     def __reduce__(self) -> Any:
         if self._self_original is not None:
-            options = self._self_recipe.options
+            options = self._self_function.options
             return (_with_options, (self._self_original, {name: getattr(options, name) for name in options.insisted}))
         return self.__wrapped__.__qualname__
 

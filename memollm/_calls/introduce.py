@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from memollm._keys.identity import NAME_ONLY, Identity, changes
 from memollm._types.warn import warn
 from memollm.errors import CodeChanged, CodeChangedWarning, StoreReadOnly, StoreUnavailable
+from memollm.stores.keeping import keeping
+from memollm.stores.looking import looking
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,8 +26,10 @@ def introduce_reader(engine: Engine, reader: str) -> None:
     kind, _, name = reader.partition(":")
     if (kind, name) in engine.known:
         return
-    if not engine.store.notes(kind, name):
-        engine.store.note(kind, name, {"first": time.time(), "program": Path(sys.argv[0]).name})
+    if not looking(engine.store).notes(kind, name):
+        first = {"first": time.time(), "program": Path(sys.argv[0]).name}
+        # Whoever else came first has said it.
+        keeping(engine.store).note(kind, name, first, instead_of=None)
     engine.known[kind, name] = ""
 
 
@@ -34,32 +38,36 @@ def version_for(engine: Engine, identity: Identity, on_change: str, *, readable:
 
     With `readable=False` the parts of its code are kept as digests.
     """
-    known = engine.known.get(("function", identity.lineage + identity.version))
-    if known is not None:
-        return known
-    version = _version_for(engine, identity, on_change, readable=readable)
+    version = engine.known.get(("function", identity.lineage + identity.version))
+    while version is None:
+        # Another program may change the entry meanwhile, and is then read again.
+        version = _version_for(engine, identity, on_change, readable=readable)
     engine.known["function", identity.lineage + identity.version] = version
     return version
 
 
-def _version_for(engine: Engine, identity: Identity, on_change: str, *, readable: bool) -> str:
-    entry = engine.store.notes("function", identity.lineage).get(identity.lineage)
+def _version_for(engine: Engine, identity: Identity, on_change: str, *, readable: bool) -> str | None:
+    entry = looking(engine.store).notes("function", identity.lineage).get(identity.lineage)
     parts = dict(identity.parts) if readable else {label: _digest(text) for label, text in identity.parts.items()}
-    if entry is None:
-        _keep(engine, identity, {"name": identity.name, "versions": {}}, parts)
-        return identity.version
-    latest = str(entry["latest"])
-    if latest == identity.version:
+    latest = identity.version if entry is None else str(entry["latest"])
+    if entry is not None and latest == identity.version:
         return latest
-    if _is_code(latest) and _is_code(identity.version) and on_change != "new":
+    changed = entry is not None and _is_code(latest) and _is_code(identity.version)
+    if entry is not None and changed and on_change != "new":
         _object(engine, identity, on_change, _told(entry, parts))
         return latest
-    if _is_code(latest) and _is_code(identity.version):
+    if not _keep(engine, identity, entry, parts):
+        return None
+    if entry is not None and changed:
         told = _told(entry, parts)
         known = identity.version in entry["versions"]
         warn(_old_again(identity, told) if known else _new_samples(engine, identity, told), CodeChangedWarning)
-    _keep(engine, identity, entry, parts)
     return identity.version
+
+
+def has_catalog(store: object) -> bool:
+    """Tell whether a store knows functions and readers; one that draws alone does not."""
+    return getattr(store, "looking", None) is not None and getattr(store, "keeping", None) is not None
 
 
 def _is_code(version: str) -> bool:
@@ -70,11 +78,13 @@ def _digest(text: str) -> str:
     return "blake2b:" + hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def _keep(engine: Engine, identity: Identity, entry: dict[str, Any], parts: Mapping[str, str]) -> None:
-    versions = entry["versions"]
+def _keep(engine: Engine, identity: Identity, entry: dict[str, Any] | None, parts: Mapping[str, str]) -> bool:
+    """Note the version as the latest; tell that nobody has changed the entry meanwhile."""
+    before = entry or {"name": identity.name, "versions": {}}
+    versions = dict(before["versions"])
     versions.setdefault(identity.version, {"first": time.time(), "parts": dict(parts)})
-    updated = {**entry, "latest": identity.version, "previous": entry.get("latest"), "versions": versions}
-    engine.store.note("function", identity.lineage, updated)
+    after = {**before, "latest": identity.version, "previous": before.get("latest"), "versions": versions}
+    return keeping(engine.store).note("function", identity.lineage, after, instead_of=entry)
 
 
 def _told(entry: Mapping[str, Any], parts: Mapping[str, str]) -> str:
@@ -124,6 +134,8 @@ def introduce(
     A store that cannot be used now is no reason to fail: None says so, and the draw that follows tells the user. One
     that can only be read is.
     """
+    if not has_catalog(engine.store):
+        return identity.version
     try:
         version = version_for(engine, identity, on_change, readable=readable)
         for reader in readers:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Protocol, cast
 from memollm._calls.configuration import configuration, default_place
 from memollm._draws.engine import Engine
 from memollm._types.locks import ForkedLock
+from memollm._types.paths import absolute
 from memollm.errors import OptionError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from memollm.stores.base import Store
+    from memollm.stores.drawing import Drawing as Store
 
 Place = str | PathLike[str]
 MEMORY = "memory:"
@@ -69,7 +70,7 @@ _opening = ForkedLock()
 def _shared(place: Place | None) -> Engine:
     if place is not None:
         require_place(place)
-    where = MEMORY if place == MEMORY else str(Path(fspath(place or default_place())).expanduser().absolute())
+    where = MEMORY if place == MEMORY else str(absolute(place or default_place()))
     with _opening:
         if where not in _opened or _opened[where].closed:
             _opened[where] = make_engine(where)
@@ -95,7 +96,7 @@ def _path(place: str | Store | None) -> str | None:
     if not isinstance(place, str | None) or place == MEMORY:
         return None
     place = str(default_place()) if place is None else place
-    return place if "://" in place else str(Path(place).expanduser().absolute())
+    return place if "://" in place else str(absolute(place))
 
 
 def _store_at(place: str | None, *, allow_network: bool) -> Store:

@@ -24,6 +24,8 @@ from typing import (
     overload,
 )
 
+from memollm._types.public import public
+
 if TYPE_CHECKING:
     from datetime import timedelta
     from os import PathLike
@@ -58,7 +60,7 @@ class MapOptions(TypedDict, total=False):
     progress: bool | Callable[[Progress], object] | None
 
 
-class Options(TypedDict, total=False):
+class OptionTypes(TypedDict, total=False):
     """The options of `cached_llm` besides `n`, `count` and `batch`, which decide the result's type."""
 
     namespace: str | None
@@ -78,6 +80,7 @@ class Options(TypedDict, total=False):
     cache: Holder | str | PathLike[str] | None
 
 
+@public
 class Cached(Generic[P, C_co, D_co, S_co], metaclass=ABCMeta):
     """A decorated function: calling it gives `C`, drawing several samples `D`; a sample is an `S`.
 
@@ -186,15 +189,15 @@ class Cached(Generic[P, C_co, D_co, S_co], metaclass=ABCMeta):
         def __get__(self, instance: Any, owner: Any = None) -> Any: ...
 
         @overload
-        def with_options(self, *, n: int, **options: Unpack[Options]) -> Cached[P, D_co, D_co, S_co]: ...
+        def with_options(self, *, n: int, **options: Unpack[OptionTypes]) -> Cached[P, D_co, D_co, S_co]: ...
         @overload
         def with_options(
-            self: Cached[P, Any, Later[Any], S_co], *, n: None, **options: Unpack[Options]
+            self: Cached[P, Any, Later[Any], S_co], *, n: None, **options: Unpack[OptionTypes]
         ) -> Cached[P, Later[S_co], D_co, S_co]: ...
         @overload
-        def with_options(self, *, n: None, **options: Unpack[Options]) -> Cached[P, S_co, D_co, S_co]: ...
+        def with_options(self, *, n: None, **options: Unpack[OptionTypes]) -> Cached[P, S_co, D_co, S_co]: ...
         @overload
-        def with_options(self, **options: Unpack[Options]) -> Self: ...
+        def with_options(self, **options: Unpack[OptionTypes]) -> Self: ...
         def with_options(self, **options: Any) -> Any: ...
 
 
@@ -203,7 +206,7 @@ class CachedSeveral(Cached[P, D_co, D_co, S_co]):
 
     if TYPE_CHECKING:
 
-        def with_options(self, *, n: int | None = None, **options: Unpack[Options]) -> Self: ...  # type: ignore[override]
+        def with_options(self, *, n: int | None = None, **options: Unpack[OptionTypes]) -> Self: ...  # type: ignore[override]
 
 
 class CachedBatch(Cached[P, C_co, D_co, S_co], Generic[P, C_co, D_co, S_co, O_co]):
@@ -349,15 +352,15 @@ class Decorate(One, Protocol):
     def __call__(self, f: Callable[P, R], /) -> Cached[P, R, list[R], R]: ...
     @overload
     def __call__(
-        self, *, batch: str, n: int, gather: Gather | None = None, **options: Unpack[Options]
+        self, *, batch: str, n: int, gather: Gather | None = None, **options: Unpack[OptionTypes]
     ) -> BatchedMany: ...
     @overload
     def __call__(
-        self, *, batch: str, n: None = None, gather: Gather | None = None, **options: Unpack[Options]
+        self, *, batch: str, n: None = None, gather: Gather | None = None, **options: Unpack[OptionTypes]
     ) -> Batched: ...
     @overload
-    def __call__(self, *, count: str, n: int | None = None, **options: Unpack[Options]) -> Counted: ...
+    def __call__(self, *, count: str, n: int | None = None, **options: Unpack[OptionTypes]) -> Counted: ...
     @overload
-    def __call__(self, *, n: int, **options: Unpack[Options]) -> Many: ...
+    def __call__(self, *, n: int, **options: Unpack[OptionTypes]) -> Many: ...
     @overload
-    def __call__(self, *, n: None = None, **options: Unpack[Options]) -> One: ...
+    def __call__(self, *, n: None = None, **options: Unpack[OptionTypes]) -> One: ...

@@ -6,12 +6,13 @@ from collections.abc import Callable, Generator, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from memollm._types.requests import Look, Take, Write
+
 if TYPE_CHECKING:
     from memollm._spending.accounts import Told
-    from memollm._types.requests import Change
     from memollm.stores.flights import Signal
 
-Flow = Generator["Effect", None, Any]
+Flow = Generator["Effect", Any, Any]
 
 under: ContextVar[tuple[int, ...]] = ContextVar("memollm_under", default=())
 """The draws inside whose function this code runs, or whose stream it reads."""
@@ -24,7 +25,8 @@ class Gap(NamedTuple):
     slot: int
 
 
-Batch = list[Gap]
+Flight = list[Gap]
+"""The gaps that one call of the function is to fill."""
 
 
 class Paid(NamedTuple):
@@ -37,20 +39,20 @@ class Paid(NamedTuple):
     """What it took, where that is known already."""
 
 
-class Ask(NamedTuple):
-    """A store operation; called with `wait=False` it may raise `WouldBlock` and is then to be called off the loop."""
-
-    operation: Callable[[bool], None]
-
-
 class Run(NamedTuple):
-    """Run the function once for each batch of gaps, and drive `land(batch, results, paid)` as each returns."""
+    """Run the function once for each flight, and drive `land(flight, results, paid)` as each returns."""
 
     ticket: int
-    batches: list[Batch]
-    land: Callable[[Batch, Sequence[Any], Paid], Flow]
+    flights: list[Flight]
+    land: Callable[[Flight, Sequence[Any], Paid], Flow]
     failed: Callable[[BaseException], None]
-    """To be called for each batch whose call did not return."""
+    """To be called for each flight whose call did not return."""
+    origin: Sequence[int] | None = None
+    """Which of the wants that were asked for each of the draw's is, where it draws a part of them."""
+
+    def items(self, flight: Flight) -> list[int]:
+        """Return which of the wants that were asked for a flight is to serve, one for each sample."""
+        return [gap.want if self.origin is None else self.origin[gap.want] for gap in flight]
 
 
 class Await(NamedTuple):
@@ -59,10 +61,11 @@ class Await(NamedTuple):
     signals: list[Signal]
 
 
-class Save(NamedTuple):
-    """Write changes; they are on disk when the flow goes on."""
+class Do(NamedTuple):
+    """Do what may take a while, where nobody's event loop waits for it; the flow is sent what it returns."""
 
-    changes: list[Change]
+    work: Callable[[], Any]
 
 
-Effect = Ask | Run | Await | Save
+Effect = Take | Look | Write | Run | Await | Do
+"""A request is to be brought to the store; the flow is sent the answer."""

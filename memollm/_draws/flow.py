@@ -1,23 +1,23 @@
 """The rules of drawing, once: a generator that yields whenever the function must run or somebody must wait.
 
-Drivers perform what it yields (`Ask`, `Run`, `Await`, `Save`), each in its own colour, and send nothing back but
-failures. No lock or transaction is held across a yield.
+Drivers do what it yields (see `effects`), each in its own colour, and send back the answer or what went wrong. No lock
+or transaction is held across a yield.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
+from logging import DEBUG
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
 
-from memollm._draws.effects import Ask, Await, Batch, Flow, Gap, Paid, Run, Save, under
-from memollm._draws.holding import Holding
-from memollm._draws.states import Fleeting, Made, Recalled, Unstored, require_aligned
+from memollm._draws.effects import Await, Do, Flight, Flow, Gap, Paid, Run, under
+from memollm._draws.slots import Fleeting, Made, Recalled, Slots, Unstored
 from memollm._spending.accounts import HIT
+from memollm._spending.bill import Bill, told_of
+from memollm._spending.track import is_logged, tell
 from memollm._types.counting import Counts
-from memollm._types.locks import WouldBlock
-from memollm._types.requests import Fill, Release, Settle
-from memollm._types.samples import EVER, MINE, Busy, Mine, Sample
+from memollm._types.requests import Fill, Look, Release, Return, Settle, Take, Write
+from memollm._types.samples import EVER, MINE, Busy, Mine, Sample, Taken
 from memollm.errors import (
     CacheMiss,
     ReentrantCall,
@@ -27,100 +27,190 @@ from memollm.errors import (
     UncacheableResult,
     WrongNumber,
 )
+from memollm.stores.flights import tickets
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Sequence, Set as AbstractSet
 
-    from memollm._draws.engine import Engine
-    from memollm._draws.terms import ExplainMiss, Terms
-    from memollm._spending.accounts import Costs
+    from memollm._draws.plan import ExplainMiss, Plan
+    from memollm._draws.scope import Scope
+    from memollm._spending.accounts import Costs, Given
     from memollm._types.calls import Position, Want
-    from memollm._types.requests import Change
+    from memollm._types.requests import Change, Written
     from memollm.stores.flights import Signal
 
 
-class Draw(Holding):
+class Draw:
     """One draw: of each want the next samples. There is at least one, and all are of one reader and function."""
 
-    def __init__(self, engine: Engine, wants: Sequence[Want], terms: Terms) -> None:
-        super().__init__(engine, wants)
-        self._terms = terms
-        self._newer_than = terms.newer_than(engine.clock) if terms.ages else EVER
-        self._rules = terms.rules
-        self._set_aside: list[str] = []
-        """The calls that are promised to the budgets; a list, since several threads may take from it."""
+    # How a draw begins; most end before they need more.
+    _taken: Sequence[Taken] | None = None
+    _slots: Slots
+    """Only of a draw that goes on after its take."""
+    _bill: Bill
+    """Only of one that calls the function."""
+    _missing = 0
+    """How many gaps its flights have still to fill."""
+    _booked = False
+    """Whether the store may have something recorded for it."""
+    _settled = False
+    """Whether its positions are delivered, as far as the store is concerned."""
+    _awaited: AbstractSet[Gap] = frozenset()
+    """The slots that other draws were filling."""
+    _void: Sequence[Position] = ()
+    """Positions that others may have got, since this draw was taken for dead."""
+    _again: Draw | None = None
+    """The draw that took others in their place."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        wants: Sequence[Want],
+        here: Scope | None = None,
+        origin: Sequence[int] | None = None,
+        epoch: int | None = None,
+    ) -> None:
+        self._plan = plan
+        self._wants = wants
+        self._here = here
+        self._origin = origin
+        """See `Run.origin`."""
+        self._epoch = epoch
+        """As it was before anything was read, where the sample may be remembered; found out if it is None."""
+        self._newer_than = plan.newer_than() if plan.ages else EVER
+        # As `Flights.depart` does, without a call of its own.
+        self._ticket = ticket = next(tickets)
+        plan.engine.flights.under_way[ticket] = {}
+
+    # Stored samples: the short way, which most draws go. What it saves by doing things in line is measured.
 
     def at_once(self, *, wait: bool) -> list[Any] | None:
         """Take, and return the values if all were stored already; otherwise the flow goes on from here.
 
-        Without `wait` it may raise `WouldBlock`, and nothing has happened. After any other failure the flow is to be
-        driven with it, so that nothing stays taken.
+        Without `wait` nothing may have happened, and None says so, too. After a failure the flow is to be driven with
+        it, so that nothing stays taken.
         """
-        begin = perf_counter()
-        self._take(wait)
-        if not self._settled:
+        begin, plan = perf_counter(), self._plan
+        engine, want = plan.engine, self._wants[0]
+        if plan.bare or (engine.desk.debts and not engine.desk.paid(wait=wait)):
             return None
-        values = self._values()
-        self._engine.store.flights.arrive(self._ticket)
-        took = perf_counter() - begin
-        slot = self._slots[0][0]
-        state = self._states[0][slot]
-        if len(values) == 1 and type(state) is Sample:
-            self._terms.give(((self._wants[0].call, slot, state[2:], took, HIT),))
+        if want.reader is None and self._epoch is None:
+            self._epoch = engine.store.epoch()
+        request = tuple.__new__(Take, (self._ticket, self._wants, self._newer_than))
+        self._booked = True
+        answer = engine.store.perform((request,))[0] if wait else engine.in_line(request)
+        if type(answer) is not list:
+            self._booked = False
+            if answer is None:
+                return None
+            raise cast("StoreError", answer)
+        taken: Any = answer
+        self._taken = taken
+        if len(taken) > 1 or len(taken[0].states) > 1:
+            return self._several(taken, begin)
+        ((at,), (sample,), _) = taken[0]
+        if type(sample) is not Sample:
+            return None
+        self._settled = True
+        call, slot = want.call, at if want.pool is None else at % want.pool
+        value = engine.codec.decode(sample[0], call.key)
+        if want.reader is None:
+            engine.shelf.put(call, value, sample, self._epoch)
+        # As `Flights.arrive` does; who has claimed nothing is waited for by nobody.
+        engine.flights.under_way.pop(self._ticket, None)
+        engine.flights.answers.pop(self._ticket, None)
+        books = plan.books
+        books.given.append(note := (call, slot, sample[2:], perf_counter() - begin, HIT))
+        if not books.is_open:
+            books.open()
+        if self._here is not None or plan.watchers or is_logged(DEBUG):
+            self._tell((note,))
+        return [value]
+
+    def _several(self, taken: Sequence[Taken], begin: float) -> list[Any] | None:
+        self._slots = slots = Slots(self._wants, taken)
+        if not slots.all_stored():
+            return None
+        self._settled = True
+        codec = self._plan.engine.codec
+        if len(taken) == 1:
+            decode, key = codec.decode, self._wants[0].call.key
+            values = [decode(sample[0], key) for sample in cast("Sequence[Sample]", taken[0].states)]
         else:
-            self._terms.give(self._given(took / len(values)))
+            values = slots.values(codec)
+        self._note(slots.given((), (perf_counter() - begin) / len(values)))
         return values
+
+    def _note(self, given: Sequence[Given]) -> None:
+        """End with samples that are given: they go into the books, and whoever listens is told."""
+        self._plan.engine.flights.arrive(self._ticket)
+        self._plan.books.note(given)
+        self._tell(given)
+
+    def _tell(self, given: Sequence[Given]) -> None:
+        plan, here = self._plan, self._here
+        watchers = plan.watchers if here is None else (*plan.watchers, *here.watchers)
+        if watchers or is_logged(DEBUG):
+            tell(given, plan.reader, None if here is None else here.lane, watchers)
+
+    # The long way.
 
     def flow(self, failure: BaseException | None = None) -> Flow:
         """Draw, and return the values in the order of the wants and their positions."""
+        engine, plan = self._plan.engine, self._plan
         try:
-            if self._rules.redraws_stale and isinstance(failure, StaleRecord):
+            if plan.redraws_stale and isinstance(failure, StaleRecord):
                 failure = None
             yield from self._fill(failure)
-            if self._rules.redraws_stale:
+            if plan.redraws_stale:
                 yield from self._redraw_stale()
             values = self._values()
             if not self._settled:
-                yield from self._settle(self._unstored_positions())
-            self._terms.give(self._given())
+                yield from self._settle(self._slots.unstored())
+            if self._void:
+                values = yield from self._drawn_again(values)
+            self._note(self._slots.given(self._awaited))
         except GeneratorExit:
             # Nobody drives it any more. This may be a garbage collection in the middle of anything, so nothing here
             # may wait for a lock.
             if self._booked:
-                self._engine.owe(self._undoing())
-            self._comes_to_nothing()
+                engine.owe(self._undoing())
+            self._put_back()
             raise
         except BaseException:
             # Whatever it was, nothing was delivered: the positions go back, what was paid for stays.
-            self._comes_to_nothing()
+            self._put_back()
             if self._booked:
                 yield from self._save_end(self._undoing())
             raise
         else:
             return values
         finally:
-            self._engine.store.flights.arrive(self._ticket)
+            engine.flights.arrive(self._ticket)
 
-    def _comes_to_nothing(self) -> None:
-        for _ in self._set_aside[:]:
-            self._put_back()
-        if self._terms.undone is not None:
-            self._terms.undone()
+    def _put_back(self) -> None:
+        """Let the budgets have back what was set aside for calls that have not ended."""
+        if self._missing:
+            self._bill.put_all_back()
 
     def _fill(self, failure: BaseException | None) -> Flow:
         try:
             if failure is not None:
                 raise failure
-            if self._taken is None:
-                yield Ask(self._take)
+            if self._plan.bare:
+                self._do_without_store()
+            elif self._taken is None:
+                yield from self._take()
+            elif not hasattr(self, "_slots"):
+                self._slots = Slots(self._wants, self._taken)
         except StoreUnavailable as error:
-            self._engine.not_stored(self._function, error)
+            self._plan.engine.not_stored(self._function, error)
             self._do_without_store()
         while True:
-            mine = self._gaps(Mine)
+            mine = self._slots.gaps(Mine)
             if mine:
                 yield from self._run(mine)
-            busy = self._gaps(Busy)
+            busy = self._slots.gaps(Busy)
             if not busy:
                 return
             self._awaited |= {*busy}
@@ -129,243 +219,265 @@ class Draw(Holding):
             yield Await([self._signal(gap) for gap in busy])
             yield from self._look_again(busy)
 
+    def _take(self) -> Flow:
+        """Take, by way of the desk."""
+        if self._wants[0].reader is None and self._epoch is None:
+            self._epoch = self._plan.engine.store.epoch()
+        self._booked = True
+        try:
+            self._taken = yield Take(self._ticket, self._wants, self._newer_than)
+        except StoreError:
+            self._booked = False
+            raise
+        self._slots = Slots(self._wants, cast("Sequence[Taken]", self._taken))
+        # A draw of stored samples was delivered by taking it.
+        self._settled = self._slots.all_stored()
+
     def _do_without_store(self) -> None:
         """Let every answer be a fresh one, which is dear and right."""
-        self._settled = True
-        self._slots = [range(want.n) for want in self._wants]
-        self._states = [dict.fromkeys(slots, MINE) for slots in self._slots]
+        self._booked, self._settled = False, True
+        taken = [Taken(range(want.n), [MINE] * want.n) for want in self._wants]
+        self._slots = Slots(self._wants, taken, apart=True)
 
     def _run(self, mine: list[Gap]) -> Flow:
         """Have the function called for slots that this draw is to fill."""
-        if self._terms.explain_miss is not None:
-            yield from self._miss(mine[0], self._terms.explain_miss)
-        batches = [mine] if self._rules.together else [[gap] for gap in mine]
-        self._terms.promise(self._function, len(batches))
-        self._set_aside += [self._function] * len(batches)
+        plan, here = self._plan, self._here
+        if plan.explain_miss is not None:
+            yield from self._miss(mine[0], plan.explain_miss)
+        flights = [mine] if plan.together else [[gap] for gap in mine]
+        watchers, budgets = (plan.watchers, ()) if here is None else ((*plan.watchers, *here.watchers), here.budgets)
+        self._bill = Bill(self._function, plan.books, watchers, budgets)
+        self._bill.promise(len(flights))
         self._missing = len(mine)
-        yield Run(self._ticket, batches, self._land, self._failed)
+        yield Run(self._ticket, flights, self._land, self._failed, self._origin)
 
     def _miss(self, gap: Gap, explain_miss: ExplainMiss) -> Flow:
-        call, found = self._wants[gap.want].call, list[str]()
-
-        def explain(wait: bool) -> None:  # noqa: FBT001 - the shape of an operation
-            if not wait:
-                raise WouldBlock
-            found.append(explain_miss(self._engine.store, call, gap.slot))
-
+        call = self._wants[gap.want].call
         try:
-            yield Ask(explain)
+            reason = yield Do(lambda: explain_miss(self._plan.engine.store, call, gap.slot))
         except StoreUnavailable as error:
-            found.append(str(error))
-        raise CacheMiss(found[0])
+            reason = str(error)
+        raise CacheMiss(reason)
 
     def _redraw_stale(self) -> Flow:
         """Make anew the samples that can no longer be read: what is not newer than they are is a vacant slot."""
-        while stale := [gap for gap in self._gaps(Sample) if self._is_stale(gap)]:
-            samples = [cast("Sample", self._states[gap.want][gap.slot]) for gap in stale]
-            yield from self._look_again(stale, newer_than=max(sample.stored for sample in samples))
+        while stale := [gap for gap in self._slots.gaps(Sample) if self._is_stale(gap)]:
+            newest = max(cast("Sample", self._slots[gap]).stored for gap in stale)
+            yield from self._look_again(stale, newer_than=newest)
             yield from self._fill(None)
 
     def _is_stale(self, gap: Gap) -> bool:
-        sample = cast("Sample", self._states[gap.want][gap.slot])
+        sample = cast("Sample", self._slots[gap])
         try:
-            self._engine.codec.decode(sample.record, context=self._wants[gap.want].call.key)
+            self._plan.engine.codec.decode(sample.record, self._wants[gap.want].call.key)
         except StaleRecord:
             return True
         return False
 
-    def _take(self, wait: bool) -> None:  # noqa: FBT001 - the shape of an operation
-        store, want = self._engine.store, self._wants[0]
-        if self._engine.writer.debts:
-            self._engine.pay_first(wait=wait)
-        self._booked = True
-        try:
-            self._epoch = store.epoch() if want.reader is None else 0
-            self._taken = store.take(self._wants, self._ticket, newer_than=self._newer_than, wait=wait)
-        except (StoreError, WouldBlock):
-            self._booked = False
-            raise
-        if len(self._wants) == 1 == want.n:
-            ((at,), (state,)) = self._taken[0]
-            slot = want.slot(at)
-            self._slots, self._states = ((slot,),), ({slot: state},)
-            self._settled = type(state) is Sample
-        else:
-            self._arrange(self._taken)
-
     def _look_again(self, gaps: list[Gap], newer_than: float | None = None) -> Flow:
-        want = self._wants[0]
+        engine, want = self._plan.engine, self._wants[0]
         at_least = self._newer_than if newer_than is None else newer_than
         if newer_than is None and want.reader is None and len(self._wants) == 1 == want.n:
             # Whoever filled it in this process has left it on the shelf.
-            found = self._engine.recall(want.call, self._newer_than)
+            found = engine.shelf.get(want.call, self._newer_than, engine.store.epoch())
             if found is not None:
-                ((_, slot),) = gaps
-                self._states[0][slot] = Recalled(self._engine.value_of(found, want.call), found.given[2])
+                self._slots[gaps[0]] = Recalled(found.value_by(engine.codec), found.given[2])
                 return
-        places = [self._place(gap) for gap in gaps]
-
-        def look(wait: bool) -> None:  # noqa: FBT001 - the shape of an operation
-            store = self._engine.store
-            if self._engine.writer.debts:
-                self._engine.pay_first(wait=wait)
-            self._note(gaps, store.look(places, self._ticket, newer_than=at_least, wait=wait))
-
+        if newer_than is not None:
+            # Of what is made anew, its own fill must not find the old sample in the way.
+            self._newer_than = max(self._newer_than, newer_than)
         try:
-            yield Ask(look)
+            states = yield Look(self._ticket, [*map(self._slots.place, gaps)], at_least)
         except StoreUnavailable as error:
-            self._engine.not_stored(self._function, error)
-            self._note(gaps, [MINE] * len(gaps))
+            engine.not_stored(self._function, error)
+            states = [MINE] * len(gaps)
+        self._slots.note(gaps, states)
 
     def _signal(self, gap: Gap) -> Signal:
-        busy = cast("Busy", self._states[gap.want][gap.slot])
+        busy = cast("Busy", self._slots[gap])
         if busy.ticket in under.get():
             raise ReentrantCall(
                 f"{self._function} was called with the same arguments from inside its own call, or where its stream "
                 "is being read, and would wait for itself for ever. Call the undecorated function there "
                 "(.__wrapped__), or use other arguments."
             )
-        return self._engine.settling(self._place(gap), busy)
+        return self._plan.engine.settling(self._slots.place(gap), busy)
 
     # What happens to an answer.
 
     def _failed(self, error: BaseException) -> None:
         """Know that a call has raised, or was cancelled or left."""
-        self._put_back()
+        self._bill.put_back()
         if isinstance(error, Exception):
-            self._terms.happened(self._function, Counts(failed=1))
+            self._bill.happened(Counts(failed=1))
 
-    def _put_back(self) -> None:
-        """Give one call back to the budgets, unless all were: a draw may come to nothing before its calls end."""
-        with suppress(IndexError):
-            self._terms.release(self._set_aside.pop(), 1)
-
-    def _land(self, batch: Batch, results: Sequence[Any], paid: Paid) -> Flow:
-        """Store what the function returned for a batch of gaps."""
-        toll, failure = paid.told or self._terms.toll(paid.seconds, paid.returned, results)
-        if self._set_aside:
-            self._set_aside.pop()
-        else:
-            # The draw has come to nothing and gave it back, and the call returned all the same.
-            self._terms.release(self._function, -1)
-        self._terms.spend(self._function, toll)
-        shares = toll.shares(len(batch))
-        right = len(results) == len(batch)
+    def _land(self, flight: Flight, results: Sequence[Any], paid: Paid) -> Flow:
+        """Store what the function returned for a flight."""
+        plan = self._plan
+        toll, failure = paid.told or told_of(paid.seconds, paid.returned, results, plan.usage, plan.prices)
+        self._bill.spend(toll)
+        right = len(results) == len(flight)
         fills: dict[Gap, Fill] = {}
-        landing = zip(batch, results, shares, strict=False) if right or not self._rules.aligned else ()
+        landing = zip(flight, results, toll.shares(len(flight)), strict=False) if right or not plan.aligned else ()
         for gap, value, share in landing:
             try:
                 fills |= self._accepted(gap, value, share.costs)
             except Exception as error:  # noqa: BLE001 - `accept` is the user's; what else was paid for is kept first
                 failure = failure or error
         # The last to land says in the same commit that the draw is over.
-        last = failure is None and self._missing == len(batch) and right and not self._gaps(Busy)
+        last = failure is None and self._missing == len(flight) and right and not self._slots.gaps(Busy)
         if self._booked:
             yield from self._save(fills, last=last and not self._settled)
             if not last:
                 yield from self._let_go()
-        self._missing -= len(batch)
+        self._missing -= len(flight)
         if failure is not None:
             raise failure
-        if self._rules.aligned:
-            require_aligned(self._function, len(batch), len(results))
-        elif not right:
-            raise WrongNumber(
-                f"{self._function} was asked for {len(batch)} samples and returned {len(results)}. "
-                "What it returned is kept as far as it was asked for; make it return exactly as many."
-            )
+        if not right:
+            raise WrongNumber(_wrong_number(self._function, len(flight), len(results), aligned=plan.aligned))
 
     def _accepted(self, gap: Gap, value: Any, costs: Costs) -> dict[Gap, Fill]:
-        states, place = self._states[gap.want], self._place(gap)
-        if isinstance(value, Fleeting):
-            states[gap.slot] = Unstored(value.value, costs)
+        """Return what is to be stored of a result."""
+        plan, place = self._plan, self._slots.place(gap)
+        fleeting = isinstance(value, Fleeting)
+        value = value.value if fleeting else value
+        self._slots[gap] = Unstored(value, costs)
+        if fleeting or not self._booked:
             return {}
-        states[gap.slot] = Unstored(value, costs)
-        if not self._booked:
-            return {}
-        if self._rules.accept is not None and not self._rules.accept(value):
-            self._terms.happened(self._function, Counts(refused=1))
+        if plan.accept is not None and not plan.accept(value):
+            self._bill.happened(Counts(refused=1))
             return {}
         try:
-            record = self._engine.codec.encode(value, context=place.call.key)
+            record = plan.engine.codec.encode(value, place.call.key)
         except UncacheableResult as error:
-            self._engine.not_stored(self._function, error)
+            plan.engine.not_stored(self._function, error)
             return {}
-        sample = Sample(record, self._engine.clock(), *costs)
-        states[gap.slot] = Made(value, sample)
-        return {gap: Fill(self._ticket, place, sample)}
+        sample = Sample(record, plan.engine.clock(), *costs)
+        self._slots[gap] = Made(value, sample)
+        return {gap: Fill(self._ticket, place, sample, self._newer_than)}
 
     def _save(self, fills: dict[Gap, Fill], *, last: bool) -> Flow:
+        """Have answers stored, and with the last of them that the draw is over."""
         if not fills:
             return
         changes: list[Change] = [*fills.values()]
         if last:
-            changes.append(Settle(self._ticket, self._unstored_positions()))
+            changes.append(Settle(self._ticket, self._slots.unstored()))
             self._settled = True
         try:
-            yield Save(changes)
+            written: Written = yield Write(self._plan.engine.flights.new_id(), changes)
         except StoreError as error:
-            self._engine.not_stored(self._function, error)
+            self._plan.engine.not_stored(self._function, error)
             self._settled = False
-            for want, slot in fills:
-                made = self._states[want][slot]
-                self._states[want][slot] = Unstored(made.value, made.sample[2:]) if isinstance(made, Made) else made
-        else:
-            for fill in fills.values():
-                self._engine.store.flights.land(self._ticket, fill.place)
+            for gap in fills:
+                made = self._slots[gap]
+                self._slots[gap] = Unstored(made.value, made.sample[2:]) if isinstance(made, Made) else made
+            return
+        self._void = written.void
+        for place, sample in written.lost.items():
+            # Somebody else's answer is there, and may have been given to others: it is what the slot holds.
+            gap = next(gap for gap, fill in fills.items() if fill.place == place)
+            self._slots[gap] = sample
+            self._awaited |= {gap}
+        for fill in fills.values():
+            self._plan.engine.flights.land(self._ticket, fill.place)
 
     def _let_go(self) -> Flow:
         """Release the slots whose answers are not kept, for others to take over while this draw goes on."""
         if self._settled:
             return
-        held: list[tuple[Gap, Unstored]] = []
-        for gap in self._gaps(Unstored):
-            state = cast("Unstored", self._states[gap.want][gap.slot])
-            if not state.released:
-                held.append((gap, state))
+        unkept = [(gap, cast("Unstored", self._slots[gap])) for gap in self._slots.gaps(Unstored)]
+        held = [(gap, unstored) for gap, unstored in unkept if not unstored.released]
         if not held:
             return
-        released = yield from self._save_end([Release(self._ticket, self._place(gap)) for gap, _ in held])
+        released = yield from self._save_end([Release(self._ticket, self._slots.place(gap)) for gap, _ in held])
         # A release that is owed wakes nobody: those who wait would find the slot still claimed.
-        for gap, state in held if released else ():
-            self._states[gap.want][gap.slot] = state._replace(released=True)
-            self._engine.store.flights.land(self._ticket, self._place(gap))
+        for gap, unstored in held if released else ():
+            self._slots[gap] = unstored._replace(released=True)
+            self._plan.engine.flights.land(self._ticket, self._slots.place(gap))
 
-    # Its end.
+    def _values(self) -> list[Any]:
+        engine, want = self._plan.engine, self._wants[0]
+        values = self._slots.values(engine.codec)
+        if want.reader is None and len(self._wants) == 1 == want.n:
+            known = self._slots[Gap(0, self._slots.of[0][0])]
+            sample = known.sample if isinstance(known, Made) else known
+            if isinstance(sample, Sample):
+                engine.shelf.put(want.call, values[0], sample, self._epoch)
+        return values
+
+    # Its end, and what is given back.
 
     def undelivered(self) -> list[Change]:
         """Return the changes by which what this draw gave was not delivered after all."""
-        return self._undoing() if self._booked else []
+        more = self._again.undelivered() if self._again is not None else []
+        return [*self._undoing(), *more] if self._booked else more
+
+    def _undoing(self) -> list[Change]:
+        """Return the changes by which nothing was delivered."""
+        if self._taken is None:
+            # It was interrupted before it knew its positions.
+            return [Settle(self._ticket, None)]
+        slots = self._slots if hasattr(self, "_slots") else Slots(self._wants, self._taken)
+        if self._settled:
+            # They were delivered with the last fill, or by taking them.
+            return [Return(self._ticket, position) for position in slots.kept() if position not in self._void]
+        # Wants whose samples were all stored were delivered by taking them, the others are in flight.
+        returned = [Return(self._ticket, position) for position in slots.delivered()]
+        return [Settle(self._ticket, slots.in_flight()), *returned]
 
     def _settle(self, returned: list[Position]) -> Flow:
         # Whoever interrupts the saving does not undo it.
         self._settled = True
-        delivers = len(returned) < len(self._in_flight())
+        delivers = len(returned) < len(self._slots.in_flight())
         yield from self._save_end([Settle(self._ticket, returned)], delivers=delivers)
 
     def _save_end(self, changes: list[Change], *, delivers: bool = False) -> Flow:
         try:
             if changes:
-                yield Save(changes)
+                written: Written = yield Write(self._plan.engine.flights.new_id(), changes)
+                self._void = [*self._void, *written.void]
         except StoreError:
-            # The writer owes it and tries again; whoever waits in this process sees that the ticket has arrived.
+            # The desk owes it and tries again; whoever waits in this process sees that the ticket has arrived.
             self._settled = False
             if delivers:
-                self._engine.store.flights.owe(self._ticket)
+                self._plan.engine.flights.owe(self._ticket)
             return False
         return True
 
+    def _drawn_again(self, values: list[Any]) -> Flow:
+        """Put other samples in the place of those that others may have got."""
+        ats = [(index, at) for index, taken in enumerate(self._slots.taken) for at in taken.positions]
+        void = {(position.call, position.at) for position in self._void}
+        short = [number for number, (index, at) in enumerate(ats) if (self._wants[index].call, at) in void]
+        wants = [self._wants[ats[number][0]]._replace(n=1) for number in short]
+        origin = [
+            index if self._origin is None else self._origin[index] for index in (ats[number][0] for number in short)
+        ]
+        self._again = Draw(self._plan, wants, self._here, origin)
+        others = yield from self._again.flow()
+        for number, value in zip(short, others, strict=True):
+            values[number] = value
+        return values
 
-class BareDraw(Draw):
-    """A draw that leaves every store alone: each sample is made for it, and goes nowhere else."""
+    @property
+    def _function(self) -> str:
+        return self._wants[0].call.function
 
-    def at_once(self, *, wait: bool) -> list[Any] | None:  # noqa: ARG002 - it has nothing to wait for
-        """See `Draw.at_once`; nothing is stored."""
-        self._taken = []
-        self._do_without_store()
-        return None
 
-    def flow(self, failure: BaseException | None = None) -> Flow:
-        """See `Draw.flow`."""
-        self.at_once(wait=False)
-        return super().flow(failure)
+def _wrong_number(function: str, asked: int, returned: int, *, aligned: bool) -> str:
+    """Say that a function made another number of results than it was to make."""
+    if aligned:
+        return not_aligned(function, asked, returned)
+    return (
+        f"{function} was asked for {asked} samples and returned {returned}. "
+        "What it returned is kept as far as it was asked for; make it return exactly as many."
+    )
+
+
+def not_aligned(function: str, items: int, results: int) -> str:
+    """Say of results that it cannot be told which item each belongs to."""
+    return (
+        f"{function} was called with {items} items and returned {results} results. Which belongs to which cannot "
+        "be told, so nothing of it is stored; make it return exactly one for each, in order."
+    )

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from memollm._spending.accounts import HIT
 from memollm._types.calls import NAMESPACES
-from memollm._types.locks import ForkedLock
+from memollm._types.locks import ForkedLock, WouldBlock
+from memollm._values.frame import LARGE
 from memollm.errors import CacheMiss, ReplayExhausted
+from memollm.stores.looking import drawn, looking
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from memollm._draws.engine import Engine
-    from memollm._spending.accounts import Given
     from memollm._types.calls import Call, Want
     from memollm._types.samples import Sample
-    from memollm.stores.base import Store
+    from memollm.stores.drawing import Drawing
 
+IN_LINE: Final = 16
+"""How many samples an event loop reads again itself; it takes no longer than a trip to another thread."""
 THEN: Final = ("raise", "draw")
 
 
@@ -30,6 +28,14 @@ class Read(NamedTuple):
     sample: Sample
 
 
+class _Left(NamedTuple):
+    """What is left to be read again, the next one last."""
+
+    store: Drawing
+    """Kept, so that no other store is taken for it."""
+    positions: list[int]
+
+
 class Replay:
     """How far one block has read what its namespace drew of each call, in each lane."""
 
@@ -38,28 +44,33 @@ class Replay:
         self.goes_on = goes_on
         """Past the end draws go on, as the namespace's own."""
         self._lock = ForkedLock()
-        self._left: dict[tuple[int, Call, str | None], list[int]] = {}
+        self._left: dict[tuple[int, Call, str | None], _Left] = {}
 
-    def read(self, store: Store, want: Want) -> list[Read]:
-        """Read the next samples that a draw wants, or as many as are left where draws go on after them."""
+    def read(self, store: Drawing, want: Want, *, wait: bool) -> list[Read]:
+        """Read the next samples that a draw wants, or as many as are left where draws go on after them.
+
+        Where that is much, or what there is was not listed yet, it is `WouldBlock` unless it may `wait`.
+        """
         call = want.call
         key = (id(store), call, want.lane)
+        if not wait and (want.n > IN_LINE or key not in self._left):
+            raise WouldBlock
         if key not in self._left:
-            drawn = store.drawn(NAMESPACES + self.namespace, call, want.lane)
+            listed = drawn(looking(store), NAMESPACES + self.namespace, call, want.lane)
             with self._lock:
-                self._left.setdefault(key, drawn[::-1])
+                self._left.setdefault(key, _Left(store, listed[::-1]))
         with self._lock:
-            left = self._left[key]
+            left = self._left[key].positions
             if len(left) < want.n and not self.goes_on:
                 raise self._exhausted(want, len(left))
             positions = [left.pop() for _ in range(min(want.n, len(left)))]
         try:
-            return self._samples(store, want, positions)
+            return self._samples(store, want, positions, wait=wait)
         except BaseException:
             self.give_back(store, want, positions)
             raise
 
-    def _samples(self, store: Store, want: Want, positions: list[int]) -> list[Read]:
+    def _samples(self, store: Drawing, want: Want, positions: list[int], *, wait: bool) -> list[Read]:
         call, slots = want.call, [*map(want.slot, positions)]
         samples = store.peek(call, slots) if slots else {}
         if gone := sorted(set(slots) - set(samples)):
@@ -67,14 +78,16 @@ class Replay:
                 f"Namespace {self.namespace!r} drew slot {gone[0]} of this call of {call.function} "
                 f"({call.key.hex()}), and it is no longer stored. Draw in a namespace of its own to have another."
             )
+        if not wait and any(len(sample.record) > LARGE for sample in samples.values()):
+            raise WouldBlock
         return [Read(at, slot, samples[slot]) for at, slot in zip(positions, slots, strict=True)]
 
-    def give_back(self, store: Store, want: Want, positions: list[int]) -> None:
+    def give_back(self, store: Drawing, want: Want, positions: list[int]) -> None:
         """Let samples be read again, which nobody got after all.
 
         This may be a garbage collection in the middle of anything, so it waits for no lock.
         """
-        self._left[id(store), want.call, want.lane].extend(positions[::-1])
+        self._left[id(store), want.call, want.lane].positions.extend(positions[::-1])
 
     def _exhausted(self, want: Want, left: int) -> ReplayExhausted:
         where = "" if want.lane is None else f" in lane {want.lane!r}"
@@ -83,50 +96,3 @@ class Replay:
             f"{'was' if want.n == 1 else 'were'} asked for and {left} are left. To go on with new draws, replay with "
             'then="draw".'
         )
-
-
-class Replayed:
-    """What a replay gives of one draw, and what is left to be drawn after it."""
-
-    def __init__(self, engine: Engine, replay: Replay, wants: Sequence[Want]) -> None:
-        self._engine = engine
-        self._replay = replay
-        self._wants = wants
-        self._read: list[list[Read]] = []
-        try:
-            for want in wants:
-                self._read.append(replay.read(engine.store, want))
-            self._values = [
-                [engine.codec.decode(each.sample.record, context=want.call.key) for each in read]
-                for want, read in zip(wants, self._read, strict=True)
-            ]
-        except BaseException:
-            self.give_back()
-            raise
-        left = [want._replace(n=want.n - len(read)) for want, read in zip(wants, self._read, strict=True)]
-        self.short = [index for index, want in enumerate(left) if want.n]
-        """Which of the wants it leaves something to be drawn of."""
-        self.missing = [left[index] for index in self.short]
-
-    @property
-    def given(self) -> list[Given]:
-        """Notes of the samples that were read, for the books."""
-        return [
-            (want.call, each.slot, each.sample[2:], 0.0, HIT)
-            for want, read in zip(self._wants, self._read, strict=True)
-            for each in read
-        ]
-
-    def joined(self, drawn: Sequence[Any]) -> list[Any]:
-        """Return what was read and then what was drawn, want by want."""
-        rest = iter(drawn)
-        return [
-            value
-            for want, values in zip(self._wants, self._values, strict=True)
-            for value in (*values, *islice(rest, want.n - len(values)))
-        ]
-
-    def give_back(self) -> None:
-        """Let all of it be read again, which nobody got after all."""
-        for want, read in zip(self._wants, self._read, strict=False):
-            self._replay.give_back(self._engine.store, want, [each.at for each in read])

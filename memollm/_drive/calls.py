@@ -1,67 +1,82 @@
-"""The drivers: they perform what a flow yields, for plain functions and for coroutine functions.
+"""The drivers of plain functions and of coroutine functions: they do what a flow yields.
 
-Only here and in the drivers beside it, `_drive_streams`, `_drive_map` and `_gather`, stands `await`.
+`await` stands in this folder alone. What the rules are is none of its business.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
-import threading
-from _thread import start_new_thread
 from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import suppress
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from memollm._draws.effects import Ask, Batch, Effect, Flow, Paid, Run, Save, under
+from memollm._draws.effects import Await, Do, Effect, Flight, Flow, Paid, Run, under
 from memollm._draws.engine import NOTHING
+from memollm._drive.course import Course
+from memollm._drive.introduction import Introduced, introduce, introduce_async
+from memollm._drive.turns import in_thread, outlast, turns, undisturbed
 from memollm._spending.accounts import Told, Toll
-from memollm._types.locks import WouldBlock
+from memollm._types.requests import Write
 from memollm.errors import WrongNumber
-from memollm.stores.flights import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from memollm._draws.desk import Pending
     from memollm._draws.engine import Engine
     from memollm._draws.flow import Draw
+    from memollm._draws.plan import Plan
+    from memollm._draws.rereading import Rereading
+    from memollm._types.requests import Look, Take
+    from memollm.stores.flights import Signal
+
+    Called = Callable[[Sequence[int]], Any]
 
 
-class Work(NamedTuple):
-    """The user's function as a draw calls it."""
+class Served(Protocol):
+    """What a flow is driven for: whose function it calls, by which plan."""
 
-    engine: Engine
-    call: Callable[[Batch], Any]
-    """Calls it for a batch of gaps; what it returns may be an awaitable."""
-    several: bool
-    """It returns a list of them; otherwise k is 1 and it returns the one."""
-    concurrency: int | None
-    name: str = "The function"
+    @property
+    def plan(self) -> Plan:
+        """What holds for its draws."""
+        ...
 
-    def results(self, returned: Any) -> Sequence[Any]:
-        """Return what the function returned as a list of results."""
-        return listed(returned, self.name) if self.several else (returned,)
-
-    def landing(self, run: Run, batch: Batch, returned: Any, begin: float) -> Flow:
-        """Return the flow that stores what the function returned, having been called at `begin`."""
-        seconds = perf_counter() - begin
-        if type(returned) is Part:
-            return run.land(batch, returned.results, Paid(seconds, None, returned.told))
-        try:
-            results = self.results(returned)
-        except WrongNumber as error:
-            # It has returned, so it counts as paid.
-            return run.land(batch, (), Paid(seconds, None, Told(Toll(1, seconds), error)))
-        return run.land(batch, results, Paid(seconds, returned))
+    def function(self) -> Called:
+        """Return what calls the function, given which of the wants it is to serve, one for each sample."""
+        ...
 
 
-class Part(NamedTuple):
+class Request(Served, Introduced, Protocol):
+    """A call of a decorated function, as it was made; none of its methods runs the function."""
+
+    is_new: bool
+    """Whether the function has still to be introduced to the store."""
+
+    def recalled(self) -> Any:
+        """Return what this process has read already, or `NOTHING`."""
+        ...
+
+    def begin(self) -> Draw | Rereading:
+        """Begin a draw."""
+        ...
+
+    def value(self, drawn: list[Any]) -> Any:
+        """Return what the call gives for what was drawn."""
+        ...
+
+
+class Portion(NamedTuple):
     """A part of what a call returned that served several draws, with the part of its toll."""
 
     results: Sequence[Any]
     told: Told
+
+
+class _Stop(Exception):
+    """Carries a `StopIteration` of the user's function past the generators, which would take it for their own."""
 
 
 def listed(returned: Any, name: str) -> list[Any]:
@@ -71,138 +86,75 @@ def listed(returned: Any, name: str) -> list[Any]:
     return list(returned)
 
 
-class Introduction:
-    """What is done once before a function's first draw: one caller has it done, and the others wait in their order."""
-
-    def __init__(self, introduce: Callable[[], None], conclude: Callable[[bool], None]) -> None:
-        self._introduce = introduce
-        self._conclude = conclude
-        self._begun = threading.Lock()
-        self._error: BaseException | None = None
-        self.over = Signal()
-
-    def is_mine(self) -> bool:
-        """Tell the first who asks that it is to have it done."""
-        return self._begun.acquire(blocking=False)
-
-    def run(self) -> None:
-        """Do it."""
-        try:
-            self._introduce()
-        except BaseException as error:  # noqa: BLE001 - raised to whose it is
-            self._error = error
-        finally:
-            self.over.set()
-
-    def conclude(self, *, mine: bool) -> None:
-        """Say, by whoever waited for it, that it is over: who comes only now need not queue behind those who waited."""
-        self._conclude(self._error is None)
-        if mine and self._error is not None:
-            raise self._error
-
-
-class Request(Protocol):
-    """A call of a decorated function, as it was made; none of its methods runs the function."""
-
-    def recalled(self) -> Any:
-        """Return what this process has read already, or `NOTHING`."""
-        ...
-
-    def introduction(self) -> Introduction | None:
-        """Return what must be done, and may block, before the first draw of a function; usually nothing."""
-        ...
-
-    def begin(self) -> Draw:
-        """Begin a draw."""
-        ...
-
-    def may_overtake(self) -> bool:
-        """Tell that no earlier draw is waiting its turn."""
-        ...
-
-    def work(self) -> Work:
-        """Return the function to call, for what is not stored."""
-        ...
-
-    def value(self, drawn: list[Any]) -> Any:
-        """Return what the call gives for what was drawn."""
-        ...
-
-    def unread(self) -> Callable[[], None] | None:
-        """Return what lets a replay give again what it gave for this, if it gave anything."""
-        ...
-
-
-class _Stop(Exception):
-    """Carries a `StopIteration` of the user's function past the generators, which would take it for their own."""
+def _landing(run: Run, flight: Flight, returned: Any, begin: float, plan: Plan) -> Flow:
+    """Return the flow that stores what the function returned, having been called at `begin`."""
+    seconds = perf_counter() - begin
+    if type(returned) is Portion:
+        return run.land(flight, returned.results, Paid(seconds, None, returned.told))
+    if not plan.together:
+        return run.land(flight, (returned,), Paid(seconds, returned))
+    try:
+        results = listed(returned, plan.name)
+    except WrongNumber as error:
+        # It has returned, so it counts as paid.
+        return run.land(flight, (), Paid(seconds, None, Told(Toll(1, seconds), error)))
+    return run.land(flight, results, Paid(seconds, returned))
 
 
 # Plain functions.
 
 
-def introduce(request: Request) -> None:
-    """Do, or wait for, what comes before a function's first draw."""
-    while (introduction := request.introduction()) is not None:
-        mine = introduction.is_mine()
-        if mine:
-            introduction.run()
-        introduction.over.wait()
-        introduction.conclude(mine=mine)
-
-
 def call(request: Request) -> Any:
     """Serve a call of a plain function."""
-    if request.introduction() is not None:
+    if request.is_new:
         introduce(request)
     if (recalled := request.recalled()) is not NOTHING:
         return recalled
     draw = request.begin()
     try:
         values = draw.at_once(wait=True)
+        if values is not None:
+            return request.value(values)
     except BaseException as error:  # noqa: BLE001 - the flow decides
-        return request.value(drive(draw.flow(error), request.work()))
-    return request.value(drive(draw.flow(), request.work()) if values is None else values)
+        return request.value(drive(draw.flow(error), request))
+    return request.value(drive(draw.flow(), request))
 
 
-def drive(flow: Flow, work: Work) -> Any:
+def drive(flow: Flow, request: Served) -> Any:
     """Run a flow to its end in this thread."""
-    step: Callable[[Any], Effect] = flow.send
-    given: Any = None
-    while True:
-        try:
-            effect = step(given)
-        except StopIteration as end:
-            return end.value
-        except _Stop as stop:
-            raise stop.args[0] from None
-        try:
-            perform(effect, work)
-        except BaseException as error:  # noqa: BLE001 - the flow decides
-            step, given = flow.throw, error
-        else:
-            step, given = flow.send, None
+    course = Course(flow)
+    try:
+        while (effect := course.next()) is not None:
+            with course:
+                course.answer = perform(effect, request)
+    except _Stop as stop:
+        raise stop.args[0] from None
+    return course.result
 
 
-def perform(effect: Effect, work: Work) -> None:
+def perform(effect: Effect, request: Served) -> Any:
     """Do, in this thread, what a flow has yielded."""
-    if isinstance(effect, Ask):
-        effect.operation(True)
-    elif isinstance(effect, Run):
-        _run(effect, work)
-    elif isinstance(effect, Save):
-        work.engine.save(effect.changes)
-    else:
+    if isinstance(effect, Run):
+        _run(effect, request)
+    elif isinstance(effect, Await):
         for signal in effect.signals:
             signal.wait()
+    elif isinstance(effect, Do):
+        return effect.work()
+    else:
+        return request.plan.engine.desk.perform(effect)
+    return None
 
 
-def _run(run: Run, work: Work) -> None:
-    if len(run.batches) == 1 or work.concurrency in {None, 1}:
-        for batch in run.batches:
-            _run_batch(run, batch, work)
+def _run(run: Run, request: Served) -> None:
+    function, concurrency = request.function(), request.plan.concurrency
+    if len(run.flights) == 1 or concurrency in {None, 1}:
+        for flight in run.flights:
+            _fly(run, flight, function, request)
         return
-    with ThreadPoolExecutor(min(len(run.batches), work.concurrency or 1)) as pool:
-        futures = [pool.submit(contextvars.copy_context().run, _run_batch, run, batch, work) for batch in run.batches]
+    with ThreadPoolExecutor(min(len(run.flights), concurrency or 1)) as pool:
+        fly = contextvars.copy_context
+        futures = [pool.submit(fly().run, _fly, run, flight, function, request) for flight in run.flights]
         try:
             wait(futures, return_when=FIRST_EXCEPTION)
         finally:
@@ -214,10 +166,10 @@ def _run(run: Run, work: Work) -> None:
         raise failed[0]
 
 
-def _run_batch(run: Run, batch: Batch, work: Work) -> None:
+def _fly(run: Run, flight: Flight, function: Called, request: Served) -> None:
     inside, begin = under.set((*under.get(), run.ticket)), perf_counter()
     try:
-        landing = work.landing(run, batch, work.call(batch), begin)
+        landing = _landing(run, flight, function(run.items(flight)), begin, request.plan)
     except BaseException as error:
         run.failed(error)
         if isinstance(error, StopIteration):
@@ -225,150 +177,112 @@ def _run_batch(run: Run, batch: Batch, work: Work) -> None:
         raise
     finally:
         under.reset(inside)
-    drive(landing, work)
+    drive(landing, request)
 
 
 # Coroutine functions.
 
 
-async def introduce_async(request: Request) -> None:
-    """Have done, or wait for, what comes before a function's first draw."""
-    while (introduction := request.introduction()) is not None:
-        mine = introduction.is_mine()
-        if mine:
-            # A thread of its own: the loop's default executor may be full of threads that wait for this very task.
-            start_new_thread(introduction.run, ())
-        await _future_of(introduction.over)
-        introduction.conclude(mine=mine)
-
-
 async def call_async(request: Request) -> Any:
     """Serve a call of a coroutine function; what is stored comes back without a pause."""
-    if request.introduction() is not None:
+    here = turns()
+    if request.is_new:
+        # It waits for its turn there.
         await introduce_async(request)
+    elif here.is_full():
+        await here.mine()
     if (recalled := request.recalled()) is not NOTHING:
         return recalled
     draw = request.begin()
-    failure: BaseException | None = None
     try:
-        values = draw.at_once(wait=False) if request.may_overtake() else None
-    except WouldBlock:
-        values = None
+        values = None if here.is_bursting or request.plan.engine.desk.is_busy else draw.at_once(wait=False)
+        if values is not None:
+            return request.value(values)
     except BaseException as error:  # noqa: BLE001 - the flow decides
-        values, failure = None, error
-    return request.value(await drive_async(draw.flow(failure), request.work()) if values is None else values)
+        return request.value(await drive_async(draw.flow(error), request))
+    return request.value(await drive_async(draw.flow(), request))
 
 
-async def drive_async(flow: Flow, work: Work) -> Any:
+async def drive_async(flow: Flow, request: Served) -> Any:
     """Run a flow to its end in this task; nothing in it blocks the event loop."""
-    step: Callable[[Any], Effect] = flow.send
-    given: Any = None
-    while True:
-        try:
-            effect = step(given)
-        except StopIteration as end:
-            return end.value
-        try:
-            await perform_async(effect, work)
-        except GeneratorExit:
-            # The task is being destroyed and cannot wait any more; the flow, which ends with it, knows what to do.
-            raise
-        except BaseException as error:  # noqa: BLE001 - the flow decides
-            step, given = flow.throw, error
-        else:
-            step, given = flow.send, None
+    course = Course(flow)
+    while (effect := course.next()) is not None:
+        with course:
+            course.answer = await perform_async(effect, request)
+    return course.result
 
 
-async def perform_async(effect: Effect, work: Work) -> None:
+async def perform_async(effect: Effect, request: Served) -> Any:
     """Do what a flow has yielded; nothing of it blocks the event loop."""
-    if isinstance(effect, Ask):
-        await _ask(effect, work)
-    elif isinstance(effect, Run):
-        await _run_async(effect, work)
-    elif isinstance(effect, Save):
-        pending = work.engine.save_soon(effect.changes)
-        await _undisturbed(_future_of(pending.done))
-        pending.outcome()
-    else:
+    desk = request.plan.engine.desk
+    if isinstance(effect, Run):
+        await _run_async(effect, request)
+    elif isinstance(effect, Await):
         for signal in effect.signals:
-            await _future_of(signal)
+            await turns().until(signal)
+    elif isinstance(effect, Do):
+        return await _outcome(desk.do(effect.work))
+    elif isinstance(effect, Write):
+        return await _outcome(desk.submit(effect))
+    else:
+        return await _ask(effect, request)
+    return None
 
 
-async def _ask(ask: Ask, work: Work) -> None:
-    if not work.engine.asking:
-        with suppress(WouldBlock):
-            ask.operation(False)
-            return
-    await _undisturbed(asyncio.wrap_future(work.engine.ask_later(ask.operation)))
+async def _ask(asked: Take | Look, request: Served) -> Any:
+    engine, here = request.plan.engine, turns()
+    # In a burst draws are taken together, in one transaction for many.
+    if not (here.is_bursting or engine.desk.is_busy or engine.desk.debts or here.is_full()):
+        answer = engine.in_line(asked)
+        if answer is not None:
+            return answer
+    here.asking += 1
+    try:
+        return await _outcome(engine.desk.submit(asked))
+    finally:
+        here.asking -= 1
 
 
-async def _undisturbed(future: asyncio.Future[Any]) -> None:
-    """Wait for what cannot be called back; a cancellation that comes meanwhile is raised when it is done."""
-    cancelled: asyncio.CancelledError | None = None
-    while not future.done():
-        try:
-            await asyncio.wait((future,))
-        except asyncio.CancelledError as error:
-            cancelled = error
-    failure = future.exception()
-    if cancelled is not None:
-        raise cancelled
-    if failure is not None:
-        raise failure
+async def _outcome(pending: Pending) -> Any:
+    await undisturbed(lambda: turns().until(pending.done))
+    return pending.outcome()
 
 
-def _future_of(signal: Signal) -> asyncio.Future[None]:
-    """Return a future of the running loop that is done when the signal is set, from whichever thread."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[None] = loop.create_future()
-
-    def finish() -> None:
-        if not future.done():
-            future.set_result(None)
-
-    def wake() -> None:
-        # Where the loop is closed, whoever waited in it is gone, and the others are not to notice.
-        with suppress(RuntimeError):
-            loop.call_soon_threadsafe(finish)
-
-    signal.then(wake)
-    if not future.done():
-        future.add_done_callback(lambda _: signal.unless(wake))
-    return future
-
-
-async def _run_async(run: Run, work: Work) -> None:
-    if len(run.batches) == 1:
-        await _run_batch_async(run, run.batches[0], work)
+async def _run_async(run: Run, request: Served) -> None:
+    function, waiting = request.function(), list(reversed(run.flights))
+    if len(waiting) == 1:
+        await _fly_async(run, waiting[0], function, request)
         return
-    waiting = list(reversed(run.batches))
 
-    async def lane() -> None:
+    async def some() -> None:
         while waiting:
             try:
-                await _run_batch_async(run, waiting.pop(), work)
+                await _fly_async(run, waiting.pop(), function, request)
             except BaseException:
                 # What is under way when one fails is paid for, so it is waited for and kept; the rest is not begun.
                 waiting.clear()
                 raise
 
-    lanes = [asyncio.ensure_future(lane()) for _ in range(min(len(waiting), work.concurrency or len(waiting)))]
+    tasks = [asyncio.ensure_future(some()) for _ in range(min(len(waiting), request.plan.concurrency or len(waiting)))]
     try:
-        await asyncio.wait(lanes)
+        await asyncio.wait(tasks)
     except asyncio.CancelledError:
-        for task in lanes:
+        for task in tasks:
             task.cancel()
-        await _undisturbed(asyncio.gather(*lanes, return_exceptions=True))
+        await undisturbed(lambda: asyncio.wait(tasks))
         raise
-    for error in [task.exception() for task in lanes]:
-        if error is not None:
-            raise error
+    finally:
+        # Asked here, nobody is warned of those that are not raised.
+        failed = [error for task in tasks if task.done() and not task.cancelled() and (error := task.exception())]
+    if failed or (failed := [asyncio.CancelledError() for task in tasks if task.cancelled()]):
+        raise failed[0]
 
 
-async def _run_batch_async(run: Run, batch: Batch, work: Work) -> None:
+async def _fly_async(run: Run, flight: Flight, function: Called, request: Served) -> None:
+    get_ready(request.plan.engine)
     inside, begin = under.set((*under.get(), run.ticket)), perf_counter()
     try:
-        landing = work.landing(run, batch, await work.call(batch), begin)
+        landing = _landing(run, flight, await function(run.items(flight)), begin, request.plan)
     except BaseException as error:
         run.failed(error)
         raise
@@ -376,4 +290,22 @@ async def _run_batch_async(run: Run, batch: Batch, work: Work) -> None:
         # A coroutine that is destroyed instead of ended is closed in the context of whoever does it.
         with suppress(ValueError):
             under.reset(inside)
-    await drive_async(landing, work)
+    await land_async(landing, request)
+
+
+def get_ready(engine: Engine) -> Signal:
+    """Have loaded, beside the first call, what its answer will need; return what says that it is."""
+    if engine.ready is None:
+        engine.ready = in_thread(engine.get_ready)
+    return engine.ready
+
+
+async def land_async(landing: Flow, request: Served) -> None:
+    """Store what the function returned."""
+    try:
+        await outlast(get_ready(request.plan.engine))
+        if (here := turns()).is_full():
+            await undisturbed(here.mine)
+    finally:
+        # Whoever is cancelled now has an answer in hand, which is kept.
+        await drive_async(landing, request)

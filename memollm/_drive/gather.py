@@ -1,6 +1,6 @@
 """The driver of gathering: single items, asked for by many tasks, are served by few calls of a batch function.
 
-Like `_drive`, it may await. It stands between draws and the function; what is drawn and stored is each item's own.
+It stands between draws and the function; what is drawn and stored is each item's own.
 """
 
 from __future__ import annotations
@@ -10,28 +10,38 @@ import contextvars
 import weakref
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from memollm._draws.effects import under
-from memollm._draws.states import require_aligned
-from memollm._drive.calls import Part, listed
+from memollm._draws.flow import not_aligned
+from memollm._drive.calls import Portion, listed
+from memollm._drive.turns import A_PASS, outlast, turns
 from memollm._spending.accounts import Told, Toll, joined
 from memollm._types.locks import ForkedLock
-from memollm.errors import OptionError
+from memollm._types.public import public
+from memollm.errors import OptionError, WrongNumber
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Sequence
 
+    from memollm.stores.flights import Signal
 
-class Task(NamedTuple):
+BURST: Final = 0.1
+"""Seconds at most for which a call waits besides, while a burst of draws is being taken in."""
+
+
+class Server(NamedTuple):
     """The function that serves items."""
 
     function: Callable[[list[Any]], Awaitable[Any]]
     name: str
-    toll: Callable[[float, Any, Sequence[Any]], Told]
+    told: Callable[[float, Any, Sequence[Any]], Told]
     """Finds out what a call took, given its seconds, what it returned, and its results."""
+    ready: Signal
+    """That what this needs is loaded."""
 
 
+@public
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gather:
     """How single items of a batch function are put together: so many a call, after waiting for others for so long."""
@@ -47,24 +57,24 @@ class Gather:
             raise OptionError(f"max_wait={self.max_wait!r}: it must be a number of seconds from 0 up.")
 
 
-class Served(NamedTuple):
+class Helping(NamedTuple):
     """The result for an item, and its part of what the call took."""
 
     result: Any
     toll: Toll
     failure: Exception | None
-    """See `Told.failure`."""
+    """Where warnings are errors, the one to raise when the answers are kept."""
 
 
 @dataclass(slots=True)
 class _Group:
     """Items that wait to be served by one call, and who waits for each."""
 
-    task: Task
+    server: Server
     context: contextvars.Context
     timer: asyncio.TimerHandle
     items: list[Any] = field(default_factory=list[Any])
-    waiting: list[asyncio.Future[Served]] = field(default_factory=list["asyncio.Future[Served]"])
+    waiting: list[asyncio.Future[Helping]] = field(default_factory=list["asyncio.Future[Helping]"])
     tickets: dict[int, None] = field(default_factory=dict[int, None])
 
 
@@ -79,28 +89,45 @@ class Gatherer:
         )
         self._under_way: set[asyncio.Task[None]] = set()
 
-    async def results(self, like: Hashable, task: Task, items: list[Any]) -> Part:
+    async def results(self, like: Hashable, server: Server, items: list[Any]) -> Portion:
         """Have items served, together with those of other tasks that are `like` them in all else."""
-        waiting = [self._put(like, task, item) for item in items]
+        waiting = [self._put(like, server, item) for item in items]
         served = [await waiting[0]] if len(waiting) == 1 else await asyncio.gather(*waiting)
         told = Told(joined([each.toll for each in served]), served[0].failure)
-        return Part([each.result for each in served], told)
+        return Portion([each.result for each in served], told)
 
-    def _put(self, like: Hashable, task: Task, item: Any) -> asyncio.Future[Served]:
+    def _put(self, like: Hashable, server: Server, item: Any) -> asyncio.Future[Helping]:
         loop = asyncio.get_running_loop()
         with self._lock:
-            groups = self._of_loops.setdefault(loop, {})
+            groups = self._of_loops.get(loop)
+            if groups is None:
+                self._forget_closed()
+                groups = self._of_loops.setdefault(loop, {})
         group = groups.get(like)
         if group is None:
-            timer = loop.call_later(self._gather.max_wait, self._launch, groups, like)
-            group = groups[like] = _Group(task, contextvars.copy_context(), timer)
-        future: asyncio.Future[Served] = loop.create_future()
+            timer = loop.call_later(self._gather.max_wait, self._due, groups, like, loop.time() + BURST)
+            group = groups[like] = _Group(server, contextvars.copy_context(), timer)
+        future: asyncio.Future[Helping] = loop.create_future()
         group.items.append(item)
         group.waiting.append(future)
         group.tickets.update(dict.fromkeys(under.get()))
         if len(group.items) >= self._gather.max_size:
             self._launch(groups, like)
         return future
+
+    def _due(self, groups: dict[Hashable, _Group], like: Hashable, at_last: float) -> None:
+        """Launch, unless others that were asked for already have still to come."""
+        loop = asyncio.get_running_loop()
+        if turns().is_bursting and loop.time() < at_last:
+            groups[like].timer = loop.call_later(A_PASS, self._due, groups, like, at_last)
+        else:
+            self._launch(groups, like)
+
+    def _forget_closed(self) -> None:
+        """Let go of loops that ended while items waited: what waits there keeps its loop, and will never be served."""
+        for loop in [loop for loop in self._of_loops if loop.is_closed()]:
+            del self._of_loops[loop]
+        self._under_way -= {task for task in list(self._under_way) if task.get_loop().is_closed()}
 
     def _launch(self, groups: dict[Hashable, _Group], like: Hashable) -> None:
         group = groups.pop(like)
@@ -117,13 +144,15 @@ class Gatherer:
 
 
 async def _serve(group: _Group, served: list[tuple[Any, asyncio.Future[Any]]]) -> None:
-    task, begin = group.task, perf_counter()
+    server, begin = group.server, perf_counter()
     try:
-        returned = await task.function([item for item, _ in served])
+        returned = await server.function([item for item, _ in served])
         seconds = perf_counter() - begin
-        results = listed(returned, task.name)
-        require_aligned(task.name, len(served), len(results))
-        toll, failure = task.toll(seconds, returned, results)
+        results = listed(returned, server.name)
+        if len(results) != len(served):
+            raise WrongNumber(not_aligned(server.name, len(served), len(results)))  # noqa: TRY301 - told to all who wait
+        await outlast(server.ready)
+        toll, failure = server.told(seconds, returned, results)
     except asyncio.CancelledError:
         for _, future in served:
             future.cancel()
@@ -137,7 +166,7 @@ async def _serve(group: _Group, served: list[tuple[Any, asyncio.Future[Any]]]) -
         given = [(future, result) for (_, future), result in zip(served, results, strict=True) if not future.done()]
         # Who has gone takes no part of what the call took, so the others take all of it.
         for (future, result), share in zip(given, toll.shares(len(given)) if given else (), strict=True):
-            future.set_result(Served(result, share, failure))
+            future.set_result(Helping(result, share, failure))
 
 
 def _cancel_when_unwanted(task: asyncio.Task[None], waiting: list[asyncio.Future[Any]]) -> None:

@@ -9,7 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
+from memollm._types.public import public
 from memollm._types.suggest import did_you_mean
+from memollm._types.warn import remember_line
 from memollm.errors import MemollmError, OptionError
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ TASKS: Final = 64
 ON_ERROR: Final = ("raise", "return", "skip")
 
 
+@public
 class Mapped(NamedTuple, Generic[R]):
     """What came of an item: its number among the items, from 0, and what the call gave."""
 
@@ -127,14 +130,17 @@ class Job:
         request: Callable[[tuple[Any, ...], dict[str, Any]], Any],
         items: Any,
         *,
+        is_async: bool,
         concurrency: int,
         on_error: str,
         tally: Tally,
     ) -> None:
+        self.is_async = is_async
         self.items = items
         self.concurrency = concurrency
         self.context = contextvars.copy_context()
         """As it was where the map was asked for: draws begin in it, and calls run in copies of it."""
+        self.context.run(remember_line)
         self.failure: BaseException | None = None
         """What ends the map: nothing is begun any more."""
         self.tally = tally

@@ -1,6 +1,6 @@
 """The drivers of maps: many items of one function at a time, in threads or in tasks.
 
-A driver like `_drive`, which may await. Draws begin in the order of the items, one
+Draws begin in the order of the items, one
 after the other: those of a plain function in the thread that asks for results, those of a coroutine function in one
 task. What is stored is given at once; only where the function must run, or somebody waits, does a thread or a task go
 on with the draw.
@@ -20,18 +20,22 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from memollm._draws.engine import NOTHING
-from memollm._drive.calls import drive, drive_async, introduce, introduce_async
+from memollm._draws.rereading import Rereading
+from memollm._drive.calls import drive, drive_async
+from memollm._drive.introduction import introduce, introduce_async
 from memollm._drive.jobs import Job, Mapped, Outcome
-from memollm._types.locks import WouldBlock
+from memollm._drive.turns import in_thread, turns, undisturbed
+from memollm._types.requests import Write
 from memollm.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator, Iterable
+    from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
     from types import TracebackType
 
-    from memollm._draws.effects import Batch, Flow
+    from memollm._draws.effects import Flow
     from memollm._draws.flow import Draw
-    from memollm._drive.calls import Request, Work
+    from memollm._draws.plan import Plan
+    from memollm._drive.calls import Called, Request
     from memollm._types.requests import Change
 
 END: Final = object()
@@ -42,9 +46,12 @@ PAUSE: Final = 32
 
 
 class Begun:
-    """An item whose draw has begun, and takes more than a look into the store."""
+    """An item whose draw has begun, and takes more than a look into the store.
 
-    def __init__(self, job: Job, index: int, request: Request, draw: Draw) -> None:
+    A flow is driven for it, with the function of its request, which counts what it makes.
+    """
+
+    def __init__(self, job: Job, index: int, request: Request, draw: Draw | Rereading) -> None:
         self.failure: BaseException | None = None
         self.index = index
         self.started = False
@@ -53,6 +60,7 @@ class Begun:
         self._draw = draw
         self._mine = threading.Lock()
         self._calls: list[tuple[int, float]] = []
+        self._is_async = job.is_async
 
     def is_mine(self) -> bool:
         """Tell the first who asks that the draw is its own to drive."""
@@ -63,32 +71,37 @@ class Begun:
         self.started = True
         return self._draw.flow(self.failure)
 
-    def work(self, *, is_async: bool = False) -> Work:
-        """Return the function to call, which counts what it makes."""
-        work = self._request.work()
-        call = work.call
+    @property
+    def plan(self) -> Plan:
+        """That of the request."""
+        return self._request.plan
 
-        def timed(batch: Batch) -> Any:
+    def function(self) -> Called:
+        """Return what calls the function, and counts what it makes."""
+        function = self._request.function()
+
+        def timed(items: Sequence[int]) -> Any:
             begin = time.perf_counter()
-            returned = call(batch)
-            self._calls.append((len(batch), time.perf_counter() - begin))
+            returned = function(items)
+            self._calls.append((len(items), time.perf_counter() - begin))
             return returned
 
-        async def timed_async(batch: Batch) -> Any:
+        async def timed_async(items: Sequence[int]) -> Any:
             begin = time.perf_counter()
-            returned = await call(batch)
-            self._calls.append((len(batch), time.perf_counter() - begin))
+            returned = await function(items)
+            self._calls.append((len(items), time.perf_counter() - begin))
             return returned
 
-        return work._replace(call=timed_async if is_async else timed)
+        return timed_async if self._is_async else timed
 
     def answered(self, values: list[Any]) -> tuple[Outcome, list[Change]]:
         """Return what the item gave, and what is to be undone because nobody is there any more to get it."""
         outcome = self._outcome()
         outcome.hits = max(0, len(values) - outcome.made)
         undoing = self._draw.undelivered()
-        left = self._job.keep(self.index, undoing, self._request.work().engine) if undoing else []
-        keep_read(self._job, self.index, self._request)
+        left = self._job.keep(self.index, undoing, self.plan.engine) if undoing else []
+        if isinstance(self._draw, Rereading):
+            self._job.keep_read(self.index, self._draw.unread)
         outcome.result = self._request.value(values)
         return outcome, left
 
@@ -103,28 +116,18 @@ class Begun:
         return Outcome(self.index, made=made, seconds=seconds)
 
 
-def keep_read(job: Job, index: int, request: Request) -> None:
-    """Keep what a replay gave for an item until the user has it."""
-    give_back = request.unread()
-    if give_back is not None:
-        job.keep_read(index, give_back)
-
-
 def begin(job: Job, index: int, item: Any, request: Request, *, wait: bool) -> Outcome | Begun:
     """Begin the draw of an item; what is stored is its outcome already."""
     try:
         recalled = request.recalled()
         if recalled is not NOTHING:
-            keep_read(job, index, request)
             return Outcome(index, recalled, hits=1)
         begun = Begun(job, index, request, draw := request.begin())
     except Exception as error:  # noqa: BLE001 - it is the item's
         job.explain(error, item)
         return Outcome(index, error=error)
     try:
-        values = draw.at_once(wait=wait) if wait or request.may_overtake() else None
-    except WouldBlock:
-        return begun
+        values = draw.at_once(wait=wait) if wait or not request.plan.engine.desk.is_busy else None
     except BaseException as error:  # noqa: BLE001 - the flow decides
         begun.failure = error
         return begun
@@ -136,7 +139,7 @@ def undo(job: Job, changes: Iterable[Change]) -> None:
     changes = iter(changes)
     while (some := list(itertools.islice(changes, TOGETHER))) and job.engine is not None:
         with suppress(StoreError):
-            job.engine.save(some)
+            job.engine.desk.perform(Write(job.engine.flights.new_id(), some))
 
 
 # Plain functions.
@@ -230,7 +233,8 @@ class Crew:
 
     def _begin(self, index: int, item: Any) -> Outcome | Begun:
         request = self._job.request(item)
-        introduce(request)
+        if request.is_new:
+            introduce(request)
         return begin(self._job, index, item, request, wait=True)
 
     def _hand_over(self, begun: Begun) -> None:
@@ -239,7 +243,7 @@ class Crew:
         except BaseException as error:
             if begun.is_mine():
                 begun.failure = error
-                drive(begun.flow(), begun.work())
+                drive(begun.flow(), begun)
             raise
 
     def _finish(self, begun: Begun) -> None:
@@ -248,7 +252,7 @@ class Crew:
 
     def _finished_one(self, begun: Begun) -> Outcome:
         try:
-            outcome, left = begun.answered(drive(begun.flow(), begun.work()))
+            outcome, left = begun.answered(drive(begun.flow(), begun))
         except BaseException as error:  # noqa: BLE001 - told to whoever asked for the map
             return begun.failed(error)
         undo(self._job, left)
@@ -295,7 +299,7 @@ class AsyncCrew:
 
     async def __aexit__(self, *_: object) -> None:
         try:
-            loop = asyncio.get_running_loop()
+            asyncio.get_running_loop()
         except RuntimeError:
             # An iterator that outlived its loop is being destroyed, and nothing can be awaited.
             self._job.leave()
@@ -308,11 +312,12 @@ class AsyncCrew:
                 # A task that is cancelled before it starts never does, and its draw would not be ended.
                 begun.failure = asyncio.CancelledError()
         try:
-            await _ended(self._beginner, *self._tasks)
+            await ended(self._beginner, *self._tasks)
         finally:
             # A program that ends cancels this too, and the positions go back all the same.
             if self._job.owing():
-                await _ended(loop.run_in_executor(None, undo, self._job, self._job.end()))
+                over = in_thread(lambda: undo(self._job, self._job.end()))
+                await undisturbed(lambda: turns().until(over))
             self._job.tally.end()
 
     async def outcomes(self) -> AsyncGenerator[Outcome, None]:
@@ -354,7 +359,10 @@ class AsyncCrew:
     async def _begin(self, index: int, item: Any) -> None:
         job = self._job
         request = job.context.run(job.request, item)
-        await introduce_async(request)
+        if request.is_new:
+            await introduce_async(request)
+        elif (here := turns()).is_full():
+            await here.mine()
         begun = job.context.run(begin, job, index, item, request, wait=False)
         if isinstance(begun, Outcome):
             self._finished.append(begun)
@@ -369,7 +377,7 @@ class AsyncCrew:
 
     async def _finish(self, begun: Begun) -> None:
         try:
-            outcome, _ = begun.answered(await drive_async(begun.flow(), begun.work(is_async=True)))
+            outcome, _ = begun.answered(await drive_async(begun.flow(), begun))
         except BaseException as error:
             outcome = begun.failed(error)
             if not isinstance(error, Exception | asyncio.CancelledError):
@@ -380,17 +388,12 @@ class AsyncCrew:
         self._finished.append(outcome)
 
 
-async def _ended(*futures: asyncio.Future[Any]) -> None:
+async def ended(*futures: asyncio.Future[Any]) -> None:
     """Wait for the end of futures; a cancellation that comes meanwhile is raised after it."""
-    cancelled: asyncio.CancelledError | None = None
-    while not all(future.done() for future in futures):
-        try:
-            await asyncio.wait(futures)
-        except asyncio.CancelledError as error:
-            cancelled = error
-    for future in futures:
-        if not future.cancelled():
-            # It was told by other ways; asked here, nobody is warned of it.
-            future.exception()
-    if cancelled is not None:
-        raise cancelled
+    try:
+        await undisturbed(lambda: asyncio.wait(futures))
+    finally:
+        for future in futures:
+            if not future.cancelled():
+                # It was told by other ways; asked here, nobody is warned of it.
+                future.exception()

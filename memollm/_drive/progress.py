@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
+from memollm._types.public import public
 from memollm.errors import OptionError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ RECENT: Final = 30.0
 """Seconds that the rate looks back: what was stored goes by fast, and says nothing about what is to be paid."""
 
 
+@public
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far a map has come."""

@@ -1,7 +1,7 @@
-"""The drivers of streams: flows of generator functions and async generator functions, chunks passed on as they come.
+"""The drivers of streams: generator functions and async generator functions, chunks passed on as they come.
 
-Like `_drive`, it performs what a flow yields and may await. The context of whoever reads a stream is marked with its
-draw, in `under`: waiting there for the sample that the stream is about to become would be waiting for oneself.
+The context of whoever reads a stream is marked with its draw, in `under`: waiting there for the sample that the stream
+is about to become would be waiting for oneself.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from memollm._draws.effects import Paid, Run, under
 from memollm._draws.engine import NOTHING
-from memollm._draws.states import Fleeting
-from memollm._drive.calls import drive, drive_async, introduce, introduce_async, perform, perform_async
+from memollm._draws.slots import Fleeting
+from memollm._drive.calls import drive, get_ready, land_async, perform, perform_async
+from memollm._drive.course import Course
+from memollm._drive.introduction import introduce, introduce_async
 from memollm._values.streams import Recording, heard, require_untold
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 
-    from memollm._draws.effects import Effect, Flow
-    from memollm._drive.calls import Request, Work
+    from memollm._draws.effects import Flow
+    from memollm._drive.calls import Request
 
 OVER: Final = object()
 
@@ -44,7 +46,7 @@ def _landing(run: Run, recording: Recording, returned: Any) -> Flow:
     """Store a stream that has ended, unless it was told anything on the way, which no key knows."""
     sample = recording.ended(returned)
     result = Fleeting(sample) if recording.steered else sample
-    return run.land(run.batches[0], [result], Paid(recording.seconds, sample))
+    return run.land(run.flights[0], [result], Paid(recording.seconds, sample))
 
 
 # Generator functions.
@@ -52,12 +54,18 @@ def _landing(run: Run, recording: Recording, returned: Any) -> Flow:
 
 def stream(request: Request) -> Generator[Any, Any, Any]:
     """Serve a call of a generator function; nothing happens before its first chunk is asked for."""
-    introduce(request)
+    if request.is_new:
+        introduce(request)
     sample = request.recalled()
     if sample is NOTHING:
-        recording = Recording()
-        drawn = yield from _through(request.begin().flow(), request.work(), recording)
-        sample = request.value(drawn)
+        course, recording = Course(request.begin().flow()), Recording()
+        while (effect := course.next()) is not None:
+            with course:
+                if isinstance(effect, Run):
+                    yield from _run(effect, request, recording)
+                else:
+                    course.answer = perform(effect, request)
+        sample = request.value(course.result)
         if sample is recording.sample:
             return heard(sample).returned
     chunks, returned = heard(sample)
@@ -66,37 +74,17 @@ def stream(request: Request) -> Generator[Any, Any, Any]:
     return returned
 
 
-def _through(flow: Flow, work: Work, recording: Recording) -> Generator[Any, Any, Any]:
-    """Run a flow to its end; where the function is to run, its chunks pass through."""
-    step: Callable[[Any], Effect] = flow.send
-    given: Any = None
-    while True:
-        try:
-            effect = step(given)
-        except StopIteration as end:
-            return end.value
-        try:
-            if isinstance(effect, Run):
-                yield from _run(effect, work, recording)
-            else:
-                perform(effect, work)
-        except BaseException as error:  # noqa: BLE001 - the flow decides
-            step, given = flow.throw, error
-        else:
-            step, given = flow.send, None
-
-
-def _run(run: Run, work: Work, recording: Recording) -> Generator[Any, Any, None]:
-    (batch,), reading = run.batches, _Reading(run.ticket)
+def _run(run: Run, request: Request, recording: Recording) -> Generator[Any, Any, None]:
+    (flight,), reading = run.flights, _Reading(run.ticket)
     try:
         reading.here()
-        returned = yield from _live(work.call(batch), recording, reading)
+        returned = yield from _live(request.function()(run.items(flight)), recording, reading)
     except BaseException as error:
         run.failed(error)
         raise
     finally:
         reading.over = True
-    drive(_landing(run, recording, returned), work)
+    drive(_landing(run, recording, returned), request)
 
 
 def _live(source: Generator[Any, Any, Any], recording: Recording, reading: _Reading) -> Generator[Any, Any, Any]:
@@ -131,12 +119,13 @@ def _live(source: Generator[Any, Any, Any], recording: Recording, reading: _Read
 
 async def stream_async(request: Request) -> AsyncGenerator[Any, Any]:
     """Serve a call of an async generator function; nothing happens before its first chunk is asked for."""
-    await introduce_async(request)
+    if request.is_new:
+        await introduce_async(request)
     sample = request.recalled()
     if sample is NOTHING:
-        course, recording = _Course(request.begin().flow(), request.work()), Recording()
-        while (run := await course.until_run()) is not None:
-            live = _Live(run, course.work, recording)
+        course, recording = Course(request.begin().flow()), Recording()
+        while (run := await _until_run(course, request)) is not None:
+            live = _Live(run, request, recording)
             try:
                 while (chunk := await live.chunk()) is not OVER:
                     try:
@@ -148,51 +137,26 @@ async def stream_async(request: Request) -> AsyncGenerator[Any, Any]:
                 await live.land()
             except BaseException as error:  # noqa: BLE001 - the flow decides
                 course.failed(await live.closed(error))
-        sample = request.value(course.drawn)
+        sample = request.value(course.result)
         if sample is recording.sample:
             return
     for chunk in heard(sample).chunks:
         require_untold((yield chunk))
 
 
-class _Course:
-    """A flow on its way from one run to the next."""
-
-    def __init__(self, flow: Flow, work: Work) -> None:
-        self.work = work
-        self.drawn: list[Any] = []
-        self._flow = flow
-        self._failure: BaseException | None = None
-
-    async def until_run(self) -> Run | None:
-        """Perform what the flow yields until the function is to run; return None at the end."""
-        while True:
-            failure, self._failure = self._failure, None
-            try:
-                effect = self._flow.send(None) if failure is None else self._flow.throw(failure)
-            except StopIteration as end:
-                self.drawn = end.value
-                return None
-            if isinstance(effect, Run):
-                return effect
-            try:
-                await perform_async(effect, self.work)
-            except GeneratorExit:
-                # The task is being destroyed and cannot wait any more.
-                raise
-            except BaseException as error:  # noqa: BLE001 - the flow decides
-                self._failure = error
-
-    def failed(self, failure: BaseException) -> None:
-        """Have the flow told, as it goes on, that its run has failed."""
-        self._failure = failure
+async def _until_run(course: Course, request: Request) -> Run | None:
+    """Do what the flow yields until the function is to run; return None at the end."""
+    while (effect := course.next()) is not None and not isinstance(effect, Run):
+        with course:
+            course.answer = await perform_async(effect, request)
+    return effect
 
 
 class _Live:
     """The function's own generator while it runs for a draw."""
 
-    def __init__(self, run: Run, work: Work, recording: Recording) -> None:
-        self._run, self._work, self._recording = run, work, recording
+    def __init__(self, run: Run, request: Request, recording: Recording) -> None:
+        self._run, self._request, self._recording = run, request, recording
         self._is_over = False
         self._reading = _Reading(run.ticket)
         self._source: Any = None
@@ -200,7 +164,8 @@ class _Live:
         self._given: Any = None
 
     async def _begin(self, _: None) -> Any:
-        self._source = self._work.call(self._run.batches[0])
+        get_ready(self._request.plan.engine)
+        self._source = self._request.function()(self._run.items(self._run.flights[0]))
         return await self._source.asend(None)
 
     async def chunk(self) -> Any:
@@ -229,7 +194,7 @@ class _Live:
     async def land(self) -> None:
         """Store what was heard; it has ended normally."""
         self._reading.over = self._is_over = True
-        await drive_async(_landing(self._run, self._recording, None), self._work)
+        await land_async(_landing(self._run, self._recording, None), self._request)
 
     async def closed(self, failure: BaseException) -> BaseException:
         """Close the generator, which may still be open where its reader left; return what went wrong."""

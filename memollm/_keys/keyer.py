@@ -283,7 +283,7 @@ class Keyer:
     def _remember(self, token: bytes, seen: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         call = self._make(None, args, kwargs)
         # marshal writes any bytes-like object as bytes; equal bytes mean equal values only among plain builtins.
-        if is_plain(seen):
+        if _is_flat(seen) or is_plain(seen):
             if len(self._shortcuts) >= SHORTCUTS or self._shortcut_bytes > SHORTCUT_BYTES:
                 self._forget_shortcuts()
             self._shortcuts[token] = call
@@ -330,6 +330,12 @@ class Keyer:
             return self.signature.bind(*args, **kwargs)
         except TypeError as error:
             raise TypeError(f"{self._function_name()}() {error}") from None
+
+
+def _is_flat(seen: tuple[tuple[Any, ...], dict[str, Any]]) -> bool:
+    """Tell whether arguments are plain builtins themselves, as most are; without a call for each."""
+    args, kwargs = seen
+    return PLAIN.issuperset(map(type, args)) and PLAIN.issuperset(map(type, kwargs.values()))
 
 
 def is_plain(value: object) -> bool:

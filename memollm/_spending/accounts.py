@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from memollm._types.calls import Call
 from memollm._types.counting import Account, Counts, Use
-from memollm.errors import StoreError
+from memollm.errors import StoreError, StoreRefused
+from memollm.stores.keeping import keeping
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from memollm.stores.base import Store
+    from memollm.stores.drawing import Drawing
 
 BETWEEN: Final = 1.0
 """Seconds between a note and its handing over, about."""
 MOST_KEPT: Final = 10_000
-"""How many accounts are kept for a store that does not take them."""
+"""How many accounts and uses are kept for a store that does not take them."""
 HIT, SHARED, MADE = range(3)
 """How a sample was come by: it was stored; another draw was making it; this draw made it."""
 KINDS: Final = (Counts(draws=1, hits=1), Counts(draws=1, shared=1), Counts(draws=1))
@@ -142,9 +143,9 @@ class Books:
     # What is noted is noted first and the books are opened then: whoever closes them meanwhile does these in the other
     # order, so that nothing is left in closed books.
 
-    def note(self, given: Given) -> None:
-        """Note a sample that was given."""
-        self.given.append(given)
+    def note(self, given: Sequence[Given]) -> None:
+        """Note samples that were given."""
+        self.given += given
         if not self.is_open:
             self.open()
 
@@ -207,12 +208,15 @@ def stretches(numbers: set[int]) -> Iterator[tuple[int, int]]:
 class Keeper:
     """Hands over to the store what the books of this process say."""
 
-    def __init__(self, store: Store, wake: Callable[[], None], clock: Callable[[], float]) -> None:
+    def __init__(self, store: Drawing, wake: Callable[[], None], clock: Callable[[], float]) -> None:
         self._store = store
         self._wake = wake
         self._clock = clock
         self._open: dict[int, Books] = {}
         self._counts: dict[Account, Counts] = {}
+        self._uses: list[Use] = []
+        self._handed: tuple[int, dict[Account, Counts], list[Use]] | None = None
+        """What was handed over under an id, as long as it is not known whether the store has it."""
         self._writing = threading.Lock()
         self._due: float | None = None
         self.has_paid = False
@@ -233,20 +237,34 @@ class Keeper:
         """Hand over all that was noted so far; what the store does not take now is tried again with the next."""
         with self._writing:
             self._due = None
-            uses = list[Use]()
             while self._open:
                 with suppress(KeyError):
-                    counts, more = self._open.popitem()[1].close(self._clock)
+                    counts, uses = self._open.popitem()[1].close(self._clock)
                     self._add(counts)
-                    uses += more
-            if not self._counts and not uses:
-                return
-            try:
-                self._store.count(self._counts, uses)
-            except StoreError:
-                if len(self._counts) <= MOST_KEPT:
+                    self._uses += uses
+            while self._handed is not None or self._counts or self._uses:
+                if not self._deliver():
                     return
-            self._counts = {}
+
+    def _deliver(self) -> bool:
+        """Hand over one bundle, which stays as it is until the store has it: asked again, it is not counted again."""
+        if self._handed is None:
+            self._handed = self._store.flights.new_id(), self._counts, self._uses
+            self._counts, self._uses = {}, []
+        try:
+            keeping(self._store).count(*self._handed)
+        except StoreRefused:
+            # It keeps no counts.
+            self._handed = None
+        except StoreError:
+            self._limit()
+            return False
+        self._handed = None
+        return True
+
+    def _limit(self) -> None:
+        if len(self._counts) + len(self._uses) > MOST_KEPT:
+            self._counts, self._uses = {}, []
 
     def _add(self, counts: Mapping[Account, Counts]) -> None:
         for account, more in counts.items():

@@ -127,6 +127,11 @@ def _require_entry(where: str, entry: object) -> None:
 # The package genai-prices.
 
 
+def load_library() -> None:
+    """Import the package now, which takes its time."""
+    _library()
+
+
 @functools.cache
 def _library() -> ModuleType | None:
     """Import the package; without it models have no price, which is no error."""

@@ -145,7 +145,7 @@ OLLAMA: Final = Shape("prompt_eval_count", "eval_count")
 SHAPES: Final = (CHAT, TOKENS, GEMINI, GEMINI_REST, BEDROCK, OLLAMA)
 
 
-class Counts(NamedTuple):
+class TokenCounts(NamedTuple):
     """Tokens, in our words."""
 
     input: int
@@ -155,7 +155,7 @@ class Counts(NamedTuple):
     shape: Shape
 
 
-def counts_in(source: Any, *, surely: bool = False) -> Counts | None:
+def counts_in(source: Any, *, surely: bool = False) -> TokenCounts | None:
     """Return the counts that something holds; `surely` asks for both, where nothing else says that they are counts."""
     for shape in SHAPES:
         given = count_of(field(source, shape.input))
@@ -168,9 +168,11 @@ def counts_in(source: Any, *, surely: bool = False) -> Counts | None:
         output = (made or 0) + sum(count_of(field(source, name)) or 0 for name in shape.thoughts)
         if made is not None and shape.total:
             output = max(output, (count_of(field(source, shape.total)) or 0) - taken)
-        return Counts(taken, output, _first_count(source, shape.cached), _first_count(source, shape.written), shape)
+        return TokenCounts(
+            taken, output, _first_count(source, shape.cached), _first_count(source, shape.written), shape
+        )
     total = None if surely else count_of(field(source, CHAT.total))
-    return None if total is None else Counts(total, 0, 0, 0, CHAT)
+    return None if total is None else TokenCounts(total, 0, 0, 0, CHAT)
 
 
 def _first_count(thing: Any, paths: Iterable[str]) -> int:

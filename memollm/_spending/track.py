@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
+from memollm._spending.accounts import HIT, SHARED, Given, counts_of
 from memollm._types.counting import Counts
 from memollm._types.locks import ForkedLock
+from memollm._types.public import public
 from memollm._types.tables import html_table, money, seconds_text, text_table
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ LOG: Final = logging.getLogger("memollm")
 is_logged: Final = LOG.isEnabledFor
 
 
+@public
 class DrawEvent(NamedTuple):
     """A sample that was given."""
 
@@ -56,6 +59,39 @@ class Watcher(Protocol):
         ...
 
 
+KIND_NAMES: Final = {HIT: "hit", SHARED: "shared"}
+
+
+def tell(given: Sequence[Given], reader: str | None, lane: str | None, watchers: Sequence[Watcher]) -> None:
+    """Tell whoever listens, and the log, of samples that were given."""
+    events = [_event(each, reader, lane) for each in given]
+    if is_logged(logging.DEBUG):
+        for event in events:
+            LOG.debug("%s", event)
+    if watchers:
+        counts = Counts()
+        for each in given:
+            counts = counts.plus(counts_of(each))
+        for watcher in watchers:
+            watcher.given(events, counts)
+
+
+def _event(given: Given, reader: str | None, lane: str | None) -> DrawEvent:
+    call, slot, (seconds, input_tokens, output_tokens, cost), _, kind = given
+    return DrawEvent(
+        call.function,
+        call.key.hex(),
+        slot,
+        KIND_NAMES.get(kind, "paid"),
+        seconds,
+        cost,
+        input_tokens,
+        output_tokens,
+        reader,
+        lane,
+    )
+
+
 class Spending(NamedTuple):
     """Time, tokens and money."""
 
@@ -85,7 +121,7 @@ class Track:
     # As a watcher.
 
     def given(self, events: Sequence[DrawEvent], counts: Counts) -> None:
-        """See `Watcher.given`."""
+        """Take note of samples that were given."""
         with self._lock:
             self.draws.extend(events)
             self._counts = self._counts.plus(counts)
@@ -173,7 +209,7 @@ class Hook:
         self._hook = hook
 
     def given(self, events: Sequence[DrawEvent], counts: Counts) -> None:  # noqa: ARG002 - a hook counts for itself
-        """See `Watcher.given`; what the hook raises is logged, since an answer is not to be lost by telling of it."""
+        """Tell the hook of each; what it raises is logged, since an answer is not to be lost by telling of it."""
         for event in events:
             try:
                 self._hook(event)
@@ -181,4 +217,4 @@ class Hook:
                 LOG.exception("on_draw raised for %s", event)
 
     def spent(self, counts: Counts) -> None:
-        """See `Watcher.spent`; a hook is told of samples alone."""
+        """Do nothing: a hook is told of samples alone."""

@@ -10,13 +10,14 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from memollm._spending.shapes import PLAIN, TOKENS, at, counts_in, field, number_of, text_of
+from memollm._types.public import public
 from memollm._types.suggest import did_you_mean
 from memollm.errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from memollm._spending.shapes import Counts
+    from memollm._spending.shapes import TokenCounts
 
 FIRST: Final = 16
 LAST: Final = 2_000
@@ -25,6 +26,7 @@ HELD: Final = 32
 """How many values of a mapping or object are looked into."""
 
 
+@public
 class Usage(NamedTuple):
     """Tokens and cost of a call."""
 
@@ -94,7 +96,7 @@ class Reading(NamedTuple):
     """Whether it is about the answer before it, if it names none."""
 
 
-def _usage(counts: Counts | None) -> Usage:
+def _usage(counts: TokenCounts | None) -> Usage:
     if counts is None:
         return Usage()
     return Usage(counts.input, counts.output, cached_tokens=counts.cached, cache_write_tokens=counts.written)

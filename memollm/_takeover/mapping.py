@@ -113,10 +113,10 @@ def require_decorated(function: Any) -> Any:
     decorated: Any = function
     if not isinstance(function, Cached):
         raise OptionError(f"{function!r} is not decorated with cached_llm, so it has no samples. Decorate it first.")
-    recipe = decorated._self_recipe  # noqa: SLF001 - it is ours
-    if recipe.kind.streams or recipe.options.batch is not None:
+    its = decorated._self_function  # noqa: SLF001 - it is ours
+    if its.kind.streams or its.options.batch is not None:
         raise OptionError(
-            f"{recipe.name} is a generator function or takes a batch; answers of other caches become samples of plain "
+            f"{its.name} is a generator function or takes a batch; answers of other caches become samples of plain "
             "and coroutine functions."
         )
     return decorated

@@ -51,14 +51,16 @@ class Incoming(NamedTuple):
     samples: list[Sample]
 
 
-class Take:
+class TakingOver:
     """One import on its way."""
 
     def __init__(self, engine: Engine, mapped: Callable[[Old], Target | None]) -> None:
         self._engine = engine
         self._mapped = mapped
         self._transfer = transfer_of(engine.store)
-        self._functions: dict[int, Any] = {}
+        self._functions: dict[Any, Any] = {}
+        """Each function, by its its, as it memoizes in this cache. A method is made anew each time that it is asked
+        for, so its `id` says nothing about whose it is."""
         self._joinings: dict[bytes, tuple[Joining, itertools.count[int]]] = {}
         """By the call's key: of several old entries that become one call, each is another sample."""
         self.entries = self.skipped = self.refused = self.added = self.present = 0
@@ -87,14 +89,19 @@ class Take:
             return None
 
     def _call(self, target: Target) -> Call:
-        # Without a cursor: an import is no run, and draws nothing.
-        here = self._functions.get(id(target.function))
-        if here is None:
-            here = target.function.with_options(cache=self._engine, pool=1, n=1)
-            self._functions[id(target.function)] = here
-        invocation = here._self_invocation(target.args, target.kwargs)  # noqa: SLF001 - the function is ours
+        invocation = self._here(target.function)._self_invocation(target.args, target.kwargs)  # noqa: SLF001 - it is ours
         call: Call = invocation.keyed()[0]
         return call
+
+    def _here(self, function: Any) -> Any:
+        """Return a function as it memoizes in this cache, bound to what it is bound to."""
+        its, bound_from = function._self_function, function._self_parent  # noqa: SLF001 - the function is ours
+        if its not in self._functions:
+            # Without a cursor: an import is no run, and draws nothing.
+            whole = function if bound_from is None else bound_from
+            self._functions[its] = whole.with_options(cache=self._engine, pool=1, n=1)
+        here = self._functions[its]
+        return here if bound_from is None else here.__get__(function._self_instance, function._self_owner)  # noqa: SLF001
 
     def _join(self, shelf: Shelf, incoming: Sequence[Incoming]) -> None:
         for call, samples in incoming:
@@ -129,7 +136,7 @@ def take(
     """Take over what another cache holds."""
     path = Path(path).expanduser()
     source = _source(kind)
-    take = Take(engine, _mapping(kind, source, map, function))
+    take = TakingOver(engine, _mapping(kind, source, map, function))
     total = sum(1 for _ in source.read(path, Pickles(path, trusted=trust)))
     entries = source.read(path, Pickles(path, trusted=trust))
     while batch := list(itertools.islice(entries, BATCH)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from enum import Enum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -29,6 +30,20 @@ class Sample(NamedTuple):
     output_tokens: int = 0
     cost: float | None = None
     """In dollars; None where nobody knows a price."""
+
+
+class Replaced(NamedTuple):
+    """A sample that another one took the slot of: what is left to know it by."""
+
+    slot: int
+    stored: float
+    digest: bytes
+    """Of its record."""
+
+
+def digest_of(record: bytes) -> bytes:
+    """Return what a record is known by where it is not at hand itself."""
+    return hashlib.blake2b(record, digest_size=16).digest()
 
 
 class Mine(Enum):

@@ -11,19 +11,22 @@ from memollm._types.calls import Call
 from memollm._types.listings import Move
 from memollm._types.suggest import did_you_mean
 from memollm.errors import OptionError
+from memollm.stores.keeping import keeping
+from memollm.stores.looking import looking
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from memollm._values.codec import Codec
-    from memollm.stores.base import Document, Store
+    from memollm.stores.drawing import Drawing
+    from memollm.stores.looking import Document
 
 NO_ARGUMENTS: Final = ',"arguments":{}}'
 
 
-def adopt(store: Store, codec: Codec, name: str, *, to: str | None, version: str | None) -> int:
+def adopt(store: Drawing, codec: Codec, name: str, *, to: str | None, version: str | None) -> int:
     """Give the stored samples of an older version, or of another name, to the latest version of a function."""
-    entries = store.notes("function")
+    entries = looking(store).notes("function")
     sources = _entries_of(entries, name)
     moves: list[Move] = []
     for entry in sources.values():
@@ -37,7 +40,9 @@ def adopt(store: Store, codec: Codec, name: str, *, to: str | None, version: str
             f"adopt({name!r}): there is nothing to adopt. {_known_versions(sources)}"
             "Name an older version with version=, or the function's new name with to=."
         )
-    return store.adopt(moves, lambda move, record: codec.resign(record, context=move.old.key, new_context=move.new.key))
+    return keeping(store).adopt(
+        moves, lambda move, record: codec.resign(record, context=move.old.key, new_context=move.new.key)
+    )
 
 
 def _as_recorded(version: str | None, entry: Document) -> str | None:
@@ -67,9 +72,9 @@ def _known_versions(sources: Mapping[str, Document]) -> str:
     return f"It has {', '.join(versions)}. "
 
 
-def _moves(store: Store, name: str, version: str, target: Document) -> list[Move]:
+def _moves(store: Drawing, name: str, version: str, target: Document) -> list[Move]:
     moves: list[Move] = []
-    for stored in store.calls(name):
+    for stored in looking(store).calls(name):
         if not stored.call.form.startswith("{") and stored.samples:
             raise OptionError(
                 f"adopt({name!r}): some of its calls were stored with keep_arguments=False, as digests that cannot be "

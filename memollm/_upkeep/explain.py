@@ -6,11 +6,13 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from memollm.stores.looking import looking
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from memollm._types.calls import Call
-    from memollm.stores.base import Store
+    from memollm.stores.drawing import Drawing
 
 Object = dict[str, Any]
 NEAREST: Final = 3
@@ -71,9 +73,9 @@ class Explanation:
         return lines
 
 
-def explain(store: Store, call: Call, form: str) -> Explanation:
+def explain(store: Drawing, call: Call, form: str) -> Explanation:
     """Explain a call; `form` is its canonical form also where only a digest of it is kept."""
-    stored = store.calls(call.function)
+    stored = looking(store).calls(call.function)
     samples = next((each.samples for each in stored if each.call == call), 0)
     others = [each for each in stored[-COMPARED:] if each.call != call and each.samples]
     readable = [each for each in others if each.call.form.startswith("{")]
@@ -93,7 +95,7 @@ def explain(store: Store, call: Call, form: str) -> Explanation:
     return Explanation(call.function, call.key.hex(), form, samples, tuple(nearest[:NEAREST]), note)
 
 
-def missing(store: Store, call: Call, slot: int) -> str:
+def missing(store: Drawing, call: Call, slot: int) -> str:
     """Say of a call whose next sample is not stored what is, and how the nearest stored calls differ."""
     explanation = explain(store, call, call.form)
     if store.peek(call, [slot]):

@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from memollm._types.durations import seconds_of
+from memollm._types.public import public
 from memollm.errors import OptionError
+from memollm.stores.keeping import keeping
+from memollm.stores.looking import looking
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from memollm._types.listings import Item
-    from memollm.stores.base import Store
+    from memollm.stores.drawing import Drawing
 
 Policy = Literal["lru", "fifo"]
 CALLS_AT_ONCE: Final = 100
@@ -54,6 +57,7 @@ class Totals(NamedTuple):
         return f"{_several(self.samples, 'sample')} of {_several(self.calls, 'call')} ({size_text(self.bytes)})"
 
 
+@public
 @dataclass(frozen=True, slots=True)
 class Pruned:
     """What a pruning removed (with `dry_run`, would have removed) and what it kept."""
@@ -108,7 +112,7 @@ def require_policy(policy: object) -> None:
 
 
 def prune(
-    store: Store,
+    store: Drawing,
     limits: Limits,
     *,
     policy: Policy,
@@ -117,18 +121,18 @@ def prune(
     told: Callable[[int, int], object],
 ) -> Pruned:
     """Remove whole calls, the oldest first, until every limit holds; then give their space back."""
-    pruning = _Pruning(store.inventory(), limits, policy, now)
+    pruning = _Pruning(looking(store).inventory(), limits, policy, now)
     to_go = pruning.planned().bytes
     while chunk := pruning.next_chunk():
         # Asked again, since another process may have used a call after the inventory was taken.
         used_by = chunk[-1].used if policy == "lru" else math.inf
         gone = {item.handle for item in chunk}
         if not dry_run:
-            gone = set(store.evict([item.handle for item in chunk], used_by=used_by))
+            gone = set(keeping(store).evict([item.handle for item in chunk], used_by=used_by))
         pruning.remove(item for item in chunk if item.handle in gone)
         told(min(pruning.removed.bytes, to_go), to_go)
     if pruning.removed.calls and not dry_run:
-        store.shrink(told)
+        keeping(store).shrink(told)
     return Pruned(*pruning.removed, *pruning.kept)
 
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from memollm._types.samples import Sample
     from memollm._values.codec import Codec
-    from memollm.stores.base import Store
     from memollm.stores.checking import Checks, Inside, Repair
+    from memollm.stores.drawing import Drawing
     from memollm.stores.transfer import Entry, Snapshot
 
 DIGEST: Final = "blake2b:"
@@ -194,23 +194,23 @@ class Plain:
         self.samples = snapshot.samples
 
     def size(self) -> int:
-        """See `Inside.size`."""
+        """Return how many samples there are."""
         return self._snapshot.size(Part())
 
     def faults(self) -> Iterator[Fault]:
-        """See `Inside.faults`."""
+        """Give the faults of what is stored, beside those of samples."""
         return iter(())
 
     def kept(self) -> Kept:
-        """See `Inside.kept`."""
+        """Count what is kept besides samples."""
         return Kept(sum(len(self._snapshot.cursors(entry)) for entry in self.entries()), 0, 0, 0)
 
     def entries(self) -> Iterator[Entry]:
-        """See `Inside.entries`."""
+        """Give every call."""
         return self._snapshot.entries(Part())
 
 
-def verify(store: Store, codec: Codec, *, repair: bool, told: Callable[[int, int], object]) -> Verified:
+def verify(store: Drawing, codec: Codec, *, repair: bool, told: Callable[[int, int], object]) -> Verified:
     """Check a store, and repair it if that is asked for and needed."""
     if not isinstance(store, Checkable):
         if repair:

@@ -10,6 +10,7 @@
     pickled   everything else, by cloudpickle
     same      whether what came back is what was written, of the same types
     names     classes by name, and back
+    schema    whether a pydantic class is the one that a record was written with
     streams   what a stream leaves behind, and a sample read as a stream
     signing   whose records are trusted, and the key of one's own
     live      what must not be stored: streams, locks, connections

@@ -13,14 +13,17 @@ import typing
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgspec
+
 from memollm._values.live import refuse_live
 from memollm._values.names import WAY_OUT, check_fields, class_name, fields_of, find_class, is_model
 from memollm._values.same import kind_of
+from memollm._values.schema import schema_of
 from memollm._values.tree import Reader, Unfit, Writer, from_json, to_json
 from memollm.errors import RecordError, StaleRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from memollm._values.same import Sameness
 
@@ -74,20 +77,38 @@ class TypedWriter(Writer):
         """Write pydantic's own JSON where its validation gives the same model back, else the model's state."""
         fields = fields_of(type(value)) or ()
         beside = {key: item for key, item in value.__dict__.items() if key not in fields}
-        for built in (False, True):
-            if (stored := self._validated(value, beside, built=built)) is not None:
-                extras = {"x": self.node(beside, path, depth)} if beside else {}
-                extras |= {"b": True} if built else {}
-                return {"$": "pydantic", "c": name, "v": stored, **extras}
+        for unset in ([], list(_with_extras(value, []))):
+            if (stored := self._validated(value, beside, unset)) is not None:
+                parts = {
+                    "x": self.node(beside, path, depth) if beside else None,
+                    "b": unset,
+                    "s": schema_of(type(value)),
+                }
+                return {"$": "pydantic", "c": name, "v": stored, **{key: part for key, part in parts.items() if part}}
         state = {key: self.node(part, path, depth) for key, part in value.__getstate__().items()}
         return {"$": "model", "c": name, "f": list(fields), "v": state}
 
-    def _validated(self, value: Any, beside: dict[str, Any], *, built: bool) -> Any:
+    def _validated(self, value: Any, beside: dict[str, Any], unset: list[list[Any]]) -> Any:
         try:
-            stored = from_json(_dump_model(value))
-            return stored if self._same(_load_model(type(value), stored, beside, built=built), value) else None
+            text = _dump_model(value)
+            return msgspec.Raw(text) if self._same(_load_model(type(value), text, beside, unset), value) else None
         except Exception:  # noqa: BLE001 (a model's serializers and validators may raise anything)
             return None
+
+
+class _Whole(msgspec.Struct):
+    """A record that is one pydantic model, whose own JSON is left to pydantic."""
+
+    kind: str = msgspec.field(name="$")
+    name: str = msgspec.field(name="c")
+    stored: msgspec.Raw = msgspec.field(name="v")
+    schema: str = msgspec.field(name="s", default="")
+    unset: tuple[list[Any], ...] = msgspec.field(name="b", default=())
+    beside: msgspec.Raw | None = msgspec.field(name="x", default=None)
+
+
+_read_whole = msgspec.json.Decoder(_Whole).decode
+_BEGINS_WHOLE = b'{"$":"pydantic",'
 
 
 class TypedReader(Reader):
@@ -107,9 +128,7 @@ class TypedReader(Reader):
         except RecordError:
             raise
         except Exception as exc:  # The classes are the user's, and may raise anything.
-            raise StaleRecord(
-                f"{raw['c']} no longer takes what was stored: {type(exc).__name__}: {exc}. {WAY_OUT}"
-            ) from exc
+            raise _no_longer_taken(raw["c"], exc) from exc
 
     def _registered(self, raw: dict[str, Any]) -> Any:
         entry = self._registry.get(raw["c"])
@@ -140,14 +159,8 @@ class TypedReader(Reader):
         return model
 
     def _pydantic(self, raw: dict[str, Any]) -> Any:
-        cls = find_class(raw["c"])
-        try:
-            model = _load_model(cls, raw["v"], self.node(raw.get("x", {})), built=raw.get("b", False))
-        except Exception as exc:
-            raise StaleRecord(f"{raw['c']}{_where(exc)} no longer takes what was stored: {exc}. {WAY_OUT}") from exc
-        if path := differing(raw["v"], from_json(_dump_model(model))):
-            raise StaleRecord(f"{raw['c']}{path} is lost or changed by the class as it is now. {WAY_OUT}")
-        return model
+        beside = self.node(raw.get("x", {}))
+        return _of_model(raw["c"], to_json(raw["v"]), raw.get("s", ""), raw.get("b", ()), beside)
 
     READERS: typing.ClassVar = {
         "registered": _registered,
@@ -159,6 +172,36 @@ class TypedReader(Reader):
 
 
 _READERS = TypedReader.READERS
+
+
+def read_classes(body: bytes, registry: Mapping[str, Registered]) -> Any:
+    """Read the body of a record whose signature was verified; most are one model, of which nothing else is parsed."""
+    if not body.startswith(_BEGINS_WHOLE):
+        return TypedReader(body, registry).read()
+    try:
+        whole = _read_whole(body)
+    except msgspec.DecodeError:  # What stands beside it is in bytes that follow.
+        return TypedReader(body, registry).read()
+    beside: dict[str, Any] = TypedReader(bytes(whole.beside), registry).read() if whole.beside else {}
+    return _of_model(whole.name, bytes(whole.stored), whole.schema, whole.unset, beside)
+
+
+def _of_model(name: str, text: bytes, schema: str, unset: Sequence[list[Any]], beside: dict[str, Any]) -> Any:
+    """Build a model; if its class is not surely the one that it was written with, see whether anything is lost."""
+    cls = find_class(name)
+    try:
+        model = _load_model(cls, text, beside, unset)
+    except Exception as exc:
+        raise StaleRecord(f"{name}{_where(exc)} no longer takes what was stored: {exc}. {WAY_OUT}") from exc
+    if schema and schema == schema_of(cls):
+        return model
+    try:
+        path = differing(from_json(text), from_json(_dump_model(model)))
+    except Exception as exc:  # The classes are the user's, and may raise anything.
+        raise _no_longer_taken(name, exc) from exc
+    if path:
+        raise StaleRecord(f"{name}{path} is lost or changed by the class as it is now. {WAY_OUT}")
+    return model
 
 
 def differing(stored: Any, now: Any) -> str:
@@ -180,29 +223,49 @@ def _dump_model(model: Any) -> bytes:
     return text.encode()
 
 
-def _load_model(cls: Any, stored: Any, beside: dict[str, Any], *, built: bool) -> Any:
-    """Validate a model again; `built` says that an SDK put it together without validation."""
-    model = cls.__pydantic_validator__.validate_json(to_json(stored))
-    model.__dict__.update(beside)
-    if built:
-        _unset_extras(model)
+def _load_model(cls: Any, text: bytes, beside: dict[str, Any], unset: Sequence[list[Any]]) -> Any:
+    """Validate a model again.
+
+    `unset` are the paths to models that an SDK put together without validation, which alone counts undeclared fields
+    as set.
+    """
+    model = cls.__pydantic_validator__.validate_json(text)
+    if beside:
+        model.__dict__.update(beside)
+    for path in unset:
+        part = model
+        for step in path:
+            part = _part(part, step)
+        part.__pydantic_fields_set__.difference_update(part.__pydantic_extra__)
     return model
 
 
-def _unset_extras(value: Any) -> None:
-    """Take undeclared fields out of `model_fields_set`, at every level: only validation counts them as set."""
+def _part(value: Any, step: Any) -> Any:
+    if kind_of(value) in {list, tuple, dict}:
+        return value[step]
+    return value.__dict__[step] if step in value.__dict__ else value.__pydantic_extra__[step]
+
+
+def _with_extras(value: Any, path: list[Any]) -> Iterator[list[Any]]:
+    """Give the path to each model that has undeclared fields."""
     kind = kind_of(value)
-    parts: list[Any] = []
+    parts: Iterable[tuple[Any, Any]] = ()
     if kind in {list, tuple}:
-        parts = list(value)
+        items: list[Any] = value
+        parts = enumerate(items)
     elif kind is dict:
-        parts = list(value.values())
+        parts = value.items()
     elif is_model(kind):
         extras: dict[str, Any] = value.__pydantic_extra__ or {}
-        value.__pydantic_fields_set__.difference_update(extras)
-        parts = [*value.__dict__.values(), *extras.values()]
-    for part in parts:
-        _unset_extras(part)
+        if extras:
+            yield path
+        parts = {**extras, **value.__dict__}.items()
+    for step, part in parts:
+        yield from _with_extras(part, [*path, step])
+
+
+def _no_longer_taken(name: str, exc: Exception) -> StaleRecord:
+    return StaleRecord(f"{name} no longer takes what was stored: {type(exc).__name__}: {exc}. {WAY_OUT}")
 
 
 def _where(exc: Exception) -> str:

@@ -16,6 +16,9 @@ JSON, TREE, CLASSES, PICKLE = b"J1", b"T1", b"C1", b"P1"
 SIGNED = (CLASSES, PICKLE)
 _KNOWN = (JSON, TREE, *SIGNED)
 
+LARGE = 32 << 10
+"""From how many bytes on reading a record may take milliseconds, which no event loop is to be held for."""
+
 HEAD = 12
 SIGNATURE_LENGTH = 42  # Eight digits of the key's id, 32 of the signature, a colon after each.
 JSON_HEAD = JSON + b":"

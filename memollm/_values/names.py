@@ -42,9 +42,20 @@ def class_name(cls: Any) -> str | None:
 
 def name_of_main() -> str:
     """Name the module of the program that runs."""
-    from memollm._keys.code.modules import module_name
+    space = vars(sys.modules["__main__"])
+    told = space.get("__file__"), getattr(space.get("__spec__"), "name", None)
+    name = _programs.get(told)
+    if name is None:
+        from memollm._keys.code.modules import module_name
 
-    return module_name(vars(sys.modules["__main__"]))
+        name = module_name(space)
+        if told != (None, None):
+            _programs[told] = name
+    return name
+
+
+_programs: dict[tuple[Any, Any], str] = {}
+"""The names of programs by their file and module: every record that names a class asks, and files are looked for."""
 
 
 def find_class(name: str) -> Any:

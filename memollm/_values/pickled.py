@@ -7,11 +7,14 @@ anything is built, and the Python that wrote it, where functions or classes are 
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import sys
+import threading
 from typing import Any
 
 import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
+from cloudpickle import cloudpickle as _inside
 
 from memollm._values.live import refuse_live
 from memollm._values.names import check_fields, class_name, fields_of, find_class
@@ -20,6 +23,8 @@ from memollm._values.tree import from_json, to_json, too_deep
 from memollm.errors import RecordError, StaleRecord, UncacheableResult
 
 _PROTOCOL = 5
+_LOCK = "_DYNAMIC_CLASS_TRACKER_LOCK"
+"""What cloudpickle calls the lock around the classes that it has seen."""
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -77,3 +82,12 @@ def loads(body: bytes) -> object:
             f"the stored object cannot be rebuilt ({type(exc).__name__}: {exc}): its class was moved or has changed. "
             "Restore it, or forget this sample and draw it again",
         ) from exc
+
+
+def _after_fork_in_child() -> None:
+    # Another thread of the parent may have been inside, and will never let go of it here.
+    setattr(_inside, _LOCK, threading.Lock())
+
+
+if hasattr(os, "register_at_fork") and hasattr(_inside, _LOCK):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -24,17 +24,34 @@ VARIABLE = "MEMOLLM_SIGNING_KEY"
 FILE = "signing.key"
 _ID_LENGTH = 8
 _MAC_LENGTH = 32
+_BLOCK = 64
 _FEWEST_CHARACTERS = 16
+
+
+class _Mac:
+    """HMAC-SHA256 with one key, whose own blocks are hashed once: a third of the time of `hmac.digest`."""
+
+    def __init__(self, key: bytes) -> None:
+        block = (hashlib.sha256(key).digest() if len(key) > _BLOCK else key).ljust(_BLOCK, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
+
+    def of(self, message: bytes) -> str:
+        """Return what only who has the key can make of a message."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(message)
+        outer.update(inner.digest())
+        return outer.hexdigest()[:_MAC_LENGTH]
 
 
 class Signer:
     """Sign with one key, and accept what it or any of the `trusted` keys signed."""
 
     def __init__(self, key: bytes | str, *, trusted: Iterable[bytes | str] = ()) -> None:
-        self._key = _key_bytes(key)
-        self.key_id = _key_id(self._key)
-        self._trusted = {_key_id(known): known for known in map(_key_bytes, trusted)}
-        self._trusted[self.key_id] = self._key
+        own = _key_bytes(key)
+        self.key_id = _key_id(own)
+        self._trusted = {_key_id(known): _Mac(known) for known in (*map(_key_bytes, trusted), own)}
+        self._own = self._trusted[self.key_id]
 
     @classmethod
     def of_user(cls, *, trusted: Iterable[bytes | str] = ()) -> Signer:
@@ -48,11 +65,11 @@ class Signer:
     def trust(self, key: bytes | str) -> None:
         """Accept what this key signed, too."""
         known = _key_bytes(key)
-        self._trusted[_key_id(known)] = known
+        self._trusted[_key_id(known)] = _Mac(known)
 
     def sign(self, message: bytes) -> bytes:
         """Return the id of the key and the signature, both in hexadecimal, as one header."""
-        return f"{self.key_id}:{_mac(self._key, message)}:".encode()
+        return f"{self.key_id}:{self._own.of(message)}:".encode()
 
     def knows(self, header: bytes) -> bool:
         """Tell whether a signature says that a trusted key made it."""
@@ -60,14 +77,16 @@ class Signer:
 
     def verify(self, header: bytes, message: bytes) -> None:
         """Raise `UntrustedRecord` unless a trusted key signed exactly this message."""
+        if hmac.compare_digest(header, self.sign(message)):
+            return
         key_id, mac = _parts(header)
-        key = self._trusted.get(key_id)
-        if key is None:
+        known = self._trusted.get(key_id)
+        if known is None:
             raise UntrustedRecord(
                 f"the record is signed by key {key_id}, yours is {self.key_id}, so it is not loaded: it could run "
                 f"code. If you trust whoever wrote it, get their key: set {VARIABLE} to it, or Cache(...).trust(it)",
             )
-        if not hmac.compare_digest(mac, _mac(key, message)):
+        if not hmac.compare_digest(mac, known.of(message)):
             raise UntrustedRecord(
                 f"the record says that key {key_id} signed it, but the signature does not fit: it was changed, or "
                 "copied from another call, so it is not loaded. Forget this sample and draw it again",
@@ -149,7 +168,3 @@ def _file_form(key: str) -> bytes | None:
 
 def _key_id(key: bytes) -> str:
     return hmac.digest(key, b"memollm key id", "sha256").hex()[:_ID_LENGTH]
-
-
-def _mac(key: bytes, message: bytes) -> str:
-    return hmac.digest(key, message, "sha256").hex()[:_MAC_LENGTH]

@@ -10,18 +10,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from filelock import lock_descriptor, unlock_descriptor
-
 from memollm.cli._words import counted, size_text
 from memollm.errors import StoreError
+from memollm.stores.sqlite.filelocks import lock_descriptor, unlock_descriptor
 from memollm.stores.sqlite.files import (
     NETWORK_FILESYSTEMS,
     OLDEST_SQLITE,
-    SCHEMA_VERSION,
     Files,
     filesystem_of,
     refuse_foreign,
 )
+from memollm.stores.sqlite.sql import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -35,7 +34,7 @@ LITTLE_SPACE: Final = 100 << 20
 KERNEL_LOCKS: Final = Path("/proc/locks")
 
 
-class Finding(NamedTuple):
+class CheckResult(NamedTuple):
     """What was found about something."""
 
     about: str
@@ -43,101 +42,105 @@ class Finding(NamedTuple):
     text: str
 
 
-def check_sqlite() -> Iterator[Finding]:
+def check_sqlite() -> Iterator[CheckResult]:
     """Look at the SQLite library of this Python."""
     version = sqlite3.sqlite_version
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         oldest = ".".join(map(str, OLDEST_SQLITE))
-        yield Finding("SQLite", WRONG, f"{version} is too old; use a Python with SQLite {oldest} or newer")
+        yield CheckResult("SQLite", WRONG, f"{version} is too old; use a Python with SQLite {oldest} or newer")
     elif sqlite3.sqlite_version_info < WAL_RESET_FIXED:
-        yield Finding(
+        yield CheckResult(
             "SQLite",
             NOTE,
             f"{version} can corrupt a file whose log is reset by two connections at once (fixed in 3.51.3). memollm's "
             "write lock keeps its own programs from that; with other programs only read the file",
         )
     else:
-        yield Finding("SQLite", OK, version)
+        yield CheckResult("SQLite", OK, version)
 
 
-def check_place(files: Files) -> Iterator[Finding]:
+def check_place(files: Files) -> Iterator[CheckResult]:
     """Look at the folder and what it lies on."""
     kind = filesystem_of(files.folder)
     if kind in NETWORK_FILESYSTEMS:
-        yield Finding(
+        yield CheckResult(
             "filesystem", WRONG, f"{kind} is a network filesystem, where locks do not hold; use a path on a local disk"
         )
     else:
-        yield Finding("filesystem", OK, kind or "unknown")
+        yield CheckResult("filesystem", OK, kind or "unknown")
     nearest = next(each for each in (files.folder, *files.folder.parents) if os.path.exists(each))  # noqa: PTH110 - exists() raises where it may not look
     free = shutil.disk_usage(nearest).free
-    yield Finding("free space", OK if free > LITTLE_SPACE else WRONG, size_text(free))
+    yield CheckResult("free space", OK if free > LITTLE_SPACE else WRONG, size_text(free))
     if not os.access(nearest, os.W_OK | os.X_OK):
-        yield Finding("folder", WRONG, f"{nearest} is not writable for this user: nothing can be stored; make it so")
+        yield CheckResult(
+            "folder", WRONG, f"{nearest} is not writable for this user: nothing can be stored; make it so"
+        )
 
 
-def check_files(files: Files) -> Iterator[Finding]:
+def check_files(files: Files) -> Iterator[CheckResult]:
     """Look at the file itself, and at who may read it."""
     try:
         size = files.database.stat().st_size
     except (FileNotFoundError, NotADirectoryError):
-        yield Finding("file", NOTE, f"{files.database} is not there yet; the first draw makes it")
+        yield CheckResult("file", NOTE, f"{files.database} is not there yet; the first draw makes it")
         return
     except OSError as error:
-        yield Finding("file", WRONG, f"{files.database} cannot be looked at: {error.strerror}; make it readable")
+        yield CheckResult("file", WRONG, f"{files.database} cannot be looked at: {error.strerror}; make it readable")
         return
     log = files.database.with_name(files.database.name + "-wal")
     logged = log.stat().st_size if log.exists() else 0
-    yield Finding("file", OK, f"{files.database}, {size_text(size)} and {size_text(logged)} of log")
+    yield CheckResult("file", OK, f"{files.database}, {size_text(size)} and {size_text(logged)} of log")
     yield from _check_permissions(files)
     yield from _check_schema(files.database)
 
 
-def _check_permissions(files: Files) -> Iterator[Finding]:
+def _check_permissions(files: Files) -> Iterator[CheckResult]:
     if os.name != "posix":
         return
     beside = [files.database.with_name(files.database.name + ending) for ending in ("-wal", "-shm")]
     there = [each for each in (files.database, files.lock, files.epoch, files.owners, *beside) if each.exists()]
     wrong = list(_wrong_permissions(there))
-    yield from wrong or [Finding("permissions", OK, f"{counted(len(there), 'file')} of this user alone")]
+    yield from wrong or [CheckResult("permissions", OK, f"{counted(len(there), 'file')} of this user alone")]
 
 
-def _wrong_permissions(paths: Iterable[Path]) -> Iterator[Finding]:
+def _wrong_permissions(paths: Iterable[Path]) -> Iterator[CheckResult]:
     for path in paths:
         if stat.S_IMODE(path.stat().st_mode) & OTHERS:
             mode = "700" if path.is_dir() else "600"
-            yield Finding("permissions", WRONG, f"other users can reach {path}; `chmod {mode}` it")
+            yield CheckResult("permissions", WRONG, f"other users can reach {path}; `chmod {mode}` it")
         elif not os.access(path, os.R_OK | os.W_OK):
-            yield Finding("permissions", WRONG, f"{path} is not readable and writable for this user; make it so")
+            yield CheckResult("permissions", WRONG, f"{path} is not readable and writable for this user; make it so")
 
 
-def _check_schema(database: Path) -> Iterator[Finding]:
+def _check_schema(database: Path) -> Iterator[CheckResult]:
     try:
         version = refuse_foreign(database)
     except StoreError as error:
-        yield Finding("schema", WRONG, str(error))
+        yield CheckResult("schema", WRONG, str(error))
         return
     if version is None:
-        yield Finding("schema", WRONG, f"{database} cannot be read now: it is damaged, or its permissions are wrong")
+        yield CheckResult(
+            "schema", WRONG, f"{database} cannot be read now: it is damaged, or its permissions are wrong"
+        )
     else:
         older = "" if version == SCHEMA_VERSION else f"; the next program that opens it makes it {SCHEMA_VERSION}"
-        yield Finding("schema", OK, f"version {version}{older}")
+        yield CheckResult("schema", OK, f"version {version}{older}")
 
 
-def check_users(files: Files) -> Iterator[Finding]:
+def check_users(files: Files) -> Iterator[CheckResult]:
     """Look at who holds the write lock, and which processes are filling slots."""
     if not os.access(files.folder, os.R_OK | os.X_OK):
         return
     if files.lock.exists():
         held = _is_held(files.lock)
-        yield Finding("write lock", NOTE if held else OK, f"held{_holders(files.lock)}" if held else "free")
+        yield CheckResult("write lock", NOTE if held else OK, f"held{_holders(files.lock)}" if held else "free")
     with suppress(FileNotFoundError):
         owners = sorted(files.owners.glob("*.lock"))
         live = [owner for owner in owners if _is_held(owner)]
         text = "".join(f"; {owner.stem[:8]}{_holders(owner)}" for owner in live)
         dead = len(owners) - len(live)
         gone = f"; {dead} that died, whose claims are void" if dead else ""
-        yield Finding("filling slots", OK, f"{counted(len(live), 'live process', 'live processes')}{text}{gone}")
+        yield CheckResult("filling slots", OK, f"{counted(len(live), 'live process', 'live processes')}{text}{gone}")
 
 
 def _is_held(path: Path) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 
-class Entry(NamedTuple):
+class CommandEntry(NamedTuple):
     """A command that is not loaded yet."""
 
     module: str
@@ -14,24 +14,30 @@ class Entry(NamedTuple):
     """The first line of the command's own help."""
 
 
-COMMANDS: Final[dict[str, Entry]] = {
-    "demo": Entry("memollm.cli.demo", "demo", "Show in seconds what it does, with a fake model."),
-    "stats": Entry("memollm.cli.statistics", "stats", "Say what is stored, what was paid and what was saved."),
-    "report": Entry("memollm.cli.report", "report", "Write a page about the cache to FILE."),
-    "ls": Entry("memollm.cli.calls", "ls", "List the calls that have samples."),
-    "show": Entry("memollm.cli.samples", "show", "Show a call with all its samples side by side."),
-    "functions": Entry("memollm.cli.functions", "functions", "List the functions, or the versions of one."),
-    "adopt": Entry("memollm.cli.functions", "adopt", "Give samples of an older version of a function to its latest."),
-    "namespaces": Entry("memollm.cli.readers", "namespaces", "List the namespaces and how much each has drawn."),
-    "rewind": Entry("memollm.cli.readers", "rewind", "Set a namespace back to its start."),
-    "drop": Entry("memollm.cli.readers", "drop", "Remove a namespace; the samples that it drew stay."),
-    "forget": Entry("memollm.cli.samples", "forget", "Remove calls with all their samples and cursors."),
-    "prune": Entry("memollm.cli.pruning", "prune", "Remove whole calls until every limit holds."),
-    "verify": Entry("memollm.cli.verify", "verify", "Check everything that is stored, and repair it."),
-    "export": Entry("memollm.cli.transfer", "export", "Write a cache, or a part of it, into a file."),
-    "load": Entry("memollm.cli.transfer", "load", "Bring in what an exported file holds."),
-    "import-from": Entry("memollm.cli.import_from", "import_from", "Take over what another library's cache holds."),
-    "doctor": Entry("memollm.cli.doctor", "doctor", "Look for what could be wrong with the cache and its place."),
-    "completion": Entry("memollm.cli.completion", "completion", "Write what makes a shell complete commands."),
+COMMANDS: Final[dict[str, CommandEntry]] = {
+    "demo": CommandEntry("memollm.cli.demo", "demo", "Show in seconds what it does, with a fake model."),
+    "stats": CommandEntry("memollm.cli.statistics", "stats", "Say what is stored, what was paid and what was saved."),
+    "report": CommandEntry("memollm.cli.report", "report", "Write a page about the cache to FILE."),
+    "ls": CommandEntry("memollm.cli.calls", "ls", "List the calls that have samples."),
+    "show": CommandEntry("memollm.cli.samples", "show", "Show a call with all its samples side by side."),
+    "functions": CommandEntry("memollm.cli.functions", "functions", "List the functions, or the versions of one."),
+    "adopt": CommandEntry(
+        "memollm.cli.functions", "adopt", "Give samples of an older version of a function to its latest."
+    ),
+    "namespaces": CommandEntry("memollm.cli.readers", "namespaces", "List the namespaces and how much each has drawn."),
+    "rewind": CommandEntry("memollm.cli.readers", "rewind", "Set a namespace back to its start."),
+    "drop": CommandEntry("memollm.cli.readers", "drop", "Remove a namespace; the samples that it drew stay."),
+    "forget": CommandEntry("memollm.cli.samples", "forget", "Remove calls with all their samples and cursors."),
+    "prune": CommandEntry("memollm.cli.pruning", "prune", "Remove whole calls until every limit holds."),
+    "verify": CommandEntry("memollm.cli.verify", "verify", "Check everything that is stored, and repair it."),
+    "export": CommandEntry("memollm.cli.transfer", "export", "Write a cache, or a part of it, into a file."),
+    "load": CommandEntry("memollm.cli.transfer", "load", "Bring in what an exported file holds."),
+    "import-from": CommandEntry(
+        "memollm.cli.import_from", "import_from", "Take over what another library's cache holds."
+    ),
+    "doctor": CommandEntry(
+        "memollm.cli.doctor", "doctor", "Look for what could be wrong with the cache and its place."
+    ),
+    "completion": CommandEntry("memollm.cli.completion", "completion", "Write what makes a shell complete commands."),
 }
 """In the order of the help. A new command is a line here, a section in docs/cli.md and a test."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from memollm.stores.looking import looking
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -28,7 +30,7 @@ def function_names(context: click.Context, _parameter: click.Parameter, begun: s
 
 
 def _functions(cache: Cache) -> list[str]:
-    return sorted({str(entry["name"]) for entry in cache.store.notes("function").values()})
+    return sorted({str(entry["name"]) for entry in looking(cache.store).notes("function").values()})
 
 
 def namespace_names(context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
@@ -40,4 +42,4 @@ def keys(context: click.Context, _parameter: click.Parameter, begun: str) -> lis
     """Complete the key of a call, once it is begun: a large cache has more than anybody would look through."""
     if not begun:
         return []
-    return _complete(context, begun, lambda cache: [each.call.key.hex() for each in cache.store.survey()])
+    return _complete(context, begun, lambda cache: [each.call.key.hex() for each in looking(cache.store).survey()])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from memollm._types.suggest import did_you_mean
 from memollm.cli._words import counted
 from memollm.errors import OptionError
+from memollm.stores.looking import looking
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +57,7 @@ def find_calls(cache: Cache, beginning: str) -> list[Surveyed]:
     wanted = beginning.strip().lower()
     if not wanted or not set(wanted) <= HEX:
         raise OptionError(f"{beginning!r} is no key: a key is hexadecimal digits, as `memollm ls` shows them.")
-    found = [each for each in cache.store.survey() if each.call.key.hex().startswith(wanted)]
+    found = [each for each in looking(cache.store).survey() if each.call.key.hex().startswith(wanted)]
     keys = {each.call.key.hex() for each in found}
     if not found:
         raise OptionError(f"no stored call has a key that begins with {wanted!r}. `memollm ls` lists them.")
@@ -74,5 +75,5 @@ def require_function(cache: Cache, name: str | None) -> None:
 
 def function_names(cache: Cache) -> Sequence[str]:
     """Name every function that the cache knows, in order."""
-    noted = {str(entry["name"]) for entry in cache.store.notes("function").values()}
-    return sorted(noted | {item.function for item in cache.store.inventory()})
+    noted = {str(entry["name"]) for entry in looking(cache.store).notes("function").values()}
+    return sorted(noted | {item.function for item in looking(cache.store).inventory()})

@@ -13,6 +13,7 @@ from memollm.cli._opening import existing_cache
 from memollm.cli._options import command, full_option, function_option, json_option
 from memollm.cli._output import Column, list_json, note, say, show_table
 from memollm.cli._words import age_text, moment
+from memollm.stores.looking import looking
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,7 +80,7 @@ def ls(
     """
     with existing_cache() as cache:
         require_function(cache, function)
-        surveyed = cache.store.survey(function=function, text=text)
+        surveyed = looking(cache.store).survey(function=function, text=text)
     now = time.time()
     made_in = (-float("inf") if newer is None else now - newer, float("inf") if older is None else now - older)
     samples_in = (min_samples or 1, max_samples or float("inf"))

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Final
 from memollm import __version__
 from memollm._calls.configuration import OTHER_VARIABLES, PREFIX, SETTINGS, configuration
 from memollm._values.signing import VARIABLE, key_file
-from memollm.cli._checks import NOTE, OK, OTHERS, WRONG, Finding, check_files, check_place, check_sqlite, check_users
+from memollm.cli._checks import (
+    NOTE,
+    OK,
+    OTHERS,
+    WRONG,
+    CheckResult,
+    check_files,
+    check_place,
+    check_sqlite,
+    check_users,
+)
 from memollm.cli._options import command, json_option
 from memollm.cli._output import list_json, say, say_wrapped
 from memollm.cli._place import chosen
@@ -43,51 +53,51 @@ def doctor(*, as_json: bool) -> int:
     return 1 if wrong else 0
 
 
-def _findings() -> Iterator[Finding]:
-    yield Finding("memollm", OK, f"{__version__} on Python {platform.python_version()}, {platform.platform()}")
+def _findings() -> Iterator[CheckResult]:
+    yield CheckResult("memollm", OK, f"{__version__} on Python {platform.python_version()}, {platform.platform()}")
     yield from check_sqlite()
     yield from _of_cache()
     yield from _of_signing_key()
     yield from _of_configuration()
 
 
-def _of_cache() -> Iterator[Finding]:
+def _of_cache() -> Iterator[CheckResult]:
     try:
         place, by = chosen()
     except MemollmError as error:
-        yield Finding("cache", WRONG, str(error))
+        yield CheckResult("cache", WRONG, str(error))
         return
     if place == "memory:" or "://" in place:
-        yield Finding("cache", NOTE, f"{place} ({by}) is not a file")
+        yield CheckResult("cache", NOTE, f"{place} ({by}) is not a file")
         return
     files = Files(Path(place))
-    yield Finding("cache", OK, f"{files.folder} ({by})")
+    yield CheckResult("cache", OK, f"{files.folder} ({by})")
     yield from check_place(files)
     yield from check_files(files)
     yield from check_users(files)
 
 
-def _of_signing_key() -> Iterator[Finding]:
+def _of_signing_key() -> Iterator[CheckResult]:
     path = key_file()
     if os.environ.get(VARIABLE):
-        yield Finding("signing key", OK, f"from {VARIABLE}")
+        yield CheckResult("signing key", OK, f"from {VARIABLE}")
     if not path.is_file():
-        yield Finding("signing key", OK, f"{path} is not there yet; the first answer that needs one makes it")
+        yield CheckResult("signing key", OK, f"{path} is not there yet; the first answer that needs one makes it")
     elif os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & OTHERS:
-        yield Finding(
+        yield CheckResult(
             "signing key", WRONG, f"other users can reach {path}; if nobody has used it, `chmod 600` it, else delete it"
         )
     else:
-        yield Finding("signing key", OK, str(path))
+        yield CheckResult("signing key", OK, str(path))
 
 
-def _of_configuration() -> Iterator[Finding]:
+def _of_configuration() -> Iterator[CheckResult]:
     try:
         for option in SETTINGS:
             value, origin = configuration.said(option)
-            yield Finding(f"option {option}", OK, "not set" if value is None else f"{value} (by {origin})")
+            yield CheckResult(f"option {option}", OK, "not set" if value is None else f"{value} (by {origin})")
     except MemollmError as error:
-        yield Finding("configuration", WRONG, str(error))
+        yield CheckResult("configuration", WRONG, str(error))
     for variable in (PREFIX + name for name in OTHER_VARIABLES):
         if os.environ.get(variable) and variable != VARIABLE:
-            yield Finding(f"variable {variable}", OK, os.environ[variable])
+            yield CheckResult(f"variable {variable}", OK, os.environ[variable])

@@ -15,12 +15,13 @@ from memollm.cli._options import command, full_option, json_option
 from memollm.cli._output import Column, list_json, say, show_json, show_table
 from memollm.cli._words import age_text, counted, moment
 from memollm.errors import OptionError
+from memollm.stores.looking import looking
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from memollm._cache import Cache
-    from memollm.stores.base import Document
+    from memollm.stores.looking import Document
 
 FUNCTIONS: Final = (
     Column("FUNCTION", gives_way=True),
@@ -68,7 +69,7 @@ def functions(*, name: str | None, diff: tuple[str, str] | None, full: bool, as_
 # All functions.
 
 
-class _Function(NamedTuple):
+class _ListedFunction(NamedTuple):
     name: str
     calls: int
     samples: int
@@ -76,17 +77,17 @@ class _Function(NamedTuple):
     latest: str | None
 
 
-def _functions(cache: Cache) -> list[_Function]:
+def _functions(cache: Cache) -> list[_ListedFunction]:
     calls: Counter[str] = Counter()
     samples: Counter[str] = Counter()
-    for item in cache.store.inventory():
+    for item in looking(cache.store).inventory():
         calls[item.function] += 1
         samples[item.function] += item.samples
     noted: dict[str, list[Document]] = {}
-    for entry in cache.store.notes("function").values():
+    for entry in looking(cache.store).notes("function").values():
         noted.setdefault(str(entry["name"]), []).append(entry)
     return [
-        _Function(
+        _ListedFunction(
             name,
             calls[name],
             samples[name],
@@ -97,7 +98,7 @@ def _functions(cache: Cache) -> list[_Function]:
     ]
 
 
-def _show_functions(listed: list[_Function], *, full: bool, as_json: bool) -> None:
+def _show_functions(listed: list[_ListedFunction], *, full: bool, as_json: bool) -> None:
     if as_json:
         list_json(each._asdict() for each in listed)
     elif listed:
@@ -113,7 +114,7 @@ def _show_functions(listed: list[_Function], *, full: bool, as_json: bool) -> No
 # One function.
 
 
-class _Version(NamedTuple):
+class _ListedVersion(NamedTuple):
     version: str
     calls: int
     samples: int
@@ -123,28 +124,31 @@ class _Version(NamedTuple):
     parts: Mapping[str, str]
 
 
-def _versions(cache: Cache, name: str) -> list[_Version]:
+def _versions(cache: Cache, name: str) -> list[_ListedVersion]:
     """List the versions of all that bear the name: closures, partials and lambdas of one place share it."""
     calls: Counter[str] = Counter()
     samples: Counter[str] = Counter()
-    for each in cache.store.survey(function=name):
+    for each in looking(cache.store).survey(function=name):
         version = described(each.call.form).version or "(not kept)"
         calls[version] += 1
         samples[version] += each.samples
-    listed: dict[str, _Version] = {}
-    for entry in cache.store.notes("function").values():
+    listed: dict[str, _ListedVersion] = {}
+    for entry in looking(cache.store).notes("function").values():
         if entry["name"] == name:
             roles = {entry.get("previous"): PREVIOUS, entry["latest"]: LATEST}
             for version, noted in entry["versions"].items():
                 numbers = calls[version], samples[version]
-                listed[version] = _Version(version, *numbers, noted["first"], roles.get(version, ""), noted["parts"])
+                listed[version] = _ListedVersion(
+                    version, *numbers, noted["first"], roles.get(version, ""), noted["parts"]
+                )
     unknown = [
-        _Version(version, calls[version], samples[version], None, "", {}) for version in calls.keys() - listed.keys()
+        _ListedVersion(version, calls[version], samples[version], None, "", {})
+        for version in calls.keys() - listed.keys()
     ]
     return [*sorted(listed.values(), key=lambda each: each.first or 0.0), *unknown]
 
 
-def _show_versions(versions: list[_Version], *, full: bool, as_json: bool) -> None:
+def _show_versions(versions: list[_ListedVersion], *, full: bool, as_json: bool) -> None:
     if as_json:
         list_json(
             {**each._asdict(), "first": None if each.first is None else moment(each.first), "parts": dict(each.parts)}
@@ -166,7 +170,7 @@ def _show_versions(versions: list[_Version], *, full: bool, as_json: bool) -> No
         say("\nWhat changed: memollm functions NAME --diff previous latest")
 
 
-def _show_difference(name: str, versions: list[_Version], diff: tuple[str, str], *, as_json: bool) -> None:
+def _show_difference(name: str, versions: list[_ListedVersion], diff: tuple[str, str], *, as_json: bool) -> None:
     old, new = (_version(name, versions, each) for each in diff)
     told = changes(old.parts, new.parts)
     if as_json:
@@ -176,7 +180,7 @@ def _show_difference(name: str, versions: list[_Version], diff: tuple[str, str],
     say(told)
 
 
-def _version(name: str, versions: list[_Version], said: str) -> _Version:
+def _version(name: str, versions: list[_ListedVersion], said: str) -> _ListedVersion:
     found = [each for each in versions if said in {each.version, each.role}]
     found = found or [
         each for each in versions if each.version.partition(":")[2].startswith(said) or each.version.startswith(said)

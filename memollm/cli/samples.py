@@ -26,6 +26,8 @@ from memollm.cli._words import (
     size_text,
     tokens_text,
 )
+from memollm.stores.keeping import keeping
+from memollm.stores.looking import looking
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,7 +74,7 @@ class _Details:
         self._call = surveyed.call
         self._described = described(surveyed.call.form)
         self._samples = cache.store.peek(self._call)
-        self._readers = cache.store.readers_of(self._call)
+        self._readers = looking(cache.store).readers_of(self._call)
         codec = cache.__memollm_engine__().codec
         self._answers = {slot: shown(codec, kept.record, self._call.key) for slot, kept in self._samples.items()}
 
@@ -202,7 +204,7 @@ def forget(keys: Sequence[str], *, yes: bool) -> None:
         price = f" that cost {dollars(cost)}" if cost else ""
         what = f"{counted(len(found), 'call')} with {counted(samples, 'sample')}{price}"
         if agreed(f"Forget {what}?", yes=yes):
-            gone = sum(cache.store.forget(call) for call in found)
+            gone = sum(keeping(cache.store).forget(call) for call in found)
             say(f"{counted(gone, 'sample')} forgotten.")
             with progress("Giving the space back") as told:
-                cache.store.shrink(told)
+                keeping(cache.store).shrink(told)

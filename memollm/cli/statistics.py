@@ -11,6 +11,7 @@ from memollm.cli._opening import existing_cache
 from memollm.cli._options import command, full_option, json_option
 from memollm.cli._output import Column, say, show_json, show_table
 from memollm.cli._words import counted, dollars, duration_text, size_text, tokens_text
+from memollm.stores.looking import looking
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,7 +25,7 @@ UNNAMED: Final = {"namespace": "(no namespace)"}
 """What stands for an empty name."""
 
 
-class Stored(NamedTuple):
+class StoredTotals(NamedTuple):
     """What is in the cache."""
 
     functions: int
@@ -43,7 +44,7 @@ def stats(*, by: str | None, full: bool, as_json: bool) -> None:
     Draws are counted for each day, run, namespace and function. What a hit saved is what making its sample took.
     """
     with existing_cache() as cache:
-        stored, counts = stored_of(cache.store.inventory()), cache.store.counted()
+        stored, counts = stored_of(looking(cache.store).inventory()), looking(cache.store).counted()
     groups = grouped(counts, by) if by is not None else []
     if as_json:
         listed = {"by": by, "groups": [{by: name, **each._asdict()} for name, each in groups]} if by is not None else {}
@@ -61,10 +62,10 @@ def stats(*, by: str | None, full: bool, as_json: bool) -> None:
         say(line)
 
 
-def stored_of(items: Iterable[Item]) -> Stored:
+def stored_of(items: Iterable[Item]) -> StoredTotals:
     """Sum up an inventory."""
     listed = list(items)
-    return Stored(
+    return StoredTotals(
         len({item.function for item in listed}),
         len(listed),
         sum(item.samples for item in listed),

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import itertools
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
+from memollm._types.requests import Fill, Release, Settle
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
+
+    from memollm._types.calls import Place
+    from memollm._types.requests import Change
 
 
-_tickets = itertools.count(1)
+tickets = itertools.count(1)
 
 
 class Signal:
@@ -69,18 +75,27 @@ class Flights:
     def __init__(self) -> None:
         # Reentrant, since a garbage collection may end a draw while this thread holds it.
         self._lock = threading.RLock()
-        self._aloft: dict[int, dict[object, Signal]] = {}
+        self.under_way: dict[int, dict[object, Signal]] = {}
+        """By ticket, who waits for which place. A draw of stored samples claims none: it may come and go without us."""
         self._owing: set[int] = set()
+        self._over: set[int] = set()
+        self.answers: dict[int, object] = {}
+        """What the store answered a draw when it took, for as long as the draw may have missed it: until it arrives."""
 
     def depart(self) -> int:
         """Begin a draw and return its ticket, unique in this process."""
-        ticket = next(_tickets)
-        self._aloft[ticket] = {}
+        ticket = next(tickets)
+        self.under_way[ticket] = {}
         return ticket
+
+    @staticmethod
+    def new_id() -> int:
+        """Return a number for something that is asked once, unique in this process among these and tickets."""
+        return next(tickets)
 
     def aloft(self, ticket: int) -> bool:
         """Tell whether the draw is still under way."""
-        return ticket in self._aloft
+        return ticket in self.under_way
 
     def owe(self, ticket: int) -> None:
         """Remember that a draw delivered positions and could not say so to the store yet."""
@@ -88,13 +103,13 @@ class Flights:
 
     def holds(self, ticket: int) -> bool:
         """Tell whether positions that are recorded for the draw are not free: in flight, or delivered."""
-        return ticket in self._aloft or ticket in self._owing
+        return ticket in self.under_way or ticket in self._owing
 
     def landing(self, ticket: int, place: object) -> Signal:
         """Return the signal that the draw has filled this place or has ended."""
         with self._lock:
-            waiting = self._aloft.get(ticket)
-            if waiting is not None:
+            waiting = self.under_way.get(ticket)
+            if waiting is not None and ticket not in self._over:
                 return waiting.setdefault(place, Signal())
         over = Signal()
         over.set()
@@ -103,15 +118,48 @@ class Flights:
     def land(self, ticket: int, place: object) -> None:
         """Wake those who wait for this place, which is filled now."""
         with self._lock:
-            waiting = self._aloft.get(ticket)
+            waiting = self.under_way.get(ticket)
             # A signal of its own stays behind, set, for those who looked before the fill and ask only now.
             signal = waiting.setdefault(place, Signal()) if waiting is not None else None
         if signal is not None:
             signal.set()
 
-    def arrive(self, ticket: int) -> None:
-        """End a draw and wake all who still wait for one of its places."""
+    def settle(self, ticket: int) -> None:
+        """Wake all who wait for a place of this draw, which fills none any more; what it took is its own still."""
         with self._lock:
-            waiting = self._aloft.pop(ticket, None)
+            waiting = self.under_way.get(ticket)
+            if waiting is not None:
+                self._over.add(ticket)
         for signal in list(waiting.values()) if waiting else ():
             signal.set()
+
+    def arrive(self, ticket: int) -> None:
+        """End a draw and wake all who still wait for one of its places."""
+        self.answers.pop(ticket, None)
+        with self._lock:
+            waiting = self.under_way.pop(ticket, None)
+            self._over.discard(ticket)
+        for signal in list(waiting.values()) if waiting else ():
+            signal.set()
+
+    # For stores.
+
+    def landed(self, changes: Iterable[Change]) -> None:
+        """Wake those who wait for what these changes have filled or let go, once they are made and no lock is held."""
+        for change in changes:
+            if isinstance(change, Fill | Release):
+                self.land(change.ticket, change.place)
+            elif isinstance(change, Settle):
+                self.settle(change.ticket)
+
+    def watch(self, holders: Mapping[Place, int], wake: Callable[[Place], None]) -> Callable[[], None]:
+        """Call `wake` for each place when its draw has filled it or has ended; return what stops that."""
+        waiting = [(self.landing(ticket, place), partial(wake, place)) for place, ticket in holders.items()]
+        for signal, callback in waiting:
+            signal.then(callback)
+
+        def stop() -> None:
+            for signal, callback in waiting:
+                signal.unless(callback)
+
+        return stop

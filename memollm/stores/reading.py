@@ -2,69 +2,43 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, NoReturn, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast, runtime_checkable
 
-from memollm._types.calls import recorder
+from memollm._types.calls import Place, Want, recorder
 from memollm._types.locks import WouldBlock
-from memollm.errors import StoreRefused
-from memollm.stores.memory.store import MemoryStore
+from memollm._types.requests import Look, Take
+from memollm.stores.looking import Looking, looking
+from memollm.stores.memory.content import MemoryCursor
+from memollm.stores.memory.looking import MemoryLooking
+from memollm.stores.memory.store import MemoryDrawing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from memollm._types.calls import Call, Place, Want
-    from memollm._types.counting import Account, Counts, Use
-    from memollm._types.listings import Item, ListedReader, Move, ReaderOfCall, Standing, Stored, Surveyed
+    from memollm._types.calls import Call
+    from memollm._types.listings import Standing
     from memollm._types.requests import Fill
     from memollm._types.samples import Sample, State, Taken
-    from memollm.stores.base import Document, Store
+    from memollm.stores.drawing import Drawing
 
 SAMPLES_AT_HAND: Final = 10_000
 """How many samples are kept in memory before they are read anew."""
 
 
 class Readable(Protocol):
-    """The operations of a store that change nothing; see `Store` for each."""
+    """What reads samples, and looks into what holds them; its operations are as those of `Drawing`."""
+
+    @property
+    def looking(self) -> Looking | None:
+        """What looks into the store."""
+        ...
 
     def peek(self, call: Call, slots: Sequence[int] | None = None) -> dict[int, Sample]:
         """Read the samples of a call, of all slots or of some."""
         ...
 
-    def standing(self, reader: str, call: Call) -> Standing:
-        """Tell where a reader stands in a call."""
-        ...
-
     def epoch(self) -> int:
         """Return a number that changes when something stored was replaced or removed."""
-        ...
-
-    def calls(self, function: str) -> list[Stored]:
-        """List what is stored of a function."""
-        ...
-
-    def survey(self, *, function: str | None = None, text: str | None = None) -> list[Surveyed]:
-        """List every call that has samples, or some of them."""
-        ...
-
-    def readers_of(self, call: Call) -> list[ReaderOfCall]:
-        """List the readers of a call."""
-        ...
-
-    def readers(self) -> list[ListedReader]:
-        """List the readers."""
-        ...
-
-    def notes(self, kind: str, name: str | None = None) -> Mapping[str, Document]:
-        """Read documents of the catalog."""
-        ...
-
-    def counted(self) -> Mapping[Account, Counts]:
-        """Read all that was counted."""
-        ...
-
-    def inventory(self) -> list[Item]:
-        """List every call that has samples."""
         ...
 
     def close(self) -> None:
@@ -81,17 +55,23 @@ class HasReader(Protocol):
         ...
 
 
-def reading_store(store: Store) -> ReadingStore:
+def reading_store(store: Drawing) -> ReadingStore:
     """Make the store of draws that are to change nothing in another."""
-    return ReadingStore(store.reader() if isinstance(store, HasReader) else store)
+    return ReadingStore(store.reader() if isinstance(store, HasReader) else cast("Readable", store))
 
 
-class ReadingStore(MemoryStore):
-    """A store whose samples are another's, and whose cursors, claims, lanes and notes end with this process.
+class ReadingStore(MemoryDrawing):
+    """A store whose samples are another's, and whose cursors, claims and lanes end with this process.
 
     A reader begins where it stands in the other store; what is in flight there counts as not given. Nothing that is
     filled is kept: a vacant slot stays vacant, for whoever comes to it next.
     """
+
+    keeping = None
+    without_keeping = (
+        "The cache is read-only here, so nothing in it can be changed. Nothing was changed; open it for writing to do "
+        "that."
+    )
 
     def __init__(self, base: Readable) -> None:
         super().__init__()
@@ -102,54 +82,75 @@ class ReadingStore(MemoryStore):
         self._at_hand_epoch: int | None = None
         self._count_at_hand = 0
 
+    @property
+    def looking(self) -> Looking:
+        """Looks into the other store, except for where readers stand that have drawn here."""
+        return cast("Looking", _LookingHere(looking(self._base), self._standing))
+
+    def _standing(self, reader: str, call: Call) -> Standing:
+        with self._content.lock:
+            begun = (reader, call) in self._begun
+            return (MemoryLooking(self._content) if begun else looking(self._base)).standing(reader, call)
+
+    def peek(self, call: Call, slots: Sequence[int] | None = None) -> dict[int, Sample]:
+        """Read the other store."""
+        return self._base.peek(call, slots)
+
+    def epoch(self) -> int:
+        """Read the other store's."""
+        return self._base.epoch()
+
+    def close(self) -> None:
+        """Close the other store."""
+        self._base.close()
+
     # Drawing.
 
-    def take(self, wants: Sequence[Want], ticket: int, *, newer_than: float, wait: bool) -> list[Taken]:
-        """See `Store.take`."""
-        with self._held(wait=wait):
-            for want in wants:
+    def at_once(self, request: Take | Look) -> list[Taken] | list[State] | None:
+        """Answer from what is at hand."""
+        # Others may hold the lock while they read from the other store.
+        if not self._content.lock.acquire(blocking=False):
+            return None
+        try:
+            return self._answered(request, wait=False)
+        except WouldBlock:
+            return None
+        finally:
+            self._content.lock.release()
+
+    def _answered(self, request: Take | Look, *, wait: bool) -> list[Taken] | list[State]:
+        """Have at hand what may be wanted, then answer as from memory."""
+        if isinstance(request, Look):
+            for place in request.places:
+                self._read(place.call, (place.slot,), wait=wait)
+        elif request.ticket not in self.flights.answers:
+            for want in request.wants:
                 if want.reader is not None:
                     self._begin(want.reader, want.call, wait=wait)
-                n = sum(other.n for other in wants if other.call == want.call)
+                n = sum(other.n for other in request.wants if other.call == want.call)
                 self._read(want.call, map(want.slot, self._within_reach(want, n)), wait=wait)
-            return super().take(wants, ticket, newer_than=newer_than, wait=wait)
-
-    def look(self, places: Sequence[Place], ticket: int, *, newer_than: float, wait: bool) -> list[State]:
-        """See `Store.look`."""
-        with self._held(wait=wait):
-            for place in places:
-                self._read(place.call, (place.slot,), wait=wait)
-            return super().look(places, ticket, newer_than=newer_than, wait=wait)
-
-    @contextmanager
-    def _held(self, *, wait: bool) -> Generator[None]:
-        """Hold the lock, which others may hold while they read from the other store."""
-        if not self._lock.acquire(blocking=wait):
-            raise WouldBlock
-        try:
-            yield
-        finally:
-            self._lock.release()
+        return super()._answered(request, wait=wait)
 
     def _begin(self, reader: str, call: Call, *, wait: bool) -> None:
-        """Let a reader stand where it stands in the other store."""
+        """Let a reader stand where it stands in the other store; what it was not given there is free here."""
         if (reader, call) in self._begun:
             return
         if not wait:
             raise WouldBlock
-        standing = self._base.standing(reader, call)
+        standing = looking(self._base).standing(reader, call)
         whose = (recorder(reader), call)
         if whose not in self._begun:
-            self._recorded[whose] = dict(standing.lanes)
+            self._content.recorded[whose] = dict(standing.lanes)
         if standing.next:
-            self.begin_at(reader, call, standing)
+            cursor = MemoryCursor(standing.next, dict.fromkeys(standing.loose))
+            self._content.cursors.setdefault(reader, {})[call] = cursor
         self._begun |= {(reader, call), whose} if whose[0] != reader else {whose}
 
     def _within_reach(self, want: Want, n: int) -> set[int]:
         """Return every position that a draw of `n` may get."""
         if want.reader is None:
             return set(range(want.n))
-        standing = super().standing(want.reader, want.call)
+        standing = MemoryLooking(self._content).standing(want.reader, want.call)
         end = max([standing.next, *(at + 1 for at in standing.lanes)])
         return {*standing.loose, *range(standing.next, end + n)}
 
@@ -171,90 +172,16 @@ class ReadingStore(MemoryStore):
     def _sample(self, place: Place) -> Sample | None:
         return self._at_hand.get(place.call, {}).get(place.slot)
 
-    def _fill(self, fill: Fill) -> None:
-        """End the claim; the sample is its draw's alone."""
-        if self._claims.get(fill.place) == fill.ticket:
-            del self._claims[fill.place]
-
-    # Reading.
-
-    def peek(self, call: Call, slots: Sequence[int] | None = None) -> dict[int, Sample]:
-        """See `Store.peek`."""
-        return self._base.peek(call, slots)
-
-    def standing(self, reader: str, call: Call) -> Standing:
-        """See `Store.standing`."""
-        with self._lock:
-            begun = (reader, call) in self._begun
-            return super().standing(reader, call) if begun else self._base.standing(reader, call)
-
-    def epoch(self) -> int:
-        """See `Store.epoch`."""
-        return self._base.epoch()
-
-    def calls(self, function: str) -> list[Stored]:
-        """See `Store.calls`."""
-        return self._base.calls(function)
-
-    def survey(self, *, function: str | None = None, text: str | None = None) -> list[Surveyed]:
-        """See `Store.survey`."""
-        return self._base.survey(function=function, text=text)
-
-    def readers_of(self, call: Call) -> list[ReaderOfCall]:
-        """See `Store.readers_of`; as they are in the other store."""
-        return self._base.readers_of(call)
-
-    def readers(self) -> list[ListedReader]:
-        """See `Store.readers`; as they are in the other store."""
-        return self._base.readers()
-
-    def notes(self, kind: str, name: str | None = None) -> Mapping[str, Document]:
-        """See `Store.notes`; those of this process hide the other store's."""
-        return dict(sorted({**self._base.notes(kind, name), **super().notes(kind, name)}.items()))
-
-    def counted(self) -> Mapping[Account, Counts]:
-        """See `Store.counted`."""
-        return self._base.counted()
-
-    def inventory(self) -> list[Item]:
-        """See `Store.inventory`."""
-        return self._base.inventory()
-
-    def close(self) -> None:
-        """See `Store.close`."""
-        self._base.close()
-
-    # What would change something.
-
-    def count(self, counts: Mapping[Account, Counts], uses: Sequence[Use]) -> None:
-        """See `Store.count`; nothing is counted here."""
-
-    def adopt(self, moves: Sequence[Move], rewrite: Callable[[Move, bytes], bytes]) -> int:  # noqa: ARG002 - refused
-        """Refuse."""
-        _refuse("move samples")
-
-    def forget(self, call: Call) -> int:  # noqa: ARG002 - refused
-        """Refuse."""
-        _refuse("forget a call")
-
-    def rewind(self, reader: str) -> bool:
-        """Refuse."""
-        _refuse(f"rewind {reader!r}")
-
-    def drop(self, reader: str) -> bool:
-        """Refuse."""
-        _refuse(f"drop {reader!r}")
-
-    def evict(self, handles: Sequence[object], *, used_by: float) -> list[object]:  # noqa: ARG002 - refused
-        """Refuse."""
-        _refuse("evict samples")
-
-    def shrink(self, told: Callable[[int, int], object]) -> None:  # noqa: ARG002 - refused
-        """Refuse."""
-        _refuse("give space back")
+    def _fill(self, fill: Fill) -> Sample | None:
+        """Keep nothing: the sample is its draw's alone."""
 
 
-def _refuse(what: str) -> NoReturn:
-    raise StoreRefused(
-        f"The cache is read-only here, so it cannot {what}. Nothing was changed; open it for writing to do that."
-    )
+class _LookingHere:
+    """Looks elsewhere, and knows better where some readers stand."""
+
+    def __init__(self, elsewhere: Looking, standing: Any) -> None:
+        self._elsewhere = elsewhere
+        self.standing = standing
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._elsewhere, name)

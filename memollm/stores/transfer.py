@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from memollm._types.calls import Call
     from memollm._types.counting import Account, Counts
-    from memollm._types.samples import Sample
+    from memollm._types.samples import Replaced, Sample
 
 T = TypeVar("T")
 
@@ -91,7 +91,7 @@ class Snapshot(Protocol):
         ...
 
 
-class Drawn(NamedTuple):
+class Reached(NamedTuple):
     """How far a reader has come in a call, and the positions before that are free for it; others may be in flight."""
 
     next: int
@@ -117,6 +117,10 @@ class Shelf(Protocol):
         """Give all samples of a call."""
         ...
 
+    def replaced(self, handle: Any) -> Sequence[Replaced]:
+        """List the samples of a call that others took the slots of, by slot and moment."""
+        ...
+
     def is_claimed(self, handle: Any, slot: int) -> bool:
         """Tell whether somebody alive is filling a slot."""
         ...
@@ -133,7 +137,7 @@ class Shelf(Protocol):
         """Let positions be a lane's, after those that it has; one that is recorded already stays as it is."""
         ...
 
-    def drawn(self, handle: Any, reader: str) -> Drawn:
+    def drawn(self, handle: Any, reader: str) -> Reached:
         """Read how far a reader has come."""
         ...
 
@@ -163,13 +167,4 @@ class Transfer(Protocol):
 
     def merge(self, work: Callable[[Shelf], T]) -> T:
         """Do work in one durable transaction."""
-        ...
-
-
-@runtime_checkable
-class Transferable(Protocol):
-    """A store whose content can be moved."""
-
-    def transfer(self) -> Transfer:
-        """Give access to the content."""
         ...

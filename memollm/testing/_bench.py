@@ -5,21 +5,30 @@ from __future__ import annotations
 import hashlib
 import threading
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from memollm._types.calls import Call, Place, Position, Want
-from memollm._types.requests import Fill, Settle
+from memollm._types.requests import Fill, Look, Return, Settle, Take, Write, Written
 from memollm._types.samples import EVER, MINE, Sample, State, Taken
+from memollm.errors import StoreError
+from memollm.stores.keeping import keeping
+from memollm.stores.looking import drawn, looking
 from memollm.testing.fakes import NOON
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
-    from memollm.stores.base import Store
+    from memollm._types.counting import Account, Counts, Use
+    from memollm._types.requests import Change, Request
+    from memollm.stores.drawing import Drawing
+    from memollm.stores.keeping import Keeping
+    from memollm.stores.looking import Document, Looking
 
 T = TypeVar("T")
 PATIENCE: Final = 30.0
 """Seconds after which a test that waits has failed."""
+A_MOMENT: Final = 0.1
+"""Seconds after which a store that still asks is taken to wait for somebody."""
 
 
 def call(text: str = "hello", *, key: bytes | None = None) -> Call:
@@ -28,15 +37,57 @@ def call(text: str = "hello", *, key: bytes | None = None) -> Call:
     return Call(key or hashlib.blake2b(form.encode(), digest_size=16).digest(), form, "tests.ask")
 
 
+def asked(store: Drawing, request: Request) -> Any:
+    """Ask one thing of a store, and raise what it fails with."""
+    (answer,) = store.perform([request])
+    if isinstance(answer, StoreError):
+        raise answer
+    return answer
+
+
+def written(store: Drawing, changes: Sequence[Change]) -> Written:
+    """Make changes."""
+    answer: Written = asked(store, Write(store.flights.new_id(), changes))
+    return answer
+
+
+def noted(store: Drawing, kind: str, name: str, document: Document) -> None:
+    """Keep a document, whatever is there."""
+    assert keeping(store).note(kind, name, document, instead_of=looking(store).notes(kind, name).get(name))
+
+
+def settled(store: Drawing, *places: Place) -> list[bool]:
+    """Tell for which places nobody is waited for; where somebody is, that must be known within a moment."""
+    woken: set[Place] = set()
+    every = threading.Semaphore(0)
+
+    def wake(place: Place) -> None:
+        woken.add(place)
+        every.release()
+
+    stop = store.watch(places, wake)
+    # Who is waited for is told at once or, by a store that has to ask, soon.
+    while every.acquire(timeout=A_MOMENT):
+        if len(woken) == len(set(places)):
+            break
+    stop()
+    return [place in woken for place in places]
+
+
 class Hand:
     """A draw made by hand: a ticket, what it has taken, and what becomes of it."""
 
-    def __init__(self, store: Store, *wants: Want, newer_than: float = EVER, wait: bool = True) -> None:
+    def __init__(self, store: Drawing, *wants: Want, newer_than: float = EVER) -> None:
         self.store = store
         self.newer_than = newer_than
         self.ticket = store.flights.depart()
         self.wants = wants
-        self.taken = store.take(wants, self.ticket, newer_than=newer_than, wait=wait)
+        self.taken: list[Taken] = asked(store, self.request)
+
+    @property
+    def request(self) -> Take:
+        """What it asked for."""
+        return Take(self.ticket, self.wants, self.newer_than)
 
     @property
     def want(self) -> Want:
@@ -62,25 +113,33 @@ class Hand:
         """Make the changes that fill the claimed slots of the first want, in order."""
         claimed = [at for at, state in zip(self.at, self.states, strict=True) if state is MINE]
         places = [Place(self.want.call, slot) for slot in dict.fromkeys(map(self.want.slot, claimed))]
-        return [Fill(self.ticket, place, Sample(record, stored)) for place, record in zip(places, records, strict=True)]
+        return [
+            Fill(self.ticket, place, Sample(record, stored), self.newer_than)
+            for place, record in zip(places, records, strict=True)
+        ]
 
     def fill(self, *records: bytes, stored: float = NOON) -> None:
         """Fill the claimed slots of the first want, in order, and land them."""
-        fills = self.fills(*records, stored=stored)
-        self.store.write(fills)
-        for fill in fills:
-            self.store.flights.land(self.ticket, fill.place)
+        written(self.store, self.fills(*records, stored=stored))
 
-    def settle(self, *returned: int) -> None:
+    def positions(self, *at: int) -> list[Position]:
+        """Name positions of the first want."""
+        reader, generation = self.want.reader, self.taken[0].generation
+        return [] if reader is None else [Position(self.want.call, reader, each, generation) for each in at]
+
+    def settle(self, *returned: int) -> Written:
         """End the draw, giving these positions of the first want back."""
-        reader = self.want.reader
-        positions = [] if reader is None else [Position(self.want.call, reader, at) for at in returned]
-        self.store.write([Settle(self.ticket, positions)])
+        answer = written(self.store, [Settle(self.ticket, self.positions(*returned))])
         self.abandon()
+        return answer
+
+    def bring_back(self, *at: int) -> None:
+        """Give positions back that were delivered."""
+        written(self.store, [Return(self.ticket, each) for each in self.positions(*at)])
 
     def give_back(self) -> None:
         """End the draw as one that does not know its positions: all of them go back."""
-        self.store.write([Settle(self.ticket, None)])
+        written(self.store, [Settle(self.ticket, None)])
         self.abandon()
 
     def abandon(self) -> None:
@@ -90,27 +149,54 @@ class Hand:
     def look(self, *slots: int) -> list[State]:
         """Look at slots of the first want's call again."""
         places = [Place(self.want.call, slot) for slot in slots]
-        return self.store.look(places, self.ticket, newer_than=self.newer_than, wait=True)
+        states: list[State] = asked(self.store, Look(self.ticket, places, self.newer_than))
+        return states
 
 
 class Bench:
     """The store under test. It is made on first need, so that fixtures of a subclass come before it."""
 
-    _store: Store | None = None
-    _others: list[Store]
+    _store: Drawing | None = None
+    _others: list[Drawing]
 
-    def make(self) -> Store:
+    def make(self) -> Drawing:
         """Make an empty store; the one thing that every subclass provides."""
         raise NotImplementedError(f"{type(self).__name__}.make() is to return an empty store.")
 
     @property
-    def store(self) -> Store:
+    def store(self) -> Drawing:
         """The store under test."""
         if self._store is None:
             self._store = self.make()
         return self._store
 
-    def closing(self, store: Store) -> Store:
+    @property
+    def looking(self) -> Looking:
+        """What looks into it."""
+        return looking(self.store)
+
+    @property
+    def keeping(self) -> Keeping:
+        """What keeps it."""
+        return keeping(self.store)
+
+    def write(self, *changes: Change) -> Written:
+        """Make changes."""
+        return written(self.store, changes)
+
+    def note(self, kind: str, name: str, document: Document) -> None:
+        """Keep a document, whatever is there."""
+        noted(self.store, kind, name, document)
+
+    def count(self, counts: Mapping[Account, Counts], uses: Sequence[Use] = ()) -> None:
+        """Count something new."""
+        self.keeping.count(self.store.flights.new_id(), counts, uses)
+
+    def positions_of(self, reader: str, lane: str | None = None) -> list[int]:
+        """List what a reader was given of the usual call."""
+        return drawn(self.looking, reader, call(), lane)
+
+    def closing(self, store: Drawing) -> Drawing:
         """Have another store closed after the test."""
         self.__dict__.setdefault("_others", []).append(store)
         return store
@@ -132,18 +218,22 @@ class Bench:
         pool: int | None = None,
         lane: str | None = None,
         newer_than: float = EVER,
-        store: Store | None = None,
+        store: Drawing | None = None,
     ) -> Hand:
         """Begin a draw."""
         return Hand(store or self.store, Want(of or call(), reader, n, pool, lane), newer_than=newer_than)
 
-    def stock(self, *records: bytes, of: Call | None = None, stored: float = NOON, store: Store | None = None) -> None:
+    def stock(
+        self, *records: bytes, of: Call | None = None, stored: float = NOON, store: Drawing | None = None
+    ) -> None:
         """Fill the first slots of a call, by a draw without a reader."""
         hand = self.take(len(records), of=of, reader=None, store=store)
         hand.fill(*records, stored=stored)
         hand.settle()
 
-    def drawn(self, n: int = 1, *, of: Call | None = None, reader: str = "reader", store: Store | None = None) -> Taken:
+    def drawn(
+        self, n: int = 1, *, of: Call | None = None, reader: str = "reader", store: Drawing | None = None
+    ) -> Taken:
         """Draw stored samples, which are delivered at once."""
         hand = self.take(n, of=of, reader=reader, store=store)
         assert all(isinstance(state, Sample) for state in hand.states), f"expected stored samples, got {hand.states}"

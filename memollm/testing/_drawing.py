@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from memollm._types.calls import Want
-from memollm._types.locks import WouldBlock
-from memollm._types.samples import MINE, Busy, Sample
-from memollm.testing._bench import Bench, Hand, call
+from memollm._types.calls import Place, Want
+from memollm._types.requests import Look, Take
+from memollm._types.samples import MINE, Busy, Sample, Taken
+from memollm.stores.drawing import InLine
+from memollm.testing._bench import Bench, Hand, asked, call
 from memollm.testing.fakes import NOON
 
 if TYPE_CHECKING:
     from memollm._types.calls import Call
 
 
-class Drawing(Bench):
+class DrawingCases(Bench):
     """Positions, slots, pools, expiry."""
 
     def test_first_draw_claims_slot_zero(self) -> None:
@@ -65,7 +66,7 @@ class Drawing(Bench):
         """Who draws without a reader reads the first slots, every time."""
         self.stock(b"zero", b"one")
         assert [self.take(n, reader=None).at for n in (1, 2, 1)] == [[0], [0, 1], [0]]
-        assert not self.store.readers()
+        assert self.take(reader="a").at == [0]
 
     def test_slot_being_filled_is_busy(self) -> None:
         """A slot that a live draw is filling is nobody else's, and says whose it is (P5)."""
@@ -199,14 +200,16 @@ class Drawing(Bench):
         for name in names:
             assert self.take(reader=name).at == [0], name
             assert self.take(of=call(name), reader="all").at == [0], name
-        assert [reader.name for reader in self.store.readers()] == sorted([*names, "all"])
+        assert self.take(reader="all").at == [0]
 
-    def test_take_without_waiting_may_refuse_and_has_then_done_nothing(self) -> None:
-        """After `WouldBlock` the positions are where they were (P12)."""
+    def test_answer_at_once_is_the_answer_or_none(self) -> None:
+        """A store that answers in line answers as ever, or has done nothing (P12)."""
+        store = self.store
+        if not isinstance(store, InLine):
+            return
         for at in range(3):
-            ticket = self.store.flights.depart()
-            try:
-                (taken,) = self.store.take([Want(call(), "r", 1, None)], ticket, newer_than=0, wait=False)
-            except WouldBlock:
-                (taken,) = self.store.take([Want(call(), "r", 1, None)], ticket, newer_than=0, wait=True)
+            request = Take(store.flights.depart(), [Want(call(), "r", 1, None)])
+            (taken,) = cast("list[Taken]", store.at_once(request)) or asked(store, request)
             assert (list(taken.positions), list(taken.states)) == ([at], [MINE])
+            look = Look(request.ticket, [Place(call(), at), Place(call(), 100 + at)])
+            assert (store.at_once(look) or asked(store, look)) == [MINE, MINE]

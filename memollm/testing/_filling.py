@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import threading
+from functools import partial
+from typing import TYPE_CHECKING
+
 from memollm._types.calls import Place, Position
-from memollm._types.requests import Return, Settle
+from memollm._types.requests import Release, Return, Settle
 from memollm._types.samples import MINE, Busy, Sample
-from memollm.testing._bench import Bench, call
+from memollm.testing._bench import A_MOMENT, PATIENCE, Bench, Hand, call, settled
 from memollm.testing.fakes import NOON
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SLOT = Place(call(), 0)
 
 
-class Filling(Bench):
+class FillingCases(Bench):
     """Fills, settlements, landings, void claims."""
 
     def test_filled_slot_is_read(self) -> None:
@@ -101,8 +108,8 @@ class Filling(Bench):
     def test_fills_and_settlement_in_one_write(self) -> None:
         """Changes of several draws are applied in order, in one commit."""
         one, other = self.take(reader="a"), self.take(of=call("other"))
-        settled = [Settle(one.ticket, []), Settle(other.ticket, [Position(call("other"), "reader", 0)])]
-        self.store.write([*one.fills(b"zero"), *other.fills(b"kept"), *settled])
+        ends = [Settle(one.ticket, []), Settle(other.ticket, other.positions(0))]
+        self.write(*one.fills(b"zero"), *other.fills(b"kept"), *ends)
         one.abandon()
         other.abandon()
         assert self.take(reader="a").at == [1]
@@ -110,7 +117,7 @@ class Filling(Bench):
 
     def test_nothing_to_write(self) -> None:
         """A write of nothing is no error."""
-        self.store.write([])
+        self.write()
 
     def test_draw_without_reader_settles(self) -> None:
         """A draw without a reader has no positions to give back."""
@@ -123,21 +130,19 @@ class Filling(Bench):
         hand.fill(b"zero")
         hand.settle(0)
         self.drawn()
-        self.store.write([Settle(hand.ticket, [Position(call(), "reader", 0)])])
+        self.write(Settle(hand.ticket, hand.positions(0)))
         assert self.take().at == [1]
 
     def test_delivered_position_returns(self) -> None:
         """A position that was delivered and could not be used is drawn again (P3)."""
         self.stock(b"zero", b"one")
-        self.drawn(2)
-        self.store.write([Return(0, Position(call(), "reader", 0))])
+        self.take(2).bring_back(0)
         assert [list(self.drawn().positions), self.take().at] == [[0], [2]]
 
     def test_return_leaves_others_alone(self) -> None:
         """A return frees no position that is in flight or not yet drawn (P1)."""
-        self.take()
-        self.store.write([Return(0, Position(call(), "reader", 0)), Return(0, Position(call(), "reader", 1))])
-        self.store.write([Return(0, Position(call("unknown"), "nobody", 0))])
+        self.take().bring_back(0, 1)
+        self.write(Return(0, Position(call("unknown"), "nobody", 0)))
         assert [self.take().at, self.take().at] == [[1], [2]]
 
     # Draws that vanish.
@@ -150,35 +155,34 @@ class Filling(Bench):
         assert self.take(reader="b").states == [Busy(again.ticket)]
 
     def test_late_settlement_takes_nothing_away(self) -> None:
-        """A draw taken for dead that settles late frees nothing that others have drawn meanwhile (P1)."""
-        for returned in ([Position(call(), "reader", 0)], None):
-            hand = self.take()
+        """A draw taken for dead that settles late frees nothing that others have drawn meanwhile, and is told (P1)."""
+        for number, knows in enumerate((True, True, False)):
+            hand = self.take(of=call(f"{number}"))
             hand.abandon()
-            successor = self.take()
+            successor = self.take(of=call(f"{number}"))
             assert successor.at == hand.at
-            self.store.write([Settle(hand.ticket, returned)])
-            assert self.take().at == [hand.at[0] + 1]
+            answer = self.write(Settle(hand.ticket, hand.positions(*hand.at[:number]) if knows else None))
+            assert list(answer.void) == hand.positions(0)
+            assert self.take(of=call(f"{number}")).at == [1]
             successor.fill(b"zero")
-            successor.settle()
-            self.store.rewind("reader")
-            self.store.forget(call())
+            assert successor.settle().void == ()
 
     def test_late_fill_is_kept(self) -> None:
         """What a draw taken for dead has paid for fills its slot if that is still vacant (P7)."""
         hand = self.take()
         fills = hand.fills(b"late")
         hand.give_back()
-        self.store.write(fills)
+        assert self.write(*fills).lost == {}
         assert self.take().states == [Sample(b"late", NOON)]
 
     def test_late_fill_replaces_nothing(self) -> None:
-        """A fill whose claim is void leaves the sample that the slot holds, and with it the epoch (P2)."""
+        """A fill that comes second leaves the sample that the slot holds, and the epoch, and tells the sample (P2)."""
         hand = self.take()
         fills = hand.fills(b"late")
         hand.give_back()
         self.stock(b"first")
         epoch = self.store.epoch()
-        self.store.write(fills)
+        assert self.write(*fills).lost == {SLOT: Sample(b"first", NOON)}
         assert self.store.peek(call()) == {0: Sample(b"first", NOON)}
         assert self.store.epoch() == epoch
 
@@ -186,13 +190,13 @@ class Filling(Bench):
         """The same fill written twice is one sample (P7)."""
         hand = self.take()
         fills = hand.fills(b"zero")
-        self.store.write(fills)
+        self.write(*fills)
         epoch = self.store.epoch()
-        self.store.write(fills)
+        self.write(*fills)
         assert self.store.peek(call()) == {0: Sample(b"zero", NOON)}
         assert self.store.epoch() == epoch
 
-    # Epochs and polls.
+    # Epochs and watches.
 
     def test_replacing_an_expired_sample_begins_an_epoch(self) -> None:
         """Who remembers a sample learns that it was replaced; a first fill replaces nothing."""
@@ -206,13 +210,46 @@ class Filling(Bench):
         assert self.store.peek(call()) == {0: Sample(b"new", NOON + 1)}
         assert self.store.epoch() != epoch
 
-    def test_poll_tells_what_is_worth_a_look(self) -> None:
-        """A slot is settled for a poll when it is vacant, filled, given back, or its draw has vanished."""
+    def test_watch_tells_what_is_worth_a_look(self) -> None:
+        """Nobody is waited for when a slot is vacant, filled, given back, or its draw has vanished."""
         hands = [self.take(reader=None, of=call(text)) for text in "abcd"]
         places = [Place(hand.want.call, 0) for hand in hands]
-        assert self.store.poll([*places, Place(call("never"), 0)]) == [False] * 4 + [True]
+        assert settled(self.store, *places, Place(call("never"), 0)) == [False] * 4 + [True]
         hands[0].fill(b"zero")
         hands[1].give_back()
         hands[2].abandon()
-        assert self.store.poll(places) == [True, True, True, False]
-        assert self.store.poll([]) == []
+        assert settled(self.store, *places) == [True, True, True, False]
+        assert settled(self.store) == []
+
+    def test_watcher_is_woken(self) -> None:
+        """Who watches a slot is woken once when it is filled, let go or given up, and not before."""
+        ends: list[Callable[[Hand], object]] = [
+            lambda hand: hand.fill(b"zero"),
+            lambda hand: self.write(Release(hand.ticket, Place(hand.want.call, 0))),
+            lambda hand: hand.settle(0),
+            Hand.give_back,
+            Hand.abandon,
+        ]
+        for number, end in enumerate(ends):
+            hand = self.take(of=call(f"{number}"))
+            place, woken, ready = Place(hand.want.call, 0), list[Place](), threading.Event()
+            stop = self.store.watch([place], partial(_woken, woken, ready))
+            assert not ready.wait(A_MOMENT)
+            end(hand)
+            assert ready.wait(PATIENCE)
+            hand.abandon()
+            stop()
+            assert woken == [place]
+
+    def test_watch_that_was_stopped(self) -> None:
+        """Nobody is woken after the watch was stopped."""
+        hand, woken = self.take(), list[Place]()
+        self.store.watch([SLOT], woken.append)()
+        hand.fill(b"zero")
+        assert settled(self.store, SLOT) == [True]
+        assert woken == []
+
+
+def _woken(woken: list[Place], ready: threading.Event, place: Place) -> None:
+    woken.append(place)
+    ready.set()

@@ -7,21 +7,23 @@ from typing import TYPE_CHECKING
 from memollm._types.calls import Place
 from memollm._types.counting import Account, Counts
 from memollm._types.samples import MINE, Busy, Sample
-from memollm.testing._bench import Bench, call
+from memollm.stores.keeping import keeping
+from memollm.stores.looking import looking
+from memollm.testing._bench import Bench, call, settled
 from memollm.testing.fakes import NOON
 
 if TYPE_CHECKING:
-    from memollm.stores.base import Store
+    from memollm.stores.drawing import Drawing
 
 
 class DurableConformance(Bench):
     """For stores whose samples stay when they are closed: add it to the bases and provide `reopen`."""
 
-    def reopen(self, store: Store) -> Store:
+    def reopen(self, store: Drawing) -> Drawing:
         """Close the store and return a new one on what it has kept."""
         raise NotImplementedError(f"{type(self).__name__}.reopen() is to return a new store on the same samples.")
 
-    def _again(self) -> Store:
+    def _again(self) -> Drawing:
         return self.closing(self.reopen(self.store))
 
     def test_everything_comes_back(self) -> None:
@@ -29,22 +31,22 @@ class DurableConformance(Bench):
         self.stock(b"zero", b"one", b"two")
         self.drawn()
         self.take(3).settle(2)
-        self.store.note("function", "f", {"source": "..."})
-        listed = self.store.readers()
+        self.note("function", "f", {"source": "..."})
+        listed = self.looking.readers()
         store = self._again()
-        assert store.readers() == listed
+        assert looking(store).readers() == listed
         assert self.take(2, store=store).at == [2, 4]
         assert {slot: sample.record for slot, sample in store.peek(call()).items()} == {
             0: b"zero",
             1: b"one",
             2: b"two",
         }
-        assert dict(store.notes("function")) == {"f": {"source": "..."}}
+        assert dict(looking(store).notes("function")) == {"f": {"source": "..."}}
 
     def test_draws_in_flight_end_with_the_store(self) -> None:
         """Claims of a store that was closed are void, its positions free, what was filled kept (P3, P7)."""
         hand = self.take(3)
-        self.store.write(hand.fills(b"0", b"1", b"2")[:1])
+        self.write(*hand.fills(b"0", b"1", b"2")[:1])
         again = self.take(3, store=self._again())
         assert (again.at, again.states) == ([0, 1, 2], [Sample(b"0", NOON), MINE, MINE])
 
@@ -52,11 +54,11 @@ class DurableConformance(Bench):
 class SharedConformance(Bench):
     """For stores that several processes use at one time: add it to the bases and provide `peer`."""
 
-    def peer(self, store: Store) -> Store:
+    def peer(self, store: Drawing) -> Drawing:
         """Return another store on the same samples, as another process would open it."""
         raise NotImplementedError(f"{type(self).__name__}.peer() is to return another store on the same samples.")
 
-    def _peer(self) -> Store:
+    def _peer(self) -> Drawing:
         return self.closing(self.peer(self.store))
 
     def test_claim_of_a_peer_is_busy(self) -> None:
@@ -64,9 +66,9 @@ class SharedConformance(Bench):
         hand, peer = self.take(), self._peer()
         waiting = self.take(reader="b", store=peer)
         assert waiting.states == [Busy(None)]
-        assert peer.poll([Place(call(), 0)]) == [False]
+        assert settled(peer, Place(call(), 0)) == [False]
         hand.fill(b"zero")
-        assert peer.poll([Place(call(), 0)]) == [True]
+        assert settled(peer, Place(call(), 0)) == [True]
         assert waiting.look(0) == [Sample(b"zero", NOON)]
 
     def test_position_in_flight_at_a_peer_is_taken(self) -> None:
@@ -82,7 +84,7 @@ class SharedConformance(Bench):
         self.take(2, store=peer)
         waiting = self.take(reader="b")
         peer.close()
-        assert self.store.poll([Place(call(), 0)]) == [True]
+        assert settled(self.store, Place(call(), 0)) == [True]
         assert waiting.look(0) == [MINE]
         assert self.take(2).at == [0, 1]
 
@@ -100,7 +102,7 @@ class SharedConformance(Bench):
         seen = [peer.epoch()]
         self.take(reader=None, newer_than=NOON).fill(b"new", stored=NOON + 1)
         seen.append(peer.epoch())
-        self.store.forget(call())
+        self.keeping.forget(call())
         seen.append(peer.epoch())
         assert len(set(seen)) == 3, seen
 
@@ -109,7 +111,7 @@ class SharedConformance(Bench):
         peer = self._peer()
         self.stock(b"old", b"older", store=peer)
         self.drawn(2, store=peer)
-        self.store.forget(call())
+        self.keeping.forget(call())
         hand = self.take(store=peer)
         assert (hand.at, hand.states) == ([0], [MINE])
         hand.fill(b"new")
@@ -120,9 +122,9 @@ class SharedConformance(Bench):
         self.stock(b"zero")
         peer = self._peer()
         self.drawn(store=peer)
-        self.store.rewind("reader")
+        self.keeping.rewind("reader")
         assert list(self.drawn(store=peer).positions) == [0]
-        self.store.drop("reader")
+        self.keeping.drop("reader")
         assert list(self.drawn(store=peer).positions) == [0]
 
     def test_peers_share_lanes(self) -> None:
@@ -139,28 +141,28 @@ class SharedConformance(Bench):
         self.stock(b"zero")
         peer = self._peer()
         hand = self.take(2, store=peer)
-        handles = [item.handle for item in self.store.inventory()]
-        assert self.store.evict(handles, used_by=NOON) == []
+        handles = [item.handle for item in self.looking.inventory()]
+        assert self.keeping.evict(handles, used_by=NOON) == []
         hand.give_back()
-        assert self.store.evict(handles, used_by=NOON) == handles
+        assert self.keeping.evict(handles, used_by=NOON) == handles
 
     def test_peers_count_together(self) -> None:
         """What several processes count adds up."""
         account = Account("2026-11-21", "r", "", "f")
         for store in (self.store, self._peer(), self.store):
-            store.count({account: Counts(draws=1)}, [])
-        assert dict(self._peer().counted()) == {account: Counts(draws=3)}
+            keeping(store).count(store.flights.new_id(), {account: Counts(draws=1)}, [])
+        assert dict(looking(self._peer()).counted()) == {account: Counts(draws=3)}
 
     def test_peers_share_the_catalog(self) -> None:
         """What one process notes, another reads."""
-        self.store.note("run", "one", {"at": NOON})
-        assert dict(self._peer().notes("run")) == {"one": {"at": NOON}}
+        self.note("run", "one", {"at": NOON})
+        assert dict(looking(self._peer()).notes("run")) == {"one": {"at": NOON}}
 
     def test_peers_draw_at_one_time(self) -> None:
         """Threads of several processes draw all positions once, without a gap (P1, P3)."""
         stores = [self.store, self._peer(), self._peer()]
 
-        def draw(store: Store) -> list[int]:
+        def draw(store: Drawing) -> list[int]:
             kept: list[int] = []
             for turn in range(12):
                 hand = self.take(1 + turn % 2, store=store)

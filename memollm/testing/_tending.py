@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memollm._types.calls import Place, Position
+from memollm._types.calls import Place
 from memollm._types.counting import Account, Counts, Use
 from memollm._types.listings import Move
 from memollm._types.requests import Fill, Return, Settle
@@ -25,14 +25,14 @@ COSTS = [
 ]
 
 
-class Tending(Bench):
+class TendingCases(Bench):
     """Costs, counts, inventory, evict, shrink."""
 
     # What samples cost.
 
     def _fill_with_costs(self) -> None:
         hand = self.take(len(COSTS), reader=None)
-        self.store.write([Fill(hand.ticket, Place(call(), slot), sample) for slot, sample in enumerate(COSTS)])
+        self.write(*(Fill(hand.ticket, Place(call(), slot), sample) for slot, sample in enumerate(COSTS)))
         hand.settle()
 
     def test_costs_come_back(self) -> None:
@@ -50,7 +50,7 @@ class Tending(Bench):
         self._fill_with_costs()
         self.stock(b"of other", of=call("other"))
         for old, new in ((call(), call("new")), (call("new"), call("other"))):
-            self.store.adopt([Move(old, new)], lambda _, record: record + b"!")
+            self.keeping.adopt([Move(old, new)], lambda _, record: record + b"!")
         samples = [sample._replace(record=sample.record + b"!!") for sample in COSTS]
         assert list(self.store.peek(call("other")).values())[1:] == samples
 
@@ -66,33 +66,33 @@ class Tending(Bench):
             Account("2026-11-22", "s", "é", "g"),
         ]
         counts = Counts(*range(1, len(Counts._fields) + 1))
-        assert dict(self.store.counted()) == {}
-        self.store.count(dict.fromkeys(accounts, counts), [])
-        self.store.count({accounts[2]: counts, accounts[3]: Counts(draws=1, spent_cost=0.5)}, [])
+        assert dict(self.looking.counted()) == {}
+        self.count(dict.fromkeys(accounts, counts), [])
+        self.count({accounts[2]: counts, accounts[3]: Counts(draws=1, spent_cost=0.5)}, [])
         once = dict.fromkeys(accounts, counts)
         more = {accounts[2]: counts.plus(counts), accounts[3]: counts.plus(Counts(draws=1, spent_cost=0.5))}
-        assert list(self.store.counted().items()) == [*{**once, **more}.items()]
+        assert list(self.looking.counted().items()) == [*{**once, **more}.items()]
 
     def test_counting_nothing(self) -> None:
         """Nothing counted is nothing kept, and no error."""
-        self.store.count({}, [])
-        assert dict(self.store.counted()) == {}
+        self.count({}, [])
+        assert dict(self.looking.counted()) == {}
 
     def test_counts_outlive_calls(self) -> None:
         """What was counted stays when the call, the namespace and the samples are gone."""
         self.stock(b"zero")
-        self.store.count({Account("d", "r", "n", "f"): Counts(draws=1)}, [Use("r", call(), 0, 0, NOON)])
-        self.store.forget(call())
-        assert dict(self.store.counted()) == {Account("d", "r", "n", "f"): Counts(draws=1)}
+        self.count({Account("d", "r", "n", "f"): Counts(draws=1)}, [Use("r", call(), 0, 0, NOON)])
+        self.keeping.forget(call())
+        assert dict(self.looking.counted()) == {Account("d", "r", "n", "f"): Counts(draws=1)}
 
     def test_uses_of_any_order(self) -> None:
         """Stretches may touch, hold one another, come twice, lie apart or be of a call that is gone."""
         self.stock(b"zero")
         stretches = [(3, 4), (0, 1), (0, 3), (0, 3), (9, 9), (7, 7), (8, 8), (0, 20), (5, 6)]
         for first, last in stretches:
-            self.store.count({}, [Use("run:1", call(), first, last, NOON), Use(None, call(), first, last, NOON)])
-        self.store.count({}, [Use("run:1", call("never"), 0, 0, NOON)])
-        assert [item.used for item in self.store.inventory()] == [NOON]
+            self.count({}, [Use("run:1", call(), first, last, NOON), Use(None, call(), first, last, NOON)])
+        self.count({}, [Use("run:1", call("never"), 0, 0, NOON)])
+        assert [item.used for item in self.looking.inventory()] == [NOON]
 
     # The inventory.
 
@@ -105,7 +105,7 @@ class Tending(Bench):
         hand.fill(b"replaced", stored=NOON + 7)
         hand.settle()
         sizes = {text: len(call(text).form.encode()) for text in ("é", "b")}
-        assert sorted(item[1:] for item in self.store.inventory()) == [
+        assert sorted(item[1:] for item in self.looking.inventory()) == [
             ("tests.ask", 1, 8 + sizes["b"], NOON + 7, NOON + 7),
             ("tests.ask", 2, 7 + sizes["é"], NOON, NOON),
         ]
@@ -114,19 +114,19 @@ class Tending(Bench):
         """A call was last used when anybody told of it, or when a sample of it was stored (for eviction)."""
         self.stock(b"zero", stored=NOON)
         for at, seen in ((NOON + 3, NOON + 3), (NOON + 2, NOON + 3), (NOON + 4, NOON + 4)):
-            self.store.count({}, [Use(None, call(), 0, 0, at)])
-            (item,) = self.store.inventory()
+            self.count({}, [Use(None, call(), 0, 0, at)])
+            (item,) = self.looking.inventory()
             assert (item.made, item.used) == (NOON, seen)
         self.take(2).fill(b"one", stored=NOON + 9)
-        assert [item.used for item in self.store.inventory()] == [NOON + 9]
+        assert [item.used for item in self.looking.inventory()] == [NOON + 9]
 
     def test_use_moves_with_the_call(self) -> None:
         """A call that was given another's samples was last used when either was."""
         self.stock(b"old", of=call("old"))
         self.stock(b"new")
-        self.store.count({}, [Use(None, call("old"), 0, 0, NOON + 3)])
-        self.store.adopt([Move(call("old"), call())], lambda _, record: record)
-        assert [(item.samples, item.used) for item in self.store.inventory()] == [(2, NOON + 3)]
+        self.count({}, [Use(None, call("old"), 0, 0, NOON + 3)])
+        self.keeping.adopt([Move(call("old"), call())], lambda _, record: record)
+        assert [(item.samples, item.used) for item in self.looking.inventory()] == [(2, NOON + 3)]
 
     # Evicting.
 
@@ -134,13 +134,13 @@ class Tending(Bench):
         """Stock calls, and return their handles."""
         handles: list[object] = []
         for each in of:
-            before = {item.handle for item in self.store.inventory()}
+            before = {item.handle for item in self.looking.inventory()}
             self.stock(b"0", b"1", of=each)
-            handles += [item.handle for item in self.store.inventory() if item.handle not in before]
+            handles += [item.handle for item in self.looking.inventory() if item.handle not in before]
         return handles
 
     def _evict(self, handles: Iterable[object], *, used_by: float = ENDLESSLY) -> list[object]:
-        return self.store.evict(list(handles), used_by=used_by)
+        return self.keeping.evict(list(handles), used_by=used_by)
 
     def test_evicted_call_begins_anew(self) -> None:
         """An evicted call is gone with samples, cursors and lanes; others stay as they are."""
@@ -152,19 +152,19 @@ class Tending(Bench):
         assert self.store.epoch() != epoch
         assert [len(self.store.peek(call(each))) for each in "abc"] == [0, 0, 2]
         assert [self.take(of=call(each)).at for each in "abc"] == [[0], [0], [2]]
-        assert [item.handle for item in self.store.inventory()] == handles[2:]
+        assert [item.handle for item in self.looking.inventory()] == handles[2:]
 
     def test_evicting_what_is_gone(self) -> None:
         """A handle of a call that is gone already evicts nothing."""
         handles = self._handles(call("a"))
-        self.store.forget(call("a"))
+        self.keeping.forget(call("a"))
         assert self._evict([*handles, "nonsense", None]) == []
         assert self._evict([]) == []
 
     def test_call_used_since_stays(self) -> None:
         """A call that was used later than the caller knows of stays."""
         handles = self._handles(call("a"), call("b"), call("c"))
-        self.store.count({}, [Use(None, call("b"), 0, 0, NOON + 2)])
+        self.count({}, [Use(None, call("b"), 0, 0, NOON + 2)])
         self.take(3, of=call("c")).fill(b"2", stored=NOON + 3)
         assert self._evict(handles, used_by=NOON - 1) == []
         assert self._evict(handles, used_by=NOON + 1) == handles[:1]
@@ -189,16 +189,16 @@ class Tending(Bench):
         assert self._evict(handles) == handles
         again = self.take()
         assert (again.at, again.states) == ([0], [MINE])
-        self.store.write([Settle(hand.ticket, None), Return(0, Position(call(), "reader", 2))])
+        self.write(Settle(hand.ticket, None), Return(0, *hand.positions(2)))
         assert self.take().at == [1]
 
     def test_evicted_call_was_not_used(self) -> None:
         """A call that was evicted and drawn again has the times of its new samples."""
         handles = self._handles(call())
-        self.store.count({}, [Use("run:1", call(), 0, 1, NOON + 9)])
+        self.count({}, [Use("run:1", call(), 0, 1, NOON + 9)])
         self._evict(handles)
         self.stock(b"new", stored=NOON + 1)
-        assert [(item.made, item.used) for item in self.store.inventory()] == [(NOON + 1, NOON + 1)]
+        assert [(item.made, item.used) for item in self.looking.inventory()] == [(NOON + 1, NOON + 1)]
         assert self._evict(handles) in ([], handles)
 
     # Shrinking.
@@ -209,9 +209,9 @@ class Tending(Bench):
         self.stock(*(b"x" * 50_000 for _ in range(20)))
         self._evict(handles)
         told: list[tuple[int, int]] = []
-        self.store.shrink(lambda done, total: told.append((done, total)))
+        self.keeping.shrink(lambda done, total: told.append((done, total)))
         assert told == sorted(told)
         assert all(0 <= done <= total for done, total in told)
-        self.store.shrink(lambda done, total: told.append((done, total)))
+        self.keeping.shrink(lambda done, total: told.append((done, total)))
         assert [len(sample.record) for sample in self.store.peek(call()).values()] == [50_000] * 20
         assert self.take(20, newer_than=EVER).at == list(range(20))

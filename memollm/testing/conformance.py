@@ -20,22 +20,32 @@ A store's own test file is short::
         def peer(self, store):
             return MyStore(self.path)
 
-A store that ends with its object takes `StoreConformance` alone. Nothing here imports pytest; with
+A store that ends with its object takes `StoreConformance` alone, and one that draws and has neither `looking` nor
+`keeping` takes `DrawingConformance`. Nothing here imports pytest; with
 `pytest.register_assert_rewrite("memollm.testing")` in a conftest.py, failures show both sides.
 """
 
 from __future__ import annotations
 
-from memollm.testing._crowds import Crowds
-from memollm.testing._drawing import Drawing
-from memollm.testing._filling import Filling
-from memollm.testing._keeping import Keeping
-from memollm.testing._lanes import Lanes
+from memollm.testing._crowds import CrowdCases, CrowdKeepingCases
+from memollm.testing._drawing import DrawingCases
+from memollm.testing._filling import FillingCases
+from memollm.testing._generations import GenerationCases
+from memollm.testing._keeping import KeepingCases
+from memollm.testing._lanes import LaneCases
+from memollm.testing._lanes_kept import LaneKeepingCases
 from memollm.testing._lasting import DurableConformance, SharedConformance
-from memollm.testing._tending import Tending
+from memollm.testing._repeats import RepeatCases
+from memollm.testing._tending import TendingCases
 
-__all__ = ["DurableConformance", "SharedConformance", "StoreConformance"]
+__all__ = ["DrawingConformance", "DurableConformance", "SharedConformance", "StoreConformance"]
 
 
-class StoreConformance(Drawing, Filling, Lanes, Keeping, Tending, Crowds):
-    """What every store promises; a subclass provides `make`."""
+class DrawingConformance(DrawingCases, FillingCases, RepeatCases, LaneCases, CrowdCases):
+    """What every store promises, which draws and may do nothing else; a subclass provides `make`."""
+
+
+class StoreConformance(
+    DrawingConformance, KeepingCases, GenerationCases, LaneKeepingCases, TendingCases, CrowdKeepingCases
+):
+    """What a store promises that can be looked into and kept besides; a subclass provides `make`."""

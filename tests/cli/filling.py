@@ -3,9 +3,10 @@
 from memollm._keys.canonical import canonical_call
 from memollm._keys.keyer import hash_of
 from memollm._types.calls import Call, Place, Want
-from memollm._types.requests import Fill, Settle
+from memollm._types.requests import Fill, Settle, Take
 from memollm._types.samples import Sample
 from memollm.testing import NOON
+from memollm.testing._bench import asked, written
 
 
 def fill(cache, calls, *, samples=1, prompt="Question {}", answer="answer {}"):
@@ -17,14 +18,15 @@ def fill(cache, calls, *, samples=1, prompt="Question {}", answer="answer {}"):
         for at in range(calls)
     ]
     made = [Call(hash_of(form), form, f"study.ask{at % 7}") for at, form in enumerate(forms)]
-    store.take([Want(call, None, samples, None) for call in made], ticket, newer_than=NOON, wait=True)
-    store.write(
+    asked(store, Take(ticket, [Want(call, None, samples, None) for call in made], NOON))
+    written(
+        store,
         [
             Fill(ticket, Place(call, slot), Sample(codec.encode(answer.format(slot)), NOON + at, 2.0, 10, 3, 0.25))
             for at, call in enumerate(made)
             for slot in range(samples)
-        ]
+        ],
     )
-    store.write([Settle(ticket, [])])
+    written(store, [Settle(ticket, [])])
     store.flights.arrive(ticket)
     return made

@@ -68,10 +68,13 @@ def test_ctrl_c_stops_and_loses_nothing(memollm, stocked, project):
         stdout=subprocess.PIPE,
     ) as process:
         asked = b""
-        while not asked.endswith(b"[y/N] "):
-            asked += process.stderr.read1(1) or pytest.fail(f"it ended before it asked: {asked!r}")
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=DEADLINE)
+        try:
+            while not asked.endswith(b"[y/N] "):
+                asked += process.stderr.read1(1) or pytest.fail(f"it ended before it asked: {asked!r}")
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=DEADLINE)
+        finally:
+            process.kill()
     assert (process.returncode, err) == (130, b"\nstopped; nothing is lost\n")
     assert draws(memollm) == {"ablation": 2, "baseline": 4}
 

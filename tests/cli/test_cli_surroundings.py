@@ -14,6 +14,8 @@ from filling import fill
 
 from memollm import Cache
 from memollm._types.counting import Account, Counts
+from memollm.stores.keeping import keeping
+from memollm.stores.looking import looking
 
 DEADLINE = 60
 
@@ -23,7 +25,8 @@ def counted(project):
     """Make a cache in which draws were counted."""
     with Cache(project / "counted.db") as cache:
         fill(cache, 8, samples=3)
-        cache.store.count(
+        keeping(cache.store).count(
+            cache.store.flights.new_id(),
             {
                 Account("2026-11-20", "r1", "baseline", "study.ask0"): Counts(
                     draws=10, hits=7, paid=3, failed=1, timed=7, timed_seconds=7e-5, spent_seconds=90.0, spent_cost=0.3
@@ -94,7 +97,7 @@ def test_stats_of_a_cache_that_counted_nothing(memollm, stocked):
 def test_show_of_what_samples_cost(memollm, counted):
     """Time, tokens and cost stand beside each sample, and their sums above."""
     with Cache(counted) as cache:
-        key = cache.store.survey()[0].call.key.hex()
+        key = looking(cache.store).survey()[0].call.key.hex()
     shown = memollm("show", key[:12], "--cache", counted)
     assert "3 samples, " in shown.out
     assert ", 6.00 s, tokens 30 in, 9 out, $0.75" in shown.out
@@ -241,12 +244,12 @@ HOLDER = """
 import sys
 from pathlib import Path
 from memollm._types.calls import Call, Want
-from memollm._types.samples import EVER
+from memollm._types.requests import Take
 from memollm.stores.sqlite.store import SqliteStore
 
 store = SqliteStore(Path(sys.argv[1]))
 ticket = store.flights.depart()
-store.take([Want(Call(b"k" * 16, "{}", "f"), "run:r", 1, None)], ticket, newer_than=EVER, wait=True)
+store.perform([Take(ticket, [Want(Call(b"k" * 16, "{}", "f"), "run:r", 1, None)])])
 print("ready", flush=True)
 sys.stdin.read()
 """

@@ -188,6 +188,7 @@ def bombs():
     packer = zlib.compressobj(9)
     zeros = b"".join([*(packer.compress(b"0" * (1 << 20)) for _ in range(300)), packer.flush()])
     for length in (
+        b"0",
         b"10",
         b"1000",
         b"%d" % (300 << 20),
@@ -201,6 +202,26 @@ def bombs():
         for kind in (b"j1", b"t1"):
             yield framed(kind, length + b":" + zeros)
     yield framed(b"j1", b"200000000:" + zlib.compress(b"0" * 100))
+
+
+PACKED = zlib.compress(b"1" * 10)
+UNTRUE = {
+    "less": b"8:" + PACKED,
+    "one less": b"9:" + PACKED,
+    "one more": b"11:" + PACKED,
+    "without its end": b"10:" + PACKED[:-1],
+    "without its check": b"10:" + PACKED[:-4],
+    "with something behind it": b"10:" + PACKED + b"x",
+    "with another behind it": b"10:" + PACKED + PACKED,
+}
+
+
+@pytest.mark.parametrize("how", UNTRUE)
+def test_what_unpacks_to_anything_else_than_announced_is_damage(how):
+    """P8: a part of what was packed, though it can be read, is given out as no answer."""
+    assert read(framed(b"j1", b"10:" + PACKED)) == 1_111_111_111
+    with pytest.raises(DamagedRecord, match="does not unpack to"):
+        read(framed(b"j1", UNTRUE[how]))
 
 
 def node(text, blob=b""):

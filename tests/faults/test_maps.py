@@ -7,8 +7,10 @@ import gc
 import signal
 import threading
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from models import PATIENCE, run
 
 from memollm import Cache, Namespace
 from memollm.testing import FakeModel, ModelDown
@@ -241,3 +243,29 @@ def test_calls_that_outlive_their_map_are_stored_and_give_their_positions_back()
         assert len(stored) <= 4
         assert cache.namespaces() == [Namespace("a", len(stored), 1)]
         assert ask.map(["p0", "p1"]) == ["p0 #2", "p1 #1"]
+
+
+def test_a_map_in_the_default_executor_ends(cache):
+    """P3, P12: maps that end badly give back what they have, also where the loop's threads all wait for them."""
+
+    @cache.cached_llm(namespace="a", name="ask", version=1)
+    async def ask(prompt):
+        await asyncio.sleep(0)
+        if prompt == "bad":
+            raise ConnectionError("no answer")
+        return prompt
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(executor)
+
+        def mapped():
+            return asyncio.run_coroutine_threadsafe(ask.map(["x", "bad"]), loop).result(PATIENCE)
+
+        with pytest.raises(ConnectionError):
+            await loop.run_in_executor(None, mapped)
+        assert await ask("x") == "x"
+
+    with ThreadPoolExecutor(1) as executor:
+        run(main())
+    assert {each.name: each.draws for each in cache.namespaces()} == {"a": 1}

@@ -10,14 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from models import PATIENCE, AsyncGates, Gates, run, until, until_in_loop, waiting
 
-from memollm import Cache
-
-
-@pytest.fixture(params=["sqlite", "memory"])
-def cache(request, tmp_path):
-    with Cache("memory:" if request.param == "memory" else tmp_path / "cache") as cache:
-        yield cache
-
 
 def decorated(cache, model):
     """Return a plain function with a pool of one."""
@@ -94,6 +86,47 @@ def test_when_the_flying_task_is_cancelled_a_waiter_takes_over(cache):
     assert isinstance(first, asyncio.CancelledError)
     assert others == ["answer"] * 9
     assert model.made == 2
+
+
+def test_a_cancelled_draw_keeps_its_slots_until_its_calls_have_ended(cache):
+    """P5: calls that take a while to end when they are cancelled fly alone until then; only then do others begin."""
+    may_end, begun, ending = asyncio.Event(), [], []
+    answer = AsyncGates()
+
+    @cache.cached_llm(pool=3, n=3, name="ask", version="1")
+    async def ask(prompt):
+        begun.append(prompt)
+        try:
+            return await answer.fly()
+        except asyncio.CancelledError:
+            ending.append(prompt)
+            await may_end.wait()
+            raise
+
+    @cache.cached_llm(name="other", version="1")
+    async def other(number):
+        return number
+
+    async def main():
+        cancelled = asyncio.create_task(ask("x"))
+        await until_in_loop(lambda: len(begun) == 3)
+        cancelled.cancel()
+        await until_in_loop(lambda: len(ending) == 3)
+        cancelled.cancel()
+        waits = asyncio.create_task(ask("x"))
+        try:
+            # What was handed in for saving before these is saved when they are.
+            assert [await other(number) for number in range(3)] == [0, 1, 2]
+            assert (cancelled.done(), waits.done(), len(begun)) == (False, False, 3)
+        finally:
+            may_end.set()
+        gates = [await answer.begun() for _ in range(6)]
+        assert cancelled.cancelled()
+        for gate in gates[3:]:
+            gate.set_result("answer")
+        return await waits
+
+    assert run(main()) == ["answer"] * 3
 
 
 def test_a_cancelled_waiter_disturbs_nobody(cache):
@@ -236,16 +269,16 @@ STAMPEDE = """
 FLIGHT = """
     import os, sys
     from memollm import cached_llm
-    from memollm._draws.engine import Watcher
+    from memollm.stores.sqlite.store import SqliteStore
 
-    watch = Watcher.watch
+    watch = SqliteStore.watch
 
-    def watch_and_say(self, place):
-        signal = watch(self, place)
+    def watch_and_say(self, places, wake):
+        stop = watch(self, places, wake)
         print("waiting")
-        return signal
+        return stop
 
-    Watcher.watch = watch_and_say
+    SqliteStore.watch = watch_and_say
 
     @cached_llm(pool=1)
     def ask(prompt):
@@ -289,7 +322,8 @@ def flights(project):
 def test_fifty_processes_that_want_one_slot_make_one_call(project):
     """P5: of 50 processes that ask at once for one slot one flies, and all get its answer."""
     project.write("stampede.py", STAMPEDE)
-    assert project.run("stampede.py") == ["1 1"]
+    # Fifty interpreters take their time to begin where other tests run beside them.
+    assert project.run("stampede.py", deadline=110) == ["1 1"]
 
 
 @pytest.mark.parametrize("how", ["killed", "raises"])

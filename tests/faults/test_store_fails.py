@@ -170,6 +170,60 @@ def test_what_was_drawn_from_a_folder_that_vanished_is_not_given_again(tmp_path)
         assert ask.peek("x") == [2]
 
 
+@pytest.mark.parametrize("how", ["os.truncate(path, 0)", "os.truncate(path, 3)", "os.unlink(path)"])
+def test_an_epoch_that_is_cut_short_costs_nothing(project, how):
+    """P7: whoever cuts the file short by which processes learn of changes kills none of them, and all still learn."""
+    project.write(
+        "epoch.py",
+        f"""
+        import itertools
+        import os
+        from memollm import Cache
+
+        made = itertools.count()
+        one, other = Cache("cache"), Cache("cache")
+        ask, same = [each.cached_llm(pool=1, name="ask", version=1)(lambda prompt: next(made)) for each in (one, other)]
+        assert [ask("x"), same("x"), ask("x"), same("x")] == [0, 0, 0, 0]
+        path = "cache/memollm.db.epoch"
+        {how}
+        assert [ask("x"), same("x")] == [0, 0]
+        if os.path.exists(path):
+            same.forget("x")
+            assert [ask("x"), same("x")] == [1, 1]
+        one.close(), other.close()
+        """,
+    )
+    project.run("epoch.py")
+
+
+@pytest.mark.parametrize("place", ["", "Cache(os.path.abspath('cache'))", "Cache('cache')"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_working_directory_that_is_gone_costs_no_answer(project, when, place):
+    """P7: where nobody can tell which folder a program is in, its calls are answered."""
+    project.write(
+        "gone.py",
+        f"""
+        import os, warnings
+        from memollm import Cache, NotStoredWarning, cached_llm
+
+        warnings.simplefilter("ignore", NotStoredWarning)
+        os.mkdir("here")
+        os.chdir("here")
+        place = {place or None}
+        if "{when}" == "before":
+            os.rmdir("../here")
+        decorate = cached_llm if place is None else place.cached_llm
+        ask = decorate(namespace="n", name="ask", version=1)(lambda prompt: prompt)
+        late = decorate(pool=1, name="late", version=1)(lambda prompt: prompt)
+        if "{when}" == "after":
+            assert ask("x") == "x"
+            __import__("shutil").rmtree("../here")
+        assert (ask("x"), ask("y"), late("x"), late("x")) == ("x", "y", "x", "x")
+        """,
+    )
+    project.run("gone.py", XDG_DATA_HOME=str(project.folder / "data"))
+
+
 # It cannot be written or read.
 
 

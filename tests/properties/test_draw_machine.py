@@ -8,15 +8,15 @@ import pytest
 from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from memollm._draws.effects import Ask, Await, Paid, Run, Save
+from memollm._draws.desk import Desk
+from memollm._draws.effects import Await, Paid, Run
 from memollm._draws.engine import Engine
 from memollm._draws.flow import Draw
-from memollm._draws.states import Rules
-from memollm._draws.terms import Terms
-from memollm._draws.writer import Writer
+from memollm._draws.plan import Plan
+from memollm._draws.scope import Role
 from memollm._spending.accounts import Books, Keeper
 from memollm._types.calls import Want
-from memollm._types.samples import EVER
+from memollm._types.requests import Take, Write
 from memollm.errors import StoreUnavailable
 from memollm.stores.memory.store import MemoryStore
 from memollm.testing import FakeClock
@@ -34,20 +34,20 @@ class Failed(Exception):
 
 
 class NumberCodec:
-    def encode(self, value, **_):
+    def encode(self, value, *_):
         return b"%d" % value
 
-    def decode(self, record, **_):
+    def decode(self, record, *_):
         return int(record)
 
 
 class FailingStore(MemoryStore):
     down = False
 
-    def write(self, changes):
-        if self.down:
-            raise StoreUnavailable("The disk is full.")
-        super().write(changes)
+    def perform(self, requests):
+        refused = [self.down and isinstance(request, Write) for request in requests]
+        answers = iter(super().perform([request for request, no in zip(requests, refused, strict=True) if not no]))
+        return [StoreUnavailable("The disk is full.") if no else next(answers) for no in refused]
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Flying:
     want: Want
     steps: object
     effect: object = None
-    batches: list = field(default_factory=list)
+    flights: list = field(default_factory=list)
     unstored: set = field(default_factory=set)
     """Slots whose answers came while the store was down: they are given, and others may fill the slots."""
 
@@ -71,7 +71,7 @@ class Draws(RuleBasedStateMachine):
         self.store = FailingStore()
         self.engine = Engine(self.store, NumberCodec(), FakeClock())
         # No thread: what is owed is paid by the next who writes or draws.
-        self.engine.writer = Writer(self.store, lambda: None)
+        self.engine.desk = Desk(self.store, lambda: None)
         self.engine.keeper = Keeper(self.store, lambda: None, self.engine.clock)
         self.answers = itertools.count()
         self.paid = 0
@@ -89,9 +89,18 @@ class Draws(RuleBasedStateMachine):
     )
     def draw(self, reader, n, pool, together):
         want = Want(CALL, reader, min(n, pool or n), pool)
-        rules = Rules(together=together, accept=lambda value: value >= 0)
         books = Books(self.engine.keeper, reader, reader, "run")
-        draw = Draw(self.engine, (want,), Terms(rules, books))
+        plan = Plan(
+            engine=self.engine,
+            keyer=None,
+            books=books,
+            role=Role(),
+            reader=reader,
+            run="run",
+            together=together,
+            accept=lambda value: value >= 0,
+        )
+        draw = Draw(plan, (want,))
         flying = Flying(draw, want, draw.flow())
         self.flying.append(flying)
         self._go_on(flying, flying.steps.send, None)
@@ -116,23 +125,19 @@ class Draws(RuleBasedStateMachine):
     def _waits(self, flying, effect):
         flying.effect = effect
         if isinstance(effect, Run):
-            flying.batches = [list(batch) for batch in effect.batches]
+            flying.flights = [list(batch) for batch in effect.flights]
             self._runs(flying)
 
     def _performed(self, effect, steps):
         try:
-            if isinstance(effect, Ask):
-                effect.operation(True)
-            else:
-                assert isinstance(effect, Save)
-                self.engine.save(effect.changes)
+            answer = self.engine.desk.perform(effect)
         except StoreUnavailable as error:
             return steps.throw, error
-        return steps.send, None
+        return steps.send, answer
 
     def _land(self, flying, values):
         """Let the first batch of a run return, and go on when all have."""
-        batch = flying.batches.pop(0)
+        batch = flying.flights.pop(0)
         landing = flying.effect.land(batch, values, Paid(0.0, values))
         step, given = landing.send, None
         while True:
@@ -141,7 +146,7 @@ class Draws(RuleBasedStateMachine):
             except StopIteration:
                 break
             step, given = self._performed(effect, landing)
-        if not flying.batches:
+        if not flying.flights:
             self._go_on(flying, flying.steps.send, None)
 
     # What happens to draws.
@@ -162,7 +167,7 @@ class Draws(RuleBasedStateMachine):
         self._answer(running[which % len(running)], refused=True)
 
     def _answer(self, flying, *, refused=False):
-        values = [REFUSED if refused else next(self.answers) for _ in flying.batches[0]]
+        values = [REFUSED if refused else next(self.answers) for _ in flying.flights[0]]
         self.paid += 0 if refused else len(values)
         self._land(flying, values)
 
@@ -172,8 +177,8 @@ class Draws(RuleBasedStateMachine):
         running = self.running()
         flying = running[which % len(running)]
         self.store.down = True
-        self.lost += len(flying.batches[0])
-        flying.unstored.update(gap.slot for gap in flying.batches[0])
+        self.lost += len(flying.flights[0])
+        flying.unstored.update(gap.slot for gap in flying.flights[0])
         try:
             self._answer(flying)
         finally:
@@ -204,9 +209,9 @@ class Draws(RuleBasedStateMachine):
 
     def _runs(self, flying):
         """No two live draws ask the model for one slot, and nobody asks for a stored one (P4, P5)."""
-        mine = {gap.slot for batch in flying.batches for gap in batch}
+        mine = {gap.slot for batch in flying.flights for gap in batch}
         others = {
-            gap.slot for other in self.running() if other is not flying for batch in other.batches for gap in batch
+            gap.slot for other in self.running() if other is not flying for batch in other.flights for gap in batch
         }
         assert not mine & others
         assert not mine & set(self.store.peek(CALL))
@@ -238,16 +243,16 @@ class Draws(RuleBasedStateMachine):
                 self._answer(flying)
             else:
                 self._go_on(flying, flying.steps.send, None)
-        self.engine.writer.flush()
+        self.engine.desk.flush()
         stored = self.store.peek(CALL)
         assert self.paid - self.lost == len(stored)
         assert len({sample.record for sample in stored.values()}) == len(stored)
-        assert not self.store._claims
+        assert not self.store._content.claims
         assert not self.store._in_flight
         for name in ("a", "b"):
-            drawn = sum(reader.draws for reader in self.store.readers() if reader.name == name)
+            drawn = sum(reader.draws for reader in self.store.looking.readers() if reader.name == name)
             ticket = self.store.flights.depart()
-            (taken,) = self.store.take([Want(CALL, name, drawn + 500, None)], ticket, newer_than=EVER, wait=True)
+            ((taken,),) = self.store.perform([Take(ticket, [Want(CALL, name, drawn + 500, None)])])
             free = list(taken.positions)
             assert free == sorted(free)
             assert len(free) + drawn == free[-1] + 1
@@ -295,7 +300,7 @@ def test_unreadable_sample_gives_its_position_back():
         while draws.running():
             draws.answer(0)
         draws.engine.codec.decode = decode
-        (reader,) = draws.store.readers()
+        (reader,) = draws.store.looking.readers()
         assert reader.draws == 0
         draw(draws, n)
         assert not draws.flying
@@ -310,7 +315,7 @@ def test_refused_slot_is_let_go_of_before_waiting():
     draw(draws, n=2, reader=None)
     _, of_a, waiting = draws.flying
     draws._answer(of_a, refused=True)
-    claimed = {place.slot for place in draws.store._claims}
+    claimed = {place.slot for place in draws.store._content.claims}
     assert isinstance(of_a.effect, Await)
     draws.teardown()
     assert waiting not in draws.flying

@@ -10,12 +10,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from memollm._types.calls import Place, Position, Want, recorder
 from memollm._types.counting import Use
-from memollm._types.requests import Fill, Return, Settle
+from memollm._types.requests import Fill, Look, Return, Settle, Take, Write
 from memollm._types.samples import EVER, MINE, Busy, Sample
+from memollm.stores.keeping import keeping
+from memollm.stores.looking import drawn, looking
 from memollm.stores.memory.store import MemoryStore
 from memollm.stores.sqlite.store import SqliteStore
 from memollm.testing import FakeClock
-from memollm.testing._bench import call
+from memollm.testing._bench import asked, call
 
 CALLS = [call("one", key=b"k" * 16), call("other", key=b"k" * 16)]
 READERS = ["a", "b", "run:1", "run:2"]
@@ -39,6 +41,9 @@ class Drawn:
     at: list[int]
     states: dict[int, object]
     newer_than: float
+    generations: tuple[int, int]
+    generation: int
+    """Of the reader's sequence in the model: how often it was begun anew."""
     flying: set[int] = field(default_factory=set)
     """Its positions that neither a rewind nor, once it has vanished, another draw has taken from it."""
 
@@ -49,8 +54,10 @@ class Drawn:
     def mine(self):
         return [slot for slot, state in self.states.items() if state is MINE]
 
-    def positions(self, at):
-        return [] if self.want.reader is None else [Position(self.want.call, self.want.reader, each) for each in at]
+    def positions(self, at, ticket):
+        """Name positions for the store that knows the draw by this ticket."""
+        generation = self.generations[self.tickets.index(ticket)]
+        return [Position(self.want.call, self.want.reader, each, generation) for each in at if self.want.reader]
 
 
 class Stores(RuleBasedStateMachine):
@@ -69,8 +76,11 @@ class Stores(RuleBasedStateMachine):
         # By recorder and call, whose lane's a position is; and by reader and call, how far its cursor has come.
         self.recorded: dict[tuple, dict[int, str]] = {}
         self.cursors: dict[tuple, int] = {}
+        self.begun: dict[tuple, int] = {}
+        # What was written last, as each store was asked for it and answered.
+        self.last: list[tuple] = []
         # Opened now, so that both have an epoch to compare.
-        assert self.both(lambda store: store.readers()) == []
+        assert self.both(lambda store: looking(store).readers()) == []
 
     def teardown(self):
         if hasattr(self, "stores"):
@@ -120,13 +130,80 @@ class Stores(RuleBasedStateMachine):
         number = next(self.count)
         self.tickets.update(dict.fromkeys(tickets, number))
         old = self.old(age)
-        ours, theirs = self.each(tickets, lambda store, t: store.take([want], t, newer_than=old, wait=True)[0])
+        ours, theirs = self.each(tickets, lambda store, t: asked(store, Take(t, [want], old))[0])
+        return self._taken(want, tickets, ours, theirs, old)
+
+    def _taken(self, want, tickets, ours, theirs, old):
         at = list(ours.positions)
         assert at == list(theirs.positions)
         assert [*map(self.known, ours.states)] == [*map(self.known, theirs.states)]
-        draw = Drawn(want, tickets, at, dict(zip(map(want.slot, at), ours.states, strict=True)), old)
+        states = dict(zip(map(want.slot, at), ours.states, strict=True))
+        begun = self.begun.get((want.reader, want.call), 0)
+        draw = Drawn(want, tickets, at, states, old, (ours.generation, theirs.generation), begun)
+        # Whoever asks again, because the answer was lost, is given the same and nothing more.
+        again = self.each(tickets, lambda store, t: asked(store, Take(t, [want], old))[0])
+        assert [(list(each.positions), each.generation) for each in again] == [
+            *((at, generation) for generation in draw.generations)
+        ]
         self._account_for(draw)
         return draw
+
+    def write(self, draw, changes):
+        """Write what `changes` makes for each store's ticket; both say the same of it."""
+        before = [store.epoch() for store in self.stores]
+        self.last = []
+        for store, ticket in zip(self.stores, draw.tickets, strict=True):
+            write = Write(store.flights.new_id(), changes(ticket))
+            self.last.append((store, write, asked(store, write)))
+        ours, theirs = (answer for _, _, answer in self.last)
+        assert ours.lost == theirs.lost
+        assert [each.at for each in ours.void] == [each.at for each in theirs.void]
+        assert not {each.at for each in ours.void} & draw.flying
+        assert len({was != store.epoch() for was, store in zip(before, self.stores, strict=True)}) == 1
+        return ours
+
+    @rule()
+    def write_again(self):
+        """Ask for a write again: it gives the same answer and changes nothing."""
+        for store, write, answer in self.last:
+            epoch = store.epoch()
+            assert asked(store, write) == answer
+            assert store.epoch() == epoch
+
+    @rule(several=st.lists(wants, min_size=2, max_size=4), age=ages)
+    def take_together(self, several, age):
+        """Several draws asked together are taken in their order."""
+        self.clock.advance(1)
+        several = [want._replace(n=min(want.n, want.pool or want.n)) for want in several]
+        old = self.old(age)
+        tickets = [tuple(store.flights.depart() for store in self.stores) for _ in several]
+        answers = []
+        for index, store in enumerate(self.stores):
+            requests = [Take(both[index], [want], old) for both, want in zip(tickets, several, strict=True)]
+            answers.append(store.perform(requests))
+        for both in tickets:
+            self.tickets.update(dict.fromkeys(both, next(self.count)))
+        for want, both, ours, theirs in zip(several, tickets, *answers, strict=True):
+            self._taken(want, both, ours[0], theirs[0], old)
+
+    @rule(want=wants)
+    def take_and_forget(self, want):
+        """End a draw that does not know what it was given, stored or not: it was given nothing (P3)."""
+        want = want._replace(n=min(want.n, want.pool or want.n))
+        tickets = tuple(store.flights.depart() for store in self.stores)
+        self.tickets.update(dict.fromkeys(tickets, next(self.count)))
+        ours, theirs = self.each(tickets, lambda store, t: asked(store, Take(t, [want]))[0])
+        assert list(ours.positions) == list(theirs.positions)
+        at, key = list(ours.positions), (want.reader, want.call)
+        if want.reader is not None:
+            self._free_for(want, set())
+            draw = Drawn(want, tickets, at, {}, EVER, (0, 0), 0)
+            assert not self.taken_from_all(key) & set(at)
+            self._record(draw)
+            for ghost in self.ghosts:
+                ghost.flying -= set(at) if ghost.key == key else set()
+        self.each(tickets, lambda store, t: asked(store, Write(store.flights.new_id(), [Settle(t, None)])))
+        self.each(tickets, lambda store, ticket: store.flights.arrive(ticket))
 
     def _account_for(self, draw):
         key = draw.key
@@ -144,7 +221,9 @@ class Stores(RuleBasedStateMachine):
                 ghost.flying -= draw.flying if ghost.key == draw.key else set()
         if all(isinstance(state, Sample) for state in draw.states.values()):
             self.delivered.setdefault(key, set()).update(draw.flying)
+            draw.flying = set()
             self.arrive(draw)
+            self.ghosts.append(draw)
         else:
             self.aloft.append(draw)
 
@@ -203,15 +282,14 @@ class Stores(RuleBasedStateMachine):
         draw = self.pick(self.aloft, which)
         slots = draw.mine() if several else draw.mine()[:1]
         samples = {slot: Sample(b"%d" % next(self.count), self.clock()) for slot in slots}
-        self.each(
-            draw.tickets, lambda store, t: store.write([*self.fills(draw, t, samples), *[Settle(t, [])] * settle])
-        )
+        answer = self.write(draw, lambda t: [*self.fills(draw, t, samples), *[Settle(t, [])] * settle])
         draw.states.update(samples)
+        draw.states.update({place.slot: sample for place, sample in answer.lost.items()})
         if settle:
             self._ends(draw, set())
 
     def fills(self, draw, ticket, samples):
-        return [Fill(ticket, Place(draw.want.call, slot), sample) for slot, sample in samples.items()]
+        return [Fill(ticket, Place(draw.want.call, slot), each, draw.newer_than) for slot, each in samples.items()]
 
     @precondition(lambda self: self.aloft)
     @rule(which=numbers, kept=st.sets(st.integers(0, 3)), how=st.sampled_from(["settle", "settle", "fail", "vanish"]))
@@ -224,8 +302,7 @@ class Stores(RuleBasedStateMachine):
 
     def _settle(self, draw, kept, *, knows):
         returned = [at for index, at in enumerate(draw.at) if index not in kept]
-        positions = draw.positions(returned) if knows else None
-        self.each(draw.tickets, lambda store, ticket: store.write([Settle(ticket, positions)]))
+        self.write(draw, lambda ticket: [Settle(ticket, draw.positions(returned, ticket) if knows else None)])
         self._ends(draw, set(returned if knows else draw.at))
 
     def _ends(self, draw, returned):
@@ -245,7 +322,7 @@ class Stores(RuleBasedStateMachine):
         slots = [slot for slot, state in draw.states.items() if isinstance(state, Busy)] or [0]
         places = [Place(draw.want.call, slot) for slot in slots]
         ours, theirs = self.each(
-            draw.tickets, lambda store, ticket: store.look(places, ticket, newer_than=draw.newer_than, wait=True)
+            draw.tickets, lambda store, ticket: asked(store, Look(ticket, places, draw.newer_than))
         )
         assert [*map(self.known, ours)] == [*map(self.known, theirs)]
         draw.states.update(zip(slots, ours, strict=True))
@@ -259,22 +336,31 @@ class Stores(RuleBasedStateMachine):
         if what == "fill":
             self._fill_late(draw)
             return
-        positions = {"all": draw.positions(draw.at), "none": [], "unknown": None}[what]
-        self.each(draw.tickets, lambda store, ticket: store.write([Settle(ticket, positions)]))
+        at = draw.at if what == "all" else []
+        self.write(draw, lambda ticket: [Settle(ticket, None if what == "unknown" else draw.positions(at, ticket))])
         if what == "none":
             self.delivered.setdefault(draw.key, set()).update(draw.flying)
         draw.flying = set()
 
     def _fill_late(self, draw):
         samples = {slot: Sample(b"late %d" % next(self.count), self.clock()) for slot in draw.mine()}
-        self.each(draw.tickets, lambda store, ticket: store.write(self.fills(draw, ticket, samples)))
+        # Both orders of a late fill and the next claimer's: what is stored and new enough stays.
+        stored = self.stores[0].peek(draw.want.call)
+        answer = self.write(draw, lambda ticket: self.fills(draw, ticket, samples))
+        kept = {slot: stored[slot] for slot in samples if slot in stored and stored[slot].stored > draw.newer_than}
+        assert {place.slot: sample for place, sample in answer.lost.items()} == kept
 
-    @rule(of=calls, reader=st.sampled_from(READERS), at=st.integers(0, 5))
-    def bring_back(self, of, reader, at):
-        key = (reader, of)
-        if at in self.delivered.get(key, ()):
-            self.both(lambda store: store.write([Return(0, Position(of, reader, at))]))
-            self.delivered[key].discard(at)
+    @precondition(lambda self: self.ghosts)
+    @rule(which=numbers, nth=st.integers(0, 3))
+    def bring_back(self, which, nth):
+        """Give a position back, which has an effect if its sequence is still the reader's."""
+        draw = self.pick(self.ghosts, which)
+        at = draw.at[nth % len(draw.at)]
+        if draw.want.reader is None or (draw.generation == self.begun.get(draw.key, 0) and at in draw.flying):
+            return
+        self.write(draw, lambda ticket: [Return(ticket, *draw.positions([at], ticket))])
+        if draw.generation == self.begun.get(draw.key, 0):
+            self.delivered.get(draw.key, set()).discard(at)
 
     # Maintenance.
 
@@ -288,12 +374,16 @@ class Stores(RuleBasedStateMachine):
         {
             "forget": lambda: self._forget(of),
             "evict": self._evict,
-            "use": lambda: self.both(lambda store: store.count({}, [Use("run:1", of, 0, 1, self.clock())])),
+            "use": lambda: self._use(of),
             "restart": self._restart,
         }.get(what, lambda: self._set_back(what, reader))()
 
+    def _use(self, of):
+        for store in self.stores:
+            keeping(store).count(store.flights.new_id(), {}, [Use("run:1", of, 0, 1, self.clock())])
+
     def _set_back(self, how, reader):
-        self.both(lambda store: getattr(store, how)(reader))
+        self.both(lambda store: getattr(keeping(store), how)(reader))
         self._void(lambda key: key[0] == reader)
         for key in [key for key in self.cursors if key[0] == reader]:
             self.cursors[key] = max([0, *(at + 1 for at in self.recorded.get((recorder(reader), key[1]), ()))])
@@ -301,7 +391,7 @@ class Stores(RuleBasedStateMachine):
             self._remove(lambda key: key[0] == reader)
 
     def _forget(self, of):
-        self.both(lambda store: store.forget(of))
+        self.both(lambda store: keeping(store).forget(of))
         self._gone(of)
 
     def _gone(self, of):
@@ -316,12 +406,17 @@ class Stores(RuleBasedStateMachine):
     def _evict(self):
         in_use = {draw.want.call for draw in self.aloft if draw.flying}
         ours, theirs = (
-            store.evict([item.handle for item in store.inventory()], used_by=self.clock() - 1) for store in self.stores
+            keeping(store).evict([item.handle for item in looking(store).inventory()], used_by=self.clock() - 1)
+            for store in self.stores
         )
         assert len(ours) == len(theirs)
         assert not in_use & set(ours)
         for of in ours:
             self._gone(of)
+
+    def _evicted(self, store):
+        handles = [item.handle for item in looking(store).inventory()]
+        return keeping(store).evict(handles, used_by=self.clock() - 1)
 
     def _void(self, concerned):
         for key in list(self.delivered):
@@ -330,13 +425,17 @@ class Stores(RuleBasedStateMachine):
         for draw in (*self.aloft, *self.ghosts):
             if concerned(draw.key):
                 draw.flying = set()
+        for key in itertools.product(READERS, CALLS):
+            if concerned(key):
+                self.begun[key] = self.begun.get(key, 0) + 1
 
     def _restart(self):
         while self.aloft:
             self._vanish(self.aloft[0])
         self.ghosts.clear()
+        self.last = []
         self.stores[1].rest()
-        self.both(lambda store: store.readers())
+        self.both(lambda store: looking(store).readers())
 
     # What always holds.
 
@@ -344,19 +443,27 @@ class Stores(RuleBasedStateMachine):
     def stores_agree(self):
         if not hasattr(self, "stores"):
             return
-        self.both(lambda store: store.readers())
-        self.both(lambda store: sorted(item[1:] for item in store.inventory()))
+        self.both(lambda store: looking(store).readers())
+        self.both(lambda store: sorted(item[1:] for item in looking(store).inventory()))
         for of in CALLS:
             self._standings_agree(of)
             self.both(lambda store, of=of: list(store.peek(of).items()))
-            self.both(lambda store, of=of: store.poll([Place(of, slot) for slot in range(4)]))
+            self.both(lambda store, of=of: self._settled(store, [Place(of, slot) for slot in range(4)]))
+
+    def _settled(self, store, places):
+        """Tell which places nobody is waited for; within one process both stores know at once."""
+        woken = set()
+        store.watch(places, woken.add)()
+        return woken
 
     def _standings_agree(self, of):
         for reader in READERS:
-            standing = self.both(lambda store, reader=reader: store.standing(reader, of))
+            standing = self.both(lambda store, reader=reader: looking(store).standing(reader, of))
             given = set(range(standing.next)) - standing.loose
             assert given == self.delivered.get((reader, of), set())
-            in_order = self.both(lambda store, reader=reader: [store.drawn(reader, of, lane) for lane in LANES])
+            in_order = self.both(
+                lambda store, reader=reader: [drawn(looking(store), reader, of, lane) for lane in LANES]
+            )
             assert sorted(itertools.chain(*in_order)) == sorted(given)
 
 

@@ -1,21 +1,22 @@
 """A reading store draws from another store and changes nothing there."""
 
 import pytest
-from hands import stock, take
+from hands import at_once, stock, take
 
-from memollm._types.calls import Place, Position, Want
+from memollm._types.calls import Place, Want
 from memollm._types.counting import Account, Counts, Use
 from memollm._types.listings import Move
-from memollm._types.locks import WouldBlock
-from memollm._types.requests import Return
+from memollm._types.requests import Take
 from memollm._types.samples import MINE, Busy, Sample
 from memollm.errors import StoreRefused
+from memollm.stores.keeping import keeping
+from memollm.stores.looking import drawn, looking
 from memollm.stores.memory.store import MemoryStore
 from memollm.stores.reading import ReadingStore
 from memollm.stores.sqlite.reader import SqliteReader
 from memollm.stores.sqlite.store import SqliteStore
 from memollm.testing import NOON
-from memollm.testing._bench import call
+from memollm.testing._bench import asked, call, noted, settled
 
 
 @pytest.fixture(params=["memory", "sqlite", "sqlite that may only be read"])
@@ -29,10 +30,15 @@ def stores(request, tmp_path):
 
 
 def everything(store):
-    readers = [reader.name for reader in store.readers()]
-    standings = [store.standing(reader, call()) for reader in [*readers, "run:9"]]
-    listed = store.readers(), store.survey(), store.readers_of(call()), store.inventory()
-    return store.peek(call()), listed, standings, store.counted(), store.epoch()
+    readers = [reader.name for reader in looking(store).readers()]
+    standings = [looking(store).standing(reader, call()) for reader in [*readers, "run:9"]]
+    listed = (
+        looking(store).readers(),
+        looking(store).survey(),
+        looking(store).readers_of(call()),
+        looking(store).inventory(),
+    )
+    return store.peek(call()), listed, standings, looking(store).counted(), store.epoch()
 
 
 # Drawing.
@@ -42,14 +48,13 @@ def test_readers_begin_where_they_stand(stores):
     """A reader goes on where it stands in the other store, where nothing moves (P2)."""
     base, reading = stores
     stock(base, *(b"%d" % at for at in range(6)))
-    take(base, 4)
-    base.write([Return(0, Position(call(), "reader", 1))])
+    take(base, 4).bring_back(1)
     before = everything(base)
     assert [take(reading, n).at for n in (1, 2)] == [[1], [4, 5]]
     assert [take(reading, reader=reader).records for reader in ("new", None)] == [[b"0"], [b"0"]]
     assert everything(base) == before
-    assert reading.drawn("reader", call(), None) == [0, 1, 2, 3, 4, 5]
-    assert base.drawn("reader", call(), None) == [0, 2, 3]
+    assert drawn(looking(reading), "reader", call(), None) == [0, 1, 2, 3, 4, 5]
+    assert drawn(looking(base), "reader", call(), None) == [0, 2, 3]
 
 
 def test_nothing_filled_is_kept(stores):
@@ -60,10 +65,10 @@ def test_nothing_filled_is_kept(stores):
     assert hand.states == [Sample(b"zero", NOON), MINE]
     waiting = take(reading, 2, reader="b")
     assert waiting.states[1] == Busy(hand.ticket)
-    assert reading.poll([Place(call(), 1)]) == [False]
+    assert settled(reading, Place(call(), 1)) == [False]
     hand.fill(b"one")
     hand.settle()
-    assert reading.poll([Place(call(), 1)]) == [True]
+    assert settled(reading, Place(call(), 1)) == [True]
     assert waiting.look(1) == [MINE]
     assert take(reading).at == [2]
     assert list(reading.peek(call())) == list(base.peek(call())) == [0]
@@ -86,7 +91,7 @@ def test_what_is_stored_meanwhile_is_drawn(stores):
     hand.fill(b"one")
     hand.settle()
     assert take(reading).records == [b"one"]
-    base.forget(call())
+    keeping(base).forget(call())
     assert take(reading, reader="b").states == [MINE]
     stock(base, b"new")
     assert take(reading, reader="c").records == [b"new"]
@@ -119,7 +124,7 @@ def test_several_wants_of_one_call(stores):
     base, reading = stores
     stock(base, *(b"%d" % at for at in range(4)))
     want = Want(call(), "reader", 2, None)
-    taken = reading.take([want, want], reading.flights.depart(), newer_than=0, wait=True)
+    taken = asked(reading, Take(reading.flights.depart(), [want, want]))
     assert [list(one.positions) for one in taken] == [[0, 1], [2, 3]]
     assert [state.record for one in taken for state in one.states] == [b"0", b"1", b"2", b"3"]
 
@@ -129,7 +134,7 @@ def test_pools_cycle(stores):
     base, reading = stores
     stock(base, b"zero", b"one")
     draws = [Want(call(), "reader", 1, 2)] * 3
-    taken = reading.take(draws, reading.flights.depart(), newer_than=0, wait=True)
+    taken = asked(reading, Take(reading.flights.depart(), draws))
     assert [one.states[0].record for one in taken] == [b"zero", b"one", b"zero"]
 
 
@@ -137,12 +142,10 @@ def test_what_is_at_hand_is_not_waited_for(stores):
     """A draw that must not wait is given what is in memory; what must be read is left to one that may (P12)."""
     base, reading = stores
     stock(base, b"zero", b"one")
-    with pytest.raises(WouldBlock):
-        take(reading, wait=False)
+    assert at_once(reading) is None
     assert take(reading).at == [0]
-    assert take(reading, wait=False).records == [b"one"]
-    with pytest.raises(WouldBlock):
-        take(reading, wait=False)
+    assert at_once(reading) == ([1], [b"one"])
+    assert at_once(reading) is None
     assert take(reading).at == [2]
 
 
@@ -172,45 +175,34 @@ def test_what_is_vacant_is_looked_at_alone(stores, monkeypatch):
 
 
 def test_reading_operations_pass_through(stores):
-    """Calls, readers, counts, the inventory and notes are the other store's; notes of this process hide its."""
+    """Calls, readers, counts, the inventory and notes are the other store's."""
     base, reading = stores
     stock(base, b"zero")
     take(base)
-    base.count({Account("d", "r", "n", "f"): Counts(draws=1)}, [Use(None, call(), 0, 0, NOON + 1)])
+    keeping(base).count(1 << 40, {Account("d", "r", "n", "f"): Counts(draws=1)}, [Use(None, call(), 0, 0, NOON + 1)])
     for name in "ab":
-        base.note("function", name, {"is": "old"})
-    reading.note("function", "b", {"is": "new"})
-    reading.note("run", "one", {})
-    assert reading.calls("tests.ask") == base.calls("tests.ask")
-    assert reading.readers() == base.readers()
-    assert dict(reading.counted()) == dict(base.counted())
-    assert reading.inventory() == base.inventory()
-    assert reading.survey(text="a") == base.survey(text="a")
-    assert reading.readers_of(call()) == base.readers_of(call()) != []
-    assert list(reading.notes("function").items()) == [("a", {"is": "old"}), ("b", {"is": "new"})]
-    assert dict(reading.notes("function", "a")) == {"a": {"is": "old"}}
-    assert (dict(reading.notes("run")), dict(base.notes("run"))) == ({"one": {}}, {})
-    assert dict(base.notes("function", "b")) == {"b": {"is": "old"}}
-
-
-def test_nothing_is_counted(stores):
-    """Draws of a reading store are not counted, and are no use of a call."""
-    base, reading = stores
-    stock(base, b"zero")
-    before = everything(base)
-    reading.count({Account("d", "r", "n", "f"): Counts(draws=1)}, [Use("r", call(), 0, 0, NOON + 5)])
-    assert everything(base) == before
+        noted(base, "function", name, {"is": "kept"})
+    assert looking(reading).calls("tests.ask") == looking(base).calls("tests.ask")
+    assert looking(reading).readers() == looking(base).readers()
+    assert dict(looking(reading).counted()) == dict(looking(base).counted())
+    assert looking(reading).inventory() == looking(base).inventory()
+    assert looking(reading).survey(text="a") == looking(base).survey(text="a")
+    assert looking(reading).readers_of(call()) == looking(base).readers_of(call()) != []
+    assert list(looking(reading).notes("function").items()) == [("a", {"is": "kept"}), ("b", {"is": "kept"})]
+    assert dict(looking(reading).notes("function", "a")) == {"a": {"is": "kept"}}
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        lambda store: store.adopt([Move(call(), call("new"))], lambda _, record: record),
-        lambda store: store.forget(call()),
-        lambda store: store.rewind("reader"),
-        lambda store: store.drop("reader"),
-        lambda store: store.evict([], used_by=NOON),
-        lambda store: store.shrink(lambda *_: None),
+        lambda store: keeping(store).adopt([Move(call(), call("new"))], lambda _, record: record),
+        lambda store: keeping(store).forget(call()),
+        lambda store: keeping(store).rewind("reader"),
+        lambda store: keeping(store).drop("reader"),
+        lambda store: keeping(store).evict([], used_by=NOON),
+        lambda store: keeping(store).shrink(lambda *_: None),
+        lambda store: keeping(store).count(1 << 40, {Account("d", "r", "n", "f"): Counts(draws=1)}, []),
+        lambda store: keeping(store).note("run", "one", {}, instead_of=None),
     ],
 )
 def test_changes_are_refused(stores, change):

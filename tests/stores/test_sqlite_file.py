@@ -1,23 +1,28 @@
 """The SQLite store's file: private, its own, on a local disk, whole after every way of leaving."""
 
+import gc
 import sqlite3
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from threading import Thread
 
 import pytest
-from hands import stock, take
+from hands import at_once, stock, take
 
 from memollm._types.calls import Place
 from memollm._types.requests import Fill
 from memollm._types.samples import MINE, Sample
 from memollm.errors import StoreClosed, StoreRefused, StoreUnavailable
-from memollm.stores.sqlite import files as sqlite_files
+from memollm.stores.looking import looking
+from memollm.stores.sqlite import connections, files as sqlite_files, session
 from memollm.stores.sqlite.files import Files, filesystem_of
 from memollm.stores.sqlite.link import FileVanished
+from memollm.stores.sqlite.store import SqliteStore
 from memollm.testing import NOON
-from memollm.testing._bench import PATIENCE, call
+from memollm.testing._bench import PATIENCE, call, noted, written
 
 SLOT = Place(call(), 0)
 
@@ -72,7 +77,7 @@ def test_nothing_is_made_before_first_use(tmp_path, opened):
 def test_files_are_private(store):
     """Every file is readable by its user alone, every folder enterable by its user alone (P10)."""
     take(store)
-    store.note("run", "one", {})
+    noted(store, "run", "one", {})
     store.peek(call())
     made = [store.files.folder, *store.files.folder.rglob("*")]
     modes = {path.name: path.stat().st_mode & 0o777 for path in made}
@@ -231,9 +236,9 @@ def test_closed_store_says_so(store):
     """A store that its user closed refuses to draw, waiting or not."""
     take(store)
     store.close()
-    for wait in (True, False):
+    for asking in (take, at_once):
         with pytest.raises(StoreClosed, match="was closed"):
-            take(store, wait=wait)
+            asking(store)
 
 
 def test_last_close_leaves_one_whole_file(store):
@@ -260,12 +265,13 @@ def test_checkpoint_folds_the_log(store, monkeypatch):
     """Now and then the write-ahead log is folded into the database, and begins anew."""
     monkeypatch.setattr("memollm.stores.sqlite.link.CHECKPOINT_BYTES", 1 << 16)
     monkeypatch.setattr("memollm.stores.sqlite.session.COMMITS_BETWEEN_CHECKS", 10)
+    before = threading.enumerate()
     for _ in range(30):
         hand = take(store)
         hand.fill(b"x" * 10_000)
         hand.settle()
     for thread in threading.enumerate():
-        if thread is not threading.current_thread() and thread.daemon:
+        if thread not in before:
             thread.join(PATIENCE)
     with closing(sqlite3.connect(f"file:{store.files.database}?immutable=1", uri=True)) as folded:
         (count,) = folded.execute("SELECT count(*) FROM sample").fetchone()
@@ -289,26 +295,35 @@ def test_removed_database_is_made_anew(store):
     stock(store, b"zero")
     remove(store)
     with pytest.raises(StoreUnavailable, match="removed or replaced"):
-        store.write([Fill(store.flights.depart(), SLOT, Sample(b"x", NOON))])
+        written(store, [Fill(store.flights.depart(), SLOT, Sample(b"x", NOON))])
     assert take(store).states == [MINE]
+
+
+class Entered:
+    """A lock; something is done before it is entered."""
+
+    def __init__(self, lock, before):
+        self._lock, self._before = lock, before
+
+    def __enter__(self):
+        self._before()
+        return self._lock.__enter__()
+
+    def __exit__(self, *raised):
+        return self._lock.__exit__(*raised)
 
 
 def test_every_thread_that_meets_a_removed_database_is_told(store):
     """P7: of several threads that write when the cache is gone each learns it, and the next draw makes it anew."""
     stock(store, b"zero")
     link, _ = store._open_as
-    inside, run = threading.Barrier(2), link.lock.run
-
-    def run_together(*work, **how):
-        # All are on their way into the old file before the first finds out.
-        inside.wait(PATIENCE)
-        return run(*work, **how)
-
-    link.lock.run = run_together
+    inside = threading.Barrier(2)
+    # All are on their way into the old file before the first finds out.
+    link.lock.threads = Entered(link.lock.threads, lambda: inside.wait(PATIENCE))
     remove(store)
     fills = [[Fill(store.flights.depart(), SLOT, Sample(b"x", NOON))] for _ in range(2)]
     with ThreadPoolExecutor(2) as pool:
-        told = [future.exception(PATIENCE) for future in [pool.submit(store.write, fill) for fill in fills]]
+        told = [future.exception(PATIENCE) for future in [pool.submit(written, store, fill) for fill in fills]]
     assert [type(error) for error in told] == [FileVanished] * 2
     assert take(store).states == [MINE]
 
@@ -317,21 +332,20 @@ def test_who_learns_late_that_the_database_was_removed_disturbs_nobody(store):
     """P7: a thread that was on its way into the old file leaves alone what others draw from the new one."""
     stock(store, b"zero")
     link, _ = store._open_as
-    entered, made_anew, run = threading.Event(), threading.Event(), link.lock.run
+    entered, made_anew, threads = threading.Event(), threading.Event(), link.lock.threads
 
-    def run_late(*work, **how):
+    def late():
         entered.set()
         assert made_anew.wait(PATIENCE)
-        return run(*work, **how)
 
     with ThreadPoolExecutor(1) as pool:
-        link.lock.run = run_late
-        late = pool.submit(store.write, [Fill(store.flights.depart(), SLOT, Sample(b"x", NOON))])
+        link.lock.threads = Entered(threads, late)
+        late = pool.submit(written, store, [Fill(store.flights.depart(), SLOT, Sample(b"x", NOON))])
         assert entered.wait(PATIENCE)
-        link.lock.run = run
+        link.lock.threads = threads
         remove(store)
         with pytest.raises(FileVanished):
-            store.write([Fill(store.flights.depart(), SLOT, Sample(b"x", NOON))])
+            written(store, [Fill(store.flights.depart(), SLOT, Sample(b"x", NOON))])
         hand = take(store)
         made_anew.set()
         assert type(late.exception(PATIENCE)) is FileVanished
@@ -344,10 +358,34 @@ def test_catalog_makes_no_file_of_its_own(store, opened):
     take(store)
     remove(store)
     with pytest.raises(StoreUnavailable, match="removed or replaced"):
-        store.note("run", "one", {})
+        noted(store, "run", "one", {})
     assert not store.files.database.exists()
-    store.note("run", "one", {"is": "kept"})
-    assert dict(opened(store.files.folder).notes("run")) == {"one": {"is": "kept"}}
+    noted(store, "run", "one", {"is": "kept"})
+    assert dict(looking(opened(store.files.folder)).notes("run")) == {"one": {"is": "kept"}}
+
+
+@pytest.mark.parametrize("kind", ["store", "reader"])
+def test_store_that_is_dropped_is_closed(tmp_path, kind, monkeypatch, opened):
+    """A store that nobody has any more lets go of its file without a warning, and what it had claimed is free (P3)."""
+    begun = []
+    monkeypatch.setattr(session, "start_new_thread", lambda work, given: begun.append(Thread(target=work, args=given)))
+    others = {*connections._known()}
+    dropped = SqliteStore(tmp_path / "cache")
+    take(dropped)
+    if kind == "reader":
+        dropped.close()
+        dropped = dropped.reader()
+        dropped.peek(call())
+    assert {*connections._known()} > others
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        del dropped
+        gc.collect()
+    for thread in begun:
+        thread.start()
+        thread.join(PATIENCE)
+    assert {*connections._known()} <= others
+    assert take(opened(tmp_path / "cache")).at == [0]
 
 
 # The catalog.
@@ -356,7 +394,7 @@ def test_catalog_makes_no_file_of_its_own(store, opened):
 def test_catalog_is_json_under_the_write_ahead_log(store):
     """Documents are readable JSON in the same file, whose log is neither folded nor changed by them."""
     stock(store, b"zero")
-    store.note("function", "f", {"source": "é"})
+    noted(store, "function", "f", {"source": "é"})
     with closing(sqlite3.connect(store.files.database)) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert connection.execute("SELECT key, json(value) FROM catalog_function").fetchall() == [
@@ -367,8 +405,8 @@ def test_catalog_is_json_under_the_write_ahead_log(store):
 def test_catalog_leaves_no_thread_behind(store):
     """When a note is kept, its connection is closed: no close happens outside the write lock."""
     before = threading.active_count()
-    store.note("function", "f", {})
-    store.notes("function")
+    noted(store, "function", "f", {})
+    looking(store).notes("function")
     assert threading.active_count() == before
 
 
@@ -378,5 +416,5 @@ def test_note_that_fails_is_an_error(store, caplog):
     with closing(sqlite3.connect(store.files.database)) as connection:
         connection.execute("CREATE TRIGGER t BEFORE INSERT ON catalog_run BEGIN SELECT RAISE(FAIL, 'disk full'); END")
     with pytest.raises(StoreUnavailable, match="disk full"):
-        store.note("run", "one", {})
-    assert dict(store.notes("run")) == {}
+        noted(store, "run", "one", {})
+    assert dict(looking(store).notes("run")) == {}

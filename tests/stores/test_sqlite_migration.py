@@ -1,4 +1,4 @@
-"""A file of an older schema opens with all that is in it, and gives its space back like a new one."""
+"""A file of an older schema opens with all that is in it; a file gives its space back."""
 
 import sqlite3
 import subprocess
@@ -9,31 +9,53 @@ import pytest
 from hands import stock, take
 
 from memollm._types.counting import Use
-from memollm._types.samples import MINE, Sample
-from memollm.stores.sqlite.files import APPLICATION_ID, SCHEMA_VERSION
-from memollm.stores.sqlite.ledger import statements
+from memollm._types.samples import Sample
+from memollm.errors import StoreRefused, StoreUnavailable
+from memollm.stores.keeping import keeping
+from memollm.stores.looking import looking
+from memollm.stores.sqlite import files, sql
+from memollm.stores.sqlite.reader import SqliteReader
+from memollm.stores.sqlite.store import SqliteStore
+from memollm.stores.transfer import Part, Stretch
 from memollm.testing import NOON
-from memollm.testing._bench import PATIENCE, call
+from memollm.testing._bench import PATIENCE, call, noted
+
+# An invented older version: without the table of what runs used, and without its index.
+OLDER = sql.FIRST_VERSION - 1
+CHANGE = (
+    "CREATE TABLE used (run TEXT, call INTEGER, first INTEGER, last INTEGER, PRIMARY KEY (run, call, first))",
+    "CREATE INDEX used_by_call ON used (call)",
+)
+INVENTION = f"""
+from memollm.stores.sqlite import files, sql
+
+sql.FIRST_VERSION = files.FIRST_VERSION = {OLDER}
+sql.MIGRATIONS[:] = [{CHANGE}]
+"""
 
 
 @pytest.fixture
-def old(tmp_path):
-    """Make a cache as the first version left it: three samples, a reader that has drawn two and given one back."""
+def invented(monkeypatch):
+    """Let there have been a version before the first one."""
+    monkeypatch.setattr(sql, "FIRST_VERSION", OLDER)
+    monkeypatch.setattr(files, "FIRST_VERSION", OLDER)
+    monkeypatch.setattr(sql, "MIGRATIONS", [CHANGE])
+
+
+@pytest.fixture
+def old(tmp_path, invented):
+    """Make a cache of the older version: three samples, a reader that has drawn two and given one back."""
     folder = tmp_path / "cache"
-    folder.mkdir()
+    store = SqliteStore(folder)
+    stock(store, b"0", b"1", b"2")
+    hand = take(store, 2, reader="run:1")
+    hand.bring_back(0)
+    hand.abandon()
+    noted(store, "run", "one", {})
+    store.close()
     with closing(sqlite3.connect(folder / "memollm.db", isolation_level=None)) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.executescript(statements()["schema_1"])
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute("PRAGMA user_version = 1")
-        key, form, function = call().key, call().form, call().function
-        connection.execute("INSERT INTO call VALUES (1, ?, ?, ?, ?)", (key, function, form, NOON))
-        for slot in range(3):
-            connection.execute("INSERT INTO sample VALUES (1, ?, ?, ?)", (slot, NOON, b"%d" % slot))
-        connection.execute("INSERT INTO reader VALUES (1, 'run:1')")
-        connection.execute("INSERT INTO cursor VALUES (1, 1, 2)")
-        connection.execute("INSERT INTO loose VALUES (1, 1, 0, NULL, NULL)")
-        connection.execute("INSERT INTO catalog_run VALUES ('one', '{}')")
+        connection.execute("DROP TABLE used")
+        connection.execute(f"PRAGMA user_version = {OLDER}")
     return folder
 
 
@@ -43,37 +65,63 @@ def version_of(folder):
 
 
 def test_old_file_keeps_everything(old, opened):
-    """Samples, cursors, positions given back and notes of the first version are there (P1, P2, P7)."""
+    """Samples, cursors, positions given back and notes of an older version are there (P1, P2, P7)."""
     store = opened(old)
     assert store.peek(call()) == {slot: Sample(b"%d" % slot, NOON) for slot in range(3)}
-    assert [(reader.name, reader.draws) for reader in store.readers()] == [("run:1", 1)]
-    assert dict(store.notes("run")) == {"one": {}}
-    assert [(item.samples, item.made, item.used) for item in store.inventory()] == [(3, NOON, NOON)]
+    assert [(reader.name, reader.draws) for reader in looking(store).readers()] == [("run:1", 1)]
+    assert dict(looking(store).notes("run")) == {"one": {}}
     assert [take(store, reader="run:1").at for _ in range(3)] == [[0], [2], [3]]
-    assert version_of(old) == SCHEMA_VERSION
+    assert version_of(old) == sql.SCHEMA_VERSION
 
 
-def test_old_file_has_lanes_and_costs(old, opened):
-    """What the first version did not know works with its samples and readers."""
+def test_old_file_has_what_is_new(old, opened):
+    """What the older version did not know works with its samples."""
     store = opened(old)
-    assert [take(store, reader="run:1", lane=lane).at for lane in "xy"] == [[0], [2]]
-    assert [take(store, reader="run:2", lane=lane).at for lane in "yx"] == [[2], [0]]
-    hand = take(store, reader="run:3", n=4)
-    assert (hand.at, hand.states[-1]) == ([1, 3, 4, 5], MINE)
-    store.count({}, [Use("run:1", call(), 0, 2, NOON + 1)])
-    assert [item.used for item in store.inventory()] == [NOON + 1]
+    keeping(store).count(store.flights.new_id(), {}, [Use("run:1", call(), 0, 2, NOON + 1)])
+    assert [item.used for item in looking(store).inventory()] == [NOON + 1]
+    with keeping(store).transfer().snapshot() as snapshot:
+        (entry,) = snapshot.entries(Part())
+        assert snapshot.stretches(entry) == [Stretch("run:1", 0, 2)]
 
 
-OPENER = """
+def test_new_file_has_the_latest_schema(tmp_path, opened, invented):
+    """A new file goes through no older version."""
+    store = opened(tmp_path / "cache")
+    stock(store, b"0")
+    assert version_of(tmp_path / "cache") == sql.SCHEMA_VERSION
+    assert sql.upgrade(0)[0].startswith("CREATE TABLE call")
+    assert sql.upgrade(OLDER) == list(CHANGE)
+    assert sql.upgrade(sql.SCHEMA_VERSION) == []
+
+
+def test_older_than_the_first_is_refused(old, opened, monkeypatch):
+    """A file of a version that nobody can bring up to date is left as it is, and the message says so."""
+    monkeypatch.setattr(files, "FIRST_VERSION", OLDER + 1)
+    with pytest.raises(StoreRefused, match=r"early memollm \(schema .*left as it is; use another path"):
+        opened(old).peek(call())
+    assert version_of(old) == OLDER
+
+
+def test_older_file_is_not_changed_by_who_only_reads(old):
+    """Where nothing may be written, a file that must be brought up to date says how."""
+    reader = SqliteReader(old)
+    with pytest.raises(StoreUnavailable, match="brought up to date only where it may be written"):
+        reader.peek(call())
+    reader.close()
+    assert version_of(old) == OLDER
+
+
+OPENER = f"""{INVENTION}
 import sys
 from pathlib import Path
+from memollm.stores.looking import looking
 from memollm.stores.sqlite.store import SqliteStore
 from memollm.testing._bench import call
 
 store = SqliteStore(Path(sys.argv[1]))
 print("ready", flush=True)
 sys.stdin.readline()
-print(len(store.peek(call())), store.readers()[0].draws, flush=True)
+print(len(store.peek(call())), looking(store).readers()[0].draws, flush=True)
 """
 
 
@@ -96,7 +144,7 @@ def test_processes_open_an_old_file_at_once(old):
             process.kill()
             process.wait(PATIENCE)
     assert answers == [(b"3 1\n", b"")] * 3
-    assert version_of(old) == SCHEMA_VERSION
+    assert version_of(old) == sql.SCHEMA_VERSION
 
 
 DRAWER = """
@@ -121,13 +169,11 @@ store.close()
 """
 
 
-@pytest.mark.parametrize("made_by", ["old", "new"])
-def test_evicted_space_goes_back_to_the_disk(tmp_path, opened, request, made_by):
+def test_evicted_space_goes_back_to_the_disk(tmp_path, opened):
     """After evicting and shrinking the file is smaller, while another process draws from it undisturbed (P1)."""
-    folder = request.getfixturevalue("old") if made_by == "old" else tmp_path / "cache"
+    folder = tmp_path / "cache"
     store, stop = opened(folder), tmp_path / "stop"
-    if made_by == "new":
-        stock(store, b"0", b"1", b"2")
+    stock(store, b"0", b"1", b"2")
     for name in ("large", "larger"):
         stock(store, *(b"x" * (1 << 19) for _ in range(4)), of=call(name))
     store._open_as[0].checkpoint()
@@ -135,11 +181,11 @@ def test_evicted_space_goes_back_to_the_disk(tmp_path, opened, request, made_by)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as drawer:
         try:
             assert drawer.stdout.readline() == b"ready\n"
-            large = [item.handle for item in store.inventory() if item.bytes > 1 << 20]
+            large = [item.handle for item in looking(store).inventory() if item.bytes > 1 << 20]
             before = store.files.database.stat().st_size
-            assert store.evict(large, used_by=NOON) == large
+            assert keeping(store).evict(large, used_by=NOON) == large
             told = []
-            store.shrink(lambda *progress: told.append(progress))
+            keeping(store).shrink(lambda *progress: told.append(progress))
             stop.touch()
             out, err = drawer.communicate(timeout=PATIENCE)
         finally:
@@ -147,7 +193,7 @@ def test_evicted_space_goes_back_to_the_disk(tmp_path, opened, request, made_by)
     assert err == b""
     assert len(store.peek(call("drawn"))) == int(out)
     # Readers may hold the log for a moment: what is left of it is folded in now.
-    store.shrink(lambda *progress: told.append(progress))
+    keeping(store).shrink(lambda *progress: told.append(progress))
     assert store.files.database.stat().st_size < before - (3 << 20)
     assert told[-1][0] == told[-1][1]
     assert len(store.peek(call())) == 3

@@ -1,22 +1,25 @@
 """The SQLite store among others: held locks, interruptions, dead owners, forked children."""
 
+import fcntl
+import gc
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 
 import pytest
-from filelock import lock_descriptor, unlock_descriptor
-from hands import stock, take
+from hands import at_once, stock, take
 
 from memollm._types.calls import Place, Want
-from memollm._types.locks import WouldBlock
-from memollm._types.requests import Settle
-from memollm._types.samples import EVER, MINE, Busy
+from memollm._types.requests import Settle, Take, Write
+from memollm._types.samples import MINE, Busy
 from memollm.errors import StoreUnavailable
-from memollm.testing._bench import PATIENCE, call
+from memollm.stores.sqlite.filelocks import lock_descriptor, unlock_descriptor
+from memollm.testing._bench import PATIENCE, asked, call, noted, settled, written
 
 SLOT = Place(call(), 0)
 
@@ -30,13 +33,12 @@ def test_held_lock_is_not_waited_for(store):
     descriptor = os.open(store.files.lock, os.O_RDWR)
     try:
         assert lock_descriptor(descriptor, blocking=False)
-        with pytest.raises(WouldBlock):
-            take(store, wait=False)
-        assert take(store, reader=None, wait=False).records == [b"zero"]
+        assert at_once(store) is None
+        assert at_once(store, reader=None) == ([0], [b"zero"])
         unlock_descriptor(descriptor)
     finally:
         os.close(descriptor)
-    assert take(store, wait=False).at == [0]
+    assert at_once(store) == ([0], [b"zero"])
 
 
 def test_foreign_writer_is_not_waited_for(store):
@@ -44,16 +46,71 @@ def test_foreign_writer_is_not_waited_for(store):
     stock(store, b"zero")
     with closing(sqlite3.connect(store.files.database, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(WouldBlock):
-            take(store, wait=False)
+        assert at_once(store) is None
         other.execute("ROLLBACK")
-    assert take(store, wait=False).at == [0]
+    assert at_once(store) == ([0], [b"zero"])
+
+
+def test_foreign_writer_is_waited_for_without_the_lock(store):
+    """While a program that does not know our lock writes, whoever waits for it keeps nobody from our lock (P5, P12)."""
+    take(store)
+    descriptor = os.open(store.files.lock, os.O_RDWR)
+    with closing(sqlite3.connect(store.files.database, isolation_level=None)) as other, ThreadPoolExecutor(3) as pool:
+        other.execute("BEGIN IMMEDIATE")
+        waiting = [pool.submit(take, store), pool.submit(noted, store, "run", "one", {"is": "kept"})]
+        for _ in range(20):
+            # Each time it is let go, it is to be had again, although nobody has got any further.
+            pool.submit(fcntl.flock, descriptor, fcntl.LOCK_EX).result(PATIENCE)
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+        assert not any(future.done() for future in waiting)
+        other.execute("ROLLBACK")
+        assert [future.result(PATIENCE) is None for future in waiting] == [False, True]
+    os.close(descriptor)
+
+
+def test_opening_waits_for_a_foreign_writer_without_the_lock(store, opened):
+    """P12: the same holds for a process that opens a cache which another program is writing to."""
+    take(store)
+    store.close()
+    with closing(sqlite3.connect(store.files.database, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        late = opened(store.files.folder)
+        descriptor = os.open(store.files.lock, os.O_RDWR)
+        with ThreadPoolExecutor(2) as pool:
+            waiting = pool.submit(late.peek, call())
+            for _ in range(20):
+                pool.submit(fcntl.flock, descriptor, fcntl.LOCK_EX).result(PATIENCE)
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+            assert not waiting.done()
+            other.execute("ROLLBACK")
+            other.close()
+            assert waiting.result(PATIENCE) == {}
+        os.close(descriptor)
+
+
+def test_foreign_writer_that_hangs_is_waited_for_once(store, monkeypatch):
+    """P7: a program that hangs costs one wait, not one a draw; when it is gone, draws go on."""
+    monkeypatch.setattr("memollm.stores.sqlite.link.BUSY_PATIENCE", 0.05)
+    stock(store, b"zero")
+    attempts = []
+    monkeypatch.setattr("memollm.stores.sqlite.link.time.sleep", attempts.append)
+    with closing(sqlite3.connect(store.files.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnavailable):
+            take(store)
+        assert attempts
+        attempts.clear()
+        with pytest.raises(StoreUnavailable):
+            take(store)
+        assert not attempts
+        other.execute("ROLLBACK")
+    assert take(store).records == [b"zero"]
 
 
 def test_opening_is_not_waited_for(store):
     """The first use opens the file, which a draw that must not wait leaves to one that may (P12)."""
-    with pytest.raises(WouldBlock):
-        take(store, wait=False)
+    assert at_once(store) is None
     assert store.epoch() is not None
     assert not store.files.folder.exists()
 
@@ -72,22 +129,20 @@ def test_interrupted_draw_leaves_nothing_held(tmp_path, opened, stored):
         store.peek(call())
         seen.append(_take_interrupted_after(store, len(seen)))
         peer = opened(store.files.folder)
-        peer.note("run", "one", {})
-        first, second = take(peer, wait=False).at, take(store, wait=False).at
-        # A sample that was delivered by the commit itself is the one thing that the interrupt may have taken away.
-        assert first == ([1] if seen[-1] in {"COMMIT", "nothing more"} and stored else [0]), seen
-        assert second == [first[0] + 1], seen
+        noted(peer, "run", "one", {})
+        # Also a sample that the commit itself has delivered is given back: the store knows what it answered.
+        assert (at_once(peer)[0], at_once(store)[0]) == ([0], [1]), seen
     assert {"BEGIN IMMEDIATE", "COMMIT"} <= set(seen)
 
 
 def _take_interrupted_after(store, count):
     """Begin a draw, interrupt it after so many statements, and return the last of them."""
     ticket = store.flights.depart()
-    wants = [Want(call(), "reader", 1, None)]
+    request = Take(ticket, [Want(call(), "reader", 1, None)])
     try:
-        return _interrupted_after(store, count, lambda: store.take(wants, ticket, newer_than=EVER, wait=True))
+        return _interrupted_after(store, count, lambda: asked(store, request))
     finally:
-        store.write([Settle(ticket, None)])
+        written(store, [Settle(ticket, None)])
         store.flights.arrive(ticket)
 
 
@@ -104,7 +159,7 @@ def _interrupted_after(store, count, work):
             raise KeyboardInterrupt
         return result
 
-    link.execute = ledger._execute = execute
+    link.execute = ledger.rows.execute = execute
     try:
         work()
     except KeyboardInterrupt:
@@ -112,7 +167,7 @@ def _interrupted_after(store, count, work):
     else:
         return "nothing more"
     finally:
-        link.execute = ledger._execute = plain
+        link.execute = ledger.rows.execute = plain
 
 
 @pytest.mark.parametrize("delivers", [True, False])
@@ -122,11 +177,11 @@ def test_interrupted_settlement_is_made_good_by_the_next(tmp_path, opened, deliv
     while not seen or seen[-1] != "nothing more":
         store = opened(tmp_path / f"{delivers}-{len(seen)}")
         hand = take(store, 2)
-        settle = [Settle(hand.ticket, [] if delivers else None)]
-        seen.append(_interrupted_after(store, len(seen), lambda: store.write(settle)))  # noqa: B023 - done at once
-        store.write(settle)
+        settle = Write(store.flights.new_id(), [Settle(hand.ticket, [] if delivers else None)])
+        seen.append(_interrupted_after(store, len(seen), lambda: asked(store, settle)))  # noqa: B023 - done at once
+        assert asked(store, settle).void == (), seen
         peer = opened(store.files.folder)
-        assert peer.poll([SLOT, Place(call(), 1)]) == [True, True], seen
+        assert settled(peer, SLOT, Place(call(), 1)) == [True, True], seen
         assert take(peer, 2).at == ([2, 3] if delivers else [0, 1]), seen
     assert {"BEGIN IMMEDIATE", "COMMIT"} <= set(seen)
 
@@ -147,7 +202,7 @@ def fail_to_settle(store, hand):
     """End a draw whose settlement cannot be written down."""
     store.flights.arrive(hand.ticket)
     with full_disk(store), suppress(StoreUnavailable):
-        store.write([Settle(hand.ticket, None)])
+        written(store, [Settle(hand.ticket, None)])
 
 
 def test_what_could_not_be_settled_is_free_for_others(store, opened):
@@ -196,15 +251,39 @@ def test_dead_owner_is_buried(tmp_path, opened, owner, how):
     waiting = take(store, reader="b")
     assert waiting.states == [Busy(None)]
     assert take(store).at == [3]
-    assert store.poll([SLOT]) == [False]
+    assert settled(store, SLOT) == [False]
     process.send_signal(signal.SIGKILL)
     process.wait(PATIENCE)
-    assert store.poll([SLOT]) == [True]
+    assert settled(store, SLOT) == [True]
     assert waiting.look(0) == [MINE]
     assert take(store, 4).at == [0, 1, 2, 4]
     # No lock file of the dead is left, and the child keeps nobody from writing.
     assert len(list(store.files.owners.iterdir())) == 1
-    take(store, reader="c", wait=False)
+    assert at_once(store, reader="c") is not None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts in /proc")
+def test_processes_that_came_by_leave_no_descriptor(tmp_path, opened, owner):
+    """Whoever looks after other processes keeps nothing open for those who are gone (P7)."""
+    store = opened(tmp_path / "cache")
+
+    def meet():
+        process = owner("alone")
+        take(store, reader="b").look(0)
+        settled(store, SLOT)
+        process.kill()
+        process.wait(PATIENCE)
+        process.stdin.close()
+        process.stdout.close()
+        assert settled(store, SLOT) == [True]
+
+    meet()
+    gc.collect()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(8):
+        meet()
+    # A thread that looked at the same time as another has a connection of its own, which has three.
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before + 3
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -234,7 +313,7 @@ def test_epoch_is_seen_by_another_process(store):
     epoch = store.epoch()
     program = (
         "import sys; from pathlib import Path; from memollm.stores.sqlite.store import SqliteStore;"
-        "from memollm.testing._bench import call; print(SqliteStore(Path(sys.argv[1])).forget(call()))"
+        "from memollm.testing._bench import call; print(SqliteStore(Path(sys.argv[1])).keeping.forget(call()))"
     )
     command = [sys.executable, "-c", program, str(store.files.folder)]
     assert subprocess.run(command, capture_output=True, timeout=PATIENCE, check=True).stdout == b"1\n"

@@ -7,20 +7,23 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
-from hands import stock, take
-from test_sqlite_migration import old  # noqa: F401 - a fixture
+from hands import at_once, stock, take
 
 from memollm._types.counting import Account, Counts
 from memollm._types.samples import MINE, Sample
 from memollm.errors import StoreRefused, StoreUnavailable
+from memollm.stores.keeping import keeping
+from memollm.stores.looking import looking
 from memollm.stores.reading import ReadingStore
 from memollm.stores.sqlite.reader import SqliteReader
 from memollm.testing import NOON
-from memollm.testing._bench import PATIENCE, call
+from memollm.testing._bench import PATIENCE, call, noted
 
 
 @pytest.fixture
@@ -48,13 +51,12 @@ def snapshot(folder):
 def use(reader):
     """Do everything that a reader can do; return some of it."""
     store = ReadingStore(reader)
-    store.notes("function")
-    store.notes("run", "one")
-    store.calls("tests.ask")
-    store.readers()
-    store.counted()
-    store.inventory()
-    store.note("run", "two", {})
+    looking(store).notes("function")
+    looking(store).notes("run", "one")
+    looking(store).calls("tests.ask")
+    looking(store).readers()
+    looking(store).counted()
+    looking(store).inventory()
     hand = take(store)
     if hand.states == [MINE]:
         hand.fill(b"mine")
@@ -66,8 +68,8 @@ def closed_cache(opened, path):
     store = opened(path)
     stock(store, b"zero", b"one")
     take(store)
-    store.note("run", "one", {"at": NOON, "é": None})
-    store.count({Account("d", "r", "", "f"): Counts(draws=2)}, [])
+    noted(store, "run", "one", {"at": NOON, "é": None})
+    keeping(store).count(store.flights.new_id(), {Account("d", "r", "", "f"): Counts(draws=2)}, [])
     store.close()
     return path
 
@@ -78,8 +80,8 @@ def test_closed_cache_is_read_and_nothing_made(tmp_path, opened, reader):
     before = snapshot(folder)
     reading = reader(folder)
     assert use(reading) == ([1], {0: Sample(b"zero", NOON), 1: Sample(b"one", NOON)})
-    assert dict(reading.notes("run")) == {"one": {"at": NOON, "é": None}}
-    assert dict(reading.counted()) == {Account("d", "r", "", "f"): Counts(draws=2)}
+    assert dict(looking(reading).notes("run")) == {"one": {"at": NOON, "é": None}}
+    assert dict(looking(reading).counted()) == {Account("d", "r", "", "f"): Counts(draws=2)}
     reading.close()
     assert snapshot(folder) == before
 
@@ -99,7 +101,7 @@ def test_no_file_is_opened_for_writing(tmp_path, opened, reader):
         "from memollm.testing._bench import call\n"
         "sys.addaudithook(audit)\n"
         "reader = SqliteReader(Path(sys.argv[1]))\n"
-        "reader.notes('run'), reader.epoch()\n"
+        "reader.looking.notes('run'), reader.epoch()\n"
         "print(len(reader.peek(call())), reader.epoch() >= 0)"
     )
     command = [sys.executable, "-c", program, str(folder)]
@@ -169,7 +171,7 @@ def test_cache_that_comes_is_read(tmp_path, opened, reader):
     store.rest()
     assert reading.peek(call()) == {0: Sample(b"zero", NOON)}
     epoch = reading.epoch()
-    store.forget(call())
+    keeping(store).forget(call())
     assert reading.epoch() != epoch
     assert reading.peek(call()) == {}
     stock(store, b"new")
@@ -184,7 +186,7 @@ def test_cache_in_use_is_read_and_left(tmp_path, opened, owner, reader):
     process = owner("alone")
     before = snapshot(tmp_path / "cache")
     reading = reader(tmp_path / "cache")
-    assert reading.standing("reader", call()).next == 3
+    assert looking(reading).standing("reader", call()).next == 3
     reading.close()
     assert snapshot(tmp_path / "cache") == before
     store = opened(tmp_path / "cache")
@@ -200,7 +202,7 @@ def test_killed_writer_s_log_is_read(tmp_path, owner, reader):
     process.wait(PATIENCE)
     before = snapshot(tmp_path / "cache")
     reading = reader(tmp_path / "cache")
-    assert reading.standing("reader", call()).next == 3
+    assert looking(reading).standing("reader", call()).next == 3
     reading.close()
     assert snapshot(tmp_path / "cache") == before
 
@@ -227,27 +229,37 @@ def test_foreign_file_is_refused(tmp_path, reader):
             reader(tmp_path / name).peek(call())
 
 
-def test_old_file_is_read_as_it_is(old, reader):  # noqa: F811 - the fixture
-    """A file of the first version is read without being brought to the new schema."""
-    before = snapshot(old)
-    assert use(reader(old)) == ([0], {slot: Sample(b"%d" % slot, NOON) for slot in range(3)})
-    assert [each.name for each in reader(old).readers()] == ["run:1"]
-    assert [(item.samples, item.used) for item in reader(old).inventory()] == [(3, NOON)]
-    assert take(ReadingStore(reader(old)), reader="run:1", lane="x").at == [0]
-    assert snapshot(old) == before
-
-
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_forked_child_reads_by_itself(tmp_path, opened, reader):
     """A forked child reads through a connection of its own, and both go on."""
     reading = reader(closed_cache(opened, tmp_path / "cache"))
     assert len(reading.peek(call())) == 2
-    with reading._lock:
-        child = os.fork()
-        if child == 0:
-            status = 1
-            with suppress(BaseException):
-                status = 0 if len(reading.peek(call())) == 2 and json.dumps(reading.epoch()) else 2
-            os._exit(status)
+    child = os.fork()
+    if child == 0:
+        status = 1
+        with suppress(BaseException):
+            status = 0 if len(reading.peek(call())) == 2 and json.dumps(reading.epoch()) else 2
+        os._exit(status)
     assert os.waitpid(child, 0)[1] == 0
     assert len(reading.peek(call())) == 2
+
+
+def test_long_query_keeps_nobody_from_reading(tmp_path, opened, reader):
+    """While one thread reads for long, a draw that must not wait and has all at hand is served (P12)."""
+    reading = ReadingStore(base := reader(closed_cache(opened, tmp_path / "cache")))
+    assert take(reading, reader=None).records == [b"zero"]
+    inside, go_on = threading.Event(), threading.Event()
+
+    def slow():
+        inside.set()
+        assert go_on.wait(PATIENCE)
+
+    base.looking.inventory()
+    base._readers._idle[-1].connection.set_progress_handler(slow, 1)
+    with ThreadPoolExecutor(1) as pool:
+        long = pool.submit(base.looking.inventory)
+        assert inside.wait(PATIENCE)
+        assert at_once(reading, reader=None) == ([0], [b"zero"])
+        assert base.peek(call())[1].record == b"one"
+        go_on.set()
+        assert len(long.result(PATIENCE)) == 1

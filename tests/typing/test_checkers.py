@@ -55,7 +55,7 @@ def test_a_checker_reports_exactly_the_lines_that_are_marked_as_errors(checker, 
 
 
 def test_every_option_has_a_type():
-    typed = {*call_typing.Options.__annotations__, "n", "count", "batch", "gather"}
+    typed = {*call_typing.OptionTypes.__annotations__, "n", "count", "batch", "gather"}
     assert typed == {field.name for field in dataclasses.fields(Options)} - {"insisted"}
 
 

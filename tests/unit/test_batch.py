@@ -387,10 +387,8 @@ def test_a_store_that_fails_is_no_reason_to_fail(cache, monkeypatch):
     generate, called = batching(cache, namespace="a")
     generate(["x"])
 
-    def fail(*_args, **_options):
-        raise memollm.StoreUnavailable("the disk is gone")
-
-    monkeypatch.setattr(cache.store, "take", fail)
+    gone = memollm.StoreUnavailable("the disk is gone")
+    monkeypatch.setattr(cache.store, "perform", lambda requests: [gone] * len(requests))
     with pytest.warns(NotStoredWarning, match="the disk is gone"):
         assert generate(["x", "y", "x"]) == ["x 1", "y 2", "x 3"]
     assert called == [["x"], ["x", "y", "x"]]

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 
 import pytest
-from models import AsyncGates, Gates, run, until, until_in_loop, waiting
+from models import AsyncGates, Gates, asking, asking_async, run, until, until_in_loop, waiting
 
 import memollm
 from memollm import BudgetExceeded, OptionError, WrongNumber
@@ -19,14 +19,6 @@ from memollm.testing import FakeModel, ModelDown
 AGENTS = 5
 PROMPTS = 20
 AT_ONCE = 20
-
-
-def asking(cache, model, **options):
-    return cache.cached_llm(model.__call__, **{"ignore": "self", "namespace": "a", "name": "ask", **options})
-
-
-def asking_async(cache, model, **options):
-    return cache.cached_llm(model.answer, **{"ignore": "self", "namespace": "a", "name": "ask", **options})
 
 
 def paying(cache, costs, **options):
@@ -42,7 +34,7 @@ GRID = [(agent, f"p{number}") for number in range(PROMPTS) for agent in range(AG
 def test_a_grid_of_agents_in_threads_makes_exactly_the_calls_of_its_budget(cache):
     """P4: 100 cells, 20 at a time, 50 calls: just 50 are made and paid, and a rerun makes the other 50."""
     model = FakeModel()
-    ask = asking(cache, model, version=1)
+    ask = asking(cache, model, namespace="a")
 
     def cell(agent, prompt):
         with memollm.namespace(f"agent-{agent}"):
@@ -111,7 +103,7 @@ def test_agents_that_want_the_same_samples_pay_for_them_once(cache):
 def test_what_is_stored_is_free(cache):
     """With nothing left, hits go on, and a draw that would call is refused and stays open."""
     model = FakeModel()
-    ask = asking(cache, model, version=1)
+    ask = asking(cache, model, namespace="a")
     with memollm.budget(calls=2) as budget:
         ask.draw(2, "x")
         for name in ("b", "c"):
@@ -126,7 +118,7 @@ def test_what_is_stored_is_free(cache):
 def test_a_draw_of_several_is_made_whole_or_not_at_all(cache):
     """P3: four missing samples do not fit into three calls, so none is made; three do."""
     model = FakeModel()
-    ask = asking(cache, model, version=1)
+    ask = asking(cache, model, namespace="a")
     with memollm.budget(calls=4):
         ask("x")
         with memollm.namespace("b"), pytest.raises(BudgetExceeded, match="4 calls of ask"):
@@ -139,7 +131,7 @@ def test_a_draw_of_several_is_made_whole_or_not_at_all(cache):
 def test_failed_calls_are_not_counted(cache):
     """What raised was no answer, so it may be tried again."""
     model = FakeModel(failing={1, 3})
-    ask = asking(cache, model, version=1)
+    ask = asking(cache, model, namespace="a")
     with memollm.budget(calls=2) as budget:
         for _ in range(2):
             with pytest.raises(ModelDown):
@@ -153,7 +145,7 @@ def test_failed_calls_are_not_counted(cache):
 def test_a_draw_that_fails_in_its_middle_sets_nothing_aside_for_ever(cache):
     """P3: of three calls the second fails, the third is never made; what is left of the budget can be spent."""
     model = FakeModel(failing={2})
-    ask = asking(cache, model, version=1)
+    ask = asking(cache, model, namespace="a")
     with memollm.budget(calls=3) as budget:
         with pytest.raises(ModelDown):
             ask.draw(3, "x")
@@ -165,14 +157,14 @@ def test_a_draw_that_fails_in_its_middle_sets_nothing_aside_for_ever(cache):
 def test_concurrent_calls_of_a_failing_draw(cache):
     """P3: the same for draws whose calls overlap, in threads and in tasks."""
     model = FakeModel(failing={2})
-    ask = asking(cache, model, version=1, concurrency=3)
+    ask = asking(cache, model, namespace="a", concurrency=3)
     with memollm.budget(calls=3) as budget:
         with pytest.raises(ModelDown):
             ask.draw(3, "x")
         assert len(ask.draw(3, "x")) == 3
     assert budget.calls == 3
     model = FakeModel(failing={2})
-    ask = asking_async(cache, model, version=2)
+    ask = asking_async(cache, model, namespace="a", version=2)
     with memollm.budget(calls=3) as budget:
         with pytest.raises(ModelDown):
             run(ask.draw(3, "x"))
@@ -183,7 +175,7 @@ def test_concurrent_calls_of_a_failing_draw(cache):
 def test_budgets_nest(cache):
     """A call must fit into every budget around it; what an inner one refuses costs the outer one nothing."""
     model = FakeModel()
-    ask = asking(cache, model, version=1)
+    ask = asking(cache, model, namespace="a")
     with memollm.budget(calls=3) as outer:
         with memollm.budget(calls=1) as inner:
             ask("x")
@@ -203,7 +195,7 @@ def test_budgets_nest(cache):
 def test_an_outer_budget_is_not_charged_for_what_an_inner_one_refuses(cache):
     """Calls that were set aside in one budget and refused by another are free again."""
     model = FakeModel()
-    ask = asking(cache, model, version=1)
+    ask = asking(cache, model, namespace="a")
     with memollm.budget(calls=2) as outer:
         with memollm.budget(calls=0):
             for _ in range(5):
@@ -464,7 +456,7 @@ def test_what_a_collection_in_the_middle_of_a_promise_releases(cache):
 def test_a_budget_follows_tasks_and_threads_with_their_context(cache):
     """What the block starts spends its budget; what others do does not."""
     model = FakeModel()
-    ask = asking(cache, model, version=1)
+    ask = asking(cache, model, namespace="a")
 
     async def main():
         with memollm.budget(calls=1) as budget:
@@ -483,7 +475,7 @@ def test_a_budget_follows_tasks_and_threads_with_their_context(cache):
 def test_maps_and_replays_spend_it(cache):
     """A map ends at its budget; a replay spends nothing until it goes on."""
     model = FakeModel()
-    ask = asking(cache, model, version=1)
+    ask = asking(cache, model, namespace="a")
     with memollm.budget(calls=3):
         answers = ask.map([f"p{number}" for number in range(6)], concurrency=1, on_error="return")
         assert [isinstance(each, BudgetExceeded) for each in answers] == [False] * 3 + [True] * 3

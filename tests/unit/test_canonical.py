@@ -28,6 +28,7 @@ import numpy as np
 import pydantic
 import pydantic.v1
 import pytest
+from ids import numbered, steady
 
 from memollm._keys.canonical import canonical, canonical_call, hooks
 from memollm.errors import UnkeyableArgument
@@ -234,13 +235,13 @@ GOLDEN = [
 ]
 
 
-@pytest.mark.parametrize(("value", "expected"), GOLDEN, ids=str)
+@pytest.mark.parametrize(("value", "expected"), GOLDEN, ids=steady)
 def test_a_value_has_one_readable_text(value, expected):
     """The text of a value is frozen: changing it would lose every stored sample."""
     assert canonical(value) == expected
 
 
-@pytest.mark.parametrize("value", [value for value, _ in GOLDEN], ids=str)
+@pytest.mark.parametrize("value", [value for value, _ in GOLDEN], ids=steady)
 def test_every_text_is_json_that_a_file_can_take(value):
     """A text is JSON, and UTF-8 can encode it."""
     assert json.loads(canonical(value).encode()) is not NotImplemented
@@ -413,7 +414,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("make", "step", "reason"), REFUSED, ids=[str(n) for n in range(len(REFUSED))])
+@pytest.mark.parametrize(("make", "step", "reason"), REFUSED, ids=numbered(REFUSED))
 def test_what_has_no_identity_is_named_by_its_path(make, step, reason):
     """The error says where the value stands, what it is, and what to do."""
     with pytest.raises(UnkeyableArgument) as caught:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import importlib.util
+import inspect
 import itertools
 import linecache
 import re
@@ -12,6 +14,7 @@ import sys
 import warnings
 
 import pytest
+from models import PATIENCE, run
 
 import memollm
 from memollm import Cache, CodeChanged, CodeChangedWarning, OptionError, StoreUnavailable
@@ -19,6 +22,8 @@ from memollm._calls.context import current_run
 from memollm._keys import keyer
 from memollm._types.calls import Want
 from memollm._types.samples import MINE
+from memollm.stores.looking import looking
+from memollm.testing._bench import Hand
 
 
 @dataclasses.dataclass
@@ -213,14 +218,13 @@ def test_adopting_is_refused_while_samples_are_being_made(cache):
     two = cache.cached_llm(lambda x: x, name="ask", version=2, namespace="a")
     one.draw(2, "x"), one.draw(1, "y"), two("x")
     store = cache.store
-    (call,) = [stored.call for stored in store.calls("ask") if '"y"' in stored.call.form]
-    ticket = store.flights.depart()
-    (taken,) = store.take([Want(call, "namespace:a", 1, None)], ticket, newer_than=float("-inf"), wait=True)
-    assert taken.states == [MINE]
+    (call,) = [stored.call for stored in looking(store).calls("ask") if '"y"' in stored.call.form]
+    hand = Hand(store, Want(call, "namespace:a", 1, None))
+    assert hand.states == [MINE]
     with pytest.raises(StoreUnavailable, match="Nothing was changed"):
         cache.adopt("ask", version="version:1")
     assert one.peek("x") == ["x", "x"]
-    store.flights.arrive(ticket)
+    hand.abandon()
     assert cache.adopt("ask", version="version:1") == 3
 
 
@@ -274,10 +278,54 @@ def test_the_catalog_is_readable_by_anyone(tmp_path):
         ask.with_options(namespace="exp")(1)
         with memollm.run("run-7"):
             ask(1)
-        assert set(cache.store.notes("namespace")) == {"exp"}
-        assert set(cache.store.notes("run")) == {"run-7", current_run()}
-        assert cache.store.notes("function")["ask"]["latest"] == "version:1"
+        assert set(looking(cache.store).notes("namespace")) == {"exp"}
+        assert set(looking(cache.store).notes("run")) == {"run-7", current_run()}
+        assert looking(cache.store).notes("function")["ask"]["latest"] == "version:1"
     connection = sqlite3.connect(tmp_path / "cache" / "memollm.db")
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master WHERE name LIKE 'catalog_%'").fetchone()
     connection.close()
     assert tables == 3
+
+
+ASYNC = """
+async def ask(prompt):
+    return prompt.strip()
+
+async def tell(prompt):
+    yield prompt.strip()
+"""
+
+
+async def awaited(ask, _tell):
+    await ask("x")  # here
+
+
+async def in_a_task(ask, _tell):
+    await asyncio.gather(ask("x"))  # here
+
+
+async def in_time(ask, _tell):
+    await asyncio.wait_for(ask("x"), PATIENCE)  # here
+
+
+async def mapped(ask, _tell):
+    await ask.map(["x", "y"])  # here
+
+
+async def streamed(_ask, tell):
+    async for _ in tell("x"):  # here
+        pass
+
+
+@pytest.mark.parametrize("use", [awaited, in_a_task, in_time, mapped, streamed])
+def test_a_warning_about_a_coroutine_function_points_at_the_line_that_asked(load, reopen, use):
+    """Although it is another thread that looks at the code, and whoever asks may do so from a task or by a map."""
+    for text in (ASYNC, ASYNC.replace("strip", "lower")):
+        module, cache = load(text), reopen()
+        ask, tell = (cache.cached_llm(function) for function in (module.ask, module.tell))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            run(use(ask, tell))
+    lines, first = inspect.getsourcelines(use)
+    here = next(first + number for number, line in enumerate(lines) if "# here" in line)
+    assert [(each.filename, each.lineno) for each in caught] == [(__file__, here)]

@@ -4,6 +4,7 @@ import collections
 
 import numpy as np
 import pytest
+from ids import numbered
 from stored_types import Answer, Colour, Plain, Text, Verdict
 
 from memollm._values.same import Sameness
@@ -60,14 +61,14 @@ SAME = [
 ]
 
 
-@pytest.mark.parametrize("pair", DIFFERENT, ids=repr)
+@pytest.mark.parametrize("pair", DIFFERENT, ids=numbered(DIFFERENT))
 def test_what_differs_in_type_order_or_bits_is_not_the_same(pair):
     """Python calls many of these equal; a stored value must not turn from one into the other."""
     assert not same(*pair)
     assert not same(*reversed(pair))
 
 
-@pytest.mark.parametrize("pair", SAME, ids=repr)
+@pytest.mark.parametrize("pair", SAME, ids=numbered(SAME))
 def test_what_could_stand_for_the_other_is_the_same(pair):
     """Python calls many of these different, because NaN and plain objects equal only themselves."""
     assert same(*pair)

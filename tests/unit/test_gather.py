@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import weakref
 
 import pytest
 from models import run, until_in_loop
@@ -217,7 +218,7 @@ def test_a_cancelled_waiter_disturbs_nobody(cache):
 
 def waiting_items(generate):
     """Count the items that wait for others to join them."""
-    of_loops = generate._self_recipe.batching.gatherer._of_loops
+    of_loops = generate._self_function.batching.gatherer._of_loops
     return sum(len(group.items) for groups in list(of_loops.values()) for group in groups.values())
 
 
@@ -378,3 +379,26 @@ def test_gathering_is_for_coroutine_functions_with_batch(cache):
         with pytest.raises(OptionError, match=next(iter(wrong))):
             Gather(**wrong)
     assert memollm.Gather() == Gather(max_size=64, max_wait=0.01)
+
+
+@pytest.mark.parametrize("size", [2, 1])
+def test_loops_that_ended_are_let_go(cache, size):
+    """Items that wait for others, or are being served, when their loop ends do not keep it."""
+    batches, loops = Batches(), []
+    generate = gathering(cache, batches, gather=Gather(max_size=size, max_wait=LONG))
+
+    def waits(loop):
+        return generate._self_function.batching.gatherer._of_loops.get(loop)
+
+    async def main():
+        loops.append(weakref.ref(asyncio.get_running_loop()))
+        left = asyncio.create_task(generate.one(f"{len(loops)}"))
+        await until_in_loop(lambda: waits(asyncio.get_running_loop()) or len(batches.called) == len(loops))
+        assert not left.done()
+
+    for _ in range(4):
+        run(main())
+    batches.gates.clear()
+    gc.collect()
+    # The last one stays until another loop asks.
+    assert sum(loop() is not None for loop in loops) <= 1

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 
 import pytest
-from models import AsyncGates, run
+from models import AsyncGates, asking, asking_async, run
 
 import memollm
 from memollm import OptionError
@@ -26,9 +26,8 @@ class Agents:
 
     def __init__(self, cache, **options):
         self.model = FakeModel()
-        options = {"name": "ask", "version": 1, "ignore": "self", **options}
-        self.ask = cache.cached_llm(self.model.__call__, **options)
-        self.ask_async = cache.cached_llm(self.model.answer, **options)
+        self.ask = asking(cache, self.model, **options)
+        self.ask_async = asking_async(cache, self.model, **options)
 
     def in_tasks(self, seed, lanes=LANES):
         """Run the program in tasks of one event loop, and return what each lane drew."""

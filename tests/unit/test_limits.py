@@ -10,6 +10,7 @@ from models import PATIENCE, Gates, until
 
 from memollm import Cache, OptionError
 from memollm._calls.configuration import Configuration
+from memollm.stores.looking import looking
 
 DRAWS = """
 import sys
@@ -30,7 +31,7 @@ def kept_after(tmp_path, **environment):
     command = [sys.executable, "-c", DRAWS, str(place)]
     subprocess.run(command, check=True, timeout=60, env={"PATH": "", "HOME": str(tmp_path), **environment})
     with Cache(place) as cache:
-        return sorted(item.samples for item in cache.store.inventory())
+        return sorted(item.samples for item in looking(cache.store).inventory())
 
 
 def test_nothing_is_evicted_unless_asked(tmp_path):
@@ -79,7 +80,7 @@ def test_who_waits_for_another_process_does_not_wait_for_the_limits(tmp_path, mo
         ask("another")
         assert tidying.wait(PATIENCE)
         shared = pool.submit(ask, "x")
-        until(lambda: waits._engine.watcher._watched)
+        until(lambda: waits._engine._waited_for)
         gate.put("made elsewhere")
         assert shared.result(PATIENCE) == made.result(PATIENCE) == "made elsewhere"
         tidied.set()
@@ -94,7 +95,7 @@ def test_a_failure_in_the_background_leaves_nobody_waiting(tmp_path, monkeypatch
         gate = gates.begun()
         with monkeypatch.context() as broken:
             broken.setattr("threading.excepthook", raised.append)
-            broken.setattr(waits._engine, "_pay", lambda: 1 / 0)
+            broken.setattr(waits.store, "_is_settled", lambda *_: 1 / 0)
             shared = pool.submit(waits.cached_llm(lambda prompt: prompt, **options), "x")
             until(lambda: raised)
         gate.put("made elsewhere")

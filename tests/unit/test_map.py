@@ -8,6 +8,7 @@ import io
 import itertools
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import pytest
@@ -678,3 +679,39 @@ def test_a_bar_is_left_where_the_map_fails(cache, monkeypatch):
     with pytest.raises(ModelDown):
         function_of(cache, "plain", FakeModel(failing={1})).map(["x"])
     assert next(closed) == 1
+
+
+@pytest.mark.parametrize("colour", ["plain", "async"])
+@pytest.mark.parametrize("begin_anew", ["rewind", "drop", "forget"])
+def test_a_map_that_fails_after_a_rewind_gives_nothing_twice(cache, colour, begin_anew):
+    """P1: what a map gives back belongs to the sequence that it drew from, not to the one that was begun since."""
+    numbers = itertools.count()
+
+    def answer(prompt):
+        if prompt == "bad":
+            begin()
+            drawn.extend(finish_elsewhere(ask.draw(2, "x")))
+            raise ConnectionError("no answer")
+        return f"{prompt} {next(numbers)}"
+
+    async def answer_async(prompt):
+        return await asyncio.to_thread(answer, prompt)
+
+    def begin():
+        if begin_anew == "forget":
+            ask.forget("x")
+        else:
+            getattr(cache, begin_anew)("n")
+
+    drawn = []
+    ask = cache.cached_llm(answer if colour == "plain" else answer_async, namespace="n", name="ask", version=1)
+    with pytest.raises(ConnectionError):
+        finish(ask.map(["x", "x", "bad"], concurrency=1))
+    drawn.extend(finish(ask.draw(2, "x")))
+    assert len(set(drawn)) == 4
+
+
+def finish_elsewhere(result):
+    """Wait for it in a thread, and so in a loop, of its own."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(finish, result).result(DEADLINE)

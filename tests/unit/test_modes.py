@@ -18,6 +18,7 @@ import memollm._upkeep.explain
 from memollm import Cache, CacheMiss, NotStoredWarning, OptionError, StoreClosed, configure
 from memollm._calls.configuration import Configuration, configuration
 from memollm.stores import reading
+from memollm.stores.looking import looking
 
 FORMS = ("plain", "coroutine", "stream", "stream_async", "method", "count", "batch", "map", "map_async", "draw", "one")
 
@@ -287,7 +288,7 @@ def test_off_draws_lists_as_ever(cache):
     assert several("x", 3) == ["x", "x", "x"]
     assert generate(["x", "y"]) == [["x", "x"], ["y", "y"]]
     assert generate([]) == []
-    assert cache.store.readers() == []
+    assert looking(cache.store).readers() == []
 
 
 def test_a_failure_in_each_mode_leaves_everything_as_it_was(cache):

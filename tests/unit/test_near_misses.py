@@ -24,6 +24,7 @@ import numpy as np
 import pydantic
 import pytest
 import typing_extensions
+from ids import numbered
 
 from memollm._keys.canonical import canonical, canonical_call, hooks
 
@@ -509,14 +510,14 @@ EQUAL = [
 ]
 
 
-@pytest.mark.parametrize(("left", "right"), DIFFERENT, ids=[str(n) for n in range(len(DIFFERENT))])
+@pytest.mark.parametrize(("left", "right"), DIFFERENT, ids=numbered(DIFFERENT))
 def test_near_misses_differ(left, right):
     """What a function can tell apart has two texts, wherever it stands."""
     assert canonical(left) != canonical(right)
     assert canonical([{"a": left}]) != canonical([{"a": right}])
 
 
-@pytest.mark.parametrize(("left", "right"), EQUAL, ids=[str(n) for n in range(len(EQUAL))])
+@pytest.mark.parametrize(("left", "right"), EQUAL, ids=numbered(EQUAL))
 def test_equal_values_have_one_text(left, right):
     """What no function should tell apart has one text, however it was made."""
     assert canonical(left) == canonical(right)

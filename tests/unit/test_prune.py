@@ -10,6 +10,8 @@ from memollm import Cache, OptionError, Pruned
 from memollm._types.calls import Want
 from memollm._types.counting import Use
 from memollm._upkeep.prune import bytes_of, size_text
+from memollm.stores.keeping import keeping
+from memollm.stores.looking import looking
 from memollm.testing import NOON, FakeClock
 from memollm.testing._bench import PATIENCE, Hand, call
 
@@ -25,7 +27,7 @@ def cache(request, tmp_path):
         for name in NAMES:
             fill(cache, name, b"x" * 100, b"y" * 100)
             clock.advance(86400)
-        cache.store.count({}, [Use(None, call("000"), 0, 1, clock())])
+        keeping(cache.store).count(cache.store.flights.new_id(), {}, [Use(None, call("000"), 0, 1, clock())])
         cache.clock = clock
         yield cache
 
@@ -85,11 +87,11 @@ def test_age_is_counted_from_the_last_use(cache):
 
 def test_dry_run_changes_nothing(cache):
     """A dry run tells what would go, and everything stays, cursors too."""
-    before = (cache.store.inventory(), cache.store.readers(), cache.store.epoch())
+    before = (looking(cache.store).inventory(), looking(cache.store).readers(), cache.store.epoch())
     told = []
     pruned = cache.prune(max_samples=4, dry_run=True, progress=lambda *progress: told.append(progress))
     assert (pruned.calls, pruned.kept_calls) == (6, 2)
-    assert (cache.store.inventory(), cache.store.readers(), cache.store.epoch()) == before
+    assert (looking(cache.store).inventory(), looking(cache.store).readers(), cache.store.epoch()) == before
     assert cache.prune(max_samples=4) == pruned
 
 
@@ -111,14 +113,17 @@ def test_call_in_use_stays_and_the_next_goes(cache):
 @pytest.mark.parametrize(("policy", "stays"), [("lru", True), ("fifo", False)])
 def test_call_used_meanwhile_stays(cache, monkeypatch, policy, stays):
     """What another process uses after the inventory was taken is no longer the least recently used."""
-    inventory = cache.store.inventory
+    kind = type(looking(cache.store))
+    inventory = kind.inventory
 
-    def and_then_used():
-        items = inventory()
-        cache.store.count({}, [Use(None, call("001"), 0, 0, cache.clock.advance(1))])
+    def and_then_used(self):
+        items = inventory(self)
+        keeping(cache.store).count(
+            cache.store.flights.new_id(), {}, [Use(None, call("001"), 0, 0, cache.clock.advance(1))]
+        )
         return items
 
-    monkeypatch.setattr(cache.store, "inventory", and_then_used)
+    monkeypatch.setattr(kind, "inventory", and_then_used)
     cache.prune(max_samples=10, policy=policy)
     assert ("001" in kept(cache)) is stays
 
@@ -200,6 +205,7 @@ import sys, time
 from memollm import Cache
 from memollm._types.calls import Want
 from memollm._types.counting import Use
+from memollm.stores.keeping import keeping
 from memollm.testing._bench import Hand, call
 
 cache = Cache(sys.argv[1])
@@ -215,7 +221,7 @@ for turn in range(60):
     records = [store.peek(call(text))[at].record for at in hand.at]
     assert not seen.intersection(records), (name, records)
     seen.update(records)
-    store.count({}, [Use(None, call(text), 0, 0, time.time())])
+    keeping(store).count(store.flights.new_id(), {}, [Use(None, call(text), 0, 0, time.time())])
 print("done", flush=True)
 cache.close()
 """

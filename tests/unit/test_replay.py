@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import pickle
 import threading
+import weakref
 
 import pytest
-from models import Gates, run, until
+from models import PATIENCE, Gates, run, until, until_in_loop
 
 import memollm
 import memollm.testing
 from memollm import CacheMiss, OptionError, ReplayExhausted
+from memollm._draws.replay import Replay
+from memollm._types.calls import Call, Want
+from memollm.stores.memory.store import MemoryStore
 
 
 def asking(cache, **options):
@@ -461,3 +466,94 @@ def test_a_replay_is_read_while_its_namespace_draws(cache):
             ask("x")
     with memollm.replay("a"):
         assert ask("x") == "answer"
+
+
+@pytest.fixture
+def reading(cache, monkeypatch):
+    """Note which threads read the records that are read again."""
+    threads, codec = [], cache._engine.codec
+    decode = codec.decode
+
+    def noted(record, context=b""):
+        threads.append(threading.get_ident())
+        return decode(record, context)
+
+    monkeypatch.setattr(codec, "decode", noted)
+    return threads
+
+
+@pytest.mark.parametrize(("n", "size"), [(1, 1), (2000, 1), (1, 100_000)])
+def test_a_replay_of_much_leaves_the_loop_alone(cache, reading, n, size):
+    """P12: many samples, or large ones, are listed, read and decoded in another thread, and come in their order."""
+    answers = itertools.count()
+
+    @cache.cached_llm(namespace="a", name="ask", version=1)
+    async def ask(prompt):
+        return [next(answers), prompt * size]
+
+    async def main():
+        drawn = await ask.draw(n, "x")
+        reading.clear()
+        with memollm.replay("a"):
+            assert await ask.draw(n, "x") == drawn
+        assert len(reading) == n
+        assert threading.get_ident() not in reading
+
+    run(main())
+
+
+def test_draws_of_a_replay_keep_their_order_where_one_is_read_off_the_loop(cache):
+    """Which draw was asked for first is given first, however much others ask for."""
+    answers = itertools.count()
+
+    @cache.cached_llm(namespace="a", name="ask", version=1)
+    async def ask(prompt):
+        return next(answers)
+
+    async def main():
+        await ask.draw(104, "x")
+        with memollm.replay("a"):
+            given = await asyncio.gather(ask("x"), ask.draw(100, "x"), ask("x"), ask.draw(2, "x"))
+        assert given == [0, [*range(1, 101)], 101, [102, 103]]
+
+    run(main())
+
+
+def test_a_cancelled_replay_can_be_read_again(cache, monkeypatch):
+    """P3: what was read off the loop for a task that is cancelled meanwhile was given to nobody."""
+    store, peek = cache.store, cache.store.peek
+    begun, go = threading.Event(), threading.Event()
+
+    @cache.cached_llm(namespace="a", name="ask", version=1)
+    async def ask(prompt):
+        return "answer"
+
+    def slow(*args):
+        begun.set()
+        assert go.wait(PATIENCE)
+        return peek(*args)
+
+    async def main():
+        drawn = await ask.draw(40, "x")
+        with memollm.replay("a"):
+            with monkeypatch.context() as slowly:
+                slowly.setattr(type(store), "peek", staticmethod(slow))
+                task = asyncio.create_task(ask.draw(40, "x"))
+                await until_in_loop(begun.is_set)
+                task.cancel()
+                go.set()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+            assert await ask.draw(40, "x") == drawn
+
+    run(main())
+
+
+def test_a_store_that_is_gone_is_not_taken_for_another():
+    """P8: a replay keeps the stores that it has read, so that none takes another's place in memory."""
+    store, call = MemoryStore(), Call(b"key", "form", "ask")
+    replay, is_there = Replay("a", goes_on=True), weakref.ref(store)
+    assert replay.read(store, Want(call, "namespace:a", 1, None), wait=True) == []
+    del store
+    gc.collect()
+    assert is_there() is not None

@@ -1,6 +1,12 @@
 """Answers of the real SDKs come back as they were."""
 
+import os
+import subprocess
+import sys
+import typing
+
 import numpy as np
+import pydantic
 import pytest
 from anthropic._models import construct_type as anthropic_type
 from anthropic.types import Message
@@ -11,8 +17,11 @@ from openai.types import CreateEmbeddingResponse
 from openai.types.chat import ChatCompletion
 from stored_types import Verdict
 
+from memollm._values import classes
 from memollm._values.codec import Codec
+from memollm._values.schema import schema_of
 from memollm._values.signing import Signer
+from memollm.errors import StaleRecord
 
 CODEC = Codec(signer=Signer(b"k" * 32), pickle=False)
 
@@ -128,7 +137,7 @@ def test_answers_are_stored_about_as_small_as_they_were_sent():
     """A received answer takes little more room than its own JSON."""
     for kind in ("openai received", "anthropic received"):
         answer = ANSWERS[kind]()
-        assert len(CODEC.encode(answer)) < len(answer.to_json(indent=None)) + 200
+        assert len(CODEC.encode(answer)) < len(answer.to_json(indent=None)) + 250
 
 
 def test_embeddings_take_their_raw_size():
@@ -141,3 +150,68 @@ def test_embeddings_take_their_raw_size():
         value={"object": "list", "model": "m", "data": data, "usage": usage}, type_=CreateEmbeddingResponse
     )
     assert CODEC.decode(CODEC.encode(response)).data[0].embedding == data[0]["embedding"]
+
+
+def test_reading_answers_looks_for_no_files(monkeypatch):
+    """Whose program it is, is found out once, not for every class of every record."""
+    record = CODEC.encode(ANSWERS["openai received"]())
+    CODEC.decode(record)
+    monkeypatch.setattr(os, "stat", refused)
+    assert CODEC.decode(record).id == "chatcmpl-1"
+
+
+@pytest.mark.parametrize("kind", ["openai", "openai received", "anthropic", "anthropic received"])
+def test_answers_of_an_unchanged_class_are_built_once_and_no_more(kind, monkeypatch):
+    """Whether the class loses anything is asked when it is written, and again only if the class is another."""
+    answer = ANSWERS[kind]()
+    record = CODEC.encode(answer)
+    monkeypatch.setattr(classes, "_dump_model", refused)
+    assert everything(CODEC.decode(record)) == everything(answer)
+
+
+def refused(*_args, **_kwargs):
+    raise AssertionError("it is not asked for")
+
+
+def test_another_process_knows_an_unchanged_class_again():
+    """The digest of a class is the same under every hash seed and wherever its classes lie in memory."""
+    source = "from openai.types.chat import ChatCompletion as C; C.model_rebuild(); " + ASKING
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", source], env={**os.environ, "PYTHONHASHSEED": seed}, check=True, capture_output=True
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(told) == 1
+    assert b"''" not in told.pop()
+
+
+ASKING = "from memollm._values.schema import schema_of; print(repr(schema_of(C)))"
+
+
+def shape(name, field, **namespace):
+    """Make a class of pydantic models of this module, in the place of the one before."""
+    made = pydantic.create_model(name, __module__=__name__, x=field, **namespace)
+    globals()[name] = made
+    return made
+
+
+def test_a_class_that_validates_otherwise_is_noticed():
+    """A field that drops what was stored is found when the record is read; so is one that a validator changes."""
+    record = CODEC.encode(shape("Shape", (int | str, ...))(x="one"))
+    shape("Shape", (typing.Annotated[str, pydantic.AfterValidator(str.upper)], ...))
+    with pytest.raises(StaleRecord, match=r"Shape\.x is lost or changed"):
+        CODEC.decode(record)
+    assert schema_of(globals()["Shape"]) == ""
+
+
+def test_classes_are_told_apart_by_what_they_validate_by():
+    """The same fields are the same class; a type, a bound or a rule for undeclared fields makes another."""
+    digests = [
+        schema_of(shape("Shape", field, __config__=config))
+        for config in (None, pydantic.ConfigDict(extra="allow"))
+        for field in ((int, ...), (str, ...), (int, pydantic.Field(ge=1)), (int, pydantic.Field(ge=2)))
+    ]
+    assert len(set(digests)) == 8
+    assert "" not in digests
+    assert schema_of(shape("Shape", (int, ...))) == digests[0]

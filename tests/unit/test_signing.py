@@ -1,13 +1,19 @@
 """Records are signed by their user's key, and only trusted keys are believed."""
 
+import hmac
 import os
 import stat
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
+from models import PATIENCE, run
 from stored_types import Answer
 
+from memollm._draws import engine
+from memollm._spending import prices
 from memollm._values import signing as _signing
 from memollm._values.codec import Codec
 from memollm._values.signing import Signer, read_or_make_key
@@ -166,3 +172,71 @@ def test_a_record_can_be_moved_by_who_trusts_it():
 def test_keys_are_not_shown():
     """A signer's representation and its errors contain no key."""
     assert MINE not in repr(Signer(MINE)) + str(Signer(MINE).key_id)
+
+
+@pytest.mark.parametrize("length", [16, 32, 64, 65, 200])
+def test_a_signature_is_an_hmac(length):
+    """Whatever the key's length, others can check a signature with what every language has."""
+    key, message = bytes(range(length)), b"message " * 99
+    signed = hmac.digest(key, message, "sha256").hex()[:32]
+    assert Signer(key).sign(message).decode().split(":")[1] == signed
+
+
+def test_threads_that_sign_at_once_trust_the_same_keys(home, monkeypatch):
+    """What one of them is told to trust the codec trusts, also if another needs the signer for the first time."""
+    codec, of_user, trusting = Codec(), Signer.of_user, []
+
+    def meanwhile():
+        made = of_user()
+        if not trusting:
+            trusting.append(pool.submit(codec.trust, YOURS))
+            # It is done meanwhile, or waits for this one.
+            wait(trusting, 0.5)
+        return made
+
+    monkeypatch.setattr(Signer, "of_user", meanwhile)
+    with ThreadPoolExecutor(1) as pool:
+        assert codec.decode(codec.encode(Answer("a"))) == Answer("a")
+        trusting[0].result(PATIENCE)
+    assert codec.decode(Codec(signer=Signer(YOURS)).encode(Answer("b"))) == Answer("b")
+
+
+@pytest.mark.parametrize("kind", ["call", "stream", "gathered"])
+def test_what_the_first_answer_needs_is_loaded_off_the_loop(cache, home, monkeypatch, kind):
+    """P12: making the signing key, which syncs it to disk, and importing the prices keep no event loop waiting."""
+    made, imported, threads = _signing.read_or_make_key, prices.load_library, {}
+
+    def make(path):
+        threads.setdefault("key", threading.get_ident())
+        return made(path)
+
+    def load():
+        threads.setdefault("prices", threading.get_ident())
+        imported()
+
+    monkeypatch.setattr(_signing, "read_or_make_key", make)
+    monkeypatch.setattr(engine, "load_library", load)
+
+    @cache.cached_llm(version=1)
+    async def ask(prompt):
+        return Answer(prompt)
+
+    @cache.cached_llm(version=1)
+    async def tell(prompt):
+        yield Answer(prompt)
+
+    @cache.cached_llm(version=1, batch="prompts")
+    async def gather(prompts):
+        return [Answer(prompt) for prompt in prompts]
+
+    async def main():
+        used = {"call": ask, "stream": tell, "gathered": gather.one}[kind]
+        if kind == "stream":
+            assert [chunk async for chunk in used("a")] == [Answer("a")]
+        else:
+            assert await used("a") == Answer("a")
+
+    run(main())
+    assert (home / "signing.key").exists()
+    assert set(threads) == {"key", "prices"}
+    assert threading.get_ident() not in threads.values()

@@ -14,6 +14,8 @@ import memollm
 import memollm._spending.stats
 from memollm import Cache, OptionError, configure
 from memollm._types.counting import Counts
+from memollm.errors import StoreUnavailable
+from memollm.stores.transfer import Part, Stretch
 from memollm.testing import FakeClock
 
 DAY = 86400.0
@@ -240,8 +242,8 @@ def test_a_note_that_comes_while_books_are_closed(cache, pool):
 
     ask = cache.cached_llm(str.upper, pool=pool, name="ask", version=1)
     ask("x")
-    (plan,) = ask._self_recipe._plans.values()
-    plan.terms.books.given = Interrupted(plan.terms.books.given)
+    (plan,) = ask._self_function.plans.values()
+    plan.books.given = Interrupted(plan.books.given)
     for _ in range(3):
         ask("x")
     assert cache.stats()["ask"].draws == 4
@@ -251,15 +253,16 @@ def test_a_store_that_does_not_count(tmp_path, monkeypatch):
     """Counting never fails a draw; what could not be handed over is handed over later."""
     with Cache(tmp_path / "cache") as cache:
         ask = telling(cache)
-        count = type(cache.store).count
+        keeping = type(cache.store.keeping)
+        count = keeping.count
 
         def refuse(*_):
             raise memollm.StoreUnavailable("the disk is full")
 
-        monkeypatch.setattr(type(cache.store), "count", refuse)
+        monkeypatch.setattr(keeping, "count", refuse)
         ask("x")
         assert cache.stats().lines == ()
-        monkeypatch.setattr(type(cache.store), "count", count)
+        monkeypatch.setattr(keeping, "count", count)
         ask("x")
         assert cache.stats()["ask"].draws == 2
 
@@ -301,3 +304,23 @@ def test_spending_is_shown():
         "f", Counts(spent_cost=1234.5, spent_input=1000, spent_output=5, spent_seconds=90)
     )
     assert str(line.spent) == "$1,234.50, 1,005 tokens, 1.5 min"
+
+
+def test_what_a_store_does_not_take_is_handed_over_later(cache, monkeypatch):
+    """While the store refuses, neither what was counted is lost nor which samples a run used."""
+    ask, keeper = cache.cached_llm(str.upper, pool=1, name="ask", version=1), cache._engine.keeper
+    with memollm.run("r"):
+        ask("x")
+        with monkeypatch.context() as refusing:
+            refusing.setattr(type(cache.store.keeping), "count", refuse)
+            keeper.hand_over()
+        ask("y")
+        keeper.hand_over()
+    with cache.store.keeping.transfer().snapshot() as snapshot:
+        used = [snapshot.stretches(entry) for entry in snapshot.entries(Part(function="ask"))]
+    assert used == [[Stretch("r", 0, 0)]] * 2
+    assert cache.stats()["ask"].paid == 2
+
+
+def refuse(*_):
+    raise StoreUnavailable("busy")

@@ -455,6 +455,6 @@ def test_a_stream_that_outlives_its_closed_cache_leaves_no_thread(cache):
     assert next(stream) == "x"
     cache.close()
     stream.close()
-    assert engine.writer.debts
-    engine.watcher.tend()
-    until(lambda: engine.watcher._thread is None)
+    assert engine.desk.debts
+    engine.tender.begin()
+    until(lambda: engine.tender._thread is None)

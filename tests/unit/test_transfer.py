@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 import os
 import re
 
 import pytest
+from models import numbering
 
-from memollm import Cache, OptionError, UntrustedRecord, namespace, run
+from memollm import Cache, OptionError, UntrustedRecord, mode, namespace, run
 from memollm._upkeep.transfer import loading
+from memollm.stores.looking import looking
 
 
 @dataclasses.dataclass
@@ -21,14 +22,6 @@ class Verdict:
 
 COUNT = '{"is":"count","day":"2026-11-21","run":"r","namespace":"","function":"ask","counts":{"draws":NUMBER}}'
 READER = '{"is":"document","kind":"namespace","name":"n","content":{"first":"soon"}}'
-
-
-class Model:
-    """Answers with a new number each time, starting where it is told."""
-
-    def __init__(self, cache, start=0, **options):
-        numbers = itertools.count(start)
-        self.ask = cache.cached_llm(lambda prompt: f"{prompt} {next(numbers)}", name="ask", version="1", **options)
 
 
 @pytest.fixture
@@ -108,7 +101,7 @@ def test_a_file_of_another_user_is_loaded_and_its_code_is_not(make, tmp_path, mo
 def test_a_line_shows_the_answer_and_a_new_sample_is_one_new_line(make, tmp_path):
     """In git, a further sample is one added line, and a rerun that pays nothing changes nothing."""
     cache, file = make("a"), tmp_path / "x.jsonl"
-    ask = Model(cache).ask
+    ask = numbering(cache, 0)
     ask.draw(2, "q")
     cache.export(file, function="ask")
     before = file.read_text(encoding="utf-8").splitlines()
@@ -144,7 +137,7 @@ def test_loading_twice_and_both_ways_doubles_nothing(cache, make, tmp_path):
 def test_a_merge_keeps_what_is_here_in_its_place(cache, make, tmp_path):
     """What readers have drawn stays where it is; what comes, comes after it, in its own order."""
     other = make("other")
-    here, there = Model(cache).ask, Model(other, 100).ask
+    here, there = numbering(cache, 0), numbering(other, 100)
     here.draw(2, "q")
     there.draw(3, "q")
     other.export(tmp_path / "x.jsonl")
@@ -155,7 +148,7 @@ def test_a_merge_keeps_what_is_here_in_its_place(cache, make, tmp_path):
 def test_a_namespace_is_given_nothing_twice_after_a_merge(cache, make, tmp_path):
     """What it drew in either cache it does not draw again, and what it drew in neither it does (P1, P3)."""
     other = make("other")
-    here, there = Model(cache).ask, Model(other, 100).ask
+    here, there = numbering(cache, 0), numbering(other, 100)
     with namespace("n"):
         drawn = {*here.draw(2, "q"), *there.draw(2, "q")}
     with namespace("someone else"):
@@ -173,7 +166,7 @@ def test_a_namespace_is_given_nothing_twice_after_a_merge(cache, make, tmp_path)
 def test_a_restored_namespace_goes_on_where_it_was(make, tmp_path):
     """Cursors come with the whole cache and with a namespace, and gaps in them stay gaps."""
     a = make("a")
-    ask = Model(a).ask
+    ask = numbering(a, 0)
     with namespace("n"):
         ask.draw(2, "q")
     for which in ({}, {"namespace": "n"}):
@@ -181,13 +174,13 @@ def test_a_restored_namespace_goes_on_where_it_was(make, tmp_path):
         b = make(f"b{len(which)}")
         b.load(tmp_path / "x.jsonl")
         with namespace("n"):
-            assert Model(b, 50).ask("q") == "q 50"
+            assert numbering(b, 50)("q") == "q 50"
 
 
 def test_a_run_exports_exactly_what_it_used(make, tmp_path):
     """Samples of other runs stay out; the run that began last is found by that name."""
     cache, file = make("a"), tmp_path / "x.jsonl"
-    ask = Model(cache).ask
+    ask = numbering(cache, 0)
     with run("one"):
         ask.draw(3, "q")
     with run("two"):
@@ -206,7 +199,7 @@ def test_a_run_exports_exactly_what_it_used(make, tmp_path):
 def test_a_run_exports_what_was_used_just_now(make, tmp_path):
     """What a run has used in pools and namespaces is in its file at once, not only when counts are written."""
     cache = make("a")
-    plain, pooled = Model(cache).ask, Model(cache, 50, pool=1).ask.with_options(name="pooled")
+    plain, pooled = numbering(cache, 0), numbering(cache, 50, pool=1).with_options(name="pooled")
     with run("one"):
         plain("q")
         pooled("q")
@@ -268,21 +261,21 @@ def damage_line(lines):
 def test_a_damaged_file_changes_nothing(make, tmp_path, damage, told):
     """The whole file is checked before anything of it is loaded."""
     file = tmp_path / "x.jsonl"
-    Model(make("a")).ask.draw(2, "q")
+    numbering(make("a"), 0).draw(2, "q")
     make("a").export(file)
     lines = file.read_text(encoding="utf-8").splitlines()
     file.write_text("\n".join(damage(lines)) + "\n", encoding="utf-8")
     other = make("b")
     with pytest.raises(OptionError, match=told):
         other.load(file)
-    assert other.store.inventory() == []
+    assert looking(other.store).inventory() == []
 
 
 @pytest.mark.parametrize("key", ["0102030405", "", "00" * 15, "00" * 17, "0" * 31, "no hexadecimals" * 2])
 def test_a_key_that_is_none_is_refused_where_its_form_is_hidden(make, tmp_path, key):
     """P8: a call whose arguments are not kept has nothing to check its key by but its length, which must be right."""
     file = tmp_path / "x.jsonl"
-    Model(make("a"), keep_arguments=False).ask("q")
+    numbering(make("a"), 0, keep_arguments=False)("q")
     make("a").export(file)
     text = file.read_text(encoding="utf-8")
     assert '"form":"blake2b:' in text
@@ -290,14 +283,14 @@ def test_a_key_that_is_none_is_refused_where_its_form_is_hidden(make, tmp_path, 
     other = make("b")
     with pytest.raises(OptionError, match="line 3"):
         other.load(file)
-    assert other.store.inventory() == []
+    assert looking(other.store).inventory() == []
 
 
 def test_a_load_that_stops_is_completed_by_the_next(make, tmp_path, monkeypatch):
     """After an interrupt between two batches the cache is whole, and loading again adds what is missing."""
     monkeypatch.setattr(loading, "BATCH", 3)
     a, b = make("a"), make("b")
-    ask = Model(a).ask
+    ask = numbering(a, 0)
     for prompt in "abcd":
         with namespace("n"):
             ask.draw(3, prompt)
@@ -320,7 +313,7 @@ def test_a_load_that_stops_gives_a_namespace_nothing_twice(make, tmp_path, monke
     monkeypatch.setattr(loading, "BATCH", 2)
     a, b = make("a"), make("b")
     with namespace("n"):
-        given = Model(a).ask.draw(4, "p") + Model(a, 10).ask.draw(4, "q")
+        given = numbering(a, 0).draw(4, "p") + numbering(a, 10).draw(4, "q")
     a.export(tmp_path / "x.jsonl")
 
     def stop(done, _total):
@@ -329,7 +322,7 @@ def test_a_load_that_stops_gives_a_namespace_nothing_twice(make, tmp_path, monke
 
     with pytest.raises(KeyboardInterrupt):
         b.load(tmp_path / "x.jsonl", progress=stop)
-    ask = Model(b, 100).ask
+    ask = numbering(b, 100)
     with namespace("n"):
         drawn = ask.draw(4, "p") + ask.draw(4, "q")
         b.load(tmp_path / "x.jsonl")
@@ -342,7 +335,7 @@ def test_an_export_goes_where_a_link_leads(make, tmp_path):
     """The link stays one, as it does for a report."""
     link, target = tmp_path / "x.jsonl", tmp_path / "real.jsonl"
     link.symlink_to(target)
-    Model(make("a")).ask("q")
+    numbering(make("a"), 0)("q")
     make("a").export(link)
     assert link.is_symlink()
     assert target.stat().st_mode & 0o077 == 0
@@ -351,7 +344,7 @@ def test_an_export_goes_where_a_link_leads(make, tmp_path):
 
 def test_an_export_that_stops_leaves_no_file(make, tmp_path):
     """Ctrl-C leaves what was at the path before, and nothing beside it."""
-    Model(make("a")).ask.draw(3, "q")
+    numbering(make("a"), 0).draw(3, "q")
     folder = tmp_path / "out"
     folder.mkdir()
     (folder / "x.jsonl").write_text("before")
@@ -367,7 +360,7 @@ def test_an_export_that_stops_leaves_no_file(make, tmp_path):
 def test_what_was_free_here_and_given_elsewhere_is_not_given_again(make, tmp_path):
     """A position that a merge left free is no longer so for a namespace that drew its sample in a third cache (P1)."""
     here, there, third = make("here"), make("there"), make("third")
-    asks = [Model(each, start).ask for each, start in ((here, 0), (there, 100), (third, 200))]
+    asks = [numbering(each, start) for each, start in ((here, 0), (there, 100), (third, 200))]
     with namespace("m"):
         asks[0].draw(4, "q")
         asks[2]("q")
@@ -381,3 +374,48 @@ def test_what_was_free_here_and_given_elsewhere_is_not_given_again(make, tmp_pat
         here.load(tmp_path / "x.jsonl")
     with namespace("n"):
         assert asks[0].draw(3, "q") == ["q 2", "q 3", "q 4"]
+
+
+def test_a_replaced_sample_does_not_come_back(cache, tmp_path):
+    """What a file holds that was replaced here since is given to nobody again, wherever it was drawn (P1)."""
+    ask = numbering(cache, 0)
+    with namespace("n"):
+        drawn = ask.draw(3, "x")
+    cache.export(tmp_path / "x.jsonl")
+    with namespace("m"), mode("refresh"):
+        (new,) = ask.draw(1, "x")
+    assert cache.load(tmp_path / "x.jsonl").added == 0
+    with namespace("n"):
+        assert ask("x") not in drawn
+    with namespace("o"):
+        assert ask.draw(4, "x")[:3] == [new, *drawn[1:]]
+
+
+def test_what_was_replaced_elsewhere_takes_its_place_here(make, tmp_path):
+    """A sample, what replaced it, and what a second cache made of both: nothing is doubled on the way back (P1)."""
+    here, there = make("here"), make("there")
+    ask, ask_there = numbering(here, 0), numbering(there, 100)
+    with namespace("n"):
+        ask("x")
+    here.export(tmp_path / "before.jsonl")
+    there.load(tmp_path / "before.jsonl")
+    with namespace("m"), mode("refresh"):
+        ask("x")
+    here.export(tmp_path / "after.jsonl")
+    assert there.load(tmp_path / "after.jsonl").added == 1
+    assert ask_there.peek("x") == ["x 0", "x 1"]
+    there.export(tmp_path / "both.jsonl")
+    assert here.load(tmp_path / "both.jsonl").added == 0
+    assert ask.peek("x") == ["x 1"]
+
+
+def test_a_forgotten_call_comes_back_whole(cache, tmp_path):
+    """What was replaced is remembered as long as its call: who forgets a call and loads it has it as it was."""
+    ask = numbering(cache, 0)
+    ask("x")
+    cache.export(tmp_path / "x.jsonl")
+    with mode("refresh"):
+        ask("x")
+    ask.forget("x")
+    assert cache.load(tmp_path / "x.jsonl").added == 1
+    assert ask.peek("x") == ["x 0"]

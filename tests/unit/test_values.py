@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+from ids import steady
 
 from memollm import Cache, NotStoredWarning, StaleRecord, UncacheableResult, UntrustedRecord, configure
 
@@ -42,7 +43,7 @@ def asking(cache, value):
 
 
 @pytest.mark.parametrize(
-    "value", ["text", {"a": [1, 2.5, None]}, (1, {2, 3}), b"\x00", 10**40, Answer("yes", (0.5,)), Odd(3)], ids=repr
+    "value", ["text", {"a": [1, 2.5, None]}, (1, {2, 3}), b"\x00", 10**40, Answer("yes", (0.5,)), Odd(3)], ids=steady
 )
 def test_an_answer_comes_back_as_it_was(tmp_path, value):
     """What another process reads is equal and of the same type."""

@@ -8,10 +8,11 @@ import numpy as np
 from stored_types import Plain, Verdict
 
 from memollm._values.codec import Codec
+from memollm._values.schema import schema_of
 from memollm._values.signing import Signer
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "values.md").read_text(encoding="utf-8")
-SCHEMA = (Path(__file__).parents[2] / "memollm" / "stores" / "sqlite" / "sqlite.sql").read_text(encoding="utf-8")
+SCHEMA = (Path(__file__).parents[2] / "memollm" / "stores" / "sqlite" / "schema.sql").read_text(encoding="utf-8")
 CODEC = Codec(signer=Signer(b"k" * 32))
 
 
@@ -37,7 +38,7 @@ def test_the_view_shows_what_is_stored():
     assert shown[:4] == [
         '{"a":"é"}',
         '{"$":"tuple","v":["b",1]}',
-        '{"$":"pydantic","c":"stored_types:Verdict","v":{"label":"yes"}}',
+        f'{{"$":"pydantic","c":"stored_types:Verdict","v":{{"label":"yes"}},"s":"{schema_of(Verdict)}"}}',
         '{"$":"array","d":"|u1","s":[2],"n":2}',
     ]
     assert all(re.fullmatch(r"\(\d+ bytes\)", text) for text in shown[4:])

@@ -11,6 +11,8 @@ from contextlib import closing
 import pytest
 
 from memollm import Cache, OptionError, StoreUnavailable, namespace
+from memollm.stores.looking import looking
+from memollm.stores.sqlite.salvage import _insert
 
 CALLS = 300
 PAGE = 4096
@@ -71,7 +73,7 @@ def test_a_damaged_document_stops_no_draw(damaged, value):
     assert ask(0)
     for read in (cache.store, cache._engine.reading.store):
         with pytest.raises(StoreUnavailable, match="verify --repair"):
-            read.notes("function")
+            read.looking.notes("function")
     assert cache.verify(repair=True).ok
 
 
@@ -79,7 +81,7 @@ def test_a_failure_is_told_on_a_line(damaged):
     """What SQLite says of a text that is none holds all of it, which may be a whole prompt."""
     cache = damaged(sql("UPDATE call SET form = CAST(x'c328' || zeroblob(10000) AS TEXT) WHERE id = 7"))
     with pytest.raises(StoreUnavailable, match="verify --repair") as told:
-        cache.store.survey()
+        looking(cache.store).survey()
     assert len(str(told.value)) < 500
 
 
@@ -110,8 +112,9 @@ def test_progress_is_told(cache):
         (sql("UPDATE call SET key = x'00' WHERE id = 9"), "key", 1),
         (sql("UPDATE sample SET record = substr(record, 1, 99) WHERE call = 8"), "record", 1),
         (sql("UPDATE sample SET record = 'text' WHERE call = 8"), "record", 1),
-        (sql("INSERT INTO cursor VALUES (99, 1, 5)"), "orphan", 0),
+        (sql("INSERT INTO cursor (reader, call, next) VALUES (99, 1, 5)"), "orphan", 0),
         (sql("INSERT INTO claim VALUES (1, 9, 77, 1)"), "orphan", 0),
+        (sql("INSERT INTO replaced VALUES (999, 0, 1.0, x'00')"), "orphan", 0),
         (sql("UPDATE catalog_namespace SET value = '{'"), "catalog", 0),
     ],
 )
@@ -241,3 +244,13 @@ def test_a_repair_is_noticed_by_whoever_has_the_cache_open(tmp_path):
         assert other.verify(repair=True).ok
         assert ask.peek("x") == []
         assert [again("x"), ask("x")] == ["new", "new"]
+
+
+def test_a_row_that_damage_made_too_long_is_left_out():
+    """What a damaged page says may have more columns than its table; the rest is salvaged all the same."""
+    row = (1, b"k", "f", "{}", 1.0, 2.0)
+    with closing(sqlite3.connect(":memory:")) as target:
+        target.execute("CREATE TABLE call (id, key, function, form, made, used)")
+        for each in ((*row, b"more"), row, row[:5]):
+            _insert(target, "call", each)
+        assert target.execute("SELECT * FROM call").fetchall() == [row, (*row[:5], None)]

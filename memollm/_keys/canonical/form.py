@@ -49,8 +49,12 @@ def call_head(identity: Mapping[str, str]) -> str:
 
 def canonical_with(head: str, arguments: Mapping[str, object]) -> str:
     """Write the canonical text of a call of which the head is written already."""
-    texts = ",".join([f"{quote(name)}:{_text(arguments[name], name)}" for name in sorted(arguments)])
-    return _encodable(f"{head}{texts}}}}}")
+    texts: list[str] = []
+    for name in sorted(arguments):
+        value = arguments[name]
+        # As `_text` does, without its calls: most arguments are texts.
+        texts.append(f"{quote(name)}:{quote(value) if type(value) is str else _text(value, name)}")
+    return _encodable(f"{head}{','.join(texts)}}}}}")
 
 
 def _text(value: object, path: str) -> str:

@@ -80,7 +80,9 @@ def _keyed(value: Any, depth: int) -> str:
         raise
     except Exception as error:  # noqa: BLE001 - The user's own method may raise anything.
         raise failed(error, f"is of type {class_name(class_of(value))}, whose __memollm_key__() failed") from None
-    return _instance("key", value, child(key, depth, ".__memollm_key__()", value))
+    content, own = child(key, depth, ".__memollm_key__()", value), lookup(class_of(value), "__memollm_tag__")
+    # What is ours is not told by its class, whose name may change.
+    return _instance("key", value, content) if own is None else tag(own, content)
 
 
 def _instance(kind: str, value: object, *parts: str) -> str:

@@ -13,7 +13,7 @@ from memollm._keys.code.layers import Layers, peeled
 from memollm._keys.code.lookup import Found, View, cells_of, class_views, owner_of, underlying
 from memollm._keys.code.modules import Home, module_name, space_of
 from memollm._keys.code.reads import Path, Reads, reads_of
-from memollm._keys.code.source import Edited, Source, class_source, code_digest, function_source, names_in
+from memollm._keys.code.source import CodeSource, Edited, class_source, code_digest, function_source, names_in
 from memollm._keys.code.syntax import cleaned, is_memo, is_secret, text
 from memollm._keys.code.values import PLAIN, Canonical, code_inside, type_name, value_text
 
@@ -163,7 +163,7 @@ class _Collector:
 
     # What they read -------------------------------------------------------------------------------------------------
 
-    def _follow(self, view: View, reads: Reads, source: Source | None) -> None:
+    def _follow(self, view: View, reads: Reads, source: CodeSource | None) -> None:
         view.reads = reads
         imports = _imports(source.module) if source else {}
         for path, called in reads.paths.items():

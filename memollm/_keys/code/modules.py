@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from memollm._types.paths import absolute, working_directory
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from importlib.machinery import ModuleSpec
@@ -42,7 +44,7 @@ def _name_by_file(space: Mapping[str, Any]) -> str | None:
     file = space.get("__file__")
     if not isinstance(file, str):
         return None
-    path = Path(file).absolute()
+    path = absolute(file)
     parts = [path.parent.name if path.stem == "__main__" else path.stem]
     folder = path.parent
     while path.stem != "__main__" and (folder / "__init__.py").is_file():
@@ -104,7 +106,8 @@ def _import_root(space: Mapping[str, Any]) -> str | None:
     file = space.get("__file__")
     if not isinstance(file, str):
         path = _notebook_path(space)
-        return str(Path(path).absolute().parent if path else Path.cwd()) if space.get("__name__") in _MAIN else None
+        here = absolute(path).parent if path else working_directory()
+        return str(here) if space.get("__name__") in _MAIN else None
     depth = 0 if space.get("__name__") in _MAIN else str(space.get("__name__")).count(".")
     depth += "__path__" in space
     folders = Path(os.path.realpath(file)).parents

@@ -27,7 +27,7 @@ _FUTURES = functools.reduce(
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class CodeSource:
     """Where a definition was found: its node and the tree of the whole file."""
 
     node: ast.AST
@@ -38,7 +38,7 @@ class Edited(Exception):
     """A file no longer holds the code that runs."""
 
 
-def function_source(function: FunctionType) -> Source | None:
+def function_source(function: FunctionType) -> CodeSource | None:
     """Find a function's tree; None without any source, `Edited` when the source there is another text's.
 
     The file is compiled again, one top-level statement at a time, and the code compared: so a file edited after its
@@ -52,20 +52,20 @@ def function_source(function: FunctionType) -> Source | None:
             continue
         seen = True
         if node := _compiled_alike(module, code) or _rewritten(module, code):
-            return Source(node, module)
+            return CodeSource(node, module)
     if seen:
         raise Edited(code.co_filename)
     return None
 
 
-def class_source(owner: type) -> Source | None:
+def class_source(owner: type) -> CodeSource | None:
     """Find a class's tree by its qualified name; of several with one name those that may be in force, together."""
     for filename, space in _class_files(owner):
         for lines in _texts(filename, space):
             module = _parsed(lines)
             node = module and _find_class(module, owner.__qualname__)
             if module and node:
-                return Source(node, module)
+                return CodeSource(node, module)
     return None
 
 

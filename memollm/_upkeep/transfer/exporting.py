@@ -23,13 +23,16 @@ from memollm._upkeep.transfer.lines import (
 )
 from memollm._values.frame import unframed
 from memollm.errors import OptionError, RecordError
-from memollm.stores.transfer import Cursor, Part, Stretch, Transferable
+from memollm.stores.keeping import keeping
+from memollm.stores.looking import looking
+from memollm.stores.transfer import Cursor, Part, Stretch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from os import PathLike
 
-    from memollm.stores.base import Document, Store
+    from memollm.stores.drawing import Drawing
+    from memollm.stores.looking import Document
     from memollm.stores.transfer import Entry, Snapshot, Transfer
 
     Told = Callable[[int, int], object]
@@ -45,27 +48,22 @@ class Exported(NamedTuple):
     """Samples that were left out because their bytes are not what was written; `verify` says which."""
 
 
-def transfer_of(store: Store) -> Transfer:
+def transfer_of(store: Drawing) -> Transfer:
     """Give access to a store's content."""
-    if not isinstance(store, Transferable):
-        raise OptionError(
-            f"{type(store).__name__} cannot move its content: it has no transfer(). Use a cache on disk, or give the "
-            "store one (memollm.stores.transfer)."
-        )
-    return store.transfer()
+    return keeping(store).transfer()
 
 
 class Choice:
     """What of a cache is exported."""
 
     def __init__(
-        self, store: Store, *, function: str | None = None, namespace: str | None = None, run: str | None = None
+        self, store: Drawing, *, function: str | None = None, namespace: str | None = None, run: str | None = None
     ) -> None:
         if sum(each is not None for each in (function, namespace, run)) > 1:
             raise OptionError("export: say one of function=, namespace= and run=, or none of them for everything.")
-        self._store = store
+        self._looking = looking(store)
         self.whole = function is namespace is run is None
-        self.functions = store.notes("function")
+        self.functions = self._looking.notes("function")
         self.reader: str | None = None
         if function is not None:
             self._require("function", function, {str(entry["name"]) for entry in self.functions.values()})
@@ -76,13 +74,19 @@ class Choice:
             run = self._last_run() if run == "last" else run
             self.reader = RUNS + run
             self._require(
-                "run", run, {*store.notes("run"), *self._readers(RUNS), *(account.run for account in store.counted())}
+                "run",
+                run,
+                {
+                    *self._looking.notes("run"),
+                    *self._readers(RUNS),
+                    *(account.run for account in self._looking.counted()),
+                },
             )
         self.run = run
         self.part = Part(function, self.reader, run)
 
     def _readers(self, prefix: str) -> set[str]:
-        return {each.name.removeprefix(prefix) for each in self._store.readers() if each.name.startswith(prefix)}
+        return {each.name.removeprefix(prefix) for each in self._looking.readers() if each.name.startswith(prefix)}
 
     @staticmethod
     def _require(what: str, name: str, known: set[str]) -> None:
@@ -90,7 +94,7 @@ class Choice:
             raise OptionError(f"The cache knows no {what} {name!r}{did_you_mean(name, sorted(known))}")
 
     def _last_run(self) -> str:
-        runs = self._store.notes("run")
+        runs = self._looking.notes("run")
         if not runs:
             raise OptionError("run='last': the cache knows no run yet. Draw something first.")
         return max(runs, key=lambda run: float(runs[run].get("first", 0)))
@@ -100,10 +104,10 @@ class Choice:
         for lineage, entry in sorted(self.functions.items()):
             if self.whole or entry["name"] in functions:
                 yield DocumentLine(kind="function", name=lineage, content=entry)
-        for name, entry in sorted(self._store.notes("namespace").items()):
+        for name, entry in sorted(self._looking.notes("namespace").items()):
             if self.has_reader(NAMESPACES + name):
                 yield DocumentLine(kind="namespace", name=name, content=entry)
-        for name, entry in sorted(self._store.notes("run").items()):
+        for name, entry in sorted(self._looking.notes("run").items()):
             if self.has_reader(RUNS + name):
                 yield DocumentLine(kind="run", name=name, content=entry)
 
@@ -205,7 +209,7 @@ def joined(stretches: Iterable[Stretch]) -> list[Stretch]:
     return found
 
 
-def export(store: Store, path: str | PathLike[str], *, told: Told, **which: str | None) -> Exported:
+def export(store: Drawing, path: str | PathLike[str], *, told: Told, **which: str | None) -> Exported:
     """Write a cache, or the part of it that is asked for, into a file."""
     path = Path(path).expanduser()
     transfer, choice = transfer_of(store), Choice(store, **which)

@@ -29,6 +29,8 @@ from memollm._upkeep.transfer.lines import (
 from memollm._upkeep.transfer.merging import Joining
 from memollm._values.frame import unframed
 from memollm.errors import RecordError
+from memollm.stores.keeping import keeping
+from memollm.stores.looking import looking
 from memollm.stores.transfer import Cursor, Lane, Shelf, Stretch
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from memollm._types.calls import Call
-    from memollm.stores.base import Store
+    from memollm.stores.drawing import Drawing
 
 BATCH: Final = 500
 """After how many lines, at the end of a call, whoever waits to write has a turn."""
@@ -156,7 +158,7 @@ def batches(every: Iterable[Line]) -> Iterator[list[Line]]:
 class Load:
     """One load on its way."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Drawing) -> None:
         self._store = store
         self._transfer = transfer_of(store)
         self.added = self.calls = self.samples = 0
@@ -171,12 +173,13 @@ class Load:
             self._transfer.merge(lambda shelf: self._join(shelf, rest))
 
     def _note(self, line: DocumentLine) -> None:
-        here = self._store.notes(line.kind, line.name).get(line.name)
-        document = line.content
-        if here is not None:
-            document = document_of(here, line.content) if line.kind == "function" else here
-        if document != here:
-            self._store.note(line.kind, line.name, document)
+        while True:
+            here = looking(self._store).notes(line.kind, line.name).get(line.name)
+            document = line.content
+            if here is not None:
+                document = document_of(here, line.content) if line.kind == "function" else here
+            if document == here or keeping(self._store).note(line.kind, line.name, document, instead_of=here):
+                return
 
     def _join(self, shelf: Shelf, batch: Sequence[Any]) -> None:
         _count(shelf, {line.account(): line.amounts() for line in batch if isinstance(line, CountLine)})
@@ -213,7 +216,7 @@ def missing(there: Counts, here: Counts) -> Counts:
     return Counts._make(max(more - less, 0) for more, less in zip(there, here, strict=True))
 
 
-def load(store: Store, path: str | PathLike[str], *, told: Callable[[int, int], object]) -> Loaded:
+def load(store: Drawing, path: str | PathLike[str], *, told: Callable[[int, int], object]) -> Loaded:
     """Bring a file's content into a cache; the whole file is checked before anything of it is."""
     path = Path(path).expanduser()
     total = sum(isinstance(line, SampleLine | PackedLine) for line in lines(path))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Any
 
+from memollm._types.samples import digest_of
 from memollm.stores.transfer import Cursor, Lane, Stretch
 
 if TYPE_CHECKING:
@@ -15,31 +15,34 @@ if TYPE_CHECKING:
     from memollm.stores.transfer import Shelf
 
 
-def by_origin(sample: Sample) -> Hashable:
+def by_origin(stored: float, digest: bytes) -> Hashable:
     """Tell samples apart by their record and the moment they were stored: equal answers are two samples."""
-    return (sample.stored, hashlib.blake2b(sample.record, digest_size=16).digest())
+    return (stored, digest)
 
 
-def by_record(sample: Sample) -> Hashable:
-    """Tell samples apart by their record alone, where nobody knows when they were made."""
-    return hashlib.blake2b(sample.record, digest_size=16).digest()
+def by_record(stored: float, digest: bytes) -> Hashable:  # noqa: ARG001 - nobody knows when they were made
+    """Tell samples apart by their record alone."""
+    return digest
 
 
 class Joining:
     """One call of a file on its way into a store; its samples come in the order of their slots.
 
     As long as each slot of the file is vacant here or holds that very sample, slots stay what they are. From the first
-    that does not on, what is missing here comes after everything that is here, in the file's order.
+    that does not on, what is missing here comes after everything that is here, in the file's order. A sample that was
+    here and was replaced is not missing: what took its slot stands for it.
     """
 
-    def __init__(self, call: Call, made: float, same: Callable[[Sample], Hashable] = by_origin) -> None:
-        self._call, self._made, self._same = call, made, same
+    def __init__(self, call: Call, made: float, told_by: Callable[[float, bytes], Hashable] = by_origin) -> None:
+        self._call, self._made, self._told_by = call, made, told_by
         self._images: set[int] = set()
         """Slots here that are a slot of the file."""
         self._parted: int | None = None
         """The slot of the file from which on slots here are others."""
         self._moved: dict[int, int] = {}
         self._elsewhere: dict[Hashable, list[int]] = {}
+        self._replaced: dict[Hashable, list[int]] | None = None
+        """The slots of what was here and was replaced."""
         self._known = -1
         """How many samples the call had when `_elsewhere` was made."""
         self._handle: Any = None
@@ -58,7 +61,8 @@ class Joining:
         if here is not None and self._same(here) == self._same(sample):
             self._images.add(slot)
             return False
-        if self._parted is None and here is None and not shelf.is_claimed(handle, slot):
+        is_new = self._parted is None and here is None and not self._slots_replaced(sample)
+        if is_new and not shelf.is_claimed(handle, slot):
             shelf.put(handle, slot, sample)
             self._images.add(slot)
             return True
@@ -69,6 +73,10 @@ class Joining:
     def _put_elsewhere(self, slot: int, sample: Sample) -> bool:
         self._look_around()
         same = self._elsewhere.get(self._same(sample))
+        replaced = self._slots_replaced(sample)
+        if not same and replaced:
+            self._moved[slot] = replaced.pop(0)
+            return False
         missing = not same
         at = same.pop(0) if same else self._shelf.end(self._handle)
         if missing:
@@ -77,6 +85,17 @@ class Joining:
         self._images.add(at)
         self._moved[slot] = at
         return missing
+
+    def _same(self, sample: Sample) -> Hashable:
+        return self._told_by(sample.stored, digest_of(sample.record))
+
+    def _slots_replaced(self, sample: Sample) -> list[int]:
+        """Return the slots where this very sample was replaced, if it was."""
+        if self._replaced is None:
+            self._replaced = {}
+            for slot, stored, digest in self._shelf.replaced(self._handle):
+                self._replaced.setdefault(self._told_by(stored, digest), []).append(slot)
+        return self._replaced.get(self._same(sample), [])
 
     def _look_around(self) -> None:
         """Know which samples are here that no slot of the file stands for yet."""

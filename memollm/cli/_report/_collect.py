@@ -14,8 +14,9 @@ from memollm._spending.stats import grouped, summed
 from memollm._types.counting import Counts
 from memollm.cli._finding import described
 from memollm.cli._reading import shown
-from memollm.cli._report._data import Answer, Asked, Depth, Function, Part, Report, Sums, Text
+from memollm.cli._report._data import Answer, Asked, Depth, FormPart, FunctionData, Report, Sums, Text
 from memollm.cli._report._readable import Named, answer_text, parts_of, summary_of
+from memollm.stores.looking import looking
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -80,7 +81,7 @@ def collect(cache: Cache, *, place: str, made: float, show: Sequence[str], bound
     from memollm import __version__
 
     bounds = bounds or Bounds()
-    counted, surveyed = cache.store.counted(), sorted(cache.store.survey(), key=_expense)
+    counted, surveyed = looking(cache.store).counted(), sorted(looking(cache.store).survey(), key=_expense)
     days, namespaces = grouped(counted, "day"), grouped(counted, "namespace")
     functions = _functions(grouped(counted, "function"), surveyed)
     room = Room(bounds)
@@ -120,7 +121,7 @@ def _most_drawn(groups: Iterable[Group]) -> list[Group]:
     return sorted(groups, key=lambda group: (-group[1].draws, group[0]))
 
 
-def _functions(counted: Sequence[Group], surveyed: Sequence[Surveyed]) -> tuple[Function, ...]:
+def _functions(counted: Sequence[Group], surveyed: Sequence[Surveyed]) -> tuple[FunctionData, ...]:
     """List the functions that were drawn from or that have samples."""
     calls, samples, sizes = Counter[str](), Counter[str](), Counter[str]()
     for each in surveyed:
@@ -130,7 +131,7 @@ def _functions(counted: Sequence[Group], surveyed: Sequence[Surveyed]) -> tuple[
         sizes[name] += each.bytes
     every = {**dict.fromkeys(calls, Counts()), **dict(counted)}
     return tuple(
-        Function(Sums.of(named(name), counts), calls[name], samples[name], sizes[name])
+        FunctionData(Sums.of(named(name), counts), calls[name], samples[name], sizes[name])
         for name, counts in _most_drawn(every.items())
     )
 
@@ -174,13 +175,13 @@ def _asked(cache: Cache, surveyed: Surveyed, show: Sequence[str], bounds: Bounds
     )
 
 
-def _parts(arguments: Named | None, room: Room) -> Iterator[Part]:
+def _parts(arguments: Named | None, room: Room) -> Iterator[FormPart]:
     if room.is_full():
         return
     parts = parts_of(arguments)
     room.cut += max(0, len(parts) - MOST_PARTS)
     for label, text in parts[:MOST_PARTS]:
-        yield Part(named(label), room.take(text))
+        yield FormPart(named(label), room.take(text))
 
 
 def _answers(cache: Cache, surveyed: Surveyed, most: int, room: Room) -> Iterator[Answer]:

@@ -54,7 +54,7 @@ class Sums:
 
 
 @dataclass(frozen=True, slots=True)
-class Function:
+class FunctionData:
     """A function: what was counted of it, and what is stored of it."""
 
     sums: Sums
@@ -72,7 +72,7 @@ class Depth:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class FormPart:
     """A piece of a call's arguments, under its name."""
 
     label: str
@@ -109,7 +109,7 @@ class Asked:
     input_tokens: int
     output_tokens: int
     cost: float | None
-    parts: tuple[Part, ...]
+    parts: tuple[FormPart, ...]
     answers: tuple[Answer, ...]
     command: str
     """What shows all of the call in a terminal."""
@@ -124,7 +124,7 @@ class Report:
     made: float
     total: Sums
     days: tuple[Sums, ...]
-    functions: tuple[Function, ...]
+    functions: tuple[FunctionData, ...]
     namespaces: tuple[Sums, ...]
     depths: tuple[Depth, ...]
     asked: tuple[Asked, ...]

@@ -4,77 +4,54 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from copy import deepcopy
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+from memollm._types.calls import Call, Place
 from memollm._types.counting import Account, Counts
-from memollm.stores.transfer import Cursor, Drawn, Entry, Lane, Part, Stretch
+from memollm.stores.memory.content import MemoryContent, MemoryCursor
+from memollm.stores.transfer import Cursor, Entry, Lane, Part, Reached, Shelf, Snapshot, Stretch, Transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterator, Mapping
-    from threading import RLock
 
-    from memollm._types.calls import Call
-    from memollm._types.samples import Sample
+    from memollm._types.samples import Replaced, Sample
 
 T = TypeVar("T")
 
 
-class Progress(Protocol):
-    """How the store knows how far a reader has come."""
+class MemoryTransfer(Transfer):
+    """Moves content under the store's lock."""
 
-    next: int
-    loose: dict[int, int | None]
-
-
-class Content(NamedTuple):
-    """What the store holds."""
-
-    samples: dict[Call, dict[int, Sample]]
-    cursors: Mapping[str, Mapping[Call, Progress]]
-    recorded: dict[tuple[str, Call], dict[int, str]]
-    stretches: dict[Call, set[Stretch]]
-    counts: dict[Account, Counts]
-
-
-class MemoryTransfer:
-    """See `stores.transfer.Transfer`."""
-
-    def __init__(
-        self,
-        lock: RLock,
-        content: Content,
-        is_claimed: Callable[[Call, int], bool],
-        new_cursor: Callable[[str, Call], Progress],
-    ) -> None:
-        self._lock = lock
+    def __init__(self, content: MemoryContent) -> None:
         self._content = content
-        self._is_claimed = is_claimed
-        self._new_cursor = new_cursor
 
     @contextmanager
     def snapshot(self) -> Generator[MemorySnapshot]:
         """Read a copy; calls and samples never change, so they are shared with it."""
-        content = self._content
-        with self._lock:
-            copied = Content(
-                {call: dict(kept) for call, kept in content.samples.items()},
-                {reader: {call: deepcopy(c) for call, c in kept.items()} for reader, kept in content.cursors.items()},
-                {key: dict(kept) for key, kept in content.recorded.items()},
-                {call: set(kept) for call, kept in content.stretches.items()},
-                dict(content.counts),
-            )
+        content, copied = self._content, MemoryContent()
+        with content.lock:
+            copied.samples = {call: dict(kept) for call, kept in content.samples.items()}
+            copied.cursors = {reader: _copied(kept) for reader, kept in content.cursors.items()}
+            copied.recorded = {key: dict(kept) for key, kept in content.recorded.items()}
+            copied.stretches = {call: set(kept) for call, kept in content.stretches.items()}
+            copied.counts = dict(content.counts)
         yield MemorySnapshot(copied)
 
-    def merge(self, work: Callable[[MemoryShelf], T]) -> T:
+    def merge(self, work: Callable[[Shelf], T]) -> T:
         """Work under the lock."""
-        with self._lock:
-            return work(MemoryShelf(self._content, self._is_claimed, self._new_cursor))
+        with self._content.lock:
+            return work(MemoryShelf(self._content))
 
 
-class MemorySnapshot:
-    """See `stores.transfer.Snapshot`."""
+def _copied(cursors: dict[Call, MemoryCursor]) -> dict[Call, MemoryCursor]:
+    """Copy cursors and share their calls."""
+    return {call: deepcopy(cursor) for call, cursor in cursors.items()}
 
-    def __init__(self, content: Content) -> None:
+
+class MemorySnapshot(Snapshot):
+    """A copy of what was there."""
+
+    def __init__(self, content: MemoryContent) -> None:
         self._content = content
 
     def _calls(self, part: Part) -> set[Call]:
@@ -86,21 +63,21 @@ class MemorySnapshot:
         return {call for call in (*content.samples, *drawn) if part.function in {None, call.function}}
 
     def size(self, part: Part) -> int:
-        """See `Snapshot.size`."""
+        """Count the samples of a part."""
         return sum(len(self._content.samples.get(call, ())) for call in self._calls(part))
 
     def entries(self, part: Part) -> Iterator[Entry]:
-        """See `Snapshot.entries`."""
+        """Give the calls of a part."""
         for call in sorted(self._calls(part), key=lambda call: (call.function.encode(), call.form.encode(), call.key)):
             made = min((sample.stored for sample in self._content.samples.get(call, {}).values()), default=0.0)
             yield Entry(call, call, made)
 
     def samples(self, entry: Entry) -> Iterator[tuple[int, Sample]]:
-        """See `Snapshot.samples`."""
+        """Give a call's samples."""
         return iter(sorted(self._content.samples.get(entry.call, {}).items()))
 
     def cursors(self, entry: Entry) -> list[Cursor]:
-        """See `Snapshot.cursors`."""
+        """List the readers of a call."""
         filled = self._content.samples.get(entry.call, {})
         return [
             Cursor(
@@ -113,7 +90,7 @@ class MemorySnapshot:
         ]
 
     def lanes(self, entry: Entry) -> list[Lane]:
-        """See `Snapshot.lanes`."""
+        """List the lanes of a call."""
         return [
             Lane(whose, lane, [at for at, owner in recorded.items() if owner == lane])
             for (whose, call), recorded in sorted(self._content.recorded.items(), key=lambda item: item[0][0])
@@ -122,86 +99,86 @@ class MemorySnapshot:
         ]
 
     def stretches(self, entry: Entry) -> list[Stretch]:
-        """See `Snapshot.stretches`."""
+        """List what runs used of a call."""
         return sorted(self._content.stretches.get(entry.call, ()))
 
     def counted(self) -> Mapping[Account, Counts]:
-        """See `Snapshot.counted`."""
+        """Read all that was counted."""
         return dict(sorted(self._content.counts.items()))
 
 
-class MemoryShelf:
-    """See `stores.transfer.Shelf`."""
+class MemoryShelf(Shelf):
+    """What is there, to be added to."""
 
-    def __init__(
-        self,
-        content: Content,
-        is_claimed: Callable[[Call, int], bool],
-        new_cursor: Callable[[str, Call], Progress],
-    ) -> None:
+    def __init__(self, content: MemoryContent) -> None:
         self._content = content
-        self.is_claimed = is_claimed
-        self._new_cursor = new_cursor
 
     def call(self, call: Call, made: float) -> Call:  # noqa: ARG002 - here a call is as old as its first sample
-        """See `Shelf.call`."""
+        """Find a call, or add it."""
         self._content.samples.setdefault(call, {})
         return call
 
     def size(self, handle: Call) -> int:
-        """See `Shelf.size`."""
+        """Count the samples of a call."""
         return len(self._content.samples[handle])
 
     def sample(self, handle: Call, slot: int) -> Sample | None:
-        """See `Shelf.sample`."""
+        """Read a slot."""
         return self._content.samples[handle].get(slot)
 
     def samples(self, handle: Call) -> Iterator[tuple[int, Sample]]:
-        """See `Shelf.samples`."""
+        """Give all samples of a call."""
         return iter(sorted(self._content.samples[handle].items()))
 
+    def replaced(self, handle: Call) -> list[Replaced]:
+        """List what was replaced of a call."""
+        return sorted(self._content.replaced.get(handle, ()))
+
+    def is_claimed(self, handle: Call, slot: int) -> bool:
+        """Tell whether somebody alive is filling a slot."""
+        return self._content.is_claimed(Place(handle, slot))
+
     def end(self, handle: Call) -> int:
-        """See `Shelf.end`."""
-        lanes = [at for (_, call), recorded in self._content.recorded.items() if call == handle for at in recorded]
-        end = 1 + max([-1, *self._content.samples[handle], *lanes])
+        """Return the first slot that nothing has reached."""
+        end = max([self._content.end_of_lanes(handle), *(slot + 1 for slot in self._content.samples[handle])])
         while self.is_claimed(handle, end):
             end += 1
         return end
 
     def put(self, handle: Call, slot: int, sample: Sample) -> None:
-        """See `Shelf.put`."""
+        """Fill a vacant slot."""
         self._content.samples[handle][slot] = sample
 
     def record(self, handle: Call, lane: Lane) -> None:
-        """See `Shelf.record`."""
+        """Let positions be a lane's."""
         recorded = self._content.recorded.setdefault((lane.recorder, handle), {})
         for at in lane.positions:
             recorded.setdefault(at, lane.name)
 
-    def drawn(self, handle: Call, reader: str) -> Drawn:
-        """See `Shelf.drawn`."""
+    def drawn(self, handle: Call, reader: str) -> Reached:
+        """Read how far a reader has come."""
         cursor = self._content.cursors.get(reader, {}).get(handle)
         if cursor is None:
-            return Drawn(0, ())
-        return Drawn(cursor.next, {at for at, ticket in cursor.loose.items() if ticket is None})
+            return Reached(0, ())
+        return Reached(cursor.next, {at for at, ticket in cursor.loose.items() if ticket is None})
 
     def draw(self, handle: Call, reader: str, upto: int, *, given: Collection[int], free: Collection[int]) -> None:
-        """See `Shelf.draw`."""
-        cursor = self._content.cursors.get(reader, {}).get(handle) or self._new_cursor(reader, handle)
+        """Set a reader's cursor."""
+        cursor = self._content.cursors.setdefault(reader, {}).setdefault(handle, MemoryCursor())
         cursor.next = upto
         for at in given:
             cursor.loose.pop(at, None)
         cursor.loose.update(dict.fromkeys(free))
 
     def use(self, handle: Call, stretch: Stretch) -> None:
-        """See `Shelf.use`."""
+        """Note what a run used."""
         self._content.stretches.setdefault(handle, set()).add(stretch)
 
     def counted(self) -> Mapping[Account, Counts]:
-        """See `Shelf.counted`."""
+        """Read all that was counted."""
         return dict(self._content.counts)
 
     def count(self, counts: Mapping[Account, Counts]) -> None:
-        """See `Shelf.count`."""
+        """Add to what was counted."""
         for account, amounts in counts.items():
             self._content.counts[account] = self._content.counts.get(account, Counts()).plus(amounts)

@@ -6,32 +6,31 @@ Their tables belong to the schema, so that opening one writes nothing.
 from __future__ import annotations
 
 import json
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+# Not on first need, as a note is written under a lock: a forked child may wait for ever for what is being imported.
+from sqlitedict import SqliteDict
+
 from memollm.errors import StoreUnavailable
-from memollm.stores.sqlite.files import connect
-from memollm.stores.sqlite.ledger import statements
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping
     from pathlib import Path
 
+    from memollm.stores.sqlite.link import Link
 
-def put(database: Path, kind: str, name: str, document: Mapping[str, Any]) -> None:
+
+def put(link: Link, kind: str, name: str, document: Mapping[str, Any]) -> None:
     """Keep a document; under the write lock."""
-    with _opened(database, kind) as documents:
+    # Where a program that does not know our lock is writing, this fails at once; sqlitedict would wait, under the lock.
+    link.execute("BEGIN IMMEDIATE")
+    link.rollback()
+    with _opened(link.files.database, kind) as documents:
         documents[name] = document
         # Its own commit waits for ever if it fails; this one's failure is raised by the statement after it.
         documents.conn.execute("COMMIT")
         documents.conn.select_one("SELECT 1")
-
-
-def get(database: Path, kind: str, name: str | None) -> dict[str, dict[str, Any]]:
-    """Read the documents of a kind, by name, or the one of a name; under the write lock."""
-    # Not by sqlitedict, which waits for ever for a row that damage has made unreadable.
-    with closing(connect(database, mode="rw")) as connection:
-        return documents_of(connection.execute(statements()[f"notes_{kind}"], (name,)), database)
 
 
 def documents_of(rows: Iterable[tuple[str, str]], database: Path) -> dict[str, dict[str, Any]]:
@@ -50,9 +49,6 @@ def documents_of(rows: Iterable[tuple[str, str]], database: Path) -> dict[str, d
 
 @contextmanager
 def _opened(database: Path, kind: str) -> Generator[Any]:
-    # Imported on first need: it is read and written once a process.
-    from sqlitedict import SqliteDict
-
     documents: Any = SqliteDict(
         str(database),
         tablename=f"catalog_{kind}",
@@ -66,6 +62,7 @@ def _opened(database: Path, kind: str) -> Generator[Any]:
         # Its connection follows the store's rules: no checkpoint of its own, nothing left unsynced by one.
         documents.conn.execute("PRAGMA wal_autocheckpoint = 0")
         documents.conn.execute("PRAGMA synchronous = NORMAL")
+        documents.conn.execute("PRAGMA busy_timeout = 0")
         yield documents
     finally:
         # Its connection must be closed before the write lock is let go, and closing without force can wait for ever.

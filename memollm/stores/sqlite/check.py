@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from memollm.errors import StoreError, StoreRefused, StoreUnavailable
 from memollm.stores.checking import Unreadable
-from memollm.stores.sqlite.files import Files, connect, refuse_foreign, translated
+from memollm.stores.sqlite.connections import connect
+from memollm.stores.sqlite.files import Files, refuse_foreign, translated
 from memollm.stores.sqlite.inside import SqliteInside
-from memollm.stores.sqlite.link import WriteLock
+from memollm.stores.sqlite.lock import WriteLock
 from memollm.stores.sqlite.repair import SqliteRepair, repairing
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class SqliteChecks:
-    """See `stores.checking.Checks`."""
+    """Opens the file for checks, whatever its state."""
 
     def __init__(self, files: Files, rest: Callable[[], None]) -> None:
         self._files = files
@@ -66,7 +66,7 @@ class SqliteChecks:
             try:
                 yield lock
             finally:
-                os.close(lock.descriptor)
+                lock.close()
         except (sqlite3.Error, OSError) as error:
             if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
                 raise KeyboardInterrupt from error

@@ -14,6 +14,8 @@ SELECT count(*) FROM recorded WHERE call NOT IN (SELECT id FROM call)
     OR recorder NOT IN (SELECT id FROM reader) OR lane NOT IN (SELECT id FROM lane);
 -- name: orphan_used  What runs used of a call that is not there.
 SELECT count(*) FROM used WHERE call NOT IN (SELECT id FROM call);
+-- name: orphan_replaced  What was replaced of a call that is not there.
+SELECT count(*) FROM replaced WHERE call NOT IN (SELECT id FROM call);
 
 -- name: drop_orphan_sample  They go; each was kept aside.
 DELETE FROM sample WHERE call NOT IN (SELECT id FROM call);
@@ -29,17 +31,25 @@ DELETE FROM recorded WHERE call NOT IN (SELECT id FROM call)
     OR recorder NOT IN (SELECT id FROM reader) OR lane NOT IN (SELECT id FROM lane);
 -- name: drop_orphan_used  They go.
 DELETE FROM used WHERE call NOT IN (SELECT id FROM call);
+-- name: drop_orphan_replaced  They go.
+DELETE FROM replaced WHERE call NOT IN (SELECT id FROM call);
 
 -- name: abandoned_samples  Samples of a call that is not there, to be kept aside.
 SELECT call, slot, record, stored, seconds, input_tokens, output_tokens, cost
 FROM sample WHERE call NOT IN (SELECT id FROM call) ORDER BY call, slot;
--- name: cursors  How many cursors there are.
+-- name: count_cursors  How many cursors there are.
 SELECT count(*) FROM cursor;
 -- name: cursors_ahead  Cursors past every sample of their call, as those of pools are.
 SELECT count(*) FROM cursor WHERE next > coalesce((SELECT max(slot) + 1 FROM sample WHERE sample.call = cursor.call), 0);
 -- name: remove_sample  A sample that was kept aside.
 DELETE FROM sample WHERE call = ? AND slot = ?;
--- name: remove_call  A call that was kept aside.
+-- name: remove_checked_call  A call that was kept aside.
 DELETE FROM call WHERE id = ?;
 -- name: every_call  Every call, in the order of storing.
 SELECT id, key, form, function, made FROM call NOT INDEXED ORDER BY id;
+-- name: remove_note_function  A document that is none.
+DELETE FROM catalog_function WHERE key = ?;
+-- name: remove_note_namespace  The same.
+DELETE FROM catalog_namespace WHERE key = ?;
+-- name: remove_note_run  The same.
+DELETE FROM catalog_run WHERE key = ?;

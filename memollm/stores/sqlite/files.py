@@ -9,10 +9,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from memollm.errors import StoreReadOnly, StoreRefused, StoreUnavailable
+from memollm._types.paths import absolute
+from memollm.errors import ChangeRefused, StoreReadOnly, StoreRefused, StoreUnavailable
+from memollm.stores.sqlite.connections import connect
+from memollm.stores.sqlite.sql import FIRST_VERSION, SCHEMA_VERSION
 
 APPLICATION_ID: Final = 0x6D656D6F  # "memo"
-SCHEMA_VERSION: Final = 2
 OLDEST_SQLITE: Final = (3, 24, 0)  # Upserts and the WAL features in use.
 MOUNTS: Final = Path("/proc/self/mountinfo")
 NETWORK_FILESYSTEMS: Final = frozenset(
@@ -45,8 +47,6 @@ NETWORK_FILESYSTEMS: Final = frozenset(
         "davfs",
     }
 )
-RECOVERY_PATIENCE: Final = 5.0
-"""Seconds for which a new connection waits: another's recovery after a crash keeps out even those who only read."""
 LONGEST_FAILURE: Final = 150
 SIGNS_OF_DAMAGE: Final = ("malformed", "not a database", "could not decode", "no such column", "no such table")
 SUFFIXES: Final = frozenset({".db", ".sqlite", ".sqlite3"})
@@ -59,7 +59,7 @@ class Files:
     """
 
     def __init__(self, path: Path) -> None:
-        path = Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 - resolve() would follow a link that may be moved
+        path = absolute(path)
         is_file = path.suffix in SUFFIXES or os.path.isfile(path)  # noqa: PTH113 - is_file() raises where it may not look
         self.database = path if is_file else path / "memollm.db"
         self.folder = self.database.parent
@@ -89,17 +89,6 @@ class Files:
     def open_private(self, path: Path) -> int:
         """Open a file beside the database for reading and writing, made on first need with mode 0600."""
         return os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
-
-
-def connect(database: Path, *, mode: str) -> sqlite3.Connection:
-    """Open a connection that any one thread at a time may use, with transactions under our own control."""
-    return sqlite3.connect(
-        f"{database.as_uri()}?mode={mode}",
-        uri=True,
-        timeout=RECOVERY_PATIENCE,
-        isolation_level=None,
-        check_same_thread=False,
-    )
 
 
 def refuse_foreign(database: Path) -> int | None:
@@ -134,6 +123,11 @@ def recognize(connection: sqlite3.Connection, database: Path) -> int:
         raise StoreRefused(
             f"{database} was written by a newer memollm (schema {version}; this one knows {SCHEMA_VERSION}). "
             "It was left as it is; upgrade memollm, or use another path."
+        )
+    if application == APPLICATION_ID and version < FIRST_VERSION:
+        raise StoreRefused(
+            f"{database} was written by an early memollm (schema {version}), which this one cannot read. "
+            "It was left as it is; use another path."
         )
     return version if application == APPLICATION_ID else 0
 
@@ -192,9 +186,23 @@ def refuse_old_sqlite() -> None:
         )
 
 
-def translated(error: sqlite3.Error | OSError, database: Path) -> StoreUnavailable:
+FAILURES: Final = (sqlite3.Error, OSError, OverflowError, UnicodeEncodeError)
+"""What SQLite raises, and what keeps Python from handing it a value."""
+OF_ONE_CHANGE: Final = (
+    sqlite3.DataError,
+    sqlite3.IntegrityError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+    OverflowError,
+    UnicodeEncodeError,
+)
+"""Failures that one row is to blame for: it is too large, or no value of a database."""
+
+
+def translated(error: Exception, database: Path) -> StoreUnavailable:
     """Say what happened to the store in the user's words."""
-    return StoreUnavailable(f"The cache {database} failed: {shortened(str(error))}. {_advice(error)}")
+    kind = ChangeRefused if isinstance(error, OF_ONE_CHANGE) else StoreUnavailable
+    return kind(f"The cache {database} failed: {shortened(str(error))}. {_advice(error)}")
 
 
 def shortened(text: str) -> str:

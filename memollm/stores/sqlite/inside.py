@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 from memollm._types.calls import Call
 from memollm._types.samples import Sample
 from memollm.stores.checking import Fault, Kept, Unreadable
-from memollm.stores.sqlite.ledger import statements
-from memollm.stores.sqlite.owners import Neighbours
+from memollm.stores.sqlite.owners import is_alive
 from memollm.stores.sqlite.salvage import readable
+from memollm.stores.sqlite.sql import statements
 from memollm.stores.transfer import Entry
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from memollm.stores.sqlite.files import Files
 
-CATALOGS: Final = ("catalog_function", "catalog_namespace", "catalog_run")
-FILE: Final = "check.sql"
+KINDS: Final = ("function", "namespace", "run")
+"""Of documents in the catalog."""
 ORPHANS: Final = {
     "sample": "samples of a call that is gone; nobody can draw them",
     "cursor": "cursors of a call or a reader that is gone",
@@ -29,6 +29,7 @@ ORPHANS: Final = {
     "claim": "claims of a call or a process that is gone",
     "recorded": "records of lanes of a call or a reader that is gone",
     "used": "notes of what runs used of a call that is gone",
+    "replaced": "notes of what was replaced of a call that is gone",
 }
 STEPS: Final = 100_000
 """How many steps of SQLite's machine pass before an interrupt is noticed."""
@@ -37,7 +38,7 @@ REPORTED: Final = 100
 
 
 class SqliteInside:
-    """See `stores.checking.Inside`."""
+    """Reads as long as there is something to be read."""
 
     def __init__(self, connection: sqlite3.Connection, files: Files) -> None:
         self._connection = connection
@@ -57,24 +58,24 @@ class SqliteInside:
 
     def _number(self, statement: str) -> int:
         with suppress(Unreadable):
-            return int(next(self.rows(statements(FILE)[statement]))[0])
+            return int(next(self.rows(statements()[statement]))[0])
         return 0
 
     def size(self) -> int:
-        """See `Inside.size`."""
+        """Count the samples."""
         with suppress(Unreadable):
-            return int(next(self.rows(statements("transfer.sql")["size"]))[0])
+            return int(next(self.rows(statements()["size"]))[0])
         return 0
 
     def faults(self) -> Iterator[Fault]:
-        """See `Inside.faults`."""
+        """Check pages, rows and documents."""
         yield from self.structure()
         for table, what in ORPHANS.items():
             count = self._number(f"orphan_{table}")
             if count:
                 yield Fault("orphan", f"table {table}", f"{what}: {count:,}; a repair removes them")
-        for table in CATALOGS:
-            yield from self._documents(table)
+        for kind in KINDS:
+            yield from self._documents(kind)
 
     def structure(self) -> Iterator[Fault]:
         """Let SQLite check its pages and indexes."""
@@ -87,40 +88,38 @@ class SqliteInside:
         except Unreadable as error:
             yield Fault("structure", self._files.database.name, f"{error}; {advice}")
 
-    def _documents(self, table: str) -> Iterator[Fault]:
+    def _documents(self, kind: str) -> Iterator[Fault]:
         try:
-            for name, document in self.rows(f"SELECT key, value FROM {table}"):  # noqa: S608 - a name of ours
+            for name, document in self.rows(statements()[f"notes_{kind}"], None):
                 if not is_document(document):
-                    yield Fault("catalog", f"{table} {name!r}", "the document is no JSON; a repair removes it")
+                    yield Fault("catalog", f"catalog_{kind} {name!r}", "the document is no JSON; a repair removes it")
         except Unreadable as error:
-            yield Fault("structure", f"table {table}", f"{error}; what can still be read is salvaged by a repair")
+            yield Fault(
+                "structure", f"table catalog_{kind}", f"{error}; what can still be read is salvaged by a repair"
+            )
 
     def kept(self) -> Kept:
-        """See `Inside.kept`."""
+        """Count what else there is."""
         documents = 0
-        for table in CATALOGS:
+        for kind in KINDS:
             with suppress(Unreadable):
-                documents += sum(1 for _ in self.rows(f"SELECT 1 FROM {table}"))  # noqa: S608 - the same
-        return Kept(self._number("cursors"), self._number("cursors_ahead"), documents, len(self.dead()))
+                documents += sum(1 for _ in self.rows(statements()[f"notes_{kind}"], None))
+        return Kept(self._number("count_cursors"), self._number("cursors_ahead"), documents, len(self.dead()))
 
     def dead(self) -> list[int]:
         """List the owners whose processes are gone."""
-        neighbours = Neighbours(self._files.owners)
-        try:
-            with suppress(Unreadable):
-                owners = list(self.rows(statements()["owners"]))
-                return [number for number, name in owners if not neighbours.alive(str(name))]
-            return []
-        finally:
-            neighbours.close()
+        with suppress(Unreadable):
+            owners = list(self.rows(statements()["owners"]))
+            return [number for number, name in owners if not is_alive(self._files.owners, str(name))]
+        return []
 
     def entries(self) -> Iterator[Entry]:
-        """See `Inside.entries`; in the order of storing, which needs no index."""
-        for number, key, form, function, made in self.rows(statements(FILE)["every_call"]):
+        """Give the calls in the order of storing, which needs no index."""
+        for number, key, form, function, made in self.rows(statements()["every_call"]):
             yield Entry(number, Call(key, form, function), made)
 
     def samples(self, entry: Entry) -> Iterator[tuple[int, Sample]]:
-        """See `Inside.samples`."""
+        """Give the samples of a call."""
         for slot, *sample in self.rows(statements()["samples"], entry.handle):
             yield slot, Sample._make(sample)
 

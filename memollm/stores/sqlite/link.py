@@ -1,285 +1,158 @@
-"""One process's link to a SQLite file: the write lock, the connections, and what a fork or a lost file does to them."""
+"""One process's link to a SQLite file: the connections to it, opened and closed together under the write lock."""
 
 from __future__ import annotations
 
-import ctypes
-import itertools
-import mmap
 import os
 import sqlite3
-import sys
-import threading
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple
-
-from filelock import lock_descriptor, unlock_descriptor
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
 from memollm._types.locks import WouldBlock
-from memollm.errors import StoreUnavailable
-from memollm.stores.sqlite.files import APPLICATION_ID, SCHEMA_VERSION, Files, connect, recognize
-
-if sys.platform != "win32":
-    import fcntl
+from memollm.errors import ChangeRefused
+from memollm.stores.sqlite.connections import Closed, Readers, abandon, connect
+from memollm.stores.sqlite.epoch import Epoch
+from memollm.stores.sqlite.files import APPLICATION_ID, Files, recognize
+from memollm.stores.sqlite.sql import SCHEMA_VERSION, upgrade
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator
     from pathlib import Path
 
+    from memollm.stores.sqlite.lock import WriteLock
+
 T = TypeVar("T")
-Arguments = TypeVarTuple("Arguments")
 BUSY_POLL: Final = 0.002
 """Seconds between attempts while a program that does not know our lock is writing to the file."""
 BUSY_PATIENCE: Final = 60.0
 """Seconds after which such a program is taken to have hung."""
-EPOCH_BYTES: Final = 8
 PAGES_AT_ONCE: Final = 500
 """How many free pages go back to the disk before whoever waits to write has a turn."""
 CHECKPOINT_BYTES: Final = 16 << 20
 """Size of the write-ahead log past which it is folded into the database."""
-
-
-class AtOnce:
-    """A thread's lock for a block that nobody waits for: `WouldBlock` where another has it."""
-
-    def __init__(self, lock: threading.Lock) -> None:
-        self._lock = lock
-
-    def __enter__(self) -> None:
-        if not self._lock.acquire(blocking=False):
-            raise WouldBlock
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
-
-
-class WriteLock:
-    """The one lock under which every write, checkpoint and close happens: threads queue, then processes do."""
-
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
-        self._threads = threading.Lock()
-        self._threads_at_once = AtOnce(self._threads)
-
-    def run(self, work: Callable[[*Arguments], T], *arguments: *Arguments, wait: bool) -> T:
-        """Do work under the lock; without `wait`, raise `WouldBlock` if anybody has it."""
-        # An interrupt may come right after a call of `acquire` has taken a lock; into `with` it does not come.
-        with self._threads if wait else self._threads_at_once:
-            try:
-                if not lock_descriptor(self.descriptor, blocking=False):
-                    self._queue(wait=wait)
-                return work(*arguments)
-            finally:
-                # This does no harm where an interrupt came before the lock.
-                unlock_descriptor(self.descriptor)
-
-    @contextmanager
-    def held(self) -> Generator[None]:
-        """Hold the lock for a block."""
-        with self._threads:
-            try:
-                self._acquire_file(wait=True)
-                yield
-            finally:
-                unlock_descriptor(self.descriptor)
-
-    def acquire(self, *, wait: bool) -> None:
-        """Take the lock; without `wait`, raise `WouldBlock` if anybody has it."""
-        if not self._threads.acquire(blocking=wait):
-            raise WouldBlock
-        try:
-            self._acquire_file(wait=wait)
-        except BaseException:
-            self._threads.release()
-            raise
-
-    def _acquire_file(self, *, wait: bool) -> None:
-        if not lock_descriptor(self.descriptor, blocking=False):
-            self._queue(wait=wait)
-
-    def _queue(self, *, wait: bool) -> None:
-        if not wait:
-            raise WouldBlock
-        if sys.platform == "win32":
-            lock_descriptor(self.descriptor, poll_interval=BUSY_POLL)
-        else:
-            # The same lock as lock_descriptor's, but the kernel queues us and nothing polls.
-            fcntl.flock(self.descriptor, fcntl.LOCK_EX)
-
-    def release(self) -> None:
-        """Let the next one in."""
-        try:
-            unlock_descriptor(self.descriptor)
-        finally:
-            self._threads.release()
+CLOSE_PATIENCE: Final = 5.0
+"""Seconds for which a close waits for threads that read."""
 
 
 class Link:
-    """What one process holds open: it is made anew in a forked child and after the file was replaced."""
+    """The connections that one process has to a file, from their opening to their close."""
 
-    def __init__(self, files: Files, schemas: Sequence[Sequence[str]], *, wait: bool) -> None:
+    def __init__(self, files: Files, lock: WriteLock) -> None:
+        """Open them; under the lock, so it waits for nobody."""
         self.files = files
+        self.lock = lock
         self.closed = False
-        self._new_epoch = False
-        self._durable = False
-        self._connections: list[sqlite3.Connection] = []
-        self._idle: list[Callable[[str, Sequence[Any]], sqlite3.Cursor]] = []
-        """The `execute` of a cursor of each reading connection that no thread uses at this moment."""
-        self.lock = WriteLock(files.open_private(files.lock))
+        self.new_epoch = False
+        self.durable = False
+        self._log = files.database.with_name(files.database.name + "-wal")
+        self._writer = self._connect(patience=0.0)
         try:
-            self.lock.acquire(wait=wait)
-            try:
-                self._writer = self._open(schemas)
-                # One cursor for all statements of a transaction: the next statement ends the one before it.
-                self.execute = self._writer.cursor().execute
-                self._epoch_map, self.epochs = self._map_epoch()
-            except BaseException:
-                for connection in self._connections:
-                    connection.close()
-                raise
-            finally:
-                self.lock.release()
+            self._prepare()
+            self.epoch = Epoch(files.open_private(files.epoch))
         except BaseException:
-            os.close(self.lock.descriptor)
+            self._writer.close()
             raise
-        status = files.database.stat()
-        self._inode = (status.st_dev, status.st_ino)
+        # One cursor for all statements of a transaction: the next statement ends the one before it.
+        self.execute = self._writer.cursor().execute
+        self._readers = Readers(self._connect)
+        self.read = self._readers.read
+        """Read without any lock, on a connection that no other thread uses meanwhile."""
+        self.identity = _identity(files.database)
+        self._log_identity = _identity(self._log)
 
-    def _open(self, schemas: Sequence[Sequence[str]]) -> sqlite3.Connection:
+    def _connect(self, *, patience: float | None = None) -> sqlite3.Connection:
         # Made by us first, so that it is private from its first byte.
         if not self.files.database.exists():
             os.close(self.files.open_private(self.files.database))
-        writer = self._connect()
-        version = self.until_free(lambda: recognize(writer, self.files.database), wait=True)
-        if not version:
-            # Said before the first table, it lets removed samples give their space back.
-            self.until_free(lambda: writer.execute("PRAGMA auto_vacuum = INCREMENTAL"), wait=True)
-        self.until_free(lambda: writer.execute("PRAGMA journal_mode = WAL").fetchone(), wait=True)
-        if version < SCHEMA_VERSION:
-            self.until_free(lambda: writer.execute("BEGIN IMMEDIATE"), wait=True)
-            for statement in itertools.chain.from_iterable(schemas[version:]):
-                writer.execute(statement)
-            writer.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            writer.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            writer.execute("COMMIT")
-        # From here on it waits by our rules.
-        writer.execute("PRAGMA busy_timeout = 0")
-        return writer
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = connect(self.files.database, mode="rw")
-        # Known from here on, so that it is closed also where the file is too damaged for what follows.
-        self._connections.append(connection)
-        connection.execute("PRAGMA synchronous = NORMAL")
-        # Checkpoints happen when we say so: under the lock, and never in a hit.
-        connection.execute("PRAGMA wal_autocheckpoint = 0")
-        # The log shrinks when it is begun anew, so its size tells how much of it is not folded in yet.
-        connection.execute("PRAGMA journal_size_limit = 0")
+        connection = connect(self.files.database, mode="rw", patience=patience)
+        try:
+            connection.execute("PRAGMA synchronous = NORMAL")
+            # Checkpoints happen when we say so: under the lock, and never in a hit.
+            connection.execute("PRAGMA wal_autocheckpoint = 0")
+            # The log shrinks when it is begun anew, so its size tells how much of it is not folded in yet.
+            connection.execute("PRAGMA journal_size_limit = 0")
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
-    def _map_epoch(self) -> tuple[mmap.mmap, memoryview]:
-        descriptor = self.files.open_private(self.files.epoch)
-        try:
-            if os.fstat(descriptor).st_size < EPOCH_BYTES:
-                os.write(descriptor, bytes(EPOCH_BYTES))
-            mapped = mmap.mmap(descriptor, EPOCH_BYTES)
-        finally:
-            os.close(descriptor)
-        return mapped, memoryview(mapped).cast("Q")
+    def _prepare(self) -> None:
+        execute = self._writer.execute
+        version = recognize(self._writer, self.files.database)
+        if not version:
+            # Said before the first table, it lets removed samples give their space back.
+            execute("PRAGMA auto_vacuum = INCREMENTAL")
+        execute("PRAGMA journal_mode = WAL").fetchone()
+        if version < SCHEMA_VERSION:
+            execute("BEGIN IMMEDIATE")
+            for statement in upgrade(version):
+                execute(statement)
+            execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            execute("COMMIT")
 
-    @property
-    def epoch(self) -> int:
-        """The number of times that something stored was replaced or removed; reading it costs no system call."""
-        return self.epochs[0]
+    # Transactions.
 
     def begin_epoch(self) -> None:
         """Say that this transaction replaces or removes something, so that every process forgets what it remembers."""
-        self._new_epoch = True
+        self.new_epoch = True
 
-    def begin(self, *, wait: bool, durable: bool = False) -> None:
-        """Begin a transaction, synced to disk if durable; under the write lock, which stays with the caller."""
-        if durable is not self._durable:
-            self.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-            self._durable = durable
-        try:
-            self.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            if not is_busy(error):
-                raise
-            self.until_free(lambda: self.execute("BEGIN IMMEDIATE"), wait=wait)
-
-    @staticmethod
-    def until_free(attempt: Callable[[], T], *, wait: bool) -> T:
-        """Repeat what a program that does not know our lock makes fail."""
-        deadline = time.monotonic() + BUSY_PATIENCE
-        while True:
-            try:
-                return attempt()
-            except sqlite3.OperationalError as error:
-                if not is_busy(error) or time.monotonic() > deadline:
-                    raise
-                if not wait:
-                    raise WouldBlock from error
-                time.sleep(BUSY_POLL)
+    def sync(self, *, durable: bool) -> None:
+        """Say whether the next transactions are synced to the disk."""
+        self.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+        self.durable = durable
 
     def commit(self) -> None:
         """End the transaction for good; if it fails, `rollback` is still to be called."""
-        if not self._new_epoch:
+        if not self.new_epoch:
             self.execute("COMMIT")
             return
         # Before the commit, lest this process die between the two; and after it, for those who have read meanwhile.
-        self.epochs[0] += 1
+        self.epoch.begin()
         self.execute("COMMIT")
-        self.epochs[0] += 1
-        self._new_epoch = False
+        self.epoch.begin()
+        self.new_epoch = False
 
-    def rollback(self) -> None:
-        """End the transaction, if one was begun, as if it had not been."""
-        self._new_epoch = False
-        if self._writer.in_transaction:
-            self.execute("ROLLBACK")
-
-    def read(self, statement: str, values: Sequence[Any]) -> list[Any]:
-        """Read without any lock, on a connection that no other thread uses meanwhile."""
-        try:
-            execute = self._idle.pop()
-        except IndexError:
-            execute = self._connect().cursor().execute
-        try:
-            return execute(statement, values).fetchall()
-        finally:
-            # After an interrupt between the two the next statement ends the one before it.
-            self._idle.append(execute)
-
-    def require_unmoved(self) -> None:
-        """Refuse to write into a file that is no longer the one at the path: nobody would find it there."""
-        try:
-            status = self.files.database.stat()
-            moved = (status.st_dev, status.st_ino) != self._inode
-        except FileNotFoundError:
-            moved = True
-        if moved:
-            raise vanished(self.files.database)
-
-    def wants_checkpoint(self) -> bool:
-        """Tell whether the write-ahead log has grown long."""
-        log = self.files.database.with_name(self.files.database.name + "-wal")
-        try:
-            return log.stat().st_size > CHECKPOINT_BYTES
-        except FileNotFoundError:
+    def rollback(self) -> bool:
+        """End the transaction as if it had not been; tell whether there was one that had not ended."""
+        self.new_epoch = False
+        if self.closed or not self._writer.in_transaction:
             return False
+        self.execute("ROLLBACK")
+        return True
 
     @contextmanager
     def locked(self) -> Generator[None]:
-        """Hold the write lock for work on another connection."""
+        """Hold the write lock for work on this file; `Closed` if it is not open any more by then."""
         with self.lock.held():
+            if self.closed:
+                raise Closed
             yield
+
+    # The file.
+
+    def require_unmoved(self) -> None:
+        """Refuse to write into files that are no longer those at the path: nobody would find it there."""
+        if self.has_moved():
+            raise vanished(self.files.database)
+
+    def has_moved(self, *, log: bool = True) -> bool:
+        """Tell whether the database, or its log, was removed or replaced."""
+        moved = _identity(self.files.database) != self.identity
+        return moved or (log and _identity(self._log) != self._log_identity)
+
+    def wants_checkpoint(self) -> bool:
+        """Tell whether the write-ahead log has grown long."""
+        try:
+            return self._log.stat().st_size > CHECKPOINT_BYTES
+        except FileNotFoundError:
+            return False
 
     def checkpoint(self) -> None:
         """Fold the write-ahead log into the database."""
         # Most of the log goes to the disk before anybody has to wait for it. SQLite keeps no lock on the log, so
         # closing it here drops none.
-        with suppress(OSError), self.files.database.with_name(self.files.database.name + "-wal").open("rb") as log:
+        with suppress(OSError), self._log.open("rb") as log:
             os.fsync(log.fileno())
         with self.locked():
             self.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
@@ -287,15 +160,10 @@ class Link:
     def shrink(self, told: Callable[[int, int], object]) -> None:
         """Give the pages of what was removed back to the disk, a few at a time, so that nobody waits long."""
         with self.locked():
-            (incremental,) = self.execute("PRAGMA auto_vacuum").fetchone()
             (page,) = self.execute("PRAGMA page_size").fetchone()
             (free,) = self.execute("PRAGMA freelist_count").fetchone()
-            if not incremental and free:
-                # A file of the first version is written anew, once.
-                self.execute("PRAGMA auto_vacuum = INCREMENTAL")
-                self.execute("VACUUM")
         given, total = 0, free
-        while incremental and free:
+        while free:
             told(given * page, total * page)
             with self.locked():
                 self.execute(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE})").fetchall()
@@ -304,35 +172,46 @@ class Link:
         told(total * page, total * page)
         self.checkpoint()
 
+    # Its end.
+
     def close(self) -> None:
         """Close every connection, under the lock: the last one folds the log into the database."""
-        if self.closed:
-            return
-        self.closed = True
-        with self.locked():
-            for connection in self._connections:
-                connection.close()
-        self.release_files()
+        if not self.closed:
+            self._readers.close(time.monotonic() + CLOSE_PATIENCE)
+            with self.lock.held():
+                self._end()
+
+    def close_by(self, until: float) -> bool:
+        """Close, unless that takes until past a time of the monotonic clock; then it stays open, and this is false."""
+        with self.lock.threads_held(until) as alone:
+            if alone and self._readers.close(until) and self.lock.run_by(self._end, until):
+                return True
+        self._readers.go_on()
+        return False
+
+    def _end(self) -> None:
+        if not self.closed:
+            self.closed = True
+            self.execute = self._refuse
+            self._writer.close()
+
+    @staticmethod
+    def _refuse(*_: object) -> NoReturn:
+        raise Closed
 
     def abandon(self) -> None:
-        """Let go without closing, and keep everything alive for ever.
+        """Let go without closing.
 
-        In a forked child the parent still uses the connections, and another of its threads may have been inside one;
-        of a replaced file a close would remove the log that now belongs to another, and threads may still wait for
-        the lock of the old one.
+        Of a replaced file a close would remove the log that now belongs to another, and in a forked child all that is
+        open is the parent's.
         """
         self.closed = True
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
-
-    def release_files(self) -> None:
-        """Close what is open beside the connections."""
-        descriptor, self.lock.descriptor = self.lock.descriptor, -1
-        os.close(descriptor)
-        self.epochs.release()
-        self._epoch_map.close()
+        self.execute = self._refuse
+        self._readers.abandon()
+        abandon(self._writer)
 
 
-class FileVanished(StoreUnavailable):
+class FileVanished(ChangeRefused):
     """The database is no longer the file at its path."""
 
 
@@ -343,6 +222,47 @@ def vanished(database: Path) -> FileVanished:
     )
 
 
-def is_busy(error: sqlite3.Error) -> bool:
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)  # noqa: PTH116 - half the time of Path.stat
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+class Patience:
+    """Waiting, without any lock, for a program that does not know ours and is writing to the file."""
+
+    has_hung = False
+    """Somebody was waited for in vain, and so is not waited for again and again."""
+
+    def until(self) -> float:
+        """Return when who is in the way now will have been waited for long enough, on the monotonic clock."""
+        return time.monotonic() + (0.0 if self.has_hung else BUSY_PATIENCE)
+
+    def after(self, error: Exception, until: float, *, wait: bool) -> None:
+        """Wait a little for another attempt; raise what is no reason to wait, and `WouldBlock` where nobody may."""
+        if not is_busy(error):
+            raise error
+        if not wait:
+            raise WouldBlock from error
+        if time.monotonic() >= until:
+            self.has_hung = True
+            raise error
+        time.sleep(BUSY_POLL)
+
+
+def until_free(attempt: Callable[[], T], *, wait: bool) -> T:
+    """Repeat what a program that does not know our lock makes fail; whoever calls this holds no lock."""
+    patience = Patience()
+    until = patience.until()
+    while True:
+        try:
+            return attempt()
+        except sqlite3.OperationalError as error:
+            patience.after(error, until, wait=wait)
+
+
+def is_busy(error: BaseException) -> bool:
     """Tell whether another connection is in the way."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}

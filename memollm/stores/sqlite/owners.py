@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import uuid
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from filelock import FileLock, lock_descriptor
+from memollm.stores.sqlite.filelocks import lock_descriptor
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+FLAGS: Final = os.O_RDWR | getattr(os, "O_CLOEXEC", 0)
 
 
 class Owner:
@@ -18,55 +20,43 @@ class Owner:
 
     def __init__(self, folder: Path) -> None:
         self.name = uuid.uuid4().hex
-        self.path = folder / f"{self.name}.lock"
+        self._path = _path(folder, self.name)
         folder.mkdir(mode=0o700, exist_ok=True)
-        self._lock = FileLock(self.path, mode=0o600, thread_local=False, blocking=False)
-        self._lock.acquire()
+        self._descriptor = os.open(self._path, FLAGS | os.O_CREAT, 0o600)
+        lock_descriptor(self._descriptor, blocking=False)
 
     def release(self) -> None:
         """Leave: nothing of this owner is in flight any more."""
-        self._lock.release(force=True)
-        self.path.unlink(missing_ok=True)
+        self.forget()
+        self._path.unlink(missing_ok=True)
+
+    def forget(self) -> None:
+        """Close the file and unlock nothing: in a forked child the lock is the parent's, which has the file open."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def __del__(self) -> None:
+        with suppress(AttributeError, OSError):
+            self.forget()
 
 
-class Neighbours:
-    """The other owners of a folder; asking whether one is alive is one attempt at its lock."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._descriptors: dict[str, int] = {}
-
-    def alive(self, name: str) -> bool:
-        """Tell whether an owner's process lives; a dead one's file is removed."""
-        try:
-            descriptor = self._descriptors.get(name)
-            if descriptor is None:
-                descriptor = self._open(name)
-        except FileNotFoundError:
-            return False
+def is_alive(folder: Path, name: str) -> bool:
+    """Tell, by one attempt at its lock, whether an owner's process lives; a dead one's file is removed."""
+    try:
+        descriptor = os.open(_path(folder, name), FLAGS)
+    except FileNotFoundError:
+        return False
+    try:
         if not lock_descriptor(descriptor, blocking=False):
             return True
         # The file goes before the lock does, so nobody can take it for a live owner's. Names are never used again.
         with suppress(OSError):
-            self._path(name).unlink(missing_ok=True)
-        self.part(name)
+            _path(folder, name).unlink(missing_ok=True)
         return False
+    finally:
+        os.close(descriptor)
 
-    def _path(self, name: str) -> Path:
-        return self._folder / f"{name}.lock"
 
-    def _open(self, name: str) -> int:
-        descriptor = os.open(self._path(name), os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
-        self._descriptors[name] = descriptor
-        return descriptor
-
-    def part(self, name: str) -> None:
-        """Stop watching an owner."""
-        descriptor = self._descriptors.pop(name, None)
-        if descriptor is not None:
-            os.close(descriptor)
-
-    def close(self) -> None:
-        """Stop watching all of them."""
-        for name in list(self._descriptors):
-            self.part(name)
+def _path(folder: Path, name: str) -> Path:
+    return folder / f"{name}.lock"

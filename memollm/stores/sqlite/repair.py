@@ -6,17 +6,18 @@ import os
 import secrets
 import shutil
 import sqlite3
-import sys
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from memollm._types.samples import Sample
 from memollm.errors import StoreUnavailable
-from memollm.stores.sqlite.files import APPLICATION_ID, SCHEMA_VERSION, Files, connect
-from memollm.stores.sqlite.inside import CATALOGS, SqliteInside, is_document
-from memollm.stores.sqlite.ledger import schemas, statements
-from memollm.stores.sqlite.link import EPOCH_BYTES, is_busy
+from memollm.stores.sqlite.connections import connect
+from memollm.stores.sqlite.epoch import Epoch
+from memollm.stores.sqlite.files import APPLICATION_ID, Files
+from memollm.stores.sqlite.inside import KINDS, SqliteInside, is_document
+from memollm.stores.sqlite.link import is_busy
 from memollm.stores.sqlite.salvage import be_lenient, salvage
+from memollm.stores.sqlite.sql import SCHEMA_VERSION, statements, upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -26,13 +27,13 @@ if TYPE_CHECKING:
 
     Look = Callable[[sqlite3.Connection], SqliteInside]
 
-OF_CALL = ("forget_samples", "forget_cursors", "forget_loose", "forget_recorded", "forget_used")
-ORPHANED = ("sample", "cursor", "loose", "claim", "recorded", "used")
+OF_CALL = ("forget_samples", "forget_cursors", "forget_loose", "forget_recorded", "forget_used", "forget_replaced")
+ORPHANED = ("sample", "cursor", "loose", "claim", "recorded", "used", "replaced")
 DEAD = ("bury_claims", "bury_loose", "bury_owner")
 
 
 class SqliteRepair:
-    """See `stores.checking.Repair`."""
+    """Changes what could be read."""
 
     def __init__(self, backup: Path, lost: list[str], connection: sqlite3.Connection, inside: SqliteInside) -> None:
         self.backup = backup
@@ -40,34 +41,34 @@ class SqliteRepair:
         self.inside = inside
         self._execute = connection.execute
 
-    def _do(self, statement: str, *values: object, file: str = "check.sql") -> sqlite3.Cursor:
-        return self._execute(statements(file)[statement], values)
+    def _do(self, statement: str, *values: object) -> sqlite3.Cursor:
+        return self._execute(statements()[statement], values)
 
     def orphans(self) -> Iterator[tuple[int, int, Sample]]:
-        """See `Repair.orphans`."""
+        """Give samples whose call is gone."""
         for call, slot, *sample in self._do("abandoned_samples"):
             yield call, slot, Sample._make(sample)
 
     def remove(self, entry: Entry, slot: int | None) -> None:
-        """See `Repair.remove`."""
+        """Remove a sample or a call."""
         if slot is not None:
             self._do("remove_sample", entry.handle, slot)
             return
         for statement in OF_CALL:
-            self._do(statement, entry.handle, file="sqlite.sql")
-        self._do("remove_call", entry.handle)
+            self._do(statement, entry.handle)
+        self._do("remove_checked_call", entry.handle)
 
     def tidy(self) -> None:
-        """See `Repair.tidy`."""
+        """Remove what belongs to nothing."""
         for table in ORPHANED:
             self._do(f"drop_orphan_{table}")
         for owner in self.inside.dead():
             for statement in DEAD:
-                self._do(statement, owner, file="sqlite.sql")
-        for table in CATALOGS:
-            for name, document in self._execute(f"SELECT key, value FROM {table}").fetchall():  # noqa: S608 - a name of ours
+                self._do(statement, owner)
+        for kind in KINDS:
+            for name, document in self._do(f"notes_{kind}", None).fetchall():
                 if not is_document(document):
-                    self._execute(f"DELETE FROM {table} WHERE key = ?", (name,))  # noqa: S608 - the same
+                    self._do(f"remove_note_{kind}", name)
 
 
 @contextmanager
@@ -144,9 +145,8 @@ def _salvaged(files: Files, draft: Path) -> list[str]:
         target.execute("PRAGMA auto_vacuum = INCREMENTAL")
         target.execute("PRAGMA synchronous = OFF")
         target.execute("BEGIN IMMEDIATE")
-        for version in schemas():
-            for statement in version:
-                target.execute(statement)
+        for statement in upgrade(0):
+            target.execute(statement)
         target.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         target.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         lost = salvage(source, target, files.database)
@@ -165,7 +165,6 @@ def _take_place(draft: Path, database: Path) -> None:
 
 def _begin_epoch(files: Files) -> None:
     """Let every process forget what it remembers."""
-    with os.fdopen(files.open_private(files.epoch), "r+b", buffering=0) as file:
-        epoch = int.from_bytes(file.read(EPOCH_BYTES), sys.byteorder)
-        file.seek(0)
-        file.write((epoch + 1).to_bytes(EPOCH_BYTES, sys.byteorder))
+    epoch = Epoch(files.open_private(files.epoch))
+    epoch.begin()
+    epoch.close()

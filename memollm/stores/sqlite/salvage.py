@@ -21,6 +21,7 @@ KEYED: Final = {
     "recorded": ("recorder", "call", "position"),
     "tally": ("day", "run", "namespace", "function"),
     "used": ("run", "call", "first"),
+    "replaced": ("call", "slot", "stored", "digest"),
 }
 """Tables that are ordered by a key, and that key."""
 NUMBERS: Final = {"reader": "reader", "recorder": "reader", "call": "call"}
@@ -59,6 +60,8 @@ def salvage(source: sqlite3.Connection, target: sqlite3.Connection, database: Pa
 def _insert(target: sqlite3.Connection, table: str, row: tuple[Any, ...]) -> None:
     """Copy a row, unless damage made it one that the table cannot hold; one of an older schema has fewer columns."""
     names = [name for _, name, *_ in target.execute(f"PRAGMA table_info({table})")][: len(row)]
+    if len(names) < len(row):
+        return
     places = ", ".join("?" * len(row))
     target.execute(f"INSERT OR IGNORE INTO {table} ({', '.join(names)}) VALUES ({places})", row)  # noqa: S608 - names of ours
 

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import atexit
-import os
 import sqlite3
 import threading
 import weakref
-from contextlib import contextmanager, suppress
+from _thread import start_new_thread
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple
 
 from memollm._types.locks import WouldBlock
 from memollm.errors import StoreClosed, StoreError
 from memollm.stores.flights import Flights
-from memollm.stores.sqlite.files import Files, refuse_foreign, refuse_network, refuse_old_sqlite, translated
-from memollm.stores.sqlite.ledger import Ledger, schemas, statements
-from memollm.stores.sqlite.link import FileVanished, Link
-from memollm.stores.sqlite.owners import Neighbours
+from memollm.stores.sqlite import forks
+from memollm.stores.sqlite.connections import Closed
+from memollm.stores.sqlite.filelocks import lock_descriptor, unlock_descriptor
+from memollm.stores.sqlite.files import FAILURES, Files, refuse_foreign, refuse_network, refuse_old_sqlite, translated
+from memollm.stores.sqlite.ledger import Ledger
+from memollm.stores.sqlite.link import FileVanished, Link, Patience, until_free
+from memollm.stores.sqlite.lock import WriteLock, acquired
+from memollm.stores.sqlite.sql import statements
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
 
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
+Opened = tuple[Link, Ledger]
 NOT_OPEN: Final = -1
 """The epoch of a store that is not open: what was read then must not be remembered."""
 COMMITS_BETWEEN_CHECKS: Final = 1000
@@ -31,7 +36,9 @@ COMMITS_BETWEEN_CHECKS: Final = 1000
 
 
 class Session:
-    """One process's use of a SQLite file. It opens on first use, and again in a forked child."""
+    """One process's use of a SQLite file. It opens on first use, and again after a fork."""
+
+    _open_as: Opened | None = None
 
     def __init__(self, path: Path, *, allow_network: bool = False) -> None:
         self.flights = Flights()
@@ -39,19 +46,23 @@ class Session:
         self._allow_network = allow_network
         self._closed = False
         self._begin_process()
-        _living.add(self)
+        forks.know(self)
+        _living[id(self)] = self
 
     def _begin_process(self) -> None:
         self._opening = threading.Lock()
-        self._open_as: tuple[Link, Ledger] | None = None
-        self._watched = Neighbours(self.files.owners)
+        self._open_as = None
+        self._when_dropped: weakref.finalize[..., Session] | None = None
+        self._rested: Opened | None = None
+        """What was open before a fork; its link is closed, and its ledger goes on with the next."""
         self._seen_epoch = NOT_OPEN
         self._first_ticket = 0
         self._commits = 0
+        self._patience = Patience()
 
     # Opening and leaving.
 
-    def _opened(self, *, wait: bool = True) -> tuple[Link, Ledger]:
+    def _opened(self, *, wait: bool = True) -> Opened:
         if not wait and not self._closed and self._open_as is None:
             # Opening reads the disk and waits for the lock.
             raise WouldBlock
@@ -59,10 +70,14 @@ class Session:
             if self._closed:
                 raise StoreClosed(f"The cache {self.files.database} was closed. Make a new Cache to go on.")
             if self._open_as is None:
-                self._open_as = self._open(wait=wait)
+                self._open_as = opened = self._open(wait=wait)
+                # It holds what is open, so that no garbage collection takes that apart together with this store.
+                self._when_dropped = weakref.finalize(self, _leave_soon, *opened)
+                self._when_dropped.atexit = False
+                self._rested = None
             return self._open_as
 
-    def _open(self, *, wait: bool) -> tuple[Link, Ledger]:
+    def _open(self, *, wait: bool) -> Opened:
         refuse_old_sqlite()
         try:
             if not self._allow_network:
@@ -70,70 +85,113 @@ class Session:
             refuse_foreign(self.files.database)
             self.files.require_writable()
             self.files.prepare()
-            link = Link(self.files, schemas(), wait=wait)
-        except (sqlite3.Error, OSError) as error:
+            lock = WriteLock(self.files.open_private(self.files.lock))
+            link = until_free(lambda: lock.run(Link, self.files, lock, wait=wait), wait=wait)
+        except FAILURES as error:
             raise translated(error, self.files.database) from error
-        return link, Ledger(link, self.flights)
+        if self._rested is None:
+            return link, Ledger(link, self.flights, self._first_ticket)
+        return link, self._ledger_of(*self._rested, link)
+
+    def _ledger_of(self, before: Link, ledger: Ledger, link: Link) -> Ledger:
+        """Go on with a ledger, unless the file has become another one meanwhile."""
+        self._seen_epoch = NOT_OPEN
+        if before.identity == link.identity:
+            ledger.rows.use(link)
+            return ledger
+        self._depart(ledger)
+        return Ledger(link, self.flights, self._first_ticket)
+
+    def _depart(self, ledger: Ledger) -> None:
+        """Know that the file is gone which this ledger is of, and what was drawn from it."""
+        ledger.ownership.abandon()
+        self._first_ticket = self.flights.depart()
+        self.flights.arrive(self._first_ticket)
 
     def close(self) -> None:
-        """See `Store.close`."""
+        """Close the file for good."""
         self._closed = True
         self.rest()
 
     def rest(self) -> None:
         """Close the file; unless the store is closed, the next use opens it again."""
         with self._opening:
-            opened, self._open_as = self._open_as, None
+            opened = self._taken_away()
+            rested, self._rested = self._rested, None
+        if rested is not None:
+            rested[1].ownership.leave()
         if opened is not None:
-            with self._translating():
-                self._leave(*opened)
+            with self.translating():
+                _leave(*opened)
 
-    def _leave(self, link: Link, ledger: Ledger) -> None:
-        try:
-            with link.locked():
-                link.require_unmoved()
-                link.begin(wait=True)
-                ledger.bury_myself()
-                link.commit()
-        except FileVanished:
-            # Closing would remove a log that is another file's by now.
-            link.abandon()
-        finally:
-            ledger.leave()
-            self._watched.close()
-            link.close()
+    def _taken_away(self) -> Opened | None:
+        """Have nothing open any more; return what was."""
+        opened, self._open_as = self._open_as, None
+        if self._when_dropped is not None:
+            self._when_dropped.detach()
+        return opened
 
     def _lose(self, link: Link) -> None:
         """Let go of a file that is gone, without touching what may stand in its place; the next use opens that."""
         with self._opening:
-            if self._open_as is not None and self._open_as[0] is link:
-                self._open_as[1].abandon()
-                self._open_as = None
-                self._first_ticket = self.flights.depart()
-                self.flights.arrive(self._first_ticket)
+            if self._open_as is None or self._open_as[0] is not link or not link.has_moved():
+                return
+            if link.has_moved(log=False):
+                # Closing would remove a log that is another file's by now.
                 link.abandon()
+            else:
+                # What was in the log goes back into the database, if this process is the only one left.
+                link.close()
+            self._depart(self._open_as[1])
+            self._taken_away()
 
-    def after_fork_in_child(self) -> None:
-        """Begin anew: locks, connections and claims belong to the parent."""
-        if self._open_as is not None:
-            link, ledger = self._open_as
-            link.abandon()
-            link.release_files()
-            ledger.abandon()
-        self._watched.close()
+    # Forks.
+
+    def before_fork(self, until: float) -> bool:
+        """Close what is open, and open nothing until the fork is over."""
+        if not acquired(self._opening, until):
+            return False
+        try:
+            opened = self._open_as
+            if opened is None or opened[0].close_by(until):
+                self._rested = self._taken_away() or self._rested
+                return True
+        except BaseException:
+            self._opening.release()
+            raise
+        self._opening.release()
+        return False
+
+    def after_fork(self) -> None:
+        """Open again when it is needed."""
+        self._opening.release()
+
+    def begin_in_child(self) -> None:
+        """Begin anew: locks and claims belong to the parent."""
+        for link, ledger in filter(None, (self._taken_away(), self._rested)):
+            if not link.closed:
+                link.abandon()
+            link.lock.close()
+            link.epoch.close()
+            ledger.ownership.abandon()
         self._begin_process()
         self.flights = Flights()
 
     # Transactions.
 
     @contextmanager
-    def _translating(self) -> Generator[None]:
+    def translating(self) -> Generator[None]:
+        """Say in the user's words what fails in a block."""
         try:
             yield
-        except (sqlite3.Error, OSError) as error:
+        except FAILURES as error:
             raise translated(error, self.files.database) from error
 
-    def _transact(
+    def link(self) -> Link:
+        """Return the connections, opened if need be."""
+        return self._opened()[0]
+
+    def transact(
         self,
         work: Callable[[Ledger, *Arguments], T],
         *arguments: *Arguments,
@@ -141,15 +199,32 @@ class Session:
         durable: bool = False,
     ) -> T:
         """Do work in one transaction under the write lock."""
-        opened = self._open_as or self._opened(wait=wait)
-        link = opened[0]
-        try:
-            result = link.lock.run(self._transaction, opened, work, arguments, wait, durable, wait=wait)
-        except FileVanished:
-            self._lose(link)
-            raise
-        except (sqlite3.Error, OSError) as error:
-            raise translated(error, self.files.database) from error
+        until = None
+        while True:
+            opened = self._open_as or self._opened(wait=wait)
+            link = opened[0]
+            lock = link.lock
+            try:
+                # As `WriteLock.run` does, without a call of its own.
+                with lock.threads if wait else lock.threads_at_once:
+                    try:
+                        if not lock_descriptor(lock.descriptor, blocking=False):
+                            lock.queue(wait=wait)
+                        result = self._transaction(opened, work, arguments, durable)
+                    finally:
+                        unlock_descriptor(lock.descriptor)
+                break
+            except Closed:
+                # A fork came between.
+                continue
+            except FileVanished:
+                self._lose(link)
+                raise
+            except FAILURES as error:
+                until = self._patience.until() if until is None else until
+                with self.translating():
+                    self._patience.after(error, until, wait=wait)
+        self._patience.has_hung = False
         self._commits += 1
         if self._commits >= COMMITS_BETWEEN_CHECKS:
             self._tend(link)
@@ -157,25 +232,32 @@ class Session:
 
     def _transaction(
         self,
-        opened: tuple[Link, Ledger],
+        opened: Opened,
         work: Callable[[Ledger, *Arguments], T],
         arguments: tuple[*Arguments],
-        wait: bool,  # noqa: FBT001 - what is run under the lock is given its arguments by place
-        durable: bool,  # noqa: FBT001 - the same
+        durable: bool,  # noqa: FBT001 - what is run under the lock is given its arguments by place
     ) -> T:
+        # All in one place, since a stored draw is hardly more than this.
         link, ledger = opened
+        ledger.undo.clear()
+        ledger.has_looked = False
         try:
-            link.begin(wait=wait, durable=durable)
-            if self._seen_epoch != link.epochs[0]:
-                ledger.forget()
-                self._seen_epoch = link.epochs[0]
+            if durable is not link.durable:
+                link.sync(durable=durable)
+            link.execute("BEGIN IMMEDIATE")
+            if self._seen_epoch != (epoch := link.epoch.now()):
+                ledger.rows.forget()
+                self._seen_epoch = epoch
             result = work(ledger, *arguments)
-            link.commit()
-            ledger.confirm()
-        except BaseException:
-            # Also an interrupt between any two of them: no transaction is left open.
-            link.rollback()
-            ledger.revert()
+            if link.new_epoch:
+                link.commit()
+            else:
+                link.execute("COMMIT")
+        except BaseException as error:
+            # Also an interrupt between any two of them: no transaction is left open. Just after the commit nothing is
+            # undone, and what was answered is remembered.
+            if link.rollback() or isinstance(error, sqlite3.Error):
+                ledger.revert()
             raise
         return result
 
@@ -185,46 +267,92 @@ class Session:
         if link.wants_checkpoint():
             threading.Thread(target=_checkpoint, args=(weakref.ref(self), link), daemon=True).start()
 
-    def _rows(self, statement: str, *values: object) -> list[Any]:
-        link, _ = self._open_as or self._opened()
-        with self._translating():
-            return link.read(statements()[statement], values)
+    def _read(self, statement: str, values: Sequence[Any], *, wait: bool = True) -> list[Any]:
+        """Read without any lock."""
+        while True:
+            link, _ = self._open_as or self._opened(wait=wait)
+            try:
+                return link.read(statement, values)
+            except Closed:
+                continue
+            except FAILURES as error:
+                raise translated(error, self.files.database) from error
+
+    def rows(self, statement: str, *values: object) -> list[Any]:
+        """Run a statement by its name, without any lock."""
+        return self._read(statements()[statement], values)
 
     @contextmanager
-    def _for_catalog(self) -> Generator[None]:
-        """Let the catalog open the file, unless it is gone: it would make another, which no store is to use."""
-        link, _ = self._open_as or self._opened()
-        try:
-            with self._translating(), link.locked():
+    def _locked(self) -> Generator[Opened]:
+        """Hold the write lock for a block, and have the file open."""
+        while True:
+            opened = self._open_as or self._opened()
+            with opened[0].lock.held():
+                if not opened[0].closed:
+                    yield opened
+                    return
+
+    def in_place(self, work: Callable[[Link], T]) -> T:
+        """Do other work than a transaction on the file, under the write lock, unless it is gone."""
+        with ExitStack() as lock:
+            link, _ = lock.enter_context(self._locked())
+            try:
                 link.require_unmoved()
-                yield
-        except FileVanished:
-            self._lose(link)
-            raise
+                return work(link)
+            except FileVanished:
+                lock.close()
+                self._lose(link)
+                raise
+
+
+def _leave(link: Link, ledger: Ledger) -> None:
+    """Void what this process has in flight and close the file."""
+    try:
+        with link.locked():
+            link.require_unmoved()
+            link.execute("BEGIN IMMEDIATE")
+            try:
+                ledger.ownership.bury_myself()
+                link.commit()
+            except BaseException:
+                link.rollback()
+                raise
+    except FileVanished:
+        # Closing would remove a log that is another file's by now.
+        link.abandon()
+    finally:
+        ledger.ownership.leave()
+        link.close()
+
+
+def _leave_soon(link: Link, ledger: Ledger) -> None:
+    """Leave for a store that was dropped, maybe by a garbage collection in the middle of anything: wait for nothing."""
+    # At the end of the interpreter no thread begins any more, and the kernel does what is left.
+    with suppress(RuntimeError):
+        start_new_thread(_leave_quietly, (link, ledger))
+
+
+def _leave_quietly(link: Link, ledger: Ledger) -> None:
+    # Whoever finds what this process had in flight will see that nobody holds its lock.
+    with suppress(StoreError, sqlite3.Error, OSError, Closed):
+        _leave(link, ledger)
 
 
 def _checkpoint(store: weakref.ref[Session], link: Link) -> None:
     living = store()
     # A failure here loses nothing: the log only stays long until the next attempt.
-    with suppress(StoreError, sqlite3.Error, OSError, ValueError):
+    with suppress(StoreError, sqlite3.Error, OSError, ValueError, Closed):
         if living is not None and not link.closed:
             link.checkpoint()
 
 
-_living: weakref.WeakSet[Session] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for store in list(_living):
-        store.after_fork_in_child()
+_living: weakref.WeakValueDictionary[int, Session] = weakref.WeakValueDictionary()
 
 
 def _at_exit() -> None:
-    for store in list(_living):
+    for store in [each for reference in _living.valuerefs() if (each := reference()) is not None]:
         with suppress(StoreError):
             store.rest()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
 atexit.register(_at_exit)

@@ -2,43 +2,62 @@
 
 from __future__ import annotations
 
-import functools
-import sqlite3
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import cache, partial
+from typing import TYPE_CHECKING
+from weakref import WeakMethod
 
-from memollm._types.calls import Call, Place, Want, recorder
-from memollm._types.listings import Item, ListedReader, Move, ReaderOfCall, Standing, Stored, Surveyed
-from memollm._types.requests import Change, Fill
-from memollm._types.samples import Sample, State, Taken
-from memollm.errors import StoreUnavailable
-from memollm.stores.sqlite import catalog
+from memollm._types.locks import WouldBlock
+from memollm._types.requests import Fill, Look, Take, Write, Written
+from memollm._types.samples import Sample, Taken
+from memollm.errors import ChangeRefused, StoreError, StoreUnavailable
+from memollm.stores.drawing import Drawing, InLine
+from memollm.stores.poller import Poller
 from memollm.stores.sqlite.check import SqliteChecks
+from memollm.stores.sqlite.connections import Closed
 from memollm.stores.sqlite.files import translated
-from memollm.stores.sqlite.ledger import FAR, Ledger, statements
-from memollm.stores.sqlite.link import Link, vanished
-from memollm.stores.sqlite.lists import drawn, surveyed
+from memollm.stores.sqlite.keeping import SqliteKeeping
+from memollm.stores.sqlite.ledger import Ledger, new_tuple
+from memollm.stores.sqlite.link import Link
+from memollm.stores.sqlite.looking import SqliteLooking, peeked
+from memollm.stores.sqlite.owners import is_alive
 from memollm.stores.sqlite.session import NOT_OPEN, Session
-from memollm.stores.sqlite.transfer import SqliteTransfer
-from memollm.stores.sqlite.upkeep import Upkeep, counted, items, standing
+from memollm.stores.sqlite.sql import statements
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from memollm._types.counting import Account, Counts, Use
-    from memollm.stores.base import Document
+    from memollm._types.calls import Call, Place
+    from memollm._types.requests import Answer, Request
+    from memollm._types.samples import State
+    from memollm.stores.looking import Document
     from memollm.stores.sqlite.reader import SqliteReader
 
-T = TypeVar("T")
 
-
-class SqliteStore(Session):
+class SqliteStore(Session, Drawing, InLine):
     """Keeps samples in one SQLite file."""
 
     def __init__(self, path: Path, *, allow_network: bool = False) -> None:
         super().__init__(path, allow_network=allow_network)
         self._first_touch = statements()["first_touch"]
+
+    def _begin_process(self) -> None:
+        super()._begin_process()
+        self._poller = Poller(partial(_poll, WeakMethod(self._poll)))
+
+    # Nothing that the store has refers to it: a store that is dropped is closed at once, and not by a collection, which
+    # would end the write lock with it.
+
+    @property
+    def looking(self) -> SqliteLooking:
+        """Looks into the store."""
+        return LookingHere(self)
+
+    @property
+    def keeping(self) -> SqliteKeeping:
+        """Keeps the store."""
+        return SqliteKeeping(self)
 
     def reader(self) -> SqliteReader:
         """Return what reads the same file and writes nowhere."""
@@ -46,191 +65,174 @@ class SqliteStore(Session):
 
         return SqliteReader(self.files.database, allow_network=self._allow_network)
 
-    # Drawing.
+    # Asking.
 
-    def take(self, wants: Sequence[Want], ticket: int, *, newer_than: float, wait: bool) -> list[Taken]:
-        """See `Store.take`."""
-        if self._open_as is None:
-            self._opened(wait=wait)
-        if len(wants) == 1 and wants[0].reader is None and wants[0].n == 1:
-            sample = self._read(Place(wants[0].call, 0), newer_than, wait=wait)
-            if sample is not None:
-                return [Taken((0,), (sample,))]
-        return self._transact(Ledger.take, wants, ticket, newer_than, wait=wait)
+    def perform(self, requests: Sequence[Request]) -> list[Answer | StoreError]:
+        """Do what each asks for, in one transaction."""
+        request = requests[0] if len(requests) == 1 else None
+        if type(request) is Take:
+            # One draw, by far the most frequent: without what several need.
+            try:
+                seen = self._seen(request, wait=True) if request.wants[0].reader is None else None
+                return [seen or self.transact(Ledger.take, request)]
+            except StoreError as error:
+                return [error]
+        answers: dict[int, Answer | StoreError] = self._seen_first(requests)
+        left = [index for index in range(len(requests)) if index not in answers]
+        if left:
+            answers.update(zip(left, self._written([requests[index] for index in left]), strict=True))
+        return [answers[index] for index in range(len(requests))]
 
-    def look(self, places: Sequence[Place], ticket: int, *, newer_than: float, wait: bool) -> list[State]:
-        """See `Store.look`."""
-        seen = [sample for place in places if (sample := self._read(place, newer_than, wait=wait)) is not None]
-        if len(seen) == len(places):
-            return list(seen)
-        return self._transact(lambda ledger: [ledger.look(place, ticket, newer_than) for place in places], wait=wait)
-
-    def _read(self, place: Place, newer_than: float, *, wait: bool) -> Sample | None:
-        """Read a slot without any lock, comparing the call's form."""
-        link, _ = self._open_as or self._opened(wait=wait)
+    def _seen_first(self, requests: Sequence[Request]) -> dict[int, Answer | StoreError]:
+        """Answer without any lock what is stored, as far as nothing is to be written before."""
+        answers: dict[int, Answer | StoreError] = {}
         try:
-            rows = link.read(self._first_touch, (place.call.key, place.slot))
-        except (sqlite3.Error, OSError) as error:
-            raise translated(error, self.files.database) from error
-        for row in rows:
-            if row[0] == place.call.form and row[2] > newer_than:
-                return Sample._make(row[1:])
-        return None
+            for index, request in enumerate(requests):
+                if isinstance(request, Write):
+                    break
+                answer = self._seen(request, wait=True)
+                if answer is not None:
+                    answers[index] = answer
+        except StoreError as error:
+            return dict.fromkeys(range(len(requests)), error)
+        return answers
 
-    def write(self, changes: Sequence[Change]) -> None:
-        """See `Store.write`."""
-        if self._first_ticket:
-            changes = self._of_this_file(changes)
-        link, _ = self._open_as or self._opened()
+    def _written(self, requests: Sequence[Request]) -> list[Answer | StoreError]:
+        """Do the rest in a transaction, and wake who waits for what it has filled or let go."""
+        answers = [*map(self._or_left, requests, self._transacted(requests))]
+        for request, answer in zip(requests, answers, strict=True):
+            if isinstance(request, Write) and isinstance(answer, Written):
+                self.flights.landed(request.changes)
+        return answers
 
-        def work(ledger: Ledger) -> None:
-            link.require_unmoved()
-            for change in changes:
-                if ledger.apply(change):
-                    link.begin_epoch()
-
-        fills = any(isinstance(change, Fill) for change in changes)
+    def _transacted(self, requests: Sequence[Request]) -> Sequence[Answer | StoreError]:
+        durable = any(map(_fills, requests))
         try:
-            self._transact(work, durable=fills)
-        except StoreUnavailable:
-            if fills or not self._resign():
-                raise
+            return self.transact(Ledger.perform, requests, durable=durable)
+        except ChangeRefused as error:
+            if len(requests) == 1:
+                return [error]
+        except StoreError as error:
+            return [error] * len(requests)
+        # Without whatever it was that is at fault, the others can be done.
+        try:
+            answers = self.transact(Ledger.perform_each, requests, durable=durable)
+        except StoreError as error:
+            return [error] * len(requests)
+        return [self._told(answer) if isinstance(answer, Exception) else answer for answer in answers]
+
+    def _told(self, error: Exception) -> StoreError:
+        return error if isinstance(error, StoreError) else translated(error, self.files.database)
+
+    def _or_left(self, request: Request, answer: Answer | StoreError) -> Answer | StoreError:
+        """Settle what could not be written down by leaving, so that no other process waits for it."""
+        may_leave = isinstance(answer, StoreUnavailable) and isinstance(request, Write) and not _fills(request)
+        return Written() if may_leave and self._resign() else answer
 
     def _resign(self) -> bool:
-        """Settle what could not be written down by leaving, so that no other process waits for it."""
         opened = self._open_as
         if opened is None:
             return False
         link, ledger = opened
-        with self._translating(), link.locked():
-            return ledger.resign()
+        try:
+            with self.translating(), link.locked():
+                return ledger.ownership.resign()
+        except (Closed, StoreError):
+            return False
 
-    def _of_this_file(self, changes: Sequence[Change]) -> Sequence[Change]:
-        """Refuse fills, and pass over settlements, of draws that were taken from a file that is gone.
+    def at_once(self, request: Take | Look) -> list[Taken] | list[State] | None:
+        """Answer, unless the file is not open yet, or somebody else writes at this moment."""
+        if self._open_as is None and not self._closed:
+            return None
+        try:
+            if type(request) is Take and request.wants[0].reader is not None:
+                return self.transact(Ledger.take, request, wait=False)
+            return self._seen(request, wait=False) or self.transact(Ledger.answer, request, wait=False)
+        except WouldBlock:
+            return None
 
-        The file in its place knows nothing of their positions, so it would give their samples to the reader again.
-        """
-        kept = [change for change in changes if change.ticket >= self._first_ticket]
-        if any(isinstance(change, Fill) and change.ticket < self._first_ticket for change in changes):
-            raise vanished(self.files.database)
-        return kept
+    def _seen(self, request: Take | Look, *, wait: bool) -> list[Taken] | list[State] | None:
+        """Answer without any lock, if that moves no cursor and all is stored."""
+        if type(request) is Take:
+            want = request.wants[0]
+            if want.reader is None and want.n == 1 == len(request.wants) and request.ticket not in self.flights.answers:
+                call = want.call
+                for row in self._read(self._first_touch, (call.key, 0), wait=wait):
+                    if row[0] == call.form and row[2] > request.newer_than:
+                        return [new_tuple(Taken, ((0,), (new_tuple(Sample, row[1:]),), 0))]
+            return None
+        samples = [self._sample(place, request.newer_than, wait=wait) for place in request.places]  # type: ignore[union-attr]
+        return None if None in samples else samples  # type: ignore[return-value]
 
-    def poll(self, places: Sequence[Place]) -> list[bool]:
-        """See `Store.poll`."""
-        opened = self._open_as or self._opened()
-        with self._translating():
-            return [self._is_settled(*opened, place) for place in places]
+    def _sample(self, place: Place, newer_than: float, *, wait: bool) -> Sample | None:
+        """Read a slot without any lock, comparing the call's form."""
+        for row in self._read(self._first_touch, (place.call.key, place.slot), wait=wait):
+            if row[0] == place.call.form and row[2] > newer_than:
+                return Sample._make(row[1:])
+        return None
 
-    def _is_settled(self, link: Link, ledger: Ledger, place: Place) -> bool:
-        rows = link.read(statements()["claimant"], (place.call.key, place.slot))
+    def peek(self, call: Call, slots: Sequence[int] | None = None) -> dict[int, Sample]:
+        """Read without any lock."""
+        return peeked(self.rows, call, slots)
+
+    def epoch(self) -> int:
+        """Read the number beside the file; a store that is not open has read nothing that could have been replaced."""
+        opened = self._open_as
+        return NOT_OPEN if opened is None else opened[0].epoch.now()
+
+    # Waiting.
+
+    def watch(self, places: Sequence[Place], wake: Callable[[Place], None]) -> Callable[[], None]:
+        """Have a draw of this process tell when it lands, and look now and then at what other processes fill."""
+        own: dict[Place, int] = {}
+        others: list[Place] = []
+        try:
+            for place in places if self._open_as is not None else ():
+                self._sort(place, own, others)
+        except StoreError:
+            own, others = {}, list(places)
+        if self._open_as is None:
+            others = list(places)
+        stops = self.flights.watch(own, wake), self._poller.watch(others, wake)
+        for place in {*places}.difference(own, others):
+            wake(place)
+
+        def stop() -> None:
+            for each in stops:
+                each()
+
+        return stop
+
+    def _sort(self, place: Place, own: dict[Place, int], others: list[Place]) -> None:
+        """Find out who is filling a slot: a draw of this process, or another process."""
+        me = self._me()
+        for form, name, ticket in self.rows("claimant", place.call.key, place.slot):
+            if form == place.call.form and name == me:
+                own[place] = ticket
+            elif form == place.call.form:
+                others.append(place)
+
+    def _me(self) -> str | None:
+        return None if self._open_as is None else self._open_as[1].ownership.name
+
+    def _poll(self, places: Sequence[Place]) -> list[bool]:
+        """Tell for each place whether nobody alive is filling it any more."""
+        # Many places may be those of one other process.
+        alive = cache(partial(is_alive, self.files.owners))
+        with self.translating():
+            return [self._is_settled(place, alive) for place in places]
+
+    def _is_settled(self, place: Place, alive: Callable[[str], bool]) -> bool:
+        rows, me = self.rows("claimant", place.call.key, place.slot), self._me()
         return not any(
-            form == place.call.form
-            and (self.flights.aloft(ticket) if name == ledger.owner_name else self._watched.alive(name))
+            form == place.call.form and (self.flights.aloft(ticket) if name == me else alive(name))
             for form, name, ticket in rows
         )
 
-    def peek(self, call: Call, slots: Sequence[int] | None = None) -> dict[int, Sample]:
-        """See `Store.peek`."""
-        for number, form in self._rows("calls_of_key", call.key):
-            if form == call.form:
-                rows = self._rows("samples", number) if slots is None else self._samples_of(number, slots)
-                return {row[0]: Sample._make(row[1:]) for row in rows}
-        return {}
-
-    def _samples_of(self, number: int, slots: Sequence[int]) -> list[Any]:
-        if max(slots) - min(slots) < FAR * len(slots):
-            rows = self._rows("samples_between", number, min(slots), max(slots))
-            return [row for row in rows if row[0] in slots]
-        return [(slot, *row) for slot in sorted(slots) for row in self._rows("sample", number, slot)]
-
-    # Maintenance.
-
-    def epoch(self) -> int:
-        """See `Store.epoch`; a store that is not open has read nothing that could have been replaced."""
-        opened = self._open_as
-        return NOT_OPEN if opened is None else opened[0].epochs[0]
-
-    def calls(self, function: str) -> list[Stored]:
-        """See `Store.calls`."""
-        link, _ = self._open_as or self._opened()
-        with self._translating():
-            rows = link.read(statements()["calls_of_function"], (function,))
-        return [Stored(Call(key, form, name), samples) for key, form, name, samples in rows]
-
-    def survey(self, *, function: str | None = None, text: str | None = None) -> list[Surveyed]:
-        """See `Store.survey`."""
-        return surveyed(self._rows("survey", function), text)
-
-    def readers_of(self, call: Call) -> list[ReaderOfCall]:
-        """See `Store.readers_of`."""
-        numbers = [number for number, form in self._rows("calls_of_key", call.key) if form == call.form]
-        return [each for number in numbers for each in drawn(self._rows("readers_of", number))]
-
-    def adopt(self, moves: Sequence[Move], rewrite: Callable[[Move, bytes], bytes]) -> int:
-        """See `Store.adopt`."""
-        return self._change(lambda upkeep: sum(upkeep.adopt(move, rewrite) for move in moves))
-
-    def forget(self, call: Call) -> int:
-        """See `Store.forget`."""
-        return self._change(lambda upkeep: upkeep.forget(call))
-
-    def rewind(self, reader: str) -> bool:
-        """See `Store.rewind`."""
-        return self._change(lambda upkeep: upkeep.rewind(reader))
-
-    def drop(self, reader: str) -> bool:
-        """See `Store.drop`."""
-        return self._change(lambda upkeep: upkeep.drop(reader))
-
-    def _change(self, work: Callable[[Upkeep], T]) -> T:
-        """Replace or remove something, so that every process forgets what it remembers."""
-        link, _ = self._open_as or self._opened()
-
-        def and_begin_epoch(ledger: Ledger) -> T:
-            result = work(Upkeep(ledger, link.execute))
-            link.begin_epoch()
-            return result
-
-        return self._transact(and_begin_epoch, durable=True)
-
-    def drawn(self, reader: str, call: Call, lane: str | None) -> list[int]:
-        """See `Store.drawn`."""
-        return self.standing(reader, call).drawn(lane)
-
-    def standing(self, reader: str, call: Call) -> Standing:
-        """See `Store.standing`."""
-        return standing(self._rows("standing", reader, recorder(reader), call.key, call.form))
-
-    def count(self, counts: Mapping[Account, Counts], uses: Sequence[Use]) -> None:
-        """See `Store.count`."""
-        link, _ = self._open_as or self._opened()
-        self._transact(lambda ledger: Upkeep(ledger, link.execute).count(counts, uses))
-
-    def counted(self) -> Mapping[Account, Counts]:
-        """See `Store.counted`."""
-        return counted(self._rows("counted"))
-
-    def inventory(self) -> list[Item]:
-        """See `Store.inventory`."""
-        return items(self._rows("inventory"))
-
-    def evict(self, handles: Sequence[object], *, used_by: float) -> list[object]:
-        """See `Store.evict`."""
-        return self._change(lambda upkeep: upkeep.evict(handles, used_by))
-
-    def shrink(self, told: Callable[[int, int], object]) -> None:
-        """See `Store.shrink`."""
-        link, _ = self._open_as or self._opened()
-        with self._translating():
-            link.shrink(told)
-
-    def transfer(self) -> SqliteTransfer:
-        """See `Transferable.transfer`."""
-        link, _ = self._open_as or self._opened()
-        return SqliteTransfer(link, functools.partial(self._transact, durable=True), self._translating)
+    # Its file.
 
     def checks(self) -> SqliteChecks:
-        """See `Checkable.checks`; an older schema is brought up to date first, where the file allows it."""
+        """Give access to the file; an older schema is brought up to date first, where the file allows it."""
         if self._open_as is None and self.files.database.exists():
             with suppress(StoreUnavailable):
                 self._opened()
@@ -238,16 +240,26 @@ class SqliteStore(Session):
                 self.rest()
         return SqliteChecks(self.files, self.rest)
 
-    def readers(self) -> list[ListedReader]:
-        """See `Store.readers`."""
-        return [ListedReader(*row) for row in self._rows("list_readers")]
 
-    def note(self, kind: str, name: str, document: Document) -> None:
-        """See `Store.note`."""
-        with self._for_catalog():
-            catalog.put(self.files.database, kind, name, document)
+class LookingHere(SqliteLooking):
+    """Looks into the file that is at the path now: what another one notes is nothing to go by."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session.rows, session.files.database)
+        self._session = session
 
     def notes(self, kind: str, name: str | None = None) -> Mapping[str, Document]:
-        """See `Store.notes`."""
-        with self._for_catalog():
-            return catalog.get(self.files.database, kind, name)
+        """Read documents of the catalog."""
+        with self._session.translating():
+            self._session.in_place(Link.require_unmoved)
+        return super().notes(kind, name)
+
+
+def _poll(poll: WeakMethod[Callable[[Sequence[Place]], list[bool]]], places: Sequence[Place]) -> list[bool]:
+    """Ask a store, if there still is one."""
+    living = poll()
+    return [True] * len(places) if living is None else living(places)
+
+
+def _fills(request: Request) -> bool:
+    return isinstance(request, Write) and any(isinstance(change, Fill) for change in request.changes)

@@ -1,4 +1,4 @@
--- The statements by which content is moved between caches. Those of drawing are in sqlite.sql.
+-- The statements by which content is moved between caches.
 
 -- name: entries  Every call, in the order of an export file.
 SELECT id, key, form, function, made FROM call ORDER BY function, form, key;
@@ -18,7 +18,7 @@ SELECT count(*) FROM sample WHERE call IN (
     SELECT cursor.call FROM cursor JOIN reader ON reader.id = cursor.reader WHERE reader.name = ?1
     UNION SELECT used.call FROM used WHERE used.run = ?2
 );
--- name: cursors  The readers of a call.
+-- name: cursors_with_readers  The readers of a call.
 SELECT reader.id, reader.name, cursor.next FROM cursor JOIN reader ON reader.id = cursor.reader
 WHERE cursor.call = ? ORDER BY reader.name;
 -- name: not_given  Positions that a reader has come to and was not given; in flight with a filled slot, it may be at any moment.
@@ -29,6 +29,8 @@ SELECT position FROM loose WHERE reader = ?1 AND call = ?2 AND (
 SELECT reader.name, lane.name, recorded.position
 FROM recorded JOIN reader ON reader.id = recorded.recorder JOIN lane ON lane.id = recorded.lane
 WHERE recorded.call = ? ORDER BY reader.name, lane.name, recorded.nth;
+-- name: replaced  What was replaced of a call, by slot and moment.
+SELECT slot, stored, digest FROM replaced WHERE call = ? ORDER BY slot, stored;
 -- name: stretches  What runs used of a call.
 SELECT run, first, last FROM used WHERE call = ? ORDER BY run, first;
 

@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
-from memollm._types.counting import Account, Counts, Use
-from memollm._types.listings import Item, Move, Standing
-from memollm.stores.base import in_use
-from memollm.stores.sqlite.ledger import Ledger, statements
+from memollm.stores.keeping import in_use
+from memollm.stores.sqlite.ledger import Ledger, new_generation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from sqlite3 import Cursor
 
     from memollm._types.calls import Call
+    from memollm._types.counting import Account, Counts, Use
+    from memollm._types.listings import Move
 
-OF_CALL = ("forget_cursors", "forget_loose", "forget_recorded", "forget_used")
+OF_CALL: Final = ("forget_cursors", "forget_loose", "forget_recorded", "forget_used", "forget_replaced")
 
 
 class Upkeep:
     """What one transaction changes besides drawing."""
 
-    def __init__(self, ledger: Ledger, execute: Callable[..., Cursor]) -> None:
+    def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._execute = execute
-
-    def _do(self, statement: str, *values: object) -> Cursor:
-        return self._execute(statements()[statement], values)
+        self._numbers = ledger.rows
+        self._do = ledger.rows.do
 
     # Calls.
 
     def forget(self, call: Call) -> int:
         """Remove a call with its samples and cursors."""
-        number = self._ledger.find_call(call)
+        number = self._numbers.find_call(call)
         return 0 if number is None else self._forget(number)
 
     def _forget(self, number: int) -> int:
@@ -40,7 +38,7 @@ class Upkeep:
             self._do(statement, number)
         samples = self._do("forget_samples", number).rowcount
         self._do("remove_call", number)
-        self._ledger.forget_numbers()
+        self._numbers.calls.clear()
         return samples
 
     def evict(self, numbers: Iterable[object], used_by: float) -> list[object]:
@@ -55,11 +53,11 @@ class Upkeep:
         return row is not None and row[0] <= used_by and not self._is_held(number)
 
     def _is_held(self, number: int | None) -> bool:
-        return any(self._ledger.holds(*holder) for holder in self._do("holders", number).fetchall())
+        return any(self._ledger.ownership.holds(*holder) for holder in self._do("holders", number).fetchall())
 
     def adopt(self, move: Move, rewrite: Callable[[Move, bytes], bytes]) -> int:
         """Give the samples of one call to another."""
-        old, new = self._ledger.find_call(move.old), self._ledger.find_call(move.new)
+        old, new = self._numbers.find_call(move.old), self._numbers.find_call(move.new)
         if self._is_held(old) or self._is_held(new):
             raise in_use(move.old)
         if old is None:
@@ -73,13 +71,13 @@ class Upkeep:
             self._do("move_call", move.new.key, move.new.function, move.new.form, old)
         else:
             self._append(old, new)
-        self._ledger.forget_numbers()
+        self._numbers.calls.clear()
         return len(samples)
 
     def _append(self, old: int, new: int) -> None:
         (start,) = self._do("end_of_call", new).fetchone()
         (end_of_record,) = self._do("end_of_record", new).fetchone()
-        for statement in ("append_samples", "append_loose", "append_used"):
+        for statement in ("append_samples", "append_loose", "append_used", "append_replaced"):
             self._do(statement, old, new, start)
         self._do("append_recorded", old, new, start, end_of_record)
         self._do("join_use", old, new)
@@ -87,7 +85,7 @@ class Upkeep:
             # What the reader had not come to of the new call's own samples stays to be drawn.
             for at in range(had, start):
                 self._do("pass_over", reader, new, at)
-            self._do("set_cursor", reader, new, start + drawn)
+            self._do("join_cursor", reader, new, start + drawn, new_generation())
         self._do("forget_cursors", old)
         self._do("remove_call", old)
 
@@ -95,30 +93,37 @@ class Upkeep:
 
     def rewind(self, reader: str) -> bool:
         """Set a reader back to its start; what it has in flight no longer belongs to it, what its lanes own stays."""
-        number = self._ledger.find_reader(reader)
+        number = self._numbers.find_reader(reader)
         self._do("drop_loose", number)
-        is_there = self._do("rewind_cursors", number).rowcount > 0
+        is_there = self._do("rewind_cursors", number, new_generation()).rowcount > 0
         if number is not None:
-            numbers = self._ledger.reader_numbers(reader)
+            numbers = self._numbers.reader_numbers(reader)
             for (call,) in self._do("recorded_calls", *numbers).fetchall():
-                self._ledger.reserve(call, 0, *numbers)
+                self._numbers.reserve(call, 0, *numbers)
         return is_there
 
     def drop(self, reader: str) -> bool:
         """Remove a reader, with what its own lanes were given."""
-        number = self._ledger.find_reader(reader)
+        number = self._numbers.find_reader(reader)
         self._do("drop_loose", number)
         self._do("drop_recorded", number)
         return self._do("drop_cursors", number).rowcount > 0
 
     # Counting.
 
-    def count(self, counts: Mapping[Account, Counts], uses: Sequence[Use]) -> None:
+    def count_once(self, id: int, counts: Mapping[Account, Counts], uses: Sequence[Use]) -> None:  # noqa: A002 - the protocol's
+        """Count, unless that was done under this id."""
+        if id not in self._ledger.counted:
+            self._ledger.counted.remember(id, None)
+            self._numbers.undo.append(partial(self._ledger.counted.forget, id))
+            self._count(counts, uses)
+
+    def _count(self, counts: Mapping[Account, Counts], uses: Sequence[Use]) -> None:
         """Add up what was counted, and note what was used."""
         for account, counted in counts.items():
             self._do("count_up", *account, *counted)
         for use in uses:
-            number = self._ledger.find_call(use.call)
+            number = self._numbers.find_call(use.call)
             if number is not None:
                 self._do("touch", use.at, number)
                 if use.run is not None:
@@ -130,27 +135,3 @@ class Upkeep:
         begins, ends = self._do("touching_uses", *stretch).fetchone()
         self._do("remove_touching_uses", *stretch)
         self._do("add_use", run, call, min(first, first if begins is None else begins), max(last, ends or 0))
-
-
-def items(rows: Iterable[tuple[int, str, int, int, float, float]]) -> list[Item]:
-    """Make an inventory of its rows."""
-    return [Item(*row) for row in rows]
-
-
-def standing(rows: Iterable[tuple[str, int, str | None]]) -> Standing:
-    """Make a reader's standing in a call of its rows."""
-    ahead, loose, lanes = 0, set[int](), dict[int, str]()
-    for kind, at, lane in rows:
-        if kind == "next":
-            ahead = at
-        elif lane is None:
-            loose.add(at)
-        else:
-            lanes[at] = lane
-    return Standing(ahead, frozenset(loose), lanes)
-
-
-def counted(rows: Iterable[tuple[Any, ...]]) -> dict[Account, Counts]:
-    """Make counts of their rows."""
-    width = len(Account._fields)
-    return {Account._make(row[:width]): Counts._make(row[width:]) for row in rows}

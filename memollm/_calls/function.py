@@ -1,0 +1,203 @@
+"""The user's function with its options: what its calls have in common, and how each is planned where it stands."""
+
+from __future__ import annotations
+
+import os
+import time
+import weakref
+from typing import TYPE_CHECKING, Any, Final
+
+from memollm._calls.batching import Batching
+from memollm._calls.configuration import configuration
+from memollm._calls.context import current_run, reader_name
+from memollm._calls.kind import kind_of
+from memollm._calls.loading import load
+from memollm._calls.places import engine_of
+from memollm._draws.plan import Plan
+from memollm._draws.scope import Role
+from memollm._keys.keyer import Keyer
+from memollm._spending.accounts import Books
+from memollm._spending.track import Hook
+from memollm._types.warn import warn
+from memollm._values.streams import heard
+from memollm.errors import NotStoredWarning, OptionError, StoreReadOnly
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from memollm._calls.options import Options
+    from memollm._draws.engine import Engine
+    from memollm._types.calls import Call
+    from memollm.stores.drawing import Drawing
+
+PLANS: Final = 1000
+"""How many combinations of namespace, run and mode a function remembers its plan for."""
+RETRY: Final = 1.0
+"""Seconds after which the store is told again of a function that it could not be told of."""
+NOBODY: Final = Role()
+WHY_NOT: Final = {
+    "draw": "and a stream is read one at a time. Call it once for each.",
+    "map": "whose chunks come as somebody reads them; many at a time would have nobody to read them. Call it for each "
+    "item, or map a function that returns the whole answer.",
+}
+
+
+class Function:
+    """A function with its options: what its calls have in common."""
+
+    def __init__(self, function: Callable[..., Any], options: Options) -> None:
+        self.function = function
+        self.options = options
+        self.kind = kind_of(function)
+        if self.kind.streams:
+            self._require_one_stream()
+        self.keyer = Keyer(
+            function,
+            name=options.name,
+            version=None if options.version is None else str(options.version),
+            ignore=options.ignored,
+            key=options.key,
+            count=options.count,
+            batch=options.batch,
+        )
+        self.batching = None if options.batch is None else Batching(self.name, options, self.kind, self.keyer)
+        self.gives_one = options.n is None and options.count is None
+        """A call returns its sample, not a list."""
+        self.plans: dict[Role | None, Plan] = {}
+        self.generation = -1
+        """That of the configuration for which they were made."""
+        self._keyers: weakref.WeakKeyDictionary[Engine, Keyer] = weakref.WeakKeyDictionary()
+        _living.add(self)
+
+    def after_fork_in_child(self) -> None:
+        """Begin anew: introductions that are under way are the parent's."""
+        self.plans = {}
+
+    @property
+    def name(self) -> str:
+        """The function's name, for messages."""
+        inner = getattr(self.function, "__func__", self.function)
+        return getattr(inner, "__qualname__", None) or repr(inner)
+
+    def _require_one_stream(self) -> None:
+        for option in ("n", "count", "batch"):
+            given = getattr(self.options, option)
+            if given is not None:
+                raise OptionError(
+                    f"{option}={given!r}: {self.name} is a generator function, and a stream is read one at a time. "
+                    "Call it again for another, or decorate a function that returns the whole answer."
+                )
+
+    def _accept(self) -> Callable[[Any], bool] | None:
+        accept = self.options.accept
+        if accept is None or not self.kind.streams:
+            return accept
+        return lambda sample: accept(heard(sample).chunks)
+
+    # Where a call stands.
+
+    def plan(self, role: Role | None) -> Plan:
+        """Return the plan for who draws."""
+        if self.generation != configuration.generation:
+            self.plans.clear()
+            self.generation = configuration.generation
+        plan = self.plans.get(role)
+        if plan is None or plan.engine.closed:
+            if len(self.plans) >= PLANS:
+                self.plans.clear()
+            plan = self.plans[role] = self._make_plan(role or NOBODY)
+        return plan
+
+    def _make_plan(self, role: Role, *, reads_only: bool = False) -> Plan:
+        load()
+        options, mode = self.options, self._said("mode", role.mode) or "auto"
+        engine = engine_of(options.cache)
+        if reads_only or mode == "readonly":
+            engine = engine.reading
+        namespace, run = self._said("namespace", role.namespace), role.run or current_run()
+        reader = None if options.pool == 1 else reader_name(namespace=namespace, run=run)
+        hook = configuration.get("on_draw")
+        return Plan(
+            engine=engine,
+            keyer=self._keyers.setdefault(engine, self.keyer.apart()),
+            books=Books(engine.keeper, reader, None if reader is None else namespace, run),
+            role=role,
+            reader=reader,
+            run=reader_name(namespace=None, run=run),
+            remembers=options.pool == 1 and self.gives_one and mode in {"auto", "offline"},
+            bare=mode == "off",
+            ages=mode == "refresh" or options.ttl is not None,
+            ttl=options.seconds_to_live,
+            refreshes=mode == "refresh",
+            explain_miss=_explain_miss if mode == "offline" else None,
+            name=self.name,
+            pool=options.pool,
+            number=None if options.count is not None else options.n or 1,
+            gives_one=self.gives_one,
+            together=options.batch is not None or options.count is not None,
+            aligned=options.batch is not None,
+            concurrency=options.concurrency,
+            accept=self._accept(),
+            redraws_stale=options.on_stale == "miss",
+            usage=options.usage,
+            prices=configuration.get("prices"),
+            watchers=() if hook is None else (Hook(hook),),
+        )
+
+    def _said(self, option: str, around: Any) -> Any:
+        """Return an option: insisted on, else from around the call, else the decorator's, else configured."""
+        own = getattr(self.options, option)
+        if option in self.options.insisted and own is not None:
+            return own
+        return around or own or configuration.get(option)
+
+    def introduce(self, plan: Plan, instance: object) -> None:
+        """Make the function and its reader known to the store, the first time that this process draws so."""
+        try:
+            self._introduce(plan, instance)
+        except StoreReadOnly as error:
+            warn(str(error), NotStoredWarning)
+            reading = self._make_plan(plan.role, reads_only=True)
+            plan.engine, plan.keyer, plan.books = reading.engine, reading.keyer, reading.books
+            self._introduce(plan, instance)
+
+    def _introduce(self, plan: Plan, instance: object) -> None:
+        from memollm._calls.introduce import introduce  # Done once a function, and not by every program.
+
+        options, keyer, identity = self.options, plan.keyer, plan.keyer.identity(instance)
+        kept = configuration.get("keep_arguments") if options.keep_arguments is None else options.keep_arguments
+        keyer.keep_arguments(kept is not False)
+        # The run is known also where it reads as a namespace, or memoizes: what it used can be exported.
+        readers = {plan.reader or plan.run, plan.run}
+        version = introduce(plan.engine, identity, readers, options.on_change, readable=keyer.keeps_arguments)
+        plan.retry = 0.0 if version is not None else time.monotonic() + RETRY
+        if version is not None and version != identity.version:
+            keyer.use_version(instance, version)
+
+    def require_whole(self, method: str) -> None:
+        """Refuse to gather answers of a function whose calls are no answers yet."""
+        if self.kind.streams:
+            raise OptionError(f"{method}: {self.name} is a generator function, {WHY_NOT[method]}")
+
+    def shown(self, sample: Any) -> Any:
+        """Return what a user sees of a stored sample."""
+        return heard(sample).chunks if self.kind.streams else sample
+
+
+def _explain_miss(store: Drawing, call: Call, slot: int) -> str:
+    # A miss is rare, and what explains it is not for the import.
+    from memollm._upkeep.explain import missing
+
+    return missing(store, call, slot)
+
+
+_living: weakref.WeakSet[Function] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for function in list(_living):
+        function.after_fork_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

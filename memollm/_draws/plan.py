@@ -1,0 +1,87 @@
+"""What holds for all draws of one function as one reader: made once, and asked by each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from memollm._types.samples import EVER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from memollm._draws.engine import Engine
+    from memollm._draws.scope import Role
+    from memollm._keys.keyer import Keyer
+    from memollm._spending.accounts import Books
+    from memollm._spending.track import Watcher
+    from memollm._types.calls import Call
+    from memollm.stores.drawing import Drawing
+
+    ExplainMiss = Callable[[Drawing, Call, int], str]
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Plan:
+    """What holds for the draws of a function as a reader, but for what the context managers around each say."""
+
+    engine: Engine
+    keyer: Keyer
+    """Makes keys for that store, with the version of the function that it is to use there."""
+    books: Books
+
+    # As whom.
+
+    role: Role
+    reader: str | None
+    run: str
+    """The reader that a program is where no namespace is named."""
+    remembers: bool = False
+    """One sample for ever: what was read once need not be read again."""
+    bare: bool = False
+    """The store is left alone."""
+    ages: bool = False
+    """What is stored may be too old."""
+    ttl: float | None = None
+    """Seconds for which a sample counts."""
+    refreshes: bool = False
+    """Every sample is made anew."""
+    explain_miss: ExplainMiss | None = None
+    """Where nothing may be called: a miss is an error, and this says why it is one."""
+
+    # The function.
+
+    name: str = "The function"
+    pool: int | None = None
+    number: int | None = None
+    """How many samples a call draws, where neither its arguments nor its caller say."""
+    gives_one: bool = True
+    """A call returns its sample, not a list."""
+    together: bool = False
+    """One call makes all the missing samples, and returns a list of them."""
+    aligned: bool = False
+    """The results of one call belong to different items, each by its place."""
+    concurrency: int | None = None
+    """How many calls of the function a draw may have under way."""
+    accept: Callable[[Any], bool] | None = None
+    redraws_stale: bool = False
+    """A stored sample whose class has changed is made anew."""
+    usage: Callable[[Any], object] | None = None
+    prices: Mapping[str, object] | None = None
+    watchers: tuple[Watcher, ...] = ()
+    """Who is told of every draw."""
+
+    # How far the function is known to the store.
+
+    introduced: set[type | None] = field(default_factory=set["type | None"])
+    """The classes as whose method (or none) the function has been introduced."""
+    retry: float = 0.0
+    """When an introduction that the store could not take is tried again."""
+    introductions: dict[type | None, Any] = field(default_factory=dict["type | None", Any])
+    """Those that are under way."""
+
+    def newer_than(self) -> float:
+        """Return what a sample must be newer than to count."""
+        if self.refreshes:
+            return self.engine.clock()
+        return EVER if self.ttl is None else self.engine.clock() - self.ttl

@@ -1,0 +1,110 @@
+"""A draw out of a replay: what is left to be read comes first, and new draws after it where the replay goes on."""
+
+from __future__ import annotations
+
+from itertools import islice
+from logging import DEBUG
+from typing import TYPE_CHECKING, Any
+
+from memollm._draws.effects import Do, Flow
+from memollm._draws.flow import Draw
+from memollm._draws.replay import IN_LINE, Read, Replay
+from memollm._spending.accounts import HIT
+from memollm._spending.track import is_logged, tell
+from memollm._types.locks import WouldBlock
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from memollm._draws.plan import Plan
+    from memollm._draws.scope import Scope
+    from memollm._types.calls import Want
+    from memollm._types.requests import Change
+
+
+class Rereading:
+    """A draw out of a replay: what is left to be read comes first, and new draws after it where the replay goes on."""
+
+    def __init__(self, plan: Plan, wants: Sequence[Want], here: Scope, replay: Replay) -> None:
+        self._plan = plan
+        self._wants = wants
+        self._here = here
+        self._replay = replay
+        self._read: list[list[Read]] = []
+        self._more: Draw | None = None
+        """What is drawn after it."""
+
+    def at_once(self, *, wait: bool) -> list[Any] | None:
+        """Read, and return the values if that is all; otherwise the flow goes on from here."""
+        if not wait and (self._plan.engine.desk.is_busy or len(self._wants) > IN_LINE):
+            return None
+        try:
+            values = self._reread(wait=wait)
+        except WouldBlock:
+            return None
+        return None if self._missing() else self._given(values, [])
+
+    def flow(self, failure: BaseException | None = None) -> Flow:
+        """Read, draw the rest, and return the values in the order of the wants."""
+        try:
+            if failure is not None:
+                raise failure  # noqa: TRY301 - whatever it is, all of it goes back in one place
+            values = self._decoded() if self._read else (yield Do(lambda: self._reread(wait=True)))
+            others: list[Any] = []
+            if missing := self._missing():
+                self._more = Draw(self._plan, [*missing.values()], self._here, [*missing])
+                others = yield from self._more.flow()
+            return self._given(values, others)
+        except BaseException:
+            self.unread()
+            raise
+
+    def _reread(self, *, wait: bool) -> list[list[Any]]:
+        try:
+            self._read = []
+            for want in self._wants:
+                self._read.append(self._replay.read(self._plan.engine.store, want, wait=wait))
+            return self._decoded()
+        except BaseException:
+            self.unread()
+            raise
+
+    def _decoded(self) -> list[list[Any]]:
+        codec = self._plan.engine.codec
+        return [
+            [codec.decode(each.sample.record, want.call.key) for each in read]
+            for want, read in zip(self._wants, self._read, strict=True)
+        ]
+
+    def _missing(self) -> dict[int, Want]:
+        """Return what is to be drawn after it, by the place of each want."""
+        left = [want._replace(n=want.n - len(read)) for want, read in zip(self._wants, self._read, strict=True)]
+        return {index: want for index, want in enumerate(left) if want.n}
+
+    def _given(self, values: list[list[Any]], others: list[Any]) -> list[Any]:
+        """Join what was read and then what was drawn, want by want; what was read goes into the books."""
+        plan, here, rest = self._plan, self._here, iter(others)
+        given = [
+            (want.call, each.slot, each.sample[2:], 0.0, HIT)
+            for want, read in zip(self._wants, self._read, strict=True)
+            for each in read
+        ]
+        plan.books.note(given)
+        watchers = (*plan.watchers, *here.watchers)
+        if watchers or is_logged(DEBUG):
+            tell(given, plan.reader, here.lane, watchers)
+        return [
+            value
+            for want, some in zip(self._wants, values, strict=True)
+            for value in (*some, *islice(rest, want.n - len(some)))
+        ]
+
+    def undelivered(self) -> list[Change]:
+        """Return the changes by which what was drawn was not delivered after all."""
+        return [] if self._more is None else self._more.undelivered()
+
+    def unread(self) -> None:
+        """Let all that was read be read again, which nobody got after all."""
+        store, read, self._read = self._plan.engine.store, self._read, []
+        for want, each in zip(self._wants, read, strict=False):
+            self._replay.give_back(store, want, [one.at for one in each])

@@ -1,0 +1,33 @@
+"""What the context managers around a draw say; it follows tasks and `asyncio.to_thread`."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from memollm._draws.replay import Replay
+    from memollm._spending.budget import Budget
+    from memollm._spending.track import Watcher
+
+
+class Role(NamedTuple):
+    """As which reader, and in which mode, a function draws."""
+
+    namespace: str | None = None
+    run: str | None = None
+    mode: str | None = None
+
+
+class Scope(NamedTuple):
+    """What the context managers around a draw say."""
+
+    role: Role = Role()
+    lane: str | None = None
+    replay: Replay | None = None
+    watchers: tuple[Watcher, ...] = ()
+    budgets: tuple[Budget, ...] = ()
+
+
+NOWHERE = Scope()
+scope: ContextVar[Scope | None] = ContextVar("memollm_scope", default=None)

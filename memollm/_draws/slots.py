@@ -1,0 +1,176 @@
+"""The slots behind a draw's positions: what is known of each, and what is given for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from memollm._draws.effects import Gap
+from memollm._spending.accounts import HIT, MADE, SHARED
+from memollm._types.calls import Call, Place, Position
+from memollm._types.samples import Busy, Mine, Sample
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from memollm._spending.accounts import Costs, Given
+    from memollm._types.calls import Want
+    from memollm._types.samples import Taken
+    from memollm._values.codec import Codec
+
+
+class Fleeting(NamedTuple):
+    """A result that is returned and never stored, because more than the call's arguments made it what it is."""
+
+    value: Any
+
+
+class Unstored(NamedTuple):
+    """The state of a slot whose answer is returned and not kept."""
+
+    value: Any
+    costs: Costs
+    released: bool = False
+
+
+class Made(NamedTuple):
+    """The state of a slot that this draw has filled."""
+
+    value: Any
+    sample: Sample
+
+
+class Recalled(NamedTuple):
+    """The state of a slot that this process has read already."""
+
+    value: Any
+    costs: Costs
+
+
+Known = Sample | Mine | Busy | Made | Unstored | Recalled
+Table = dict[int, Known]
+
+
+def are_stored(taken: Taken) -> bool:
+    """Tell whether taking has delivered: all was stored."""
+    return {*map(type, taken.states)} == {Sample}
+
+
+class Slots:
+    """The slots of each want of a draw, in the order of its positions; wants of one call share what is known."""
+
+    def __init__(self, wants: Sequence[Want], taken: Sequence[Taken], *, apart: bool = False) -> None:
+        """With `apart` no two wants share anything, since no store tells what they have in common."""
+        self.wants = wants
+        self.taken = taken
+        tables: dict[Call, Table] = {}
+        self.of: list[Sequence[int]] = []
+        self.tables: list[Table] = []
+        for want, (positions, states, _) in zip(wants, taken, strict=True):
+            slots = positions if want.pool is None else [*map(want.slot, positions)]
+            table = {} if apart else tables.setdefault(want.call, {})
+            table.update(zip(slots, states, strict=True))
+            self.of.append(slots)
+            self.tables.append(table)
+
+    def all_stored(self) -> bool:
+        """Tell whether taking has delivered everything."""
+        return all(map(are_stored, self.taken))
+
+    def gaps(self, kind: type) -> list[Gap]:
+        """Return the slots that are known as this kind, each once and in the order of the wants."""
+        found: dict[tuple[int, int], Gap] = {}
+        for index, (slots, table) in enumerate(zip(self.of, self.tables, strict=True)):
+            for slot in slots:
+                if type(table[slot]) is kind:
+                    found.setdefault((id(table), slot), Gap(index, slot))
+        return list(found.values())
+
+    def __getitem__(self, gap: Gap) -> Known:
+        return self.tables[gap.want][gap.slot]
+
+    def __setitem__(self, gap: Gap, known: Known) -> None:
+        self.tables[gap.want][gap.slot] = known
+
+    def note(self, gaps: Sequence[Gap], states: Sequence[Known]) -> None:
+        """Know what was found when they were looked at."""
+        for gap, state in zip(gaps, states, strict=True):
+            self[gap] = state
+
+    def place(self, gap: Gap) -> Place:
+        """Return where the store keeps a slot."""
+        return Place(self.wants[gap.want].call, gap.slot)
+
+    def gaps_at(self, places: Collection[Place]) -> list[Gap]:
+        """Return the slots at these places, each once."""
+        found = {
+            self.place(Gap(index, slot)): Gap(index, slot) for index, slots in enumerate(self.of) for slot in slots
+        }
+        return [found[place] for place in places]
+
+    # Positions.
+
+    def _positions(self) -> Iterator[tuple[Position, bool, Known]]:
+        """Give every position of a reader, whether taking delivered it, and what is known of its slot."""
+        for want, table, taken in zip(self.wants, self.tables, self.taken, strict=False):
+            if want.reader is None:
+                continue
+            delivered = are_stored(taken)
+            for at in taken.positions:
+                position = Position(want.call, want.reader, at, taken.generation)
+                yield position, delivered, table[want.slot(at)]
+
+    def in_flight(self) -> list[Position]:
+        """Return the positions that taking did not deliver."""
+        return [position for position, delivered, _ in self._positions() if not delivered]
+
+    def delivered(self) -> list[Position]:
+        """Return those that it did."""
+        return [position for position, delivered, _ in self._positions() if delivered]
+
+    def unstored(self) -> list[Position]:
+        """Return those whose answers are not kept."""
+        return [position for position, _, known in self._positions() if isinstance(known, Unstored)]
+
+    def kept(self) -> list[Position]:
+        """Return those whose answers are."""
+        return [position for position, _, known in self._positions() if not isinstance(known, Unstored)]
+
+    # What is given.
+
+    def values(self, codec: Codec) -> list[Any]:
+        """Give each position an object of its own."""
+        given: set[tuple[int, int]] = set()
+        return [
+            self._value(codec, want.call, table, slot, given)
+            for want, slots, table in zip(self.wants, self.of, self.tables, strict=True)
+            for slot in slots
+        ]
+
+    @staticmethod
+    def _value(codec: Codec, call: Call, table: Table, slot: int, given: set[tuple[int, int]]) -> Any:
+        known = table[slot]
+        if type(known) is Sample:
+            return codec.decode(known.record, call.key)
+        if isinstance(known, Made) and (id(table), slot) in given:
+            return codec.decode(known.sample.record, call.key)
+        given.add((id(table), slot))
+        # What could not be stored is all there is.
+        return cast("Made | Unstored | Recalled", known).value
+
+    def given(self, awaited: Collection[Gap], took: float = 0.0) -> list[Given]:
+        """Return a note of each sample, for the books; `took` is what giving one took, if that was timed."""
+        return [
+            note_of(want.call, slot, table[slot], took, shared=Gap(index, slot) in awaited)
+            for index, (want, slots, table) in enumerate(zip(self.wants, self.of, self.tables, strict=True))
+            for slot in slots
+        ]
+
+
+def note_of(call: Call, slot: int, known: Known, took: float, *, shared: bool) -> Given:
+    """Return a note of a sample, for the books."""
+    if isinstance(known, Made):
+        return (call, slot, known.sample[2:], 0.0, MADE)
+    if isinstance(known, Unstored):
+        return (call, slot, known.costs, 0.0, MADE)
+    costs = known[2:] if isinstance(known, Sample) else cast("Recalled", known).costs
+    return (call, slot, costs, took, SHARED if shared else HIT)

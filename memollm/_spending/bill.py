@@ -1,0 +1,122 @@
+"""The bill of a draw: what its calls took, and the budgets, books and watchers that are told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from memollm._spending.accounts import Told, Toll
+from memollm._spending.prices import price
+from memollm._spending.usage import Usage, of_call
+from memollm._types.warn import warn
+from memollm.errors import NotCountedWarning, OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from memollm._spending.accounts import Books
+    from memollm._spending.budget import Budget
+    from memollm._spending.track import Watcher
+    from memollm._types.counting import Counts
+
+MOST_TOKENS: Final = 10**12
+"""Far more than a call takes, and so few that the sums of many calls are numbers that a store can hold."""
+
+
+class Bill:
+    """What the calls of one draw are counted against."""
+
+    def __init__(
+        self, function: str, books: Books, watchers: Sequence[Watcher] = (), budgets: Sequence[Budget] = ()
+    ) -> None:
+        self._function = function
+        self._books = books
+        self._watchers = watchers
+        self._budgets = budgets
+        self._promised: list[None] = []
+        """One for each call that the budgets have set aside; a list, since several threads may take from it."""
+
+    def promise(self, calls: int) -> None:
+        """Set calls aside in every budget, or in none."""
+        for index, budget in enumerate(self._budgets):
+            try:
+                budget.promise(self._function, calls)
+            except BaseException:
+                for earlier in self._budgets[:index]:
+                    earlier.release(self._function, calls)
+                raise
+        self._promised += [None] * calls
+
+    def put_back(self) -> None:
+        """Give one call back to the budgets, unless all were: a draw may come to nothing before its calls end."""
+        if self._took_one():
+            self._release(1)
+
+    def put_all_back(self) -> None:
+        """Give back every call that has not ended."""
+        while self._took_one():
+            self._release(1)
+
+    def _took_one(self) -> bool:
+        try:
+            self._promised.pop()
+        except IndexError:
+            return False
+        return True
+
+    def _release(self, calls: int) -> None:
+        for budget in self._budgets:
+            budget.release(self._function, calls)
+
+    def spend(self, toll: Toll) -> None:
+        """Count what a call took."""
+        if not self._took_one():
+            # The draw has come to nothing and gave it back, and the call returned all the same.
+            self._release(-1)
+        for budget in self._budgets:
+            budget.spend(self._function, toll)
+        self.happened(toll.counts())
+
+    def happened(self, counts: Counts) -> None:
+        """Count what happened besides."""
+        self._books.spend(self._function, counts)
+        for watcher in self._watchers:
+            watcher.spent(counts)
+
+
+def told_of(
+    seconds: float,
+    returned: Any,
+    results: Sequence[Any],
+    usage: Callable[[Any], object] | None,
+    prices: Mapping[str, object] | None,
+) -> Told:
+    """Find out what a call took; never raises, since an answer is not lost by that."""
+    seconds = round(seconds, 6)
+    try:
+        found = of_call(returned, results, usage) or Usage()
+        _require_countable(found)
+        cost = price(found, prices)
+    except Exception as error:  # noqa: BLE001 - the user's function, or prices
+        return Told(Toll(1, seconds), _not_counted(error))
+    unpriced = int(cost is None and bool(found.input_tokens or found.output_tokens))
+    return Told(Toll(1, seconds, found.input_tokens, found.output_tokens, cost, unpriced))
+
+
+def _require_countable(usage: Usage) -> None:
+    """Refuse tokens that no store could count: they are another thing, or somebody's mistake."""
+    tokens = max(usage.input_tokens, usage.output_tokens)
+    if tokens > MOST_TOKENS:
+        raise OptionError(f"{tokens:,} tokens are told, and no call takes more than {MOST_TOKENS:,}. Mend usage=.")
+
+
+def _not_counted(error: Exception) -> NotCountedWarning | None:
+    """Warn that nobody knows what a call took; return the warning where warnings are errors."""
+    try:
+        reason = str(error)
+    except Exception:  # noqa: BLE001 - an error of the user's may raise even here
+        reason = type(error).__name__
+    try:
+        warn(f"What a call took could not be told, so it counts as nothing: {reason}", NotCountedWarning)
+    except NotCountedWarning as warning:
+        return warning
+    return None

@@ -1,0 +1,82 @@
+"""What a memory store holds, and the lock under which it is read and changed."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from memollm._types.calls import Call, Place, Position, recorder
+from memollm.stores.flights import Flights
+from memollm.stores.repeats import Repeats
+
+if TYPE_CHECKING:
+    from memollm._types.counting import Account, Counts
+    from memollm._types.samples import Replaced, Sample
+    from memollm.stores.transfer import Stretch
+
+
+def _new_generation() -> int:
+    return secrets.randbits(62)
+
+
+@dataclass(slots=True)
+class MemoryCursor:
+    """How far a reader has drawn a call, and its positions that are free (`None`) or in flight (a ticket)."""
+
+    next: int = 0
+    loose: dict[int, int | None] = field(default_factory=dict[int, int | None])
+    generation: int = field(default_factory=_new_generation)
+
+
+class MemoryContent:
+    """All that is kept."""
+
+    def __init__(self) -> None:
+        self.begin_process()
+        self.epoch = 0
+        self.samples: dict[Call, dict[int, Sample]] = {}
+        self.claims: dict[Place, int] = {}
+        self.cursors: dict[str, dict[Call, MemoryCursor]] = {}
+        self.recorded: dict[tuple[str, Call], dict[int, str]] = {}
+        """By recorder and call, whose lane's each position is, in the order of recording."""
+        self.counts: dict[Account, Counts] = {}
+        self.used: dict[Call, float] = {}
+        self.stretches: dict[Call, set[Stretch]] = {}
+        self.replaced: dict[Call, set[Replaced]] = {}
+        self.counted: Repeats[None] = Repeats()
+        self.catalog: dict[str, dict[str, dict[str, Any]]] = {}
+
+    def begin_process(self) -> None:
+        """Begin anew: whoever held the lock or a claim is in the parent, and will never let go of it here."""
+        self.flights = Flights()
+        # Reentrant, since a garbage collection may end a draw while this thread holds it.
+        self.lock = threading.RLock()
+
+    def holds(self, ticket: int | None) -> bool:
+        """Tell whether a loose position is not free."""
+        return ticket is not None and self.flights.holds(ticket)
+
+    def is_claimed(self, place: Place) -> bool:
+        """Tell whether somebody is filling a slot."""
+        return self.flights.aloft(self.claims.get(place, 0))
+
+    def cursor_of(self, position: Position) -> MemoryCursor | None:
+        """Return the cursor that gave a position, if it is still there."""
+        cursor = self.cursors.get(position.reader, {}).get(position.call)
+        return cursor if cursor is not None and cursor.generation == position.generation else None
+
+    def recorded_for(self, reader: str, call: Call) -> dict[int, str]:
+        """Return whose lane's the positions of a call are for a reader."""
+        return self.recorded.setdefault((recorder(reader), call), {})
+
+    def end_of_lanes(self, call: Call) -> int:
+        """Return the first position that no lane of a call has reached."""
+        return max((at + 1 for (_, of), recorded in self.recorded.items() if of == call for at in recorded), default=0)
+
+    def reserve(self, cursor: MemoryCursor, reader: str, call: Call) -> None:
+        """Pass over what is recorded for lanes from the cursor on."""
+        end = max(self.recorded.get((recorder(reader), call), {}), default=-1) + 1
+        cursor.loose.update(dict.fromkeys(range(cursor.next, end)))
+        cursor.next = max(cursor.next, end)

@@ -1,0 +1,171 @@
+"""The SQLite connections of this process: each is known while it is open, so that none is when the process forks."""
+
+from __future__ import annotations
+
+import ctypes
+import sqlite3
+import time
+import weakref
+from contextlib import suppress
+from threading import Lock, get_ident
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from memollm.errors import StoreUnavailable
+from memollm.stores.sqlite.lock import POLL, acquired
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+RECOVERY_PATIENCE: Final = 5.0
+"""Seconds for which a new connection waits: another's recovery after a crash keeps out even those who only read."""
+
+
+class Connection(sqlite3.Connection):
+    """A connection that is known while it is open, and closed if everybody has forgotten it."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.thread = get_ident()
+        _open[id(self)] = self
+        super().__init__(*arguments, **options)
+
+    def close(self) -> None:
+        """Close it; that nobody had done so is nothing to warn of."""
+        try:
+            super().close()
+        finally:
+            _open.pop(id(self), None)
+
+    def __del__(self) -> None:
+        with suppress(sqlite3.Error):
+            self.close()
+
+
+_open: weakref.WeakValueDictionary[int, Connection] = weakref.WeakValueDictionary()
+_inherited: list[str] = []
+"""That SQLite was in use when this process was forked, if it was."""
+
+
+def connect(database: Path, *, mode: str, patience: float | None = None) -> sqlite3.Connection:
+    """Open a connection that any one thread at a time may use, with transactions under our own control."""
+    if _inherited:
+        raise StoreUnavailable(
+            f"The cache {database} cannot be used here: a cache was in use when this process was forked, and stayed in "
+            "use for too long, so that nothing may be opened here any more. Fork while no other thread draws, or have "
+            "multiprocessing start its processes by spawn or forkserver."
+        )
+    return sqlite3.connect(
+        f"{database.as_uri()}?mode={mode}",
+        uri=True,
+        timeout=RECOVERY_PATIENCE if patience is None else patience,
+        isolation_level=None,
+        check_same_thread=False,
+        factory=Connection,
+    )
+
+
+def wait_until_closed(until: float) -> None:
+    """Wait until no other thread has a connection open, or a time of the monotonic clock has come."""
+    me = get_ident()
+    while any(connection.thread != me for connection in _known()) and time.monotonic() < until:
+        time.sleep(POLL)
+
+
+def abandon(connection: sqlite3.Connection) -> None:
+    """Keep a connection as it is, for ever: closing it might release or remove what others use.
+
+    It is not known any more, and no fork is held up by it: of a file that is gone nobody will want another.
+    """
+    if _open.pop(id(connection), None) is not None:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+
+
+def leave_to_parent() -> None:
+    """Leave alone, in a forked child, what is the parent's; if anything is, SQLite is not to be used here.
+
+    Its table of the locks that this process has is the parent's.
+    """
+    for connection in _known():
+        abandon(connection)
+        _inherited.append("a connection")
+
+
+def _known() -> list[Connection]:
+    return [connection for reference in _open.valuerefs() if (connection := reference()) is not None]
+
+
+class Closed(Exception):
+    """What was to be used has been closed meanwhile; whoever has the store opens it anew."""
+
+
+def _refuse() -> NoReturn:
+    raise Closed
+
+
+class Readers:
+    """Connections that read without any lock, each of them for one thread at a time."""
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+        self._connect = connect
+        self._connecting = Lock()
+        self._closed = False
+        self._idle: list[sqlite3.Cursor] = []
+        """A cursor of each connection that no thread uses at this moment."""
+        self._connections: weakref.WeakSet[sqlite3.Connection] = weakref.WeakSet()
+        """Those that are open; one that an interrupt has lost is closed by that."""
+
+    def read(self, statement: str, values: Sequence[Any]) -> list[Any]:
+        """Read, on a connection that no other thread uses meanwhile."""
+        try:
+            cursor = self._idle.pop()
+        except IndexError:
+            cursor = self._another()
+        try:
+            return cursor.execute(statement, values).fetchall()
+        finally:
+            # After an interrupt between the two the next statement ends the one before it.
+            self._idle.append(cursor)
+            if self._closed:
+                self._close_idle()
+
+    def _another(self) -> sqlite3.Cursor:
+        with self._connecting:
+            if self._closed:
+                raise Closed
+            connection = self._connect()
+            self._connections.add(connection)
+        return connection.cursor()
+
+    def _close_idle(self) -> None:
+        with suppress(IndexError):
+            while True:
+                connection = self._idle.pop().connection
+                connection.close()
+                self._connections.discard(connection)
+
+    def close(self, until: float = 0.0) -> bool:
+        """Close those that nobody uses, and each of the others when it has been used; tell whether all are by a time.
+
+        None of them is the last one to a file that was written: the connection that writes is closed after them.
+        """
+        if not acquired(self._connecting, until):
+            return False
+        try:
+            self._closed = True
+        finally:
+            self._connecting.release()
+        self._close_idle()
+        while self._connections and time.monotonic() < until:
+            time.sleep(POLL)
+        return not self._connections
+
+    def abandon(self) -> None:
+        """Let nobody begin to read, and close nothing."""
+        self._idle, self._abandoned = [], self._idle
+        self._connect = _refuse
+        for connection in list(self._connections):
+            abandon(connection)
+
+    def go_on(self) -> None:
+        """Read on: they were to be closed, and that came to nothing."""
+        self._closed = False

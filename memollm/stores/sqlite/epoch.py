@@ -1,0 +1,42 @@
+"""The epoch of a SQLite store: a number that every process looks at to learn that something stored was replaced."""
+
+from __future__ import annotations
+
+import os
+import random
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+LEAST: Final = 8
+"""The smallest epoch of a file that nobody has cut short."""
+
+
+class Epoch:
+    """How often something stored was replaced or removed: the size of a file, which one system call tells.
+
+    Nothing of it is mapped into memory: touching a map of a file that was cut short kills the process. Of an epoch
+    nothing is asked but whether it is still the same.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.now = partial(os.lseek, descriptor, 0, os.SEEK_END)
+        """Return it as it is at this moment."""
+
+    def begin(self) -> None:
+        """Begin the next one; under the write lock."""
+        now = self.now()
+        # A file that is new, or was cut short, does not come to be what somebody has seen before.
+        os.ftruncate(self._descriptor, now + 1 if now >= LEAST else random.randint(LEAST, 4096))  # noqa: S311 - no secret
+
+    def close(self) -> None:
+        """Let go of the file."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def __del__(self) -> None:
+        # Not before: another thread that still looks would look at whatever file has the number by then.
+        with suppress(OSError):
+            self.close()

@@ -1,0 +1,101 @@
+"""Looking into a SQLite store, by whatever gives rows: the connections of who writes, or of who only reads."""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final
+
+from memollm._types.calls import Call, recorder
+from memollm._types.counting import Account, Counts
+from memollm._types.listings import Item, ListedReader, ReaderOfCall, Standing, Stored, Surveyed
+from memollm._types.samples import Sample
+from memollm.stores.looking import Looking, mentions
+from memollm.stores.sqlite.catalog import documents_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from memollm.stores.looking import Document
+
+FAR: Final = 4
+"""How many slots per wanted one are read along with a run before reading each by itself is the less work."""
+LAST_SLOT: Final = 1 << 62
+
+
+class SqliteLooking(Looking):
+    """Makes lists of rows."""
+
+    def __init__(self, rows: Callable[..., list[Any]], database: Path) -> None:
+        """`rows` runs a statement by its name, with its values."""
+        self._rows = rows
+        self._database = database
+
+    def standing(self, reader: str, call: Call) -> Standing:
+        """Tell where a reader stands in a call."""
+        ahead, loose, lanes = 0, set[int](), dict[int, str]()
+        for kind, at, lane in self._rows("standing", reader, recorder(reader), call.key, call.form):
+            if kind == "next":
+                ahead = at
+            elif lane is None:
+                loose.add(at)
+            else:
+                lanes[at] = lane
+        return Standing(ahead, frozenset(loose), lanes)
+
+    def calls(self, function: str) -> list[Stored]:
+        """List what is stored of a function."""
+        rows = self._rows("calls_of_function", function)
+        return [Stored(Call(key, form, name), samples) for key, form, name, samples in rows]
+
+    def survey(self, *, function: str | None = None, text: str | None = None) -> list[Surveyed]:
+        """List the calls that have samples."""
+        listed = [
+            Surveyed(Call(key, form, function), *figures)
+            for key, form, function, *figures in self._rows("survey", function)
+            if text is None or mentions(form, text)
+        ]
+        # Rows come by number, so this is hardly any work; the database would carry every form through its sorter.
+        return sorted(listed, key=attrgetter("made"))
+
+    def readers_of(self, call: Call) -> list[ReaderOfCall]:
+        """List the readers of a call, of which there is a row for each lane."""
+        lanes: dict[tuple[str, int], list[str]] = {}
+        for name, draws, lane in self._rows("readers_of", call.key, call.form):
+            lanes.setdefault((name, draws), []).extend([] if lane is None else [lane])
+        return [ReaderOfCall(name, draws, tuple(each)) for (name, draws), each in lanes.items()]
+
+    def readers(self) -> list[ListedReader]:
+        """List the readers."""
+        return [ListedReader(*row) for row in self._rows("list_readers")]
+
+    def inventory(self) -> list[Item]:
+        """List every call that has samples."""
+        return [Item(*row) for row in self._rows("inventory")]
+
+    def counted(self) -> Mapping[Account, Counts]:
+        """Read all that was counted."""
+        return counted(self._rows("counted"))
+
+    def notes(self, kind: str, name: str | None = None) -> Mapping[str, Document]:
+        """Read documents of the catalog."""
+        return documents_of(self._rows(f"notes_{kind}", name), self._database)
+
+
+def counted(rows: Iterable[tuple[Any, ...]]) -> dict[Account, Counts]:
+    """Make counts of their rows."""
+    width = len(Account._fields)
+    return {Account._make(row[:width]): Counts._make(row[width:]) for row in rows}
+
+
+def peeked(rows: Callable[..., list[Any]], call: Call, slots: Sequence[int] | None) -> dict[int, Sample]:
+    """Read the samples of a call, of all slots or of some."""
+    if slots is not None and not slots:
+        return {}
+    first, last = (0, LAST_SLOT) if slots is None else (min(slots), max(slots))
+    if slots is not None and last - first >= FAR * len(slots):
+        found = [row for slot in sorted(slots) for row in rows("samples_of", call.key, call.form, slot, slot)]
+    else:
+        found = rows("samples_of", call.key, call.form, first, last)
+    wanted = None if slots is None else {*slots}
+    return {row[0]: Sample._make(row[1:]) for row in found if wanted is None or row[0] in wanted}

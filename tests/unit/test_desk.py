@@ -1,0 +1,97 @@
+"""The desk: requests of several draws go to the store together, and a failure is told to whom it concerns."""
+
+from __future__ import annotations
+
+import pytest
+
+from memollm._draws.desk import Desk
+from memollm._types.calls import Place
+from memollm._types.requests import Fill, Settle, Take, Write, Written
+from memollm._types.samples import Sample
+from memollm.errors import ChangeRefused, StoreUnavailable
+from memollm.testing._bench import call
+
+
+class Failing:
+    """A store that fails as it is told, and counts how often it was asked."""
+
+    def __init__(self, refused=(), error=None):
+        self.refused, self.error, self.asked, self.kept = refused, error, 0, []
+
+    def perform(self, requests):
+        self.asked += 1
+        return [self.error or self._answer(request) for request in requests]
+
+    def _answer(self, request):
+        if isinstance(request, Take):
+            return []
+        if any(change.ticket in self.refused for change in request.changes):
+            return ChangeRefused("too large")
+        self.kept += [change.ticket for change in request.changes]
+        return Written()
+
+
+def fill(ticket):
+    return Fill(ticket, Place(call(), ticket), Sample(b"x", 0.0))
+
+
+def write(change):
+    return Write(change.ticket, [change])
+
+
+def brought(store, *requests, debts=()):
+    """Hand in requests, without a helper, and bring them all at once; return the desk and the error of each."""
+    desk = Desk(store, lambda: None)
+    desk.debts.extend(debts)
+    desk._drain_is_due = True
+    pending = [desk.submit(request) for request in requests]
+    desk.flush()
+    assert all(each.done.is_set() for each in pending)
+    return desk, [each._answer if isinstance(each._answer, Exception) else None for each in pending]
+
+
+def test_store_that_lacks_something_is_asked_once_for_all():
+    """P7: where the store is busy or full, 1,000 answers wait as long as one does, and not one after the other."""
+    store = Failing(error=StoreUnavailable("busy"))
+    _, errors = brought(store, *[write(fill(ticket)) for ticket in range(1000)])
+    assert (store.asked, {type(each) for each in errors}) == (1, {StoreUnavailable})
+
+
+@pytest.mark.parametrize("refused", [{0}, {41}, {99}, {3, 4, 77}])
+def test_change_that_cannot_be_taken_fails_alone(refused):
+    """P7: an answer that the store cannot take costs no other one, and no further commit."""
+    store = Failing(refused)
+    _, errors = brought(store, *[write(fill(ticket)) for ticket in range(100)])
+    assert {at for at, error in enumerate(errors) if error is not None} == refused
+    assert sorted(store.kept) == [at for at in range(100) if at not in refused]
+    assert store.asked == 1
+
+
+def test_requests_go_in_their_order():
+    """P6: what was asked for first is brought first, takes and writes alike."""
+    seen = []
+
+    class Noting(Failing):
+        def perform(self, requests):
+            seen.extend(requests)
+            return super().perform(requests)
+
+    requests = [Take(1, []), write(fill(2)), Take(3, []), write(fill(4))]
+    brought(Noting(), *requests)
+    assert seen == requests
+
+
+def test_what_is_owed_goes_first_and_costs_no_answer():
+    """P7: what is owed and cannot be written stays owed, and what is handed in beside it is written."""
+    debt = write(Settle(7, None))
+    desk, errors = brought(Failing({7}), write(fill(1)), write(fill(2)), debts=[debt])
+    assert (errors, desk.debts) == ([None, None], [debt])
+    desk, errors = brought(Failing({1}), write(fill(1)), write(fill(2)), debts=[debt])
+    assert [type(error) for error in errors] == [ChangeRefused, type(None)]
+    assert desk.debts == []
+
+
+def test_only_how_a_draw_ended_is_owed():
+    """An end that could not be written is tried again; an answer is lost to the store, and its draw is told."""
+    desk, _ = brought(Failing(error=StoreUnavailable("busy")), write(Settle(1, None)), write(fill(2)), Take(3, []))
+    assert desk.debts == [write(Settle(1, None))]

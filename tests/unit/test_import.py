@@ -1,0 +1,88 @@
+"""Taking over what other caches hold: whose call each old entry becomes."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+import memollm
+
+
+@pytest.fixture
+def old(tmp_path):
+    """Make a cache of another library: agents' names, numbered so that their entries are mixed, and their answers."""
+    file = tmp_path / "old.db"
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("CREATE TABLE unnamed (key TEXT PRIMARY KEY, value)")
+        rows = [
+            (f"{name} {number}", f"{name} answers {number}") for number in range(3) for name in ("Ann", "Bob", "Cy")
+        ]
+        connection.executemany("INSERT INTO unnamed VALUES (?, ?)", rows)
+    return file
+
+
+@pytest.mark.parametrize("bound_first", [False, True])
+def test_methods_of_several_objects_keep_their_own_answers(cache, old, bound_first):
+    """A method is another object each time that it is asked for; whose it is, is what its samples go by (P8)."""
+
+    class Agent:
+        def __init__(self, name):
+            self.name = name
+            if bound_first:
+                self.ask = cache.cached_llm(self.answer, name="ask", version="1")
+
+        def answer(self, number):
+            raise AssertionError(f"{self.name} is asked for {number}")
+
+        def __memollm_key__(self):
+            return self.name
+
+        if not bound_first:
+            ask = cache.cached_llm(answer, name="ask", version="1")
+
+    def call(key, _value):
+        name, _, number = key.partition(" ")
+        return Agent(name).ask, (int(number),), {}
+
+    assert cache.import_from("lm-eval", old, map=call).added == 9
+    for name in ("Ann", "Bob", "Cy"):
+        for number in range(3):
+            assert Agent(name).ask(number) == f"{name} answers {number}"
+
+
+def test_methods_of_classes_keep_their_own_answers(cache, old):
+    """A class method that two classes inherit is a function of each."""
+
+    class Agent:
+        @classmethod
+        def answer(cls, number):
+            raise AssertionError(f"{cls.__name__} is asked for {number}")
+
+        ask = cache.cached_llm(answer, version="1")
+
+    agents = {name: type(name, (Agent,), {"__qualname__": name}) for name in ("Ann", "Bob", "Cy")}
+
+    def call(key, _value):
+        name, _, number = key.partition(" ")
+        return agents[name].ask, (int(number),), {}
+
+    assert cache.import_from("lm-eval", old, map=call).added == 9
+    for name, agent in agents.items():
+        assert [agent.ask(number) for number in range(3)] == [f"{name} answers {number}" for number in range(3)]
+
+
+def test_a_replaced_answer_is_not_taken_over_again(cache, old):
+    """Importing again brings back nothing that was replaced here since (P1)."""
+    ask = cache.cached_llm(lambda who, number: f"{who} says {number}", name="ask", version="1")
+
+    def call(key, _value):
+        who, _, number = key.partition(" ")
+        return ask, (who, int(number)), {}
+
+    cache.import_from("lm-eval", old, map=call)
+    with memollm.mode("refresh"):
+        assert ask("Ann", 1) == "Ann says 1"
+    assert cache.import_from("lm-eval", old, map=call).added == 0
+    assert ask.peek("Ann", 1) == ["Ann says 1"]
