@@ -60,10 +60,14 @@ class Cache:
         self._allow_network = allow_network
         self._engine = make_engine(self._place, allow_network=allow_network, clock=clock)
 
-    def _share(self, place: Place | None) -> None:
-        """Be one of several caches with the one engine of this process at a place."""
-        self._place, self._allow_network = fspath(place) if isinstance(place, PathLike) else place, False
-        self._engine = engine_of(place)
+    @classmethod
+    def _reopened(cls, place: str | None, allow_network: bool) -> Self:  # noqa: FBT001 - pickle hands over positions
+        """Open the cache of another process in this one, which shares its engine with all that come so."""
+        if allow_network:
+            return cls(place, allow_network=True)
+        cache = cls.__new__(cls)
+        vars(cache).update(_place=place, _allow_network=False, _engine=engine_of(place))
+        return cache
 
     def __memollm_engine__(self) -> Engine:
         return self._engine
@@ -74,7 +78,7 @@ class Cache:
     def __reduce__(self) -> tuple[Any, ...]:
         if self._place == "memory:" or not isinstance(self._place, str | None):
             raise TypeError(f"{self!r} lives in this process alone and cannot be pickled; use a cache on disk.")
-        return (_reopened, (self._place, self._allow_network))
+        return (Cache._reopened, (self._place, self._allow_network))
 
     def __enter__(self) -> Self:
         return self
@@ -247,12 +251,3 @@ class Cache:
     def close(self) -> None:
         """Close the files; functions that use this cache cannot draw any more."""
         self._engine.close()
-
-
-def _reopened(place: Place | None, allow_network: bool) -> Cache:  # noqa: FBT001 - pickle hands over positions
-    """Open the cache of another process in this one, which shares it with all that come so."""
-    if allow_network:
-        return Cache(place, allow_network=True)
-    cache = Cache.__new__(Cache)
-    cache._share(place)  # noqa: SLF001 - it is being made
-    return cache

@@ -15,7 +15,7 @@ from memollm._draws.scope import scope
 from memollm._drive.introduction import Introduction, introduce
 from memollm._keys.keyer import owner_of
 from memollm._spending.track import is_logged, tell
-from memollm._types.calls import NAMESPACES, Call, Want
+from memollm._types.calls import NAMESPACES, Call, Want, new_tuple
 from memollm._types.samples import EVER
 from memollm._types.warn import CodeLine, done_for, user_line
 from memollm.errors import OptionError
@@ -146,7 +146,7 @@ class Invocation:
         n = plan.number if self._n is None and plan.number else self._number()
         if len(calls) == 1:
             # As `Want(...)`, without a call of its own.
-            return (tuple.__new__(Want, (calls[0], plan.reader, n, plan.pool, lane)),)
+            return (new_tuple(Want, (calls[0], plan.reader, n, plan.pool, lane)),)
         return [Want(call, plan.reader, n, plan.pool, lane) for call in calls]
 
     def _bare_wants(self) -> Sequence[Want]:

@@ -15,6 +15,7 @@ from memollm._draws.slots import Fleeting, Made, Recalled, Slots, Unstored
 from memollm._spending.accounts import HIT
 from memollm._spending.bill import Bill, told_of
 from memollm._spending.track import is_logged, tell
+from memollm._types.calls import new_tuple
 from memollm._types.counting import Counts
 from memollm._types.requests import Fill, Look, Release, Return, Settle, Take, Write
 from memollm._types.samples import EVER, MINE, Busy, Mine, Sample, Taken
@@ -96,7 +97,7 @@ class Draw:
             return None
         if want.reader is None and self._epoch is None:
             self._epoch = engine.store.epoch()
-        request = tuple.__new__(Take, (self._ticket, self._wants, self._newer_than))
+        request = new_tuple(Take, (self._ticket, self._wants, self._newer_than))
         self._booked = True
         answer = engine.store.perform((request,))[0] if wait else engine.in_line(request)
         if type(answer) is not list:

@@ -14,7 +14,7 @@ from dataclasses import MISSING
 from enum import Enum
 from inspect import cleandoc
 from types import GenericAlias, GetSetDescriptorType, MemberDescriptorType, UnionType
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, Union, cast
 from weakref import WeakKeyDictionary
 
 from memollm._keys.canonical.names import class_name, class_of, is_python_class, lineage, lookup, namespace, qualified
@@ -85,7 +85,7 @@ def _named_construct(value: Any, depth: int, seen: Seen) -> str:
         return tag("typing", home)
     if value in seen:
         return tag("typing", f"[{home},{seen[value]}]")
-    seen[value] = len(seen)
+    seen[cast("type[Any]", value)] = len(seen)
     return tag("typing", f"[{home},{attributes(members, lambda part: _member(part, depth, seen), value)}]")
 
 

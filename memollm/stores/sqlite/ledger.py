@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import secrets
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
-from memollm._types.calls import Position, Want, choose_positions
+from memollm._types.calls import Position, Want, choose_positions, new_tuple
 from memollm._types.requests import Fill, Look, Settle, Take, Write, Written
 from memollm._types.samples import EVER, MINE, Busy, Sample, State, Taken
 from memollm.stores.repeats import Repeats
@@ -33,7 +33,6 @@ GENERATION_BITS: Final = 62
 NOTHING_LOST: Final = Written()
 
 # What a NamedTuple's own constructor does, without a call of Python for each of thousands.
-new_tuple: Final = cast("Callable[[type[Any], Iterable[Any]], Any]", tuple.__new__)  # pyright: ignore[reportUnknownMemberType]
 as_sample: Final[Callable[[Iterable[Any]], Sample]] = partial(new_tuple, Sample)
 
 

@@ -7,6 +7,7 @@ from functools import cache, partial
 from typing import TYPE_CHECKING
 from weakref import WeakMethod
 
+from memollm._types.calls import new_tuple
 from memollm._types.locks import WouldBlock
 from memollm._types.requests import Fill, Look, Take, Write, Written
 from memollm._types.samples import Sample, Taken
@@ -17,7 +18,7 @@ from memollm.stores.sqlite.check import SqliteChecks
 from memollm.stores.sqlite.connections import Closed
 from memollm.stores.sqlite.files import translated
 from memollm.stores.sqlite.keeping import SqliteKeeping
-from memollm.stores.sqlite.ledger import Ledger, new_tuple
+from memollm.stores.sqlite.ledger import Ledger
 from memollm.stores.sqlite.link import Link
 from memollm.stores.sqlite.looking import SqliteLooking, peeked
 from memollm.stores.sqlite.owners import is_alive
