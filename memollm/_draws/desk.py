@@ -38,6 +38,13 @@ class Pending:
             self._answer = answer
             self.done.set()
 
+    def do(self, work: Callable[[], Any]) -> None:
+        """Be done with what comes of work."""
+        try:
+            self.answer(work())
+        except BaseException as error:  # noqa: BLE001 - told to who waits for it
+            self.answer(error)
+
     def outcome(self) -> Any:
         """Return the answer, or raise what went wrong, once it is done."""
         if isinstance(self._answer, BaseException):
@@ -143,12 +150,8 @@ class Desk:
         return pending
 
     def _do(self, work: Callable[[], Any], pending: Pending) -> None:
-        try:
-            pending.answer(work())
-        except BaseException as error:  # noqa: BLE001 - told to who waits for it
-            pending.answer(error)
-        finally:
-            self._doing.remove(pending)
+        pending.do(work)
+        self._doing.remove(pending)
 
     def _helped(self) -> ThreadPoolExecutor:
         with self._beginning:

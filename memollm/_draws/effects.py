@@ -65,6 +65,8 @@ class Do(NamedTuple):
     """Do what may take a while, where nobody's event loop waits for it; the flow is sent what it returns."""
 
     work: Callable[[], Any]
+    computes: bool = False
+    """It asks the store nothing: it need not queue with what does, and is not waited for by what comes later."""
 
 
 Effect = Take | Look | Write | Run | Await | Do

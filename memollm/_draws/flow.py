@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from logging import DEBUG
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
+from memollm._draws.amiss import wrong_number
 from memollm._draws.effects import Await, Do, Flight, Flow, Gap, Paid, Run, under
 from memollm._draws.slots import Fleeting, Made, Recalled, Slots, Unstored
 from memollm._spending.accounts import HIT
@@ -19,6 +20,8 @@ from memollm._types.calls import new_tuple
 from memollm._types.counting import Counts
 from memollm._types.requests import Fill, Look, Release, Return, Settle, Take, Write
 from memollm._types.samples import EVER, MINE, Busy, Mine, Sample, Taken
+from memollm._values.frame import LARGE, weight
+from memollm._values.weight import is_large
 from memollm.errors import (
     CacheMiss,
     ReentrantCall,
@@ -31,7 +34,7 @@ from memollm.errors import (
 from memollm.stores.flights import tickets
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence, Set as AbstractSet
+    from collections.abc import Callable, Sequence, Set as AbstractSet
 
     from memollm._draws.plan import ExplainMiss, Plan
     from memollm._draws.scope import Scope
@@ -39,6 +42,9 @@ if TYPE_CHECKING:
     from memollm._types.calls import Position, Want
     from memollm._types.requests import Change, Written
     from memollm.stores.flights import Signal
+
+AT_ONCE: Final = 1_000
+"""How many samples an event loop takes itself."""
 
 
 class Draw:
@@ -88,12 +94,13 @@ class Draw:
     def at_once(self, *, wait: bool) -> list[Any] | None:
         """Take, and return the values if all were stored already; otherwise the flow goes on from here.
 
-        Without `wait` nothing may have happened, and None says so, too. After a failure the flow is to be driven with
-        it, so that nothing stays taken.
+        Without `wait` nothing may have happened, or reading what was taken would take its time, and None says so, too.
+        After a failure the flow is to be driven with it, so that nothing stays taken.
         """
         begin, plan = perf_counter(), self._plan
         engine, want = plan.engine, self._wants[0]
-        if plan.bare or (engine.desk.debts and not engine.desk.paid(wait=wait)):
+        is_long = not wait and want.n * len(self._wants) > AT_ONCE
+        if plan.bare or is_long or (engine.desk.debts and not engine.desk.paid(wait=wait)):
             return None
         if want.reader is None and self._epoch is None:
             self._epoch = engine.store.epoch()
@@ -108,11 +115,11 @@ class Draw:
         taken: Any = answer
         self._taken = taken
         if len(taken) > 1 or len(taken[0].states) > 1:
-            return self._several(taken, begin)
+            return self._several(taken, begin, wait=wait)
         ((at,), (sample,), _) = taken[0]
-        if type(sample) is not Sample:
+        self._settled = is_stored = type(sample) is Sample
+        if not is_stored or (not wait and weight(sample[0]) > LARGE):
             return None
-        self._settled = True
         call, slot = want.call, at if want.pool is None else at % want.pool
         value = engine.codec.decode(sample[0], call.key)
         if want.reader is None:
@@ -128,11 +135,13 @@ class Draw:
             self._tell((note,))
         return [value]
 
-    def _several(self, taken: Sequence[Taken], begin: float) -> list[Any] | None:
+    def _several(self, taken: Sequence[Taken], begin: float, *, wait: bool) -> list[Any] | None:
         self._slots = slots = Slots(self._wants, taken)
         if not slots.all_stored():
             return None
         self._settled = True
+        if not wait and slots.are_heavy():
+            return None
         codec = self._plan.engine.codec
         if len(taken) == 1:
             decode, key = codec.decode, self._wants[0].call.key
@@ -165,12 +174,12 @@ class Draw:
             yield from self._fill(failure)
             if plan.redraws_stale:
                 yield from self._redraw_stale()
-            values = self._values()
+            values, given = yield from self._aside(lambda: (self._values(), self._slots.given(self._awaited)))
             if not self._settled:
                 yield from self._settle(self._slots.unstored())
             if self._void:
                 values = yield from self._drawn_again(values)
-            self._note(self._slots.given(self._awaited))
+            self._note(given)
         except GeneratorExit:
             # Nobody drives it any more. This may be a garbage collection in the middle of anything, so nothing here
             # may wait for a lock.
@@ -262,10 +271,13 @@ class Draw:
 
     def _redraw_stale(self) -> Flow:
         """Make anew the samples that can no longer be read: what is not newer than they are is a vacant slot."""
-        while stale := [gap for gap in self._slots.gaps(Sample) if self._is_stale(gap)]:
+        while stale := (yield from self._aside(self._stale)):
             newest = max(cast("Sample", self._slots[gap]).stored for gap in stale)
             yield from self._look_again(stale, newer_than=newest)
             yield from self._fill(None)
+
+    def _stale(self) -> list[Gap]:
+        return [gap for gap in self._slots.gaps(Sample) if self._is_stale(gap)]
 
     def _is_stale(self, gap: Gap) -> bool:
         sample = cast("Sample", self._slots[gap])
@@ -304,6 +316,10 @@ class Draw:
             )
         return self._plan.engine.settling(self._slots.place(gap), busy)
 
+    def _aside(self, work: Callable[[], Any]) -> Flow:
+        """Read what is stored: where no event loop waits for it if that takes its time."""
+        return (yield Do(work, computes=True)) if self._slots.are_heavy() else work()
+
     # What happens to an answer.
 
     def _failed(self, error: BaseException) -> None:
@@ -315,15 +331,18 @@ class Draw:
     def _land(self, flight: Flight, results: Sequence[Any], paid: Paid) -> Flow:
         """Store what the function returned for a flight."""
         plan = self._plan
-        toll, failure = paid.told or told_of(paid.seconds, paid.returned, results, plan.usage, plan.prices)
+        toll, untold = paid.told or told_of(paid.seconds, paid.returned, results, plan.usage, plan.prices)
         self._bill.spend(toll)
+        failure: BaseException | None = untold
         right = len(results) == len(flight)
         fills: dict[Gap, Fill] = {}
         landing = zip(flight, results, toll.shares(len(flight)), strict=False) if right or not plan.aligned else ()
         for gap, value, share in landing:
             try:
-                fills |= self._accepted(gap, value, share.costs)
-            except Exception as error:  # noqa: BLE001 - `accept` is the user's; what else was paid for is kept first
+                yield from self._accept(fills, gap, value, share.costs)
+            except GeneratorExit:
+                raise
+            except BaseException as error:  # noqa: BLE001 - `accept` is the user's; what was paid for is kept first
                 failure = failure or error
         # The last to land says in the same commit that the draw is over.
         last = failure is None and self._missing == len(flight) and right and not self._slots.gaps(Busy)
@@ -335,27 +354,35 @@ class Draw:
         if failure is not None:
             raise failure
         if not right:
-            raise WrongNumber(_wrong_number(self._function, len(flight), len(results), aligned=plan.aligned))
+            raise WrongNumber(wrong_number(self._function, len(flight), len(results), aligned=plan.aligned))
 
-    def _accepted(self, gap: Gap, value: Any, costs: Costs) -> dict[Gap, Fill]:
-        """Return what is to be stored of a result."""
+    def _accept(self, fills: dict[Gap, Fill], gap: Gap, value: Any, costs: Costs) -> Flow:
+        """Add what is to be stored of a result; what was written is, whoever is interrupted meanwhile."""
         plan, place = self._plan, self._slots.place(gap)
         fleeting = isinstance(value, Fleeting)
         value = value.value if fleeting else value
         self._slots[gap] = Unstored(value, costs)
         if fleeting or not self._booked:
-            return {}
+            return
         if plan.accept is not None and not plan.accept(value):
             self._bill.happened(Counts(refused=1))
-            return {}
+            return
+
+        def encode() -> None:
+            sample = Sample(plan.engine.codec.encode(value, place.call.key), plan.engine.clock(), *costs)
+            self._slots[gap] = Made(value, sample)
+            fills[gap] = Fill(self._ticket, place, sample, self._newer_than)
+
         try:
-            record = plan.engine.codec.encode(value, place.call.key)
+            if is_large(value):
+                # Nobody is to let go of it meanwhile.
+                self._slots[gap] = MINE
+                yield Do(encode, computes=True)
+            else:
+                encode()
         except UncacheableResult as error:
+            self._slots[gap] = Unstored(value, costs)
             plan.engine.not_stored(self._function, error)
-            return {}
-        sample = Sample(record, plan.engine.clock(), *costs)
-        self._slots[gap] = Made(value, sample)
-        return {gap: Fill(self._ticket, place, sample, self._newer_than)}
 
     def _save(self, fills: dict[Gap, Fill], *, last: bool) -> Flow:
         """Have answers stored, and with the last of them that the draw is over."""
@@ -464,21 +491,3 @@ class Draw:
     @property
     def _function(self) -> str:
         return self._wants[0].call.function
-
-
-def _wrong_number(function: str, asked: int, returned: int, *, aligned: bool) -> str:
-    """Say that a function made another number of results than it was to make."""
-    if aligned:
-        return not_aligned(function, asked, returned)
-    return (
-        f"{function} was asked for {asked} samples and returned {returned}. "
-        "What it returned is kept as far as it was asked for; make it return exactly as many."
-    )
-
-
-def not_aligned(function: str, items: int, results: int) -> str:
-    """Say of results that it cannot be told which item each belongs to."""
-    return (
-        f"{function} was called with {items} items and returned {results} results. Which belongs to which cannot "
-        "be told, so nothing of it is stored; make it return exactly one for each, in order."
-    )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from memollm._types.calls import NAMESPACES
 from memollm._types.locks import ForkedLock, WouldBlock
-from memollm._values.frame import LARGE
+from memollm._values.frame import LARGE, weight
 from memollm.errors import CacheMiss, ReplayExhausted
 from memollm.stores.looking import drawn, looking
 
@@ -78,7 +78,7 @@ class Replay:
                 f"Namespace {self.namespace!r} drew slot {gone[0]} of this call of {call.function} "
                 f"({call.key.hex()}), and it is no longer stored. Draw in a namespace of its own to have another."
             )
-        if not wait and any(len(sample.record) > LARGE for sample in samples.values()):
+        if not wait and any(weight(sample.record) > LARGE for sample in samples.values()):
             raise WouldBlock
         return [Read(at, slot, samples[slot]) for at, slot in zip(positions, slots, strict=True)]
 

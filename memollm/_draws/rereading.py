@@ -49,7 +49,7 @@ class Rereading:
         try:
             if failure is not None:
                 raise failure  # noqa: TRY301 - whatever it is, all of it goes back in one place
-            values = self._decoded() if self._read else (yield Do(lambda: self._reread(wait=True)))
+            values = self._decoded() if self._read else (yield from self._read_aside())
             others: list[Any] = []
             if missing := self._missing():
                 self._more = Draw(self._plan, [*missing.values()], self._here, [*missing])
@@ -59,12 +59,23 @@ class Rereading:
             self.unread()
             raise
 
+    def _read_aside(self) -> Flow:
+        yield Do(lambda: self._read_all(wait=True))
+        return (yield Do(self._decoded, computes=True))
+
     def _reread(self, *, wait: bool) -> list[list[Any]]:
+        self._read_all(wait=wait)
+        try:
+            return self._decoded()
+        except BaseException:
+            self.unread()
+            raise
+
+    def _read_all(self, *, wait: bool) -> None:
         try:
             self._read = []
             for want in self._wants:
                 self._read.append(self._replay.read(self._plan.engine.store, want, wait=wait))
-            return self._decoded()
         except BaseException:
             self.unread()
             raise

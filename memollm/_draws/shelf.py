@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from memollm._spending.accounts import HIT
 from memollm._types.samples import is_atomic
+from memollm._values.frame import LARGE, weight
 
 if TYPE_CHECKING:
     from memollm._spending.accounts import Given
@@ -59,6 +60,9 @@ class FirstSamples:
         if len(self._of) >= ENTRIES or self._bytes > BYTES:
             self.clear()
         atomic = is_atomic(value)
+        if not atomic and weight(sample.record) > LARGE:
+            # What takes its time is read again where somebody can wait for it.
+            return
         given = (call, 0, sample[2:], 0.0, HIT)
         self._of[call.form] = OnShelf(epoch, sample.stored, value if atomic else sample.record, not atomic, given)
         self._bytes += len(sample.record) + len(call.form)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from memollm._draws.effects import Gap
 from memollm._spending.accounts import HIT, MADE, SHARED
 from memollm._types.calls import Call, Place, Position
 from memollm._types.samples import Busy, Mine, Sample
+from memollm._values.frame import LARGE, weight
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from memollm._types.calls import Want
     from memollm._types.samples import Taken
     from memollm._values.codec import Codec
+
+
+A_RECORD: Final = 64
+"""Bytes that reading any record counts as, however short it is."""
 
 
 class Fleeting(NamedTuple):
@@ -90,6 +95,17 @@ class Slots:
 
     def __setitem__(self, gap: Gap, known: Known) -> None:
         self.tables[gap.want][gap.slot] = known
+
+    def are_heavy(self) -> bool:
+        """Tell whether reading what is stored may take milliseconds."""
+        room = LARGE
+        for table in self.tables:
+            for known in table.values():
+                if type(known) is Sample:
+                    room -= A_RECORD + weight(known.record)
+                    if room < 0:
+                        return True
+        return False
 
     def note(self, gaps: Sequence[Gap], states: Sequence[Known]) -> None:
         """Know what was found when they were looked at."""

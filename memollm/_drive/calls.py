@@ -13,24 +13,25 @@ from contextlib import suppress
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from memollm._draws.desk import Pending
 from memollm._draws.effects import Await, Do, Effect, Flight, Flow, Paid, Run, under
 from memollm._draws.engine import NOTHING
+from memollm._draws.flow import AT_ONCE
 from memollm._drive.course import Course
 from memollm._drive.introduction import Introduced, introduce, introduce_async
 from memollm._drive.turns import in_thread, outlast, turns, undisturbed
 from memollm._spending.accounts import Told, Toll
-from memollm._types.requests import Write
+from memollm._types.requests import Take, Write
 from memollm.errors import WrongNumber
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from memollm._draws.desk import Pending
     from memollm._draws.engine import Engine
     from memollm._draws.flow import Draw
     from memollm._draws.plan import Plan
     from memollm._draws.rereading import Rereading
-    from memollm._types.requests import Look, Take
+    from memollm._types.requests import Look
     from memollm.stores.flights import Signal
 
     Called = Callable[[Sequence[int]], Any]
@@ -221,7 +222,7 @@ async def perform_async(effect: Effect, request: Served) -> Any:
         for signal in effect.signals:
             await turns().until(signal)
     elif isinstance(effect, Do):
-        return await _outcome(desk.do(effect.work))
+        return await _outcome(_computed(effect.work) if effect.computes else desk.do(effect.work))
     elif isinstance(effect, Write):
         return await _outcome(desk.submit(effect))
     else:
@@ -231,8 +232,9 @@ async def perform_async(effect: Effect, request: Served) -> Any:
 
 async def _ask(asked: Take | Look, request: Served) -> Any:
     engine, here = request.plan.engine, turns()
+    is_long = isinstance(asked, Take) and sum(want.n for want in asked.wants) > AT_ONCE
     # In a burst draws are taken together, in one transaction for many.
-    if not (here.is_bursting or engine.desk.is_busy or engine.desk.debts or here.is_full()):
+    if not (is_long or here.is_bursting or engine.desk.is_busy or engine.desk.debts or here.is_full()):
         answer = engine.in_line(asked)
         if answer is not None:
             return answer
@@ -241,6 +243,13 @@ async def _ask(asked: Take | Look, request: Served) -> Any:
         return await _outcome(engine.desk.submit(asked))
     finally:
         here.asking -= 1
+
+
+def _computed(work: Callable[[], Any]) -> Pending:
+    """Have a thread of its own do what takes its time and asks the store nothing."""
+    pending, context = Pending(None), contextvars.copy_context()
+    in_thread(lambda: context.run(pending.do, work))
+    return pending
 
 
 async def _outcome(pending: Pending) -> Any:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from memollm._draws.amiss import not_aligned
 from memollm._draws.effects import under
-from memollm._draws.flow import not_aligned
 from memollm._drive.calls import Portion, listed
 from memollm._drive.turns import A_PASS, outlast, turns
 from memollm._spending.accounts import Told, Toll, joined

@@ -28,6 +28,7 @@ _COMPRESS_FROM = 4096
 _PROBE = 16_384
 _PAYS_BELOW = 0.75
 _LARGEST_UNPACKED = 1 << 28
+_LONGEST_SIZE = 10
 _LARGEST_RATIO = 1040  # What zlib reaches at most.
 
 
@@ -52,6 +53,16 @@ def unframed(record: bytes) -> tuple[bytes, bytes]:
     if kind.upper() not in _KNOWN:
         raise StaleRecord(f"the record has the form {kind!r}, which this version of memollm does not know: upgrade it")
     return kind, rest
+
+
+def weight(record: bytes) -> int:
+    """Return how many bytes reading a record is about: as many as it has, or as it announces to unpack to."""
+    kind = record[:2]
+    if not kind[:1].islower():
+        return len(record)
+    start = HEAD + (SIGNATURE_LENGTH if kind.upper() in SIGNED else 0)
+    announced = record[start : start + _LONGEST_SIZE].partition(b":")[0]
+    return int(announced) if announced.isdigit() else len(record)
 
 
 def split(record: bytes) -> tuple[bytes, bytes]:
