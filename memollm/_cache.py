@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar, cast
 from memollm._calls.configuration import require_name
 from memollm._calls.context import reader_name
 from memollm._calls.decorator import CachedLlm
-from memollm._calls.places import Place, engine_of, make_engine
+from memollm._calls.engines import Place, engine_of, make_engine
 from memollm._types.public import public
 from memollm.errors import OptionError
 from memollm.stores.keeping import keeping

@@ -1,4 +1,4 @@
-"""Who reads, and how, as context managers around the code say; they follow tasks and `asyncio.to_thread`."""
+"""The context managers that say who reads, and how: `namespace`, `run`, `mode`, `lane`, `budget`, `track`, `replay`."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from memollm.stores.keeping import keeping
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from memollm._calls.places import Holder
+    from memollm._calls.engines import Holder
     from memollm._calls.typing import Decorate
     from memollm._drive.progress import Progress
     from memollm._spending.stats import Stats

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 from memollm._calls.batching import Batching
 from memollm._calls.configuration import configuration
 from memollm._calls.context import current_run, reader_name
+from memollm._calls.engines import engine_of
 from memollm._calls.kind import kind_of
 from memollm._calls.loading import load
-from memollm._calls.places import engine_of
 from memollm._draws.plan import Plan
 from memollm._draws.scope import Role
 from memollm._keys.keyer import Keyer

@@ -8,7 +8,7 @@ from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from memollm._calls.configuration import require_mode, require_name
-from memollm._calls.places import Holder, Place, require_cache
+from memollm._calls.engines import Holder, Place, require_cache
 from memollm._drive.gather import Gather
 from memollm._types.durations import seconds_of
 from memollm._types.suggest import did_you_mean

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from os import PathLike
 
-    from memollm._calls.places import Holder
+    from memollm._calls.engines import Holder
     from memollm._drive.gather import Gather
     from memollm._drive.jobs import Mapped
     from memollm._drive.progress import Progress

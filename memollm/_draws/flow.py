@@ -1,7 +1,7 @@
-"""The rules of drawing, once: a generator that yields whenever the function must run or somebody must wait.
+"""The rules of drawing, once: what a draw takes, calls, stores and awaits, and gives back if it fails or is cancelled.
 
-Drivers do what it yields (see `effects`), each in its own colour, and send back the answer or what went wrong. No lock
-or transaction is held across a yield.
+A generator yields whenever the function must run or somebody must wait. Drivers do what it yields (see `effects`), each
+in its own colour, and send back the answer or what went wrong. No lock or transaction is held across a yield.
 """
 
 from __future__ import annotations

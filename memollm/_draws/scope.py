@@ -1,4 +1,4 @@
-"""What the context managers around a draw say; it follows tasks and `asyncio.to_thread`."""
+"""What the context managers around a draw have said, as draws read it; it follows tasks and `asyncio.to_thread`."""
 
 from __future__ import annotations
 

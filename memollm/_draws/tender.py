@@ -1,4 +1,4 @@
-"""The tender: one thread that does, now and then, what no draw waits for."""
+"""The tender: one thread that hands over counts, and writes what is owed, now and then; no draw waits for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The drivers of plain functions and of coroutine functions: they do what a flow yields.
+"""The drivers of plain and coroutine functions: they do what a flow yields, and tell it of failures and cancellations.
 
 `await` stands in this folder alone. What the rules are is none of its business.
 """

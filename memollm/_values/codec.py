@@ -1,4 +1,4 @@
-"""Values and records: what a sample looks like on disk, and how it comes back as it was (docs/values.md)."""
+"""Encoding and decoding: the forms in their order, the signature, and the errors."""
 
 from __future__ import annotations
 

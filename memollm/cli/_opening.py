@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from memollm._cache import Cache
-from memollm._calls.places import require_place
+from memollm._calls.engines import require_place
 from memollm.cli._place import chosen
 from memollm.errors import OptionError
 from memollm.stores.reading import reading_store

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from memollm._cache import Cache
-from memollm._calls.places import require_place
+from memollm._calls.engines import require_place
 from memollm.cli._completing import namespace_names
 from memollm.cli._opening import existing_cache
 from memollm.cli._options import command, function_option, json_option

@@ -65,7 +65,7 @@ FORK_IN_CALL = """
 FORK_IN_BLOCKS = """
     import os, sys, threading, warnings
     import memollm
-    from memollm._calls import places
+    from memollm._calls import engines
     from model import ask
 
     ask("x")
@@ -79,7 +79,7 @@ FORK_IN_BLOCKS = """
 
     with memollm.budget(calls=9) as budget, memollm.track() as tracked, memollm.replay("e", then="draw"):
         replay = memollm._calls.context.scope.get().replay
-        locks = (budget._lock, tracked._lock, replay._lock, places._opening)
+        locks = (budget._lock, tracked._lock, replay._lock, engines._opening)
         holder = threading.Thread(target=hold, args=locks, daemon=True)
         holder.start()
         held.wait()

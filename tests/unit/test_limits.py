@@ -70,7 +70,7 @@ def test_who_waits_for_another_process_does_not_wait_for_the_limits(tmp_path, mo
     """P5: a sample that is made elsewhere is taken at once, also while much is being evicted."""
     monkeypatch.setattr("memollm._spending.accounts.BETWEEN", 0.0)
     tidying, tidied = threading.Event(), threading.Event()
-    monkeypatch.setattr("memollm._calls.places._keep_within_limits", lambda *_: tidying.set() or tidied.wait())
+    monkeypatch.setattr("memollm._calls.engines._keep_within_limits", lambda *_: tidying.set() or tidied.wait())
     gates = Gates()
     with Cache(tmp_path / "cache") as waits, Cache(tmp_path / "cache") as makes, ThreadPoolExecutor(2) as pool:
         options = {"name": "ask", "version": 1, "pool": 1}

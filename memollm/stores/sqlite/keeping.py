@@ -1,4 +1,4 @@
-"""Keeping a SQLite store: each change in one transaction, which whoever draws in another process learns of."""
+"""What changes a SQLite store besides drawing, as stores are asked for it: each in a transaction of its own."""
 
 from __future__ import annotations
 

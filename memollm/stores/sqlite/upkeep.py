@@ -1,4 +1,4 @@
-"""The upkeep of a SQLite store: adopting, forgetting, rewinding, evicting and counting, each in one transaction."""
+"""The rows that forgetting, rewinding, dropping, adopting, evicting and counting change, inside such a transaction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Engines by place: which store a path or URL names, and the one engine that a process shares for it."""
+"""The one engine that a process shares for a path or URL, and which store that names."""
 
 from __future__ import annotations
 
