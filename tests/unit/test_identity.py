@@ -503,7 +503,8 @@ def test_the_number_of_helpers_is_bounded(monkeypatch, tmp_path):
 
 def test_a_function_without_source_counts_by_name_and_says_so_once():
     space = {"__name__": "typed"}
-    exec("def ask(q): return q", space)
+    # Python 3.13 knows the text of `python -c` as that of "<string>".
+    exec(compile("def ask(q): return q", "<typed>", "exec"), space)
     with pytest.warns(MemollmWarning, match=r"typed\.ask: there is no source.*name only.*version=") as said:
         found = [who(space["ask"]) for _ in range(3)]
     assert len(said) == 1
