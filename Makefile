@@ -12,7 +12,7 @@ PYTHONS ?= $(shell for minor in 11 12 13 14; do \
 # The lowest versions are those of the oldest Python; newer ones need newer builds.
 OLDEST ?= $(firstword $(PYTHONS))
 
-.PHONY: demo test test-all test-lowest check deep bench bench-deep bench-check format clean
+.PHONY: demo test test-all test-lowest check deep mutants bench bench-deep bench-check format clean
 
 demo: .venv/installed
 	$(BIN)/python examples/demo.py
@@ -46,6 +46,9 @@ check: .venv/developed
 
 deep: .venv/developed
 	$(BIN)/python -m pytest
+
+mutants: .venv/developed
+	$(BIN)/python tests/mutants.py
 
 bench: .venv-bench/installed
 	$(BENCH_BIN)/python -m benchmarks --svg docs/benchmarks --json docs/benchmarks/results.json

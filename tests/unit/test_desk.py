@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from memollm._draws.desk import Desk
@@ -95,3 +97,26 @@ def test_only_how_a_draw_ended_is_owed():
     """An end that could not be written is tried again; an answer is lost to the store, and its draw is told."""
     desk, _ = brought(Failing(error=StoreUnavailable("busy")), write(Settle(1, None)), write(fill(2)), Take(3, []))
     assert desk.debts == [write(Settle(1, None))]
+
+
+def test_desk_is_busy_until_what_the_helper_does_is_done():
+    """P6: who comes meanwhile queues behind it; who comes afterwards need not."""
+    desk, go = Desk(Failing(), lambda: None), threading.Event()
+    pending = desk.do(go.wait)
+    assert desk.is_busy
+    go.set()
+    desk.settle()
+    assert pending.outcome() is True
+    assert not desk.is_busy
+    desk.close()
+
+
+def test_what_is_owed_is_only_waited_for_where_one_may_wait():
+    store, debt = Failing(), write(Settle(1, None))
+    desk = Desk(store, lambda: None)
+    assert desk.paid(wait=False)
+    desk.debts.append(debt)
+    assert not desk.paid(wait=False)
+    assert (store.asked, desk.debts) == (0, [debt])
+    assert desk.paid(wait=True)
+    assert (store.asked, desk.debts) == (1, [])
