@@ -116,13 +116,6 @@ class Slots:
         """Return where the store keeps a slot."""
         return Place(self.wants[gap.want].call, gap.slot)
 
-    def gaps_at(self, places: Collection[Place]) -> list[Gap]:
-        """Return the slots at these places, each once."""
-        found = {
-            self.place(Gap(index, slot)): Gap(index, slot) for index, slots in enumerate(self.of) for slot in slots
-        }
-        return [found[place] for place in places]
-
     # Positions.
 
     def _positions(self) -> Iterator[tuple[Position, bool, Known]]:

@@ -32,7 +32,6 @@ KINDS: Final = (Counts(draws=1, hits=1), Counts(draws=1, shared=1), Counts(draws
 
 Costs = tuple[float, int, int, float | None]
 """Seconds, input tokens, output tokens and dollars that making a sample took."""
-NO_COSTS: Final[Costs] = (0.0, 0, 0, None)
 Given = tuple[Call, int, Costs, float, int]
 """A note: a sample of a call was given, of which slot; what making it took; what giving it took, if timed; how."""
 
