@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import weakref
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +17,7 @@ from memollm._draws.scope import Role
 from memollm._keys.keyer import Keyer
 from memollm._spending.accounts import Books
 from memollm._spending.track import Hook
+from memollm._types.locks import renewed_in_children
 from memollm._types.warn import warn
 from memollm._values.streams import heard
 from memollm.errors import NotStoredWarning, OptionError, StoreReadOnly
@@ -191,13 +191,4 @@ def _explain_miss(store: Drawing, call: Call, slot: int) -> str:
     return missing(store, call, slot)
 
 
-_living: weakref.WeakSet[Function] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for function in list(_living):
-        function.after_fork_in_child()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+_living = renewed_in_children(Function.after_fork_in_child)

@@ -7,7 +7,6 @@ import os
 import sys
 import threading
 import time
-import weakref
 from _thread import start_new_thread
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Final
@@ -17,7 +16,7 @@ from memollm._draws.shelf import FirstSamples
 from memollm._draws.tender import Tender
 from memollm._spending.accounts import Keeper
 from memollm._spending.prices import load_library
-from memollm._types.locks import ForkedLock
+from memollm._types.locks import ForkedLock, renewed_in_children
 from memollm._types.requests import Write
 from memollm._types.warn import warn
 from memollm.errors import NotStoredWarning, StoreError, UncacheableResult
@@ -199,7 +198,7 @@ class Engine:
         self.store.close()
 
 
-_living: weakref.WeakSet[Engine] = weakref.WeakSet()
+_living = renewed_in_children(Engine.after_fork_in_child)
 _beginning_to_read = ForkedLock()
 
 
@@ -223,12 +222,3 @@ def at_end_of_process() -> None:
 
 _ended_by: dict[str, int] = {}
 """The process whose end is provided for."""
-
-
-def _after_fork_in_child() -> None:
-    for engine in list(_living):
-        engine.after_fork_in_child()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)

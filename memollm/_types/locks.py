@@ -5,6 +5,12 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Renewed = TypeVar("Renewed")
 
 
 class WouldBlock(Exception):
@@ -34,13 +40,17 @@ class ForkedLock:
         self._lock.release()
 
 
-_living: weakref.WeakSet[ForkedLock] = weakref.WeakSet()
+def renewed_in_children(renew: Callable[[Renewed], None]) -> weakref.WeakSet[Renewed]:
+    """Return a set, whose members are renewed in each forked child. It keeps none of them alive."""
+    living: weakref.WeakSet[Renewed] = weakref.WeakSet()
+
+    def in_child() -> None:
+        for each in list(living):
+            renew(each)
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=in_child)
+    return living
 
 
-def _after_fork_in_child() -> None:
-    for lock in list(_living):
-        lock.begin()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+_living = renewed_in_children(ForkedLock.begin)

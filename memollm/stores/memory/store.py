@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import weakref
 from typing import TYPE_CHECKING
 
 from memollm._types.calls import Call, Place, Position, Want, choose_positions
+from memollm._types.locks import renewed_in_children
 from memollm._types.requests import Answer, Fill, Look, Release, Request, Return, Settle, Take, Write, Written
 from memollm._types.samples import MINE, Busy, Replaced, Sample, State, Taken, digest_of
 from memollm.errors import StoreError
@@ -262,13 +261,4 @@ def _positions(want: Want, positions: Sequence[int], generation: int) -> list[Po
     return [] if reader is None else [Position(want.call, reader, at, generation) for at in positions]
 
 
-_living: weakref.WeakSet[MemoryDrawing] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for store in list(_living):
-        store.after_fork_in_child()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+_living = renewed_in_children(MemoryDrawing.after_fork_in_child)
