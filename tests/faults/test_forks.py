@@ -42,6 +42,30 @@ ASK = """
         assert os.waitpid(child, 0)[1] == 0
 """
 
+SLOW = """
+    from ask import *
+    import importlib.abc
+
+    class Slow(importlib.abc.MetaPathFinder):
+        "Holds up an import from when it has begun until something forks."
+
+        def __init__(self, name):
+            self.name = name
+            self.begun, self.forking = threading.Event(), threading.Event()
+
+        def find_spec(self, name, path=None, target=None):
+            if name == self.name:
+                self.begun.set()
+                self.forking.wait()
+            return None
+
+    def held_up(name):
+        "Hold up the import of a module; return the finder that does it."
+        slow = Slow(name)
+        sys.meta_path.insert(0, slow)
+        return slow
+"""
+
 
 def _answers(project):
     """Return what is stored, as an unrelated process reads it."""
@@ -331,7 +355,7 @@ def test_fork_in_a_transaction_of_its_own_waits_for_nothing(project):
 
 
 def test_drawing_imports_nothing(project):
-    """A child that is forked while another thread imports what draws need does not wait for that import (P7)."""
+    """A draw imports nothing, so no forked child waits for an import that another thread has begun (P7)."""
     project.write("ask.py", ASK)
     project.write(
         "importing.py",
@@ -374,20 +398,11 @@ def test_drawing_imports_nothing(project):
 def test_fork_waits_for_an_import_of_another_thread(project):
     """A child that is forked while another thread imports what is rarely needed does not wait for that import (P7)."""
     project.write("ask.py", ASK)
+    project.write("slow.py", SLOW)
     project.write(
         "late.py",
         """
-        from ask import *
-        import importlib.abc, importlib.util
-
-        begun, forking = threading.Event(), threading.Event()
-
-        class Slow(importlib.abc.MetaPathFinder):
-            def find_spec(self, name, path=None, target=None):
-                if name == "memollm._values.pickled":
-                    begun.set()
-                    forking.wait()
-                return None
+        from slow import *
 
         class Odd:
             def __eq__(self, other):
@@ -395,12 +410,12 @@ def test_fork_waits_for_an_import_of_another_thread(project):
 
             __hash__ = None
 
-        sys.meta_path.insert(0, Slow())
+        slow = held_up("memollm._values.pickled")
         keep = cache.cached_llm(namespace="n", name="keep", version=1)(lambda prompt: Odd())
         thread = threading.Thread(target=keep, args=("x",))
         thread.start()
-        begun.wait()
-        os.register_at_fork(before=forking.set)
+        slow.begun.wait()
+        os.register_at_fork(before=slow.forking.set)
         child = forked(lambda: keep("x"))
         thread.join()
         ended(child)
@@ -413,22 +428,14 @@ def test_fork_waits_for_an_import_of_another_thread(project):
 def test_fork_waits_for_what_is_loaded_beside_a_call(project):
     """A child that is forked while a thread imports the prices for the first answer imports them itself (P7)."""
     project.write("ask.py", ASK)
+    project.write("slow.py", SLOW)
     project.write(
         "beside.py",
         """
-        from ask import *
-        import asyncio, importlib.abc
+        from slow import *
+        import asyncio
 
-        begun, forking = threading.Event(), threading.Event()
-
-        class Slow(importlib.abc.MetaPathFinder):
-            def find_spec(self, name, path=None, target=None):
-                if name == "genai_prices":
-                    begun.set()
-                    forking.wait()
-                return None
-
-        sys.meta_path.insert(0, Slow())
+        slow = held_up("genai_prices")
 
         @cache.cached_llm(namespace="n", name="keep", version=1)
         async def keep(prompt):
@@ -436,8 +443,8 @@ def test_fork_waits_for_what_is_loaded_beside_a_call(project):
 
         thread = threading.Thread(target=lambda: asyncio.run(keep("x")))
         thread.start()
-        begun.wait()
-        os.register_at_fork(before=forking.set)
+        slow.begun.wait()
+        os.register_at_fork(before=slow.forking.set)
         child = forked(lambda: asyncio.run(keep("x")))
         thread.join()
         ended(child)
