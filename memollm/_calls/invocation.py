@@ -16,7 +16,6 @@ from memollm._drive.introduction import Introduction, introduce
 from memollm._keys.keyer import owner_of
 from memollm._spending.track import is_logged, tell
 from memollm._types.calls import NAMESPACES, Call, Want, new_tuple
-from memollm._types.samples import EVER
 from memollm._types.warn import CodeLine, done_for, user_line
 from memollm.errors import OptionError
 
@@ -105,8 +104,9 @@ class Invocation:
             return NOTHING
         engine = plan.engine
         self._epoch = epoch = engine.store.epoch()
-        found = engine.shelf.get(call, plan.newer_than() if plan.ages else EVER, epoch)
-        if found is None:
+        # As `FirstSamples.get` does, without a call of its own.
+        found = engine.shelf.of.get(call.form)
+        if found is None or found.epoch != epoch or (plan.ages and found.stored <= plan.newer_than()):
             return NOTHING
         value = found.value_by(engine.codec) if found.is_record else found.value
         # As `_note` does, without a call of its own: nothing is asked for more often than this.

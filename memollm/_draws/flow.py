@@ -62,6 +62,8 @@ class Draw:
     """Whether the store may have something recorded for it."""
     _settled = False
     """Whether its positions are delivered, as far as the store is concerned."""
+    _has_claimed = False
+    """Whether it had slots to fill."""
     _awaited: AbstractSet[Gap] = frozenset()
     """The slots that other draws were filling."""
     _void: Sequence[Position] = ()
@@ -175,7 +177,7 @@ class Draw:
             if plan.redraws_stale:
                 yield from self._redraw_stale()
             values, given = yield from self._aside(lambda: (self._values(), self._slots.given(self._awaited)))
-            if not self._settled:
+            if not self._settled and (self._has_claimed or self._slots.in_flight()):
                 yield from self._settle(self._slots.unstored())
             if self._void:
                 values = yield from self._drawn_again(values)
@@ -226,8 +228,11 @@ class Draw:
             self._awaited |= {*busy}
             # Nothing is claimed and unfilled while waiting, so no two draws can wait for each other.
             yield from self._let_go()
-            yield Await([self._signal(gap) for gap in busy])
-            yield from self._look_again(busy)
+            signals = [self._signal(gap) for gap in busy]
+            yield Await(signals)
+            untold = [gap for gap, signal in zip(busy, signals, strict=True) if not self._told(gap, signal)]
+            if untold:
+                yield from self._look_again(untold)
 
     def _take(self) -> Flow:
         """Take, by way of the desk."""
@@ -258,7 +263,7 @@ class Draw:
         watchers, budgets = (plan.watchers, ()) if here is None else ((*plan.watchers, *here.watchers), here.budgets)
         self._bill = Bill(self._function, plan.books, watchers, budgets)
         self._bill.promise(len(flights))
-        self._missing = len(mine)
+        self._missing, self._has_claimed = len(mine), True
         yield Run(self._ticket, flights, self._land, self._failed, self._origin)
 
     def _miss(self, gap: Gap, explain_miss: ExplainMiss) -> Flow:
@@ -286,6 +291,14 @@ class Draw:
         except StaleRecord:
             return True
         return False
+
+    def _told(self, gap: Gap, signal: Signal) -> bool:
+        """Know what whoever has filled a slot in this process tells of it."""
+        sample = signal.sample
+        is_told = sample is not None and sample.stored > self._newer_than
+        if is_told:
+            self._slots[gap] = cast("Sample", sample)
+        return is_told
 
     def _look_again(self, gaps: list[Gap], newer_than: float | None = None) -> Flow:
         engine, want = self._plan.engine, self._wants[0]

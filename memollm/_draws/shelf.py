@@ -42,12 +42,13 @@ class FirstSamples:
 
     def clear(self) -> None:
         """Forget what was read."""
-        self._of: dict[str, OnShelf] = {}
+        self.of: dict[str, OnShelf] = {}
+        """By the form of the call."""
         self._bytes = 0
 
     def get(self, call: Call, newer_than: float, epoch: int) -> OnShelf | None:
         """Return the first sample of a call if it was read here and nothing was replaced since."""
-        found = self._of.get(call.form)
+        found = self.of.get(call.form)
         if found is not None and found.epoch == epoch and found.stored > newer_than:
             return found
         return None
@@ -57,12 +58,12 @@ class FirstSamples:
         if epoch is None or epoch < 0:
             # The store was not open then.
             return
-        if len(self._of) >= ENTRIES or self._bytes > BYTES:
+        if len(self.of) >= ENTRIES or self._bytes > BYTES:
             self.clear()
         atomic = is_atomic(value)
         if not atomic and weight(sample.record) > LARGE:
             # What takes its time is read again where somebody can wait for it.
             return
         given = (call, 0, sample[2:], 0.0, HIT)
-        self._of[call.form] = OnShelf(epoch, sample.stored, value if atomic else sample.record, not atomic, given)
+        self.of[call.form] = OnShelf(epoch, sample.stored, value if atomic else sample.record, not atomic, given)
         self._bytes += len(sample.record) + len(call.form)

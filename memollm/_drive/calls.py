@@ -19,7 +19,7 @@ from memollm._draws.engine import NOTHING
 from memollm._draws.flow import AT_ONCE
 from memollm._drive.course import Course
 from memollm._drive.introduction import Introduced, introduce, introduce_async
-from memollm._drive.turns import in_thread, outlast, turns, undisturbed
+from memollm._drive.turns import UNASKED, in_thread, outlast, turns, unasked, undisturbed
 from memollm._spending.accounts import Told, Toll
 from memollm._types.requests import Take, Write
 from memollm.errors import WrongNumber
@@ -186,14 +186,26 @@ def _fly(run: Run, flight: Flight, function: Called, request: Served) -> None:
 
 async def call_async(request: Request) -> Any:
     """Serve a call of a coroutine function; what is stored comes back without a pause."""
-    here = turns()
-    if request.is_new:
-        # It waits for its turn there.
-        await introduce_async(request)
-    elif here.is_full():
-        await here.mine()
-    if (recalled := request.recalled()) is not NOTHING:
-        return recalled
+    if unasked.left and not request.is_new:
+        unasked.left -= 1
+        recalled = request.recalled()
+        if type(recalled) is str:
+            return recalled
+        unasked.left = 0
+        if recalled is not NOTHING:
+            return recalled
+        if (here := turns()).is_full():
+            await here.mine()
+    else:
+        here = turns()
+        if request.is_new:
+            # It waits for its turn there.
+            await introduce_async(request)
+        elif here.is_full():
+            await here.mine()
+        if (recalled := request.recalled()) is not NOTHING:
+            unasked.left = UNASKED if type(recalled) is str else 0
+            return recalled
     draw = request.begin()
     try:
         values = None if here.is_bursting or request.plan.engine.desk.is_busy else draw.at_once(wait=False)

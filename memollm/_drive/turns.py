@@ -24,6 +24,8 @@ A_PASS: Final = 0.003
 FIRST_SOME: Final = 8
 MOST: Final = 512
 """How many go on in a pass: at first, and at most. In between it follows from how long the last pass took."""
+UNASKED: Final = 128
+"""See `Unasked`."""
 
 
 class Turns:
@@ -130,6 +132,22 @@ def in_thread(work: Callable[[], object]) -> Signal:
         # The interpreter is being closed, and no thread begins any more.
         run()
     return over
+
+
+class Unasked:
+    """How many calls may go without asking whether the pass is full, since what this process knows was just given.
+
+    Nothing takes less time than giving a text that is known already, so one in many asks. Of all loops: one that takes
+    from another's share does so once.
+    """
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = 0
+
+
+unasked: Final = Unasked()
 
 
 class _Here(threading.local):

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from memollm._types.calls import Place
-    from memollm._types.requests import Change
+    from memollm._types.requests import Change, Written
+    from memollm._types.samples import Sample
 
 
 tickets = itertools.count(1)
@@ -22,13 +23,15 @@ tickets = itertools.count(1)
 class Signal:
     """Something that happens once; threads and event loops wait for it by leaving a callback."""
 
-    __slots__ = ("_callbacks", "_lock", "_set")
+    __slots__ = ("_callbacks", "_lock", "_set", "sample")
 
     def __init__(self) -> None:
         # Reentrant, since a garbage collection may end a draw while this thread holds it.
         self._lock = threading.RLock()
         self._set = False
         self._callbacks: list[Callable[[], None]] = []
+        self.sample: Sample | None = None
+        """What the slot holds for which somebody waits, once that is known."""
 
     def is_set(self) -> bool:
         """Tell whether it has happened."""
@@ -115,13 +118,14 @@ class Flights:
         over.set()
         return over
 
-    def land(self, ticket: int, place: object) -> None:
-        """Wake those who wait for this place, which is filled now."""
+    def land(self, ticket: int, place: object, sample: Sample | None = None) -> None:
+        """Wake those who wait for this place, and tell them the sample that fills it, if any does."""
         with self._lock:
             waiting = self.under_way.get(ticket)
             # A signal of its own stays behind, set, for those who looked before the fill and ask only now.
             signal = waiting.setdefault(place, Signal()) if waiting is not None else None
         if signal is not None:
+            signal.sample = sample or signal.sample
             signal.set()
 
     def settle(self, ticket: int) -> None:
@@ -144,10 +148,12 @@ class Flights:
 
     # For stores.
 
-    def landed(self, changes: Iterable[Change]) -> None:
+    def landed(self, changes: Iterable[Change], written: Written) -> None:
         """Wake those who wait for what these changes have filled or let go, once they are made and no lock is held."""
         for change in changes:
-            if isinstance(change, Fill | Release):
+            if isinstance(change, Fill):
+                self.land(change.ticket, change.place, written.lost.get(change.place, change.sample))
+            elif isinstance(change, Release):
                 self.land(change.ticket, change.place)
             elif isinstance(change, Settle):
                 self.settle(change.ticket)

@@ -50,6 +50,28 @@ def test_a_thousand_tasks_that_want_one_slot_make_one_call(cache):
     assert model.made == 1
 
 
+@pytest.mark.parametrize("readers", [1, 20])
+def test_who_waits_in_the_process_is_told_the_answer(cache, monkeypatch, readers):
+    """P5: those who wait for a slot that this process fills ask the store for nothing more, whoever they read as."""
+    model = AsyncGates()
+    ask = [decorated_async(cache, model).with_options(namespace=f"reader {number}", pool=2) for number in range(20)]
+    ask = [decorated_async(cache, model)] * 20 if readers == 1 else ask
+    perform, asked = cache.store.perform, []
+
+    async def main():
+        tasks = [asyncio.create_task(each("x")) for each in ask]
+        flier = await model.begun()
+        await until_in_loop(lambda: waiting(cache) == 19)
+        monkeypatch.setattr(cache.store, "perform", lambda requests: asked.extend(requests) or perform(requests))
+        monkeypatch.setattr(cache.store, "at_once", asked.append)
+        flier.set_result("answer")
+        return await asyncio.gather(*tasks)
+
+    assert run(main()) == ["answer"] * 20
+    # One fills, and each reader's cursor is told that its draw has ended.
+    assert [type(request).__name__ for request in asked] == ["Write"] * readers
+
+
 def test_when_the_flying_task_raises_one_waiter_takes_over(cache):
     """P5: the error goes to the task that flew; of those that waited exactly one flies next, for all."""
     model = AsyncGates()

@@ -19,6 +19,7 @@ from memollm._types.requests import Settle, Take, Write
 from memollm._types.samples import MINE, Busy
 from memollm.errors import StoreUnavailable
 from memollm.stores.sqlite.filelocks import lock_descriptor, unlock_descriptor
+from memollm.stores.sqlite.store import SqliteStore
 from memollm.testing._bench import PATIENCE, asked, call, noted, settled, written
 
 SLOT = Place(call(), 0)
@@ -319,3 +320,17 @@ def test_epoch_is_seen_by_another_process(store):
     assert subprocess.run(command, capture_output=True, timeout=PATIENCE, check=True).stdout == b"1\n"
     assert store.epoch() != epoch
     assert take(store).states == [MINE]
+
+
+def test_nobody_goes_by_an_old_epoch_once_a_replacement_is_told_of(store, monkeypatch):
+    """A process goes by an epoch for a moment without looking; whoever replaces something outlasts that (P8)."""
+    monkeypatch.setattr("memollm.stores.sqlite.epoch.GOOD_FOR", 0.2)
+    stock(store, b"zero")
+    other = SqliteStore(store.files.folder)
+    try:
+        assert take(other).records == [b"zero"]
+        epoch = other.epoch()
+        store.keeping.forget(call())
+        assert other.epoch() != epoch
+    finally:
+        other.close()

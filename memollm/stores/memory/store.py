@@ -49,7 +49,10 @@ class MemoryDrawing(Drawing, InLine):
         """Do what each asks for."""
         with self._content.lock:
             answers = [self._tried(request) for request in requests]
-        self._land(requests)
+        for request, answer in zip(requests, answers, strict=True):
+            # Now that no lock is held.
+            if isinstance(request, Write) and isinstance(answer, Written):
+                self.flights.landed(request.changes, answer)
         return answers
 
     def _tried(self, request: Request) -> Answer | StoreError:
@@ -64,12 +67,6 @@ class MemoryDrawing(Drawing, InLine):
         if isinstance(request, Take):
             return self._take(request)
         return [self._state(place, request.ticket, request.newer_than) for place in request.places]
-
-    def _land(self, requests: Sequence[Request]) -> None:
-        """Wake who waits for what was written, when no lock is held."""
-        for request in requests:
-            if isinstance(request, Write):
-                self.flights.landed(request.changes)
 
     def at_once(self, request: Take | Look) -> list[Taken] | list[State] | None:
         """Answer; nothing here is ever waited for long."""

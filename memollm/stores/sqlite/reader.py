@@ -182,7 +182,7 @@ class SqliteReader:
         if epoch is None:
             with suppress(OSError):
                 epoch = self._epoch = Epoch(os.open(self.files.epoch, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)))
-        return -1 if epoch is None else epoch.now()
+        return -1 if epoch is None else epoch.recent()
 
 
 def _size(path: Path) -> int:

@@ -167,4 +167,5 @@ def _begin_epoch(files: Files) -> None:
     """Let every process forget what it remembers."""
     epoch = Epoch(files.open_private(files.epoch))
     epoch.begin()
+    epoch.outlast()
     epoch.close()

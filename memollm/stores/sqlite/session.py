@@ -224,6 +224,9 @@ class Session:
                 until = self._patience.until() if until is None else until
                 with self.translating():
                     self._patience.after(error, until, wait=wait)
+        if durable:
+            # Whatever was replaced, nobody has a look at it in any process by the time that the caller is told.
+            link.epoch.outlast()
         self._patience.has_hung = False
         self._commits += 1
         if self._commits >= COMMITS_BETWEEN_CHECKS:

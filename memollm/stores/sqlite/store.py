@@ -103,7 +103,7 @@ class SqliteStore(Session, Drawing, InLine):
         answers = [*map(self._or_left, requests, self._transacted(requests))]
         for request, answer in zip(requests, answers, strict=True):
             if isinstance(request, Write) and isinstance(answer, Written):
-                self.flights.landed(request.changes)
+                self.flights.landed(request.changes, answer)
         return answers
 
     def _transacted(self, requests: Sequence[Request]) -> Sequence[Answer | StoreError]:
@@ -179,7 +179,7 @@ class SqliteStore(Session, Drawing, InLine):
     def epoch(self) -> int:
         """Read the number beside the file; a store that is not open has read nothing that could have been replaced."""
         opened = self._open_as
-        return NOT_OPEN if opened is None else opened[0].epoch.now()
+        return NOT_OPEN if opened is None else opened[0].epoch.recent()
 
     # Waiting.
 
