@@ -34,6 +34,7 @@ from memollm.errors import (
     StoreUnavailable,
     UncacheableResult,
     UnkeyableArgument,
+    UnknownCost,
     UntrustedRecord,
     WrongNumber,
 )
@@ -85,6 +86,7 @@ __all__ = [
     "StoreUnavailable",
     "UncacheableResult",
     "UnkeyableArgument",
+    "UnknownCost",
     "UntrustedRecord",
     "Usage",
     "WrongNumber",

@@ -12,6 +12,7 @@
     ├── CacheMiss                nothing is stored where nothing may be called
     │   └── ReplayExhausted      a replay has come to the end of what its namespace drew
     ├── BudgetExceeded           a call would take more than a budget leaves
+    ├── UnknownCost              nobody knows what a call cost, and a budget limits the cost
     ├── UncacheableResult        a result that cannot be stored
     ├── RecordError              a stored record cannot be turned back into its value
     │   ├── UntrustedRecord      it names code and carries no signature of ours
@@ -78,6 +79,10 @@ class ReplayExhausted(CacheMiss):
 
 class BudgetExceeded(MemollmError):
     """A call would take more than a budget leaves; nothing was called."""
+
+
+class UnknownCost(MemollmError):
+    """Nobody knows what a call cost, so a budget in dollars cannot hold; nothing more was called."""
 
 
 class UncacheableResult(MemollmError, TypeError):

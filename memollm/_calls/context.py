@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from memollm._calls.configuration import require_mode, require_name
 from memollm._draws.replay import THEN, Replay
 from memollm._draws.scope import NOWHERE, Scope, scope
-from memollm._spending.budget import Budget
+from memollm._spending.budget import UNKNOWN, Budget
 from memollm._spending.track import Track, Tracking
 from memollm._types.calls import NAMESPACES, RUNS
 from memollm._types.suggest import did_you_mean
@@ -78,12 +78,15 @@ def lane(name: str) -> Generator[str]:
 
 
 @contextmanager
-def budget(*, cost: float | None = None, calls: int | None = None) -> Generator[Budget]:
+def budget(*, cost: float | None = None, calls: int | None = None, unknown: str = "error") -> Generator[Budget]:
     """Let the draws of a block spend at most so many dollars, or make so many calls; what is stored is free.
 
     The draw that would exceed it raises `BudgetExceeded` before anything is called. Calls are counted exactly. What a
     call will cost is not known before: it is taken to cost what the dearest of its function in the block did, so the
     first calls of a function, and calls that cost more than any before, can go beyond the limit by what they cost.
+
+    A limit of dollars cannot hold where nobody knows what a call cost. The answer of such a call is kept and given;
+    the next draw that would call raises `UnknownCost`, or warns once with `unknown="warn"`, or goes on with "ignore".
     """
     if cost is None and calls is None:
         raise OptionError("budget() limits nothing: say cost= in dollars, or calls=.")
@@ -91,7 +94,9 @@ def budget(*, cost: float | None = None, calls: int | None = None) -> Generator[
         raise OptionError(f"budget(cost={cost!r}): it must be an amount of dollars from 0 up.")
     if calls is not None and (type(calls) is not int or calls < 0):
         raise OptionError(f"budget(calls={calls!r}): it must be a whole number from 0 up.")
-    limited = Budget(cost=None if cost is None else float(cost), calls=calls)
+    if unknown not in UNKNOWN:
+        raise OptionError(f"unknown={unknown!r}{did_you_mean(str(unknown), UNKNOWN)}")
+    limited = Budget(cost=None if cost is None else float(cost), calls=calls, unknown=unknown)
     with _scoped(budgets=(*_here().budgets, limited)):
         yield limited
 

@@ -45,7 +45,7 @@ class Toll(NamedTuple):
     output_tokens: int = 0
     cost: float | None = None
     unpriced: int = 0
-    """How many calls took tokens of a model whose price nobody knows."""
+    """How many calls cost what nobody knows."""
 
     @property
     def costs(self) -> Costs:
@@ -120,6 +120,7 @@ def counts_of(given: Given, times: int = 1) -> Counts:
             saved_input=input_tokens,
             saved_output=output_tokens,
             saved_cost=cost or 0.0,
+            saved_unpriced=int(cost is None),
         )
     return counts if times == 1 else Counts._make(value * times for value in counts)
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from memollm._spending.track import Watcher
     from memollm._types.counting import Counts
 
+A_LITTLE: Final = Usage(1, 1)
+"""What costs nothing only where nothing does."""
 MOST_TOKENS: Final = 10**12
 """Far more than a call takes, and so few that the sums of many calls are numbers that a store can hold."""
 
@@ -93,13 +95,20 @@ def told_of(
     """Find out what a call took; never raises, since an answer is not lost by that."""
     seconds = round(seconds, 6)
     try:
-        found = of_call(returned, results, usage) or Usage()
+        found = of_call(returned, results, usage)
+        if found is None:
+            return Told(_untold(seconds, prices))
         _require_countable(found)
         cost = price(found, prices)
     except Exception as error:  # noqa: BLE001 - the user's function, or prices
-        return Told(Toll(1, seconds), _not_counted(error))
-    unpriced = int(cost is None and bool(found.input_tokens or found.output_tokens))
-    return Told(Toll(1, seconds, found.input_tokens, found.output_tokens, cost, unpriced))
+        return Told(Toll(1, seconds, unpriced=1), _not_counted(error))
+    return Told(Toll(1, seconds, found.input_tokens, found.output_tokens, cost, int(cost is None)))
+
+
+def _untold(seconds: float, prices: Mapping[str, object] | None) -> Toll:
+    """Return the toll of a call of which no tokens are known: its cost is unknown, unless every price is zero."""
+    is_free = price(A_LITTLE, prices) == 0
+    return Toll(1, seconds, cost=0.0 if is_free else None, unpriced=int(not is_free))
 
 
 def _require_countable(usage: Usage) -> None:

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from memollm._types.locks import ForkedLock
-from memollm.errors import BudgetExceeded
+from memollm._types.tables import cost_text, money
+from memollm._types.warn import warn
+from memollm.errors import BudgetExceeded, NotCountedWarning, UnknownCost
 
 if TYPE_CHECKING:
     from memollm._spending.accounts import Toll
+
+UNKNOWN: Final = ("error", "warn", "ignore")
+"""What a limit of dollars may do about a call of unknown cost."""
 
 
 class Budget:
     """What may be spent and what has been, in this process."""
 
-    def __init__(self, *, cost: float | None, calls: int | None) -> None:
+    def __init__(self, *, cost: float | None, calls: int | None, unknown: str = "error") -> None:
         self.limit_cost = cost
+        self.unknown = unknown
+        """What is done about calls whose cost nobody knows: "error", "warn" or "ignore"."""
+        self.unpriced = 0
+        """Calls whose cost nobody knows."""
+        self._unpriced_of: str | None = None
         self.limit_calls = calls
         self.cost = 0.0
         """Dollars that calls have cost."""
@@ -37,11 +47,13 @@ class Budget:
         if self.limit_calls is not None:
             told.append(f"{self.calls:,} of {self.limit_calls:,} calls")
         if self.limit_cost is not None:
-            told.append(f"${self.cost:.4f} of ${self.limit_cost:.4f}")
+            told.append(f"{cost_text(self.cost, self.unpriced)} of {money(self.limit_cost)}")
         return ", ".join(told)
 
     def promise(self, function: str, calls: int) -> None:
         """Set calls aside that are about to be made, or refuse them all."""
+        if self.limit_cost is not None and self._unpriced_of is not None:
+            self._meet_unknown(self._unpriced_of, self.limit_cost)
         with self._lock:
             while self._released:
                 self._put_back(*self._released.popleft())
@@ -51,6 +63,19 @@ class Budget:
                 raise self._exceeded(function, calls)
             self._under_way += calls
             self._promised[function] = self._promised.get(function, 0) + calls
+
+    def _meet_unknown(self, function: str, limit: float) -> None:
+        """Refuse to go on, or say once, that what was spent is not known any more."""
+        told = (
+            f"what a call of {function} cost is not known, so memollm.budget(cost={limit:g}) cannot hold. Say it by "
+            "memollm.used(response) inside the function, by usage= or by prices=; or limit calls= instead"
+        )
+        if self.unknown == "error":
+            raise UnknownCost(f'Nothing was called, for {told}. budget(..., unknown="warn") goes on all the same.')
+        self._unpriced_of = None
+        if self.unknown == "warn":
+            self.unknown = "ignore"
+            warn(f"The budget goes on, but {told}.", NotCountedWarning)
 
     def _foreseen(self, function: str, calls: int) -> float:
         """Guess what will have been spent: a call that is under way or to come costs what the dearest so far did."""
@@ -80,6 +105,9 @@ class Budget:
             self._put_back(function, 1)
             self.calls += toll.calls
             self.cost += toll.cost or 0.0
+            self.unpriced += toll.unpriced
+            if toll.unpriced and self.unknown != "ignore":
+                self._unpriced_of = function
             self._dearest[function] = max(self._dearest.get(function, 0.0), toll.cost or 0.0)
 
     def _put_back(self, function: str, calls: int) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from memollm._spending.track import Spending, saved_of, spent_of
 from memollm._types.counting import Counts
 from memollm._types.suggest import did_you_mean
-from memollm._types.tables import html_table, money, seconds_text, text_table
+from memollm._types.tables import cost_cell, html_table, seconds_text, text_table
 from memollm.errors import OptionError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Line:
     failed: int
     """Calls that raised."""
     unpriced: int
-    """Calls that took tokens of a model whose price nobody knows."""
+    """Calls whose cost nobody knows."""
     spent: Spending
     saved: Spending
     hit_latency: float | None
@@ -54,8 +54,7 @@ class Line:
         """Write it as a row of a table."""
         numbers = (self.draws, self.hits, self.shared, self.paid, self.refused, self.failed)
         latency = "" if self.hit_latency is None else seconds_text(self.hit_latency)
-        unpriced = f" + {self.unpriced:,} unpriced" if self.unpriced else ""
-        spent, saved = money(self.spent.cost) + unpriced, money(self.saved.cost)
+        spent, saved = (cost_cell(each.cost, each.unpriced) for each in (self.spent, self.saved))
         return (self.name, *(f"{n:,}" for n in numbers), spent, saved, seconds_text(self.saved.seconds), latency)
 
 

@@ -9,7 +9,7 @@ from memollm._spending.accounts import HIT, SHARED, Given, counts_of
 from memollm._types.counting import Counts
 from memollm._types.locks import ForkedLock
 from memollm._types.public import public
-from memollm._types.tables import html_table, money, seconds_text, text_table
+from memollm._types.tables import cost_text, html_table, money, seconds_text, text_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -99,6 +99,8 @@ class Spending(NamedTuple):
     input_tokens: int
     output_tokens: int
     cost: float
+    unpriced: int = 0
+    """Calls whose cost nobody knows, which is missing in `cost`."""
 
     @property
     def tokens(self) -> int:
@@ -106,7 +108,8 @@ class Spending(NamedTuple):
         return self.input_tokens + self.output_tokens
 
     def __str__(self) -> str:
-        return f"{money(self.cost)}, {self.tokens:,} tokens, {seconds_text(self.seconds)}"
+        cost = cost_text(self.cost, self.unpriced)
+        return f"{cost}, {self.tokens:,} tokens, {seconds_text(self.seconds)}"
 
 
 class Track:
@@ -186,12 +189,14 @@ class Track:
 
 def spent_of(counts: Counts) -> Spending:
     """Return what was spent."""
-    return Spending(counts.spent_seconds, counts.spent_input, counts.spent_output, counts.spent_cost)
+    tokens = counts.spent_input, counts.spent_output
+    return Spending(counts.spent_seconds, *tokens, counts.spent_cost, counts.unpriced)
 
 
 def saved_of(counts: Counts) -> Spending:
     """Return what was saved."""
-    return Spending(counts.saved_seconds, counts.saved_input, counts.saved_output, counts.saved_cost)
+    tokens = counts.saved_input, counts.saved_output
+    return Spending(counts.saved_seconds, *tokens, counts.saved_cost, counts.saved_unpriced)
 
 
 class Tracking:

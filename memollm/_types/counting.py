@@ -35,7 +35,7 @@ class Counts(NamedTuple):
     failed: int = 0
     """Calls of the function that raised."""
     unpriced: int = 0
-    """Calls that took tokens of a model whose price nobody knows."""
+    """Calls whose cost nobody knows; it is missing in `spent_cost`."""
     timed: int = 0
     timed_seconds: float = 0.0
     """How many hits were timed, and what they took."""
@@ -47,6 +47,8 @@ class Counts(NamedTuple):
     saved_input: int = 0
     saved_output: int = 0
     saved_cost: float = 0.0
+    saved_unpriced: int = 0
+    """Samples given again of whose making nobody knows the cost; it is missing in `saved_cost`."""
 
     def plus(self, other: Counts) -> Counts:
         """Add up."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+CENT: Final = 0.01
 
 
 def text_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -36,8 +38,25 @@ def html_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, title: str
 
 
 def money(dollars: float) -> str:
-    """Write an amount: cents where they matter, more digits where it is less."""
-    return f"${dollars:,.2f}" if dollars >= 1 or not dollars else f"${dollars:.4g}"
+    """Write an amount: to the cent, and further where it is less than that or has more digits."""
+    if 0 < dollars < CENT:
+        return f"${dollars:.2g}"
+    whole, _, parts = f"{dollars:,.2f}".partition(".") if dollars >= 1 else f"{dollars:.4f}".partition(".")
+    return f"${whole}.{parts.rstrip('0').ljust(2, '0')}"
+
+
+def cost_text(dollars: float, unknown: int) -> str:
+    """Write what is known of an amount, and how many calls it does not contain since nobody knows what they cost."""
+    if not unknown:
+        return money(dollars)
+    calls = f"{unknown:,} {'call' if unknown == 1 else 'calls'} of unknown cost"
+    return f"{money(dollars)} and {calls}" if dollars else calls
+
+
+def cost_cell(dollars: float, unknown: int) -> str:
+    """Write the same where there is little room."""
+    calls = f"{unknown:,} unpriced"
+    return money(dollars) if not unknown else f"{money(dollars)} + {calls}" if dollars else calls
 
 
 def seconds_text(seconds: float) -> str:

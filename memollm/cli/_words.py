@@ -7,12 +7,13 @@ import unicodedata
 from datetime import UTC, datetime
 from typing import Final
 
+from memollm._types.tables import money
+
 ELLIPSIS: Final = "…"
 THOUSAND: Final = 1000
 UNITS: Final = ((31_557_600, "y"), (86_400, "d"), (3_600, "h"), (60, "min"))
 """The units of ages and durations, in seconds."""
 WIDE: Final = frozenset({"W", "F"})
-CENTS: Final = 0.01
 
 
 def printable(text: str) -> str:
@@ -89,9 +90,7 @@ def age_text(then: float) -> str:
 
 def dollars(cost: float | None) -> str:
     """Write a price; nothing where nobody knows one."""
-    if cost is None:
-        return ""
-    return f"${cost:,.2f}" if cost >= CENTS or not cost else f"${cost:.2g}"
+    return "" if cost is None else money(cost)
 
 
 def tokens_text(into: int, out: int) -> str:

@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import click
 
 from memollm._spending.stats import BY, grouped, summed
+from memollm._spending.track import saved_of, spent_of
+from memollm._types.tables import cost_cell, cost_text
 from memollm.cli._opening import existing_cache
 from memollm.cli._options import command, full_option, json_option
 from memollm.cli._output import Column, say, show_json, show_table
-from memollm.cli._words import counted, dollars, duration_text, size_text, tokens_text
+from memollm.cli._words import counted, duration_text, size_text, tokens_text
 from memollm.stores.looking import looking
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from memollm._spending.track import Spending
     from memollm._types.counting import Counts
     from memollm._types.listings import Item
 
@@ -80,8 +83,8 @@ def _lines(counts: Counts) -> list[str]:
     lines = [
         f"drawn   {counted(counts.draws, 'sample')}: {counts.hits:,} stored ({_share(counts)}), {shared}",
         f"paid    {counted(counts.paid, 'call')}{_mishaps(counts)}",
-        f"spent   {_amounts(counts.spent_seconds, counts.spent_input, counts.spent_output, counts.spent_cost)}",
-        f"saved   {_amounts(counts.saved_seconds, counts.saved_input, counts.saved_output, counts.saved_cost)}",
+        f"spent   {_amounts(spent_of(counts))}",
+        f"saved   {_amounts(saved_of(counts))}",
     ]
     if counts.timed:
         lines.append(
@@ -98,14 +101,14 @@ def _mishaps(counts: Counts) -> str:
     told = {
         "failed": counts.failed,
         "refused by accept": counts.refused,
-        "of a model without a known price": counts.unpriced,
     }
     return "".join(f", {number:,} {what}" for what, number in told.items() if number)
 
 
-def _amounts(seconds: float, into: int, out: int, cost: float) -> str:
-    tokens = tokens_text(into, out)
-    return ", ".join(filter(None, (duration_text(seconds), tokens and f"tokens {tokens}", dollars(cost))))
+def _amounts(sums: Spending) -> str:
+    tokens = tokens_text(sums.input_tokens, sums.output_tokens)
+    cost = cost_text(sums.cost, sums.unpriced)
+    return ", ".join(filter(None, (duration_text(sums.seconds), tokens and f"tokens {tokens}", cost)))
 
 
 def _columns(by: str) -> tuple[Column, ...]:
@@ -120,8 +123,8 @@ def _row(name: str, counts: Counts) -> tuple[str, ...]:
         _share(counts),
         f"{counts.paid:,}",
         f"{counts.failed:,}",
-        dollars(counts.spent_cost),
+        cost_cell(counts.spent_cost, counts.unpriced),
         duration_text(counts.spent_seconds),
-        dollars(counts.saved_cost),
+        cost_cell(counts.saved_cost, counts.saved_unpriced),
         duration_text(counts.saved_seconds),
     )

@@ -13,7 +13,7 @@ import pytest
 from models import AsyncGates, Gates, asking, asking_async, run, until, until_in_loop, waiting
 
 import memollm
-from memollm import BudgetExceeded, OptionError, WrongNumber
+from memollm import BudgetExceeded, NotCountedWarning, OptionError, UnknownCost, WrongNumber
 from memollm.testing import FakeModel, ModelDown
 
 AGENTS = 5
@@ -271,7 +271,7 @@ def test_a_budget_of_dollars_foresees_what_the_dearest_call_cost(cache):
     ask = paying(cache, [0.25, 0.5, 0.25, 0.5])
     with memollm.budget(cost=1.25) as budget:
         assert [ask("x"), ask("x"), ask("x")] == [0.25, 0.5, 0.25]
-        with pytest.raises(BudgetExceeded, match=r"\$1\.0000 of \$1\.2500 are spent"):
+        with pytest.raises(BudgetExceeded, match=r"\$1\.00 of \$1\.25 are spent"):
             ask("x")
     assert (budget.cost, budget.calls) == (1.0, 3)
 
@@ -280,7 +280,7 @@ def test_with_nothing_left_no_call_is_made(cache):
     """Not even one of a function whose cost nobody knows; what is stored is free."""
     ask, other = paying(cache, [2.0]), cache.cached_llm(str.upper, pool=1, name="other", version=1)
     other("stored")
-    with memollm.budget(cost=1.0) as budget:
+    with memollm.budget(cost=1.0, unknown="ignore") as budget:
         other("x")
         ask("x")
         with pytest.raises(BudgetExceeded):
@@ -289,6 +289,50 @@ def test_with_nothing_left_no_call_is_made(cache):
     assert budget.cost == 2.0
     with memollm.budget(cost=0), pytest.raises(BudgetExceeded):
         ask("x")
+
+
+def test_a_limit_of_dollars_ends_where_the_cost_is_not_known(cache):
+    """P14: the answer of unknown cost is given and kept; the next draw that would call says why it does not."""
+    model = FakeModel()
+    ask = asking(cache, model, namespace="a")
+    with memollm.budget(cost=2.5) as budget:
+        answer = ask("x")
+        with pytest.raises(UnknownCost, match=r"a call of ask cost is not known.*memollm\.used.*unknown="):
+            ask("y")
+        with memollm.namespace("b"):
+            assert ask("x") == answer
+    assert (model.calls, budget.cost, budget.unpriced) == (1, 0.0, 1)
+    assert str(budget) == "1 call of unknown cost of $2.50"
+    with memollm.budget(calls=2):
+        ask.draw(2, "z")
+
+
+def test_a_limit_of_dollars_may_go_on_without_knowing(cache):
+    """P14: with "warn" it says once that it cannot hold, with "ignore" nothing."""
+    ask = asking(cache, FakeModel(), namespace="a")
+    with memollm.budget(cost=2.5, unknown="warn") as budget:
+        ask("x")
+        with pytest.warns(NotCountedWarning, match="a call of ask cost is not known") as told:
+            ask.draw(3, "x")
+            ask("x")
+    assert (len(told), budget.unpriced) == (1, 5)
+    with memollm.budget(cost=2.5, unknown="ignore"):
+        ask.draw(3, "x")
+    with pytest.raises(OptionError, match="Did you mean 'warn'"), memollm.budget(cost=1, unknown="warm"):
+        pass
+
+
+def test_a_price_of_nothing_is_known(cache):
+    """P14: where the table says that every model is free, calls that tell no tokens cost nothing, and are known to."""
+    ask = asking(cache, FakeModel(), namespace="a")
+    memollm.configure(prices={"*": (0, 0)})
+    with memollm.budget(cost=1) as budget, memollm.track() as tracked:
+        ask.draw(3, "x")
+    assert (budget.unpriced, tracked.spent.unpriced, tracked.spent.cost) == (0, 0, 0.0)
+    memollm.configure(prices={"*": (1, 1)})
+    with memollm.budget(cost=1) as budget:
+        ask("x")
+    assert budget.unpriced == 1
 
 
 def test_calls_under_way_are_foreseen(cache):
@@ -311,7 +355,7 @@ def test_calls_under_way_are_foreseen(cache):
             results = await asyncio.gather(*tasks, return_exceptions=True)
         refused = [str(each) for each in results if isinstance(each, BudgetExceeded)]
         assert len(refused) == AT_ONCE - 3
-        assert "$0.2500 of $1.0000 are spent, 3 more under way" in refused[-1]
+        assert "$0.25 of $1.00 are spent, 3 more under way" in refused[-1]
         return budget
 
     assert run(main()).cost == 1.0
@@ -324,7 +368,7 @@ def test_both_limits_hold(cache):
         ask.draw(2, "x")
         with pytest.raises(BudgetExceeded):
             ask("x")
-    assert str(budget) == "2 of 2 calls, $0.5000 of $10.0000"
+    assert str(budget) == "2 of 2 calls, $0.50 of $10.00"
     assert repr(budget) == f"<budget {budget}>"
 
 

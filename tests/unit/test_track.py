@@ -8,10 +8,11 @@ import threading
 from contextvars import copy_context
 
 import pytest
-from models import AsyncGates, Gates, run, until, waiting
+from models import AsyncGates, Gates, asking, run, until, waiting
 
 import memollm
 from memollm import DrawEvent, NotCountedWarning, OptionError, configure
+from memollm.testing import FakeModel
 
 
 def priced(cache, **options):
@@ -32,8 +33,8 @@ def test_a_block_tracks_what_it_draws(cache):
         ask.draw(3, "x")
     assert (before.hits, before.paid) == (0, 2)
     assert (tracked.hits, tracked.shared, tracked.paid, tracked.failed, tracked.refused) == (2, 0, 1, 0, 0)
-    assert tracked.spent[1:] == (100, 10, 0.5)
-    assert tracked.saved[1:] == (200, 20, 1.0)
+    assert tracked.spent[1:4] == (100, 10, 0.5)
+    assert tracked.saved[1:4] == (200, 20, 1.0)
     assert tracked.saved.tokens == 220
     assert 0 < tracked.saved.seconds < 60
     assert [event.kind for event in tracked.draws] == ["hit", "hit", "paid"]
@@ -169,7 +170,7 @@ def test_several_in_one_call(cache):
             call()
         with memollm.run(), memollm.track() as again:
             call()
-        assert (first.paid, first.hits, first.spent[1:]) == (1, 0, (100, 11, 0.07))
+        assert (first.paid, first.hits, first.spent[1:4]) == (1, 0, (100, 11, 0.07))
         assert (again.paid, again.hits) == (0, 3)
         assert again.saved[1:3] == (100, 11)
         assert again.saved.cost == pytest.approx(0.07)
@@ -238,8 +239,8 @@ def test_streams_are_tracked(cache):
         list(tell("x"))
     with memollm.track() as again, memollm.namespace("b"):
         list(tell("x"))
-    assert (tracked.paid, tracked.spent[1:]) == (1, (5, 2, 0.25))
-    assert (again.hits, again.saved[1:]) == (1, (5, 2, 0.25))
+    assert (tracked.paid, tracked.spent[1:4]) == (1, (5, 2, 0.25))
+    assert (again.hits, again.saved[1:4]) == (1, (5, 2, 0.25))
 
 
 def test_maps_and_modes_are_tracked(cache):
@@ -262,7 +263,7 @@ def test_a_track_is_shown(cache):
     ask = priced(cache)
     with memollm.track() as tracked:
         ask("x")
-    assert "$0.5, 110 tokens" in str(tracked)
+    assert "$0.50, 110 tokens" in str(tracked)
     assert "<table>" in tracked._repr_html_()
     assert repr(tracked) == "<track: 0 hits, 0 shared, 1 paid, 0 failed>"
 
@@ -342,7 +343,20 @@ def test_every_draw_is_a_line_at_level_debug(cache, caplog):
         f"hit: ask {key} slot 0 for all",
         f"hit: ask {key} slot 0 for all",
     ]
-    assert all(line.endswith(", $0.5)") for line in lines)
+    assert all(line.endswith(", $0.50)") for line in lines)
+
+
+def test_what_nobody_knows_is_not_zero(cache):
+    """P14: calls of unknown cost are said to be unknown, what was spent on them and what was saved by them."""
+    ask = asking(cache, FakeModel(), namespace="a")
+    with memollm.track() as tracked:
+        ask.draw(2, "x")
+        with memollm.namespace("b"):
+            ask.draw(2, "x")
+    assert (tracked.spent.unpriced, tracked.saved.unpriced) == (2, 2)
+    assert "2 calls of unknown cost, 0 tokens" in str(tracked)
+    assert "$" not in str(tracked) + str(cache.stats())
+    assert cache.stats().total.saved.unpriced == 2
 
 
 # What a call took.

@@ -33,6 +33,7 @@ class Sums:
     saved_seconds: float = 0.0
     spent_tokens: int = 0
     saved_tokens: int = 0
+    saved_unpriced: int = 0
 
     @classmethod
     def of(cls, name: str, counts: Counts) -> Sums:
@@ -50,6 +51,7 @@ class Sums:
             counts.saved_seconds,
             counts.spent_input + counts.spent_output,
             counts.saved_input + counts.saved_output,
+            counts.saved_unpriced,
         )
 
 

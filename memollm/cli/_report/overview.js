@@ -4,12 +4,16 @@ function tile(title, figure, told, lead) {
   return make("div", lead ? { class: "lead" } : {}, make("dt", {}, title), make("dd", { class: "figure" }, figure), make("dd", { class: "quiet" }, told));
 }
 
+// What nobody knows is not zero.
+const amount = (cost, unpriced) => (cost || !unpriced ? cost : null);
+const known = (cost, unpriced) => money(amount(cost, unpriced));
+const unknown = (calls) => (calls ? `; ${plural(calls, "call", "calls")} of unknown cost` : "");
+
 function showSums() {
   const { total } = data;
-  const unpriced = total.unpriced ? `; ${plural(total.unpriced, "call", "calls")} of unknown price` : "";
   find("place").textContent = `${data.place} · ${moment(data.made)} · version ${data.version}`;
   find("sums").append(
-    tile("Money saved", money(total.saved_cost), `${money(total.spent_cost)} spent${unpriced}`, true),
+    tile("Money saved", known(total.saved_cost, total.saved_unpriced), `${known(total.spent_cost, total.unpriced)} spent${unknown(total.unpriced)}`, true),
     tile("Time saved", duration(total.saved_seconds), `${duration(total.spent_seconds)} spent`, true),
     tile("Hit rate", share(total.hits, total.draws), `${whole(total.hits)} of ${plural(total.draws, "draw", "draws")}`),
     tile("Paid calls", whole(total.paid), `and ${whole(total.failed)} failed`),
@@ -29,8 +33,8 @@ function counted(of) {
   return [
     column("Draws", (row) => of(row).draws),
     hitRate(of),
-    column("Saved", (row) => of(row).saved_cost, money),
-    column("Spent", (row) => of(row).spent_cost, money),
+    column("Saved", (row) => amount(of(row).saved_cost, of(row).saved_unpriced), money),
+    column("Spent", (row) => amount(of(row).spent_cost, of(row).unpriced), money),
     column("Time saved", (row) => of(row).saved_seconds, duration),
   ];
 }

@@ -60,7 +60,7 @@ SELECT call FROM cursor WHERE reader = ?1 AND EXISTS (
 -- name: drop_recorded  A reader that is gone has no lanes.
 DELETE FROM recorded WHERE recorder = ?;
 -- name: count_up  What was counted adds up.
-INSERT INTO tally VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO tally VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (day, run, namespace, function) DO UPDATE SET
     draws = draws + excluded.draws, hits = hits + excluded.hits, shared = shared + excluded.shared,
     paid = paid + excluded.paid, refused = refused + excluded.refused, failed = failed + excluded.failed,
@@ -69,7 +69,7 @@ ON CONFLICT (day, run, namespace, function) DO UPDATE SET
     spent_input = spent_input + excluded.spent_input, spent_output = spent_output + excluded.spent_output,
     spent_cost = spent_cost + excluded.spent_cost, saved_seconds = saved_seconds + excluded.saved_seconds,
     saved_input = saved_input + excluded.saved_input, saved_output = saved_output + excluded.saved_output,
-    saved_cost = saved_cost + excluded.saved_cost;
+    saved_cost = saved_cost + excluded.saved_cost, saved_unpriced = saved_unpriced + excluded.saved_unpriced;
 -- name: touch  A call was used, which counts for what is evicted first.
 UPDATE call SET used = max(used, ?) WHERE id = ?;
 -- name: touching_uses  How far the stretches reach that a run has used before and a new one touches.

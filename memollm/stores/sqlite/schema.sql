@@ -90,6 +90,7 @@ CREATE TABLE tally (
     saved_input INTEGER NOT NULL,
     saved_output INTEGER NOT NULL,
     saved_cost REAL NOT NULL,
+    saved_unpriced INTEGER NOT NULL,
     PRIMARY KEY (day, run, namespace, function)
 ) WITHOUT ROWID;
 CREATE TABLE used (
