@@ -135,10 +135,10 @@ class Draw(Landing):
         self._note(slots.given((), (perf_counter() - begin) / len(values)))
         return values
 
-    def _note(self, given: Sequence[Given]) -> None:
+    def _note(self, given: Sequence[Given], asked: float | None = None) -> None:
         """End with samples that are given: they go into the books, and whoever listens is told."""
         self._plan.engine.flights.arrive(self._ticket)
-        self._plan.books.note(given)
+        self._plan.books.note(given, asked)
         self._tell(given)
 
     def _tell(self, given: Sequence[Given]) -> None:
@@ -152,6 +152,7 @@ class Draw(Landing):
     def flow(self, failure: BaseException | None = None) -> Flow:
         """Draw, and return the values in the order of the wants and their positions."""
         engine, plan = self._plan.engine, self._plan
+        asked = engine.clock()
         try:
             if plan.redraws_stale and isinstance(failure, StaleRecord):
                 failure = None
@@ -163,7 +164,7 @@ class Draw(Landing):
                 yield from self._settle(self._slots.unstored())
             if self._void:
                 values = yield from self._drawn_again(values)
-            self._note(given)
+            self._note(given, asked)
         except GeneratorExit:
             # Nobody drives it any more. This may be a garbage collection in the middle of anything, so nothing here
             # may wait for a lock.
@@ -180,12 +181,12 @@ class Draw(Landing):
         else:
             return values
         finally:
-            engine.flights.arrive(self._ticket)
+            self._arrive()
 
     def _put_back(self) -> None:
-        """Let the budgets have back what was set aside for calls that have not ended."""
+        """Let the budgets have back what was set aside for calls that have not ended and do not go on."""
         if self._missing:
-            self._bill.put_all_back()
+            self._bill.put_back_all_but(self._going_on)
 
     def _fill(self, failure: BaseException | None) -> Flow:
         try:
@@ -246,7 +247,9 @@ class Draw(Landing):
         self._bill = Bill(self._function, plan.books, watchers, budgets)
         self._bill.promise(len(flights))
         self._missing, self._has_claimed = len(mine), True
-        yield Run(self._ticket, flights, self._land, self._failed, self._origin)
+        # Without a store there is nothing that an answer could be kept in for whoever comes next.
+        finishes = plan.finishes and self._booked
+        yield Run(self._ticket, flights, self._land, self._failed, finishes, self._leave, self._end, self._origin)
 
     def _miss(self, gap: Gap, explain_miss: ExplainMiss) -> Flow:
         call = self._wants[gap.want].call
@@ -309,13 +312,14 @@ class Draw(Landing):
                 "is being read, and would wait for itself for ever. Call the undecorated function there "
                 "(.__wrapped__), or use other arguments."
             )
-        return self._plan.engine.settling(self._slots.place(gap), busy)
+        engine = self._plan.engine
+        if busy.ticket is not None:
+            engine.left.require_running(busy.ticket)
+        return engine.settling(self._slots.place(gap), busy)
 
     def _aside(self, work: Callable[[], Any]) -> Flow:
         """Read what is stored: where no event loop waits for it if that takes its time."""
         return (yield Do(work, computes=True)) if self._slots.are_heavy() else work()
-
-    # What is given.
 
     def _values(self) -> list[Any]:
         engine, want = self._plan.engine, self._wants[0]
@@ -342,9 +346,12 @@ class Draw(Landing):
         slots = self._slots if hasattr(self, "_slots") else Slots(self._wants, self._taken)
         if self._settled:
             # They were delivered with the last fill, or by taking them.
-            return [Return(self._ticket, position) for position in slots.kept() if position not in self._void]
+            returned = [Return(self._ticket, position) for position in slots.kept() if position not in self._void]
+            return [*returned, *self._letting_go(slots)]
         # Wants whose samples were all stored were delivered by taking them, the others are in flight.
         returned = [Return(self._ticket, position) for position in slots.delivered()]
+        if self._going_on:
+            return [Settle(self._ticket, slots.in_flight(), keeps_claims=True), *self._letting_go(slots), *returned]
         return [Settle(self._ticket, slots.in_flight()), *returned]
 
     def _settle(self, returned: list[Position]) -> Flow:

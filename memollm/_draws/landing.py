@@ -10,7 +10,7 @@ from memollm._draws.slots import Fleeting, Made, Unstored
 from memollm._spending.bill import told_of
 from memollm._types.counting import Counts
 from memollm._types.requests import Fill, Release, Settle, Write
-from memollm._types.samples import EVER, MINE, Busy, Sample
+from memollm._types.samples import EVER, MINE, Busy, Mine, Sample
 from memollm._values.weight import is_large
 from memollm.errors import StoreError, UncacheableResult, WrongNumber
 
@@ -47,6 +47,12 @@ class Landing:
     """The slots that other draws were filling."""
     _void: Sequence[Position] = ()
     """Positions that others may have got, since this draw was taken for dead."""
+    _going_on = 0
+    """How many of its flights go on, since the draw has left them."""
+    _left_to: AbstractSet[Gap] = frozenset()
+    """The slots that these fill."""
+
+    # An answer.
 
     def _failed(self, error: BaseException) -> None:
         """Know that a call has raised, or was cancelled or left."""
@@ -65,13 +71,14 @@ class Landing:
         landing = zip(flight, results, toll.shares(len(flight)), strict=False) if right or not plan.aligned else ()
         for gap, value, share in landing:
             try:
-                yield from self._accept(fills, gap, value, share.costs)
+                yield from self._accept(fills, gap, value, share.costs, paid.asked)
             except GeneratorExit:
                 raise
             except BaseException as error:  # noqa: BLE001 - `accept` is the user's; what was paid for is kept first
                 failure = failure or error
         # The last to land says in the same commit that the draw is over.
-        last = failure is None and self._missing == len(flight) and right and not self._slots.gaps(Busy)
+        ends_well = failure is None and self._missing == len(flight) and right and not self._slots.gaps(Busy)
+        last = ends_well and not self._going_on
         if self._booked:
             yield from self._save(fills, last=last and not self._settled)
             if not last:
@@ -82,7 +89,7 @@ class Landing:
         if not right:
             raise WrongNumber(wrong_number(self._function, len(flight), len(results), aligned=plan.aligned))
 
-    def _accept(self, fills: dict[Gap, Fill], gap: Gap, value: Any, costs: Costs) -> Flow:
+    def _accept(self, fills: dict[Gap, Fill], gap: Gap, value: Any, costs: Costs, asked: float) -> Flow:
         """Add what is to be stored of a result; what was written is, whoever is interrupted meanwhile."""
         plan, place = self._plan, self._slots.place(gap)
         fleeting = isinstance(value, Fleeting)
@@ -95,7 +102,7 @@ class Landing:
             return
 
         def encode() -> None:
-            sample = Sample(plan.engine.codec.encode(value, place.call.key), plan.engine.clock(), *costs)
+            sample = Sample(plan.engine.codec.encode(value, place.call.key), asked, *costs)
             self._slots[gap] = Made(value, sample)
             fills[gap] = Fill(self._ticket, place, sample, self._newer_than)
 
@@ -138,8 +145,6 @@ class Landing:
 
     def _let_go(self) -> Flow:
         """Release the slots whose answers are not kept, for others to take over while this draw goes on."""
-        if self._settled:
-            return
         unkept = [(gap, cast("Unstored", self._slots[gap])) for gap in self._slots.gaps(Unstored)]
         held = [(gap, unstored) for gap, unstored in unkept if not unstored.released]
         if not held:
@@ -149,6 +154,40 @@ class Landing:
         for gap, unstored in held if released else ():
             self._slots[gap] = unstored._replace(released=True)
             self._plan.engine.flights.land(self._ticket, self._slots.place(gap))
+
+    # Calls that go on when their draw has left.
+
+    def _leave(self, flights: Sequence[Flight]) -> None:
+        """Know that calls are finished that nobody waits for any more: the positions go back, the claims stay."""
+        self._going_on = len(flights)
+        self._left_to = {gap for flight in flights for gap in flight}
+
+    def _end(self, flight: Flight) -> Flow:
+        """Let others have what a flight that was left did not fill; after the last one the draw is over."""
+        engine, held = self._plan.engine, [gap for gap in flight if self._slots[gap] is MINE]
+        changes: list[Change] = [Release(self._ticket, self._slots.place(gap)) for gap in held]
+        try:
+            yield from self._save_end(changes)
+        except GeneratorExit:
+            # Its loop is gone, and nothing can be waited for.
+            engine.owe(changes)
+            raise
+        finally:
+            self._going_on -= 1
+            self._arrive()
+
+    def _arrive(self) -> None:
+        """Be over, unless calls go on."""
+        if not self._going_on:
+            self._plan.engine.flights.arrive(self._ticket)
+
+    def _letting_go(self, slots: Slots) -> list[Change]:
+        """Return what lets others have the slots that are claimed and that no call is going to fill."""
+        held = [gap for gap in slots.gaps(Mine) if gap not in self._left_to]
+        held += [gap for gap in slots.gaps(Unstored) if not cast("Unstored", slots[gap]).released]
+        return [Release(self._ticket, slots.place(gap)) for gap in held]
+
+    # Its end.
 
     def _save_end(self, changes: list[Change], *, delivers: bool = False) -> Flow:
         try:

@@ -19,7 +19,7 @@ from memollm._types.calls import Want
 from memollm._types.requests import Take, Write
 from memollm.errors import StoreUnavailable
 from memollm.stores.memory.store import MemoryStore
-from memollm.testing import FakeClock
+from memollm.testing import NOON, FakeClock
 from memollm.testing._bench import call
 
 CALL = call()
@@ -138,7 +138,7 @@ class Draws(RuleBasedStateMachine):
     def _land(self, flying, values):
         """Let the first batch of a run return, and go on when all have."""
         batch = flying.flights.pop(0)
-        landing = flying.effect.land(batch, values, Paid(0.0, values))
+        landing = flying.effect.land(batch, values, Paid(NOON, 0.0, values))
         step, given = landing.send, None
         while True:
             try:
