@@ -8,6 +8,7 @@ from memollm._calls.context import budget, lane, mode, namespace, replay, run, t
 from memollm._calls.decorator import cached_llm
 from memollm._calls.typing import Cached
 from memollm._drive.gather import Gather
+from memollm._drive.settling import settle
 from memollm._spending.track import DrawEvent
 from memollm._spending.usage import Usage
 from memollm.errors import (
@@ -98,6 +99,7 @@ __all__ = [
     "namespace",
     "replay",
     "run",
+    "settle",
     "track",
 ]
 

@@ -10,13 +10,14 @@ from memollm._calls.configuration import require_name
 from memollm._calls.context import reader_name
 from memollm._calls.decorator import CachedLlm
 from memollm._calls.engines import Place, engine_of, make_engine
+from memollm._drive.settling import closed
 from memollm._types.public import public
 from memollm.errors import OptionError
 from memollm.stores.keeping import keeping
 from memollm.stores.looking import looking
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from datetime import timedelta
 
     from memollm._calls.typing import Decorate
@@ -85,6 +86,13 @@ class Cache:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    def __aexit__(self, kind: type[BaseException] | None, *_: object) -> Coroutine[Any, Any, None]:
+        # Whoever is cancelled or interrupted is not to wait for calls.
+        return self.aclose() if kind is None or issubclass(kind, Exception) else self.aclose(timeout=0)
 
     @property
     def store(self) -> Drawing:
@@ -249,5 +257,12 @@ class Cache:
             raise OptionError(f"{self!r} has no namespace {namespace!r} (it has: {known}).")
 
     def close(self) -> None:
-        """Close the files; functions that use this cache cannot draw any more."""
+        """Close the files; functions that use this cache cannot draw any more.
+
+        Calls that nobody waits for any more are stopped; `aclose` waits for them.
+        """
         self._engine.close()
+
+    def aclose(self, *, timeout: float | None = None) -> Coroutine[Any, Any, None]:
+        """Wait until calls that nobody waits for any more have ended, so long at most, and close: to be awaited."""
+        return closed(self._engine, timeout)

@@ -295,6 +295,8 @@ class CachedLlm:
     on_change    what to do when its code has changed: "new", "warn", "error" or "ignore"
     keep_arguments  whether the arguments are stored with the samples; False keeps a digest
     accept       a predicate; what it refuses is returned and not stored
+    on_cancel    what becomes of the calls of a cancelled draw: "finish", so that their answers are kept, or "stop"
+    grace        how long such a call goes on at most: two minutes where nobody says
     cache        a `Cache`, a path or a URL; without it, the project's
     """
 

@@ -10,7 +10,7 @@ from memollm._calls.batching import Batching
 from memollm._calls.configuration import configuration
 from memollm._calls.context import current_run, reader_name
 from memollm._calls.engines import engine_of
-from memollm._calls.kind import kind_of
+from memollm._calls.kind import Kind, kind_of
 from memollm._calls.loading import load
 from memollm._draws.plan import Plan
 from memollm._draws.scope import Role
@@ -51,6 +51,8 @@ class Function:
         self.kind = kind_of(function)
         if self.kind.streams:
             self._require_one_stream()
+        if self.kind is not Kind.COROUTINE:
+            self._require_uncancelled()
         self.keyer = Keyer(
             function,
             name=options.name,
@@ -86,6 +88,15 @@ class Function:
                 raise OptionError(
                     f"{option}={given!r}: {self.name} is a generator function, and a stream is read one at a time. "
                     "Call it again for another, or decorate a function that returns the whole answer."
+                )
+
+    def _require_uncancelled(self) -> None:
+        for option in ("on_cancel", "grace"):
+            given = getattr(self.options, option)
+            if given is not None:
+                raise OptionError(
+                    f"{option}={given!r}: only draws of coroutine functions are cancelled; make {self.name} one, or "
+                    "leave it out."
                 )
 
     def _accept(self) -> Callable[[Any], bool] | None:
@@ -137,6 +148,8 @@ class Function:
             together=options.batch is not None or options.count is not None,
             aligned=options.batch is not None,
             concurrency=options.concurrency,
+            finishes=self.kind is Kind.COROUTINE and options.on_cancel != "stop",
+            grace=options.seconds_of_grace,
             accept=self._accept(),
             redraws_stale=options.on_stale == "miss",
             usage=options.usage,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from memollm._calls.configuration import require_mode, require_name
 from memollm._calls.engines import Holder, Place, require_cache
+from memollm._draws.plan import GRACE
 from memollm._drive.gather import Gather
 from memollm._types.durations import seconds_of
 from memollm._types.suggest import did_you_mean
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 ON_CHANGE: Final = ("new", "warn", "error", "ignore")
 ON_STALE: Final = ("error", "miss")
+ON_CANCEL: Final = ("finish", "stop")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +39,8 @@ class Options:
     batch: str | None = None
     gather: Gather | None = None
     concurrency: int | None = None
+    on_cancel: str | None = None
+    grace: float | timedelta | str | None = None
     accept: Callable[[Any], bool] | None = None
     on_change: str = "new"
     on_stale: str = "error"
@@ -79,6 +83,12 @@ class Options:
             require_mode("mode", self.mode)
         if self.ttl is not None and not self.seconds_to_live:
             raise OptionError(f"ttl={self.ttl!r}: it must be longer than nothing.")
+        if self.on_cancel is not None and self.on_cancel not in ON_CANCEL:
+            raise OptionError(f"on_cancel={self.on_cancel!r}{did_you_mean(str(self.on_cancel), ON_CANCEL)}")
+        if self.seconds_of_grace != GRACE and self.on_cancel == "stop":
+            raise OptionError(
+                f'grace={self.grace!r} with on_cancel="stop": what is stopped at once has no grace. Leave one out.'
+            )
 
     def _check_batch(self) -> None:
         if self.batch is not None and self.count is not None:
@@ -97,6 +107,11 @@ class Options:
     def seconds_to_live(self) -> float | None:
         """How long a sample counts; None: for ever."""
         return None if self.ttl is None else seconds_of("ttl", self.ttl)
+
+    @property
+    def seconds_of_grace(self) -> float:
+        """How long a call goes on that nobody waits for any more."""
+        return GRACE if self.grace is None else seconds_of("grace", self.grace)
 
     @property
     def ignored(self) -> tuple[str, ...]:

@@ -70,6 +70,8 @@ class OptionTypes(TypedDict, total=False):
     name: str | None
     version: str | int | None
     concurrency: int | None
+    on_cancel: Literal["finish", "stop"] | None
+    grace: float | timedelta | str | None
     accept: Callable[[Any], bool] | None
     on_change: Literal["new", "warn", "error", "ignore"]
     on_stale: Literal["error", "miss"]

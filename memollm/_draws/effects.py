@@ -32,6 +32,8 @@ Flight = list[Gap]
 class Paid(NamedTuple):
     """What is known of a call that has returned."""
 
+    asked: float
+    """When it was made, by the engine's clock: the age of its answers counts from there, however long it took (P13)."""
     seconds: float
     returned: Any
     """All that it returned, of which its results are parts."""
@@ -47,6 +49,12 @@ class Run(NamedTuple):
     land: Callable[[Flight, Sequence[Any], Paid], Flow]
     failed: Callable[[BaseException], None]
     """To be called for each flight whose call did not return."""
+    finishes: bool
+    """Whether calls that have begun are finished when nobody waits for them any more (P13)."""
+    leave: Callable[[Sequence[Flight]], None]
+    """To be called before the flow is told why nobody waits any more, with the flights that go on without it."""
+    end: Callable[[Flight], Flow]
+    """To be driven at the end of each of these, after `land` or `failed`."""
     origin: Sequence[int] | None = None
     """Which of the wants that were asked for each of the draw's is, where it draws a part of them."""
 

@@ -12,6 +12,7 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Final
 
 from memollm._draws.desk import Desk
+from memollm._draws.left import LeftCalls
 from memollm._draws.shelf import FirstSamples
 from memollm._draws.tender import Tender
 from memollm._spending.accounts import Keeper
@@ -77,7 +78,8 @@ class Engine:
         self.flights = self.store.flights
         self.in_line = self.store.at_once if isinstance(self.store, InLine) else _not_in_line
         self.keeper = Keeper(self.store, self._begin_counting, self.clock)
-        self.tender = Tender(self._tend, self.keeper.due_in)
+        self.left = LeftCalls(self)
+        self.tender = Tender(self._tend, self._due_in)
         self.desk = Desk(self.store, self.tender.begin)
         self.shelf = FirstSamples()
         self._waited_for: dict[Place, Signal] = {}
@@ -128,7 +130,12 @@ class Engine:
             self.keeper.hand_over()
             # In a thread of its own, since it takes its time.
             self._stay_within_limits(lambda: threading.Thread(target=self._tidy, daemon=True).start())
+        self.left.end_graces()
         return self._pay()
+
+    def _due_in(self) -> float | None:
+        due = [each for each in (self.keeper.due_in(), self.left.due_in()) if each is not None]
+        return min(due, default=None)
 
     def _stay_within_limits(self, tidy: Callable[[], object]) -> None:
         if self.keeper.has_paid and time.monotonic() >= self._tidy_at:
@@ -192,6 +199,7 @@ class Engine:
         if reading is not None:
             reading.close()
         self.leave()
+        self.left.stop_all()
         self.closed = True
         self._pay()
         self.desk.close()
@@ -200,6 +208,11 @@ class Engine:
 
 _living = renewed_in_children(Engine.after_fork_in_child)
 _beginning_to_read = ForkedLock()
+
+
+def living_engines() -> list[Engine]:
+    """Return all that are open in this process, and those of draws that change nothing."""
+    return [engine for engine in list(_living) if not engine.closed]
 
 
 def _at_exit() -> None:

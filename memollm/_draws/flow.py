@@ -10,66 +10,48 @@ from logging import DEBUG
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from memollm._draws.amiss import wrong_number
-from memollm._draws.effects import Await, Do, Flight, Flow, Gap, Paid, Run, under
-from memollm._draws.slots import Fleeting, Made, Recalled, Slots, Unstored
+from memollm._draws.effects import Await, Do, Flow, Gap, Run, under
+from memollm._draws.landing import Landing
+from memollm._draws.slots import Made, Recalled, Slots
 from memollm._spending.accounts import HIT
-from memollm._spending.bill import Bill, told_of
+from memollm._spending.bill import Bill
 from memollm._spending.track import is_logged, tell
 from memollm._types.calls import new_tuple
-from memollm._types.counting import Counts
-from memollm._types.requests import Fill, Look, Release, Return, Settle, Take, Write
+from memollm._types.requests import Look, Return, Settle, Take
 from memollm._types.samples import EVER, MINE, Busy, Mine, Sample, Taken
 from memollm._values.frame import LARGE, weight
-from memollm._values.weight import is_large
 from memollm.errors import (
     CacheMiss,
     ReentrantCall,
     StaleRecord,
     StoreError,
     StoreUnavailable,
-    UncacheableResult,
-    WrongNumber,
 )
 from memollm.stores.flights import tickets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence, Set as AbstractSet
+    from collections.abc import Callable, Sequence
 
     from memollm._draws.plan import ExplainMiss, Plan
     from memollm._draws.scope import Scope
-    from memollm._spending.accounts import Costs, Given
+    from memollm._spending.accounts import Given
     from memollm._types.calls import Position, Want
-    from memollm._types.requests import Change, Written
+    from memollm._types.requests import Change
     from memollm.stores.flights import Signal
 
 AT_ONCE: Final = 1_000
 """How many samples an event loop takes itself."""
 
 
-class Draw:
+class Draw(Landing):
     """One draw: of each want the next samples. There is at least one, and all are of one reader and function."""
 
     # How a draw begins; most end before they need more.
     _taken: Sequence[Taken] | None = None
-    _slots: Slots
-    """Only of a draw that goes on after its take."""
-    _bill: Bill
-    """Only of one that calls the function."""
-    _missing = 0
-    """How many gaps its flights have still to fill."""
-    _booked = False
-    """Whether the store may have something recorded for it."""
-    _settled = False
-    """Whether its positions are delivered, as far as the store is concerned."""
     _has_claimed = False
     """Whether it had slots to fill."""
-    _awaited: AbstractSet[Gap] = frozenset()
-    """The slots that other draws were filling."""
-    _void: Sequence[Position] = ()
-    """Positions that others may have got, since this draw was taken for dead."""
     _again: Draw | None = None
-    """The draw that took others in their place."""
+    """The draw that took others in place of those that are void."""
 
     def __init__(
         self,
@@ -153,10 +135,10 @@ class Draw:
         self._note(slots.given((), (perf_counter() - begin) / len(values)))
         return values
 
-    def _note(self, given: Sequence[Given]) -> None:
+    def _note(self, given: Sequence[Given], asked: float | None = None) -> None:
         """End with samples that are given: they go into the books, and whoever listens is told."""
         self._plan.engine.flights.arrive(self._ticket)
-        self._plan.books.note(given)
+        self._plan.books.note(given, asked)
         self._tell(given)
 
     def _tell(self, given: Sequence[Given]) -> None:
@@ -170,6 +152,7 @@ class Draw:
     def flow(self, failure: BaseException | None = None) -> Flow:
         """Draw, and return the values in the order of the wants and their positions."""
         engine, plan = self._plan.engine, self._plan
+        asked = engine.clock()
         try:
             if plan.redraws_stale and isinstance(failure, StaleRecord):
                 failure = None
@@ -181,7 +164,7 @@ class Draw:
                 yield from self._settle(self._slots.unstored())
             if self._void:
                 values = yield from self._drawn_again(values)
-            self._note(given)
+            self._note(given, asked)
         except GeneratorExit:
             # Nobody drives it any more. This may be a garbage collection in the middle of anything, so nothing here
             # may wait for a lock.
@@ -198,12 +181,12 @@ class Draw:
         else:
             return values
         finally:
-            engine.flights.arrive(self._ticket)
+            self._arrive()
 
     def _put_back(self) -> None:
-        """Let the budgets have back what was set aside for calls that have not ended."""
+        """Let the budgets have back what was set aside for calls that have not ended and do not go on."""
         if self._missing:
-            self._bill.put_all_back()
+            self._bill.put_back_all_but(self._going_on)
 
     def _fill(self, failure: BaseException | None) -> Flow:
         try:
@@ -264,7 +247,9 @@ class Draw:
         self._bill = Bill(self._function, plan.books, watchers, budgets)
         self._bill.promise(len(flights))
         self._missing, self._has_claimed = len(mine), True
-        yield Run(self._ticket, flights, self._land, self._failed, self._origin)
+        # Without a store there is nothing that an answer could be kept in for whoever comes next.
+        finishes = plan.finishes and self._booked
+        yield Run(self._ticket, flights, self._land, self._failed, finishes, self._leave, self._end, self._origin)
 
     def _miss(self, gap: Gap, explain_miss: ExplainMiss) -> Flow:
         call = self._wants[gap.want].call
@@ -327,115 +312,14 @@ class Draw:
                 "is being read, and would wait for itself for ever. Call the undecorated function there "
                 "(.__wrapped__), or use other arguments."
             )
-        return self._plan.engine.settling(self._slots.place(gap), busy)
+        engine = self._plan.engine
+        if busy.ticket is not None:
+            engine.left.require_running(busy.ticket)
+        return engine.settling(self._slots.place(gap), busy)
 
     def _aside(self, work: Callable[[], Any]) -> Flow:
         """Read what is stored: where no event loop waits for it if that takes its time."""
         return (yield Do(work, computes=True)) if self._slots.are_heavy() else work()
-
-    # What happens to an answer.
-
-    def _failed(self, error: BaseException) -> None:
-        """Know that a call has raised, or was cancelled or left."""
-        self._bill.put_back()
-        if isinstance(error, Exception):
-            self._bill.happened(Counts(failed=1))
-
-    def _land(self, flight: Flight, results: Sequence[Any], paid: Paid) -> Flow:
-        """Store what the function returned for a flight."""
-        plan = self._plan
-        toll, untold = paid.told or told_of(paid.seconds, paid.returned, results, plan.usage, plan.prices)
-        self._bill.spend(toll)
-        failure: BaseException | None = untold
-        right = len(results) == len(flight)
-        fills: dict[Gap, Fill] = {}
-        landing = zip(flight, results, toll.shares(len(flight)), strict=False) if right or not plan.aligned else ()
-        for gap, value, share in landing:
-            try:
-                yield from self._accept(fills, gap, value, share.costs)
-            except GeneratorExit:
-                raise
-            except BaseException as error:  # noqa: BLE001 - `accept` is the user's; what was paid for is kept first
-                failure = failure or error
-        # The last to land says in the same commit that the draw is over.
-        last = failure is None and self._missing == len(flight) and right and not self._slots.gaps(Busy)
-        if self._booked:
-            yield from self._save(fills, last=last and not self._settled)
-            if not last:
-                yield from self._let_go()
-        self._missing -= len(flight)
-        if failure is not None:
-            raise failure
-        if not right:
-            raise WrongNumber(wrong_number(self._function, len(flight), len(results), aligned=plan.aligned))
-
-    def _accept(self, fills: dict[Gap, Fill], gap: Gap, value: Any, costs: Costs) -> Flow:
-        """Add what is to be stored of a result; what was written is, whoever is interrupted meanwhile."""
-        plan, place = self._plan, self._slots.place(gap)
-        fleeting = isinstance(value, Fleeting)
-        value = value.value if fleeting else value
-        self._slots[gap] = Unstored(value, costs)
-        if fleeting or not self._booked:
-            return
-        if plan.accept is not None and not plan.accept(value):
-            self._bill.happened(Counts(refused=1))
-            return
-
-        def encode() -> None:
-            sample = Sample(plan.engine.codec.encode(value, place.call.key), plan.engine.clock(), *costs)
-            self._slots[gap] = Made(value, sample)
-            fills[gap] = Fill(self._ticket, place, sample, self._newer_than)
-
-        try:
-            if is_large(value):
-                # Nobody is to let go of it meanwhile.
-                self._slots[gap] = MINE
-                yield Do(encode, computes=True)
-            else:
-                encode()
-        except UncacheableResult as error:
-            self._slots[gap] = Unstored(value, costs)
-            plan.engine.not_stored(self._function, error)
-
-    def _save(self, fills: dict[Gap, Fill], *, last: bool) -> Flow:
-        """Have answers stored, and with the last of them that the draw is over."""
-        if not fills:
-            return
-        changes: list[Change] = [*fills.values()]
-        if last:
-            changes.append(Settle(self._ticket, self._slots.unstored()))
-            self._settled = True
-        try:
-            written: Written = yield Write(self._plan.engine.flights.new_id(), changes)
-        except StoreError as error:
-            self._plan.engine.not_stored(self._function, error)
-            self._settled = False
-            for gap in fills:
-                made = self._slots[gap]
-                self._slots[gap] = Unstored(made.value, made.sample[2:]) if isinstance(made, Made) else made
-            return
-        self._void = written.void
-        for place, sample in written.lost.items():
-            # Somebody else's answer is there, and may have been given to others: it is what the slot holds.
-            gap = next(gap for gap, fill in fills.items() if fill.place == place)
-            self._slots[gap] = sample
-            self._awaited |= {gap}
-        for fill in fills.values():
-            self._plan.engine.flights.land(self._ticket, fill.place)
-
-    def _let_go(self) -> Flow:
-        """Release the slots whose answers are not kept, for others to take over while this draw goes on."""
-        if self._settled:
-            return
-        unkept = [(gap, cast("Unstored", self._slots[gap])) for gap in self._slots.gaps(Unstored)]
-        held = [(gap, unstored) for gap, unstored in unkept if not unstored.released]
-        if not held:
-            return
-        released = yield from self._save_end([Release(self._ticket, self._slots.place(gap)) for gap, _ in held])
-        # A release that is owed wakes nobody: those who wait would find the slot still claimed.
-        for gap, unstored in held if released else ():
-            self._slots[gap] = unstored._replace(released=True)
-            self._plan.engine.flights.land(self._ticket, self._slots.place(gap))
 
     def _values(self) -> list[Any]:
         engine, want = self._plan.engine, self._wants[0]
@@ -462,9 +346,12 @@ class Draw:
         slots = self._slots if hasattr(self, "_slots") else Slots(self._wants, self._taken)
         if self._settled:
             # They were delivered with the last fill, or by taking them.
-            return [Return(self._ticket, position) for position in slots.kept() if position not in self._void]
+            returned = [Return(self._ticket, position) for position in slots.kept() if position not in self._void]
+            return [*returned, *self._letting_go(slots)]
         # Wants whose samples were all stored were delivered by taking them, the others are in flight.
         returned = [Return(self._ticket, position) for position in slots.delivered()]
+        if self._going_on:
+            return [Settle(self._ticket, slots.in_flight(), keeps_claims=True), *self._letting_go(slots), *returned]
         return [Settle(self._ticket, slots.in_flight()), *returned]
 
     def _settle(self, returned: list[Position]) -> Flow:
@@ -472,19 +359,6 @@ class Draw:
         self._settled = True
         delivers = len(returned) < len(self._slots.in_flight())
         yield from self._save_end([Settle(self._ticket, returned)], delivers=delivers)
-
-    def _save_end(self, changes: list[Change], *, delivers: bool = False) -> Flow:
-        try:
-            if changes:
-                written: Written = yield Write(self._plan.engine.flights.new_id(), changes)
-                self._void = [*self._void, *written.void]
-        except StoreError:
-            # The desk owes it and tries again; whoever waits in this process sees that the ticket has arrived.
-            self._settled = False
-            if delivers:
-                self._plan.engine.flights.owe(self._ticket)
-            return False
-        return True
 
     def _drawn_again(self, values: list[Any]) -> Flow:
         """Put other samples in the place of those that others may have got."""
@@ -500,7 +374,3 @@ class Draw:
         for number, value in zip(short, others, strict=True):
             values[number] = value
         return values
-
-    @property
-    def _function(self) -> str:
-        return self._wants[0].call.function

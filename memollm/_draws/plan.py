@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from memollm._types.samples import EVER
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from memollm.stores.drawing import Drawing
 
     ExplainMiss = Callable[[Drawing, Call, int], str]
+
+GRACE: Final = 120.0
+"""Seconds for which a call goes on that nobody waits for any more, where nobody says."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -63,6 +66,10 @@ class Plan:
     """The results of one call belong to different items, each by its place."""
     concurrency: int | None = None
     """How many calls of the function a draw may have under way."""
+    finishes: bool = False
+    """A call that has begun is finished when nobody waits for it any more,"""
+    grace: float = GRACE
+    """for so many seconds at most."""
     accept: Callable[[Any], bool] | None = None
     redraws_stale: bool = False
     """A stored sample whose class has changed is made anew."""

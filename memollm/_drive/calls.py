@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -18,6 +17,7 @@ from memollm._draws.effects import Await, Do, Effect, Flight, Flow, Paid, Run, u
 from memollm._draws.engine import NOTHING
 from memollm._draws.flow import AT_ONCE
 from memollm._drive.course import Course
+from memollm._drive.flying import Flying, airborne
 from memollm._drive.introduction import Introduced, introduce, introduce_async
 from memollm._drive.turns import UNASKED, in_thread, outlast, turns, unasked, undisturbed
 from memollm._spending.accounts import Told, Toll
@@ -25,7 +25,7 @@ from memollm._types.requests import Take, Write
 from memollm.errors import WrongNumber
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from memollm._draws.engine import Engine
     from memollm._draws.flow import Draw
@@ -87,19 +87,20 @@ def listed(returned: Any, name: str) -> list[Any]:
     return list(returned)
 
 
-def _landing(run: Run, flight: Flight, returned: Any, begin: float, plan: Plan) -> Flow:
-    """Return the flow that stores what the function returned, having been called at `begin`."""
+def _landing(run: Run, flight: Flight, returned: Any, begun: tuple[float, float], plan: Plan) -> Flow:
+    """Return the flow that stores what the function returned, called at a time by the engine's clock and by ours."""
+    asked, begin = begun
     seconds = perf_counter() - begin
     if type(returned) is Portion:
-        return run.land(flight, returned.results, Paid(seconds, None, returned.told))
+        return run.land(flight, returned.results, Paid(asked, seconds, None, returned.told))
     if not plan.together:
-        return run.land(flight, (returned,), Paid(seconds, returned))
+        return run.land(flight, (returned,), Paid(asked, seconds, returned))
     try:
         results = listed(returned, plan.name)
     except WrongNumber as error:
         # It has returned, so it counts as paid.
-        return run.land(flight, (), Paid(seconds, None, Told(Toll(1, seconds), error)))
-    return run.land(flight, results, Paid(seconds, returned))
+        return run.land(flight, (), Paid(asked, seconds, None, Told(Toll(1, seconds), error)))
+    return run.land(flight, results, Paid(asked, seconds, returned))
 
 
 # Plain functions.
@@ -168,9 +169,10 @@ def _run(run: Run, request: Served) -> None:
 
 
 def _fly(run: Run, flight: Flight, function: Called, request: Served) -> None:
-    inside, begin = under.set((*under.get(), run.ticket)), perf_counter()
+    plan, inside = request.plan, under.set((*under.get(), run.ticket))
+    begun = plan.engine.clock(), perf_counter()
     try:
-        landing = _landing(run, flight, function(run.items(flight)), begin, request.plan)
+        landing = _landing(run, flight, function(run.items(flight)), begun, plan)
     except BaseException as error:
         run.failed(error)
         if isinstance(error, StopIteration):
@@ -270,40 +272,28 @@ async def _outcome(pending: Pending) -> Any:
 
 
 async def _run_async(run: Run, request: Served) -> None:
-    function, waiting = request.function(), list(reversed(run.flights))
-    if len(waiting) == 1:
-        await _fly_async(run, waiting[0], function, request)
-        return
+    function = request.function()
 
-    async def some() -> None:
-        while waiting:
-            try:
-                await _fly_async(run, waiting.pop(), function, request)
-            except BaseException:
-                # What is under way when one fails is paid for, so it is waited for and kept; the rest is not begun.
-                waiting.clear()
-                raise
+    def call(flight: Flight) -> Awaitable[Flow]:
+        return _call_async(run, flight, function, request)
 
-    tasks = [asyncio.ensure_future(some()) for _ in range(min(len(waiting), request.plan.concurrency or len(waiting)))]
+    def land(landing: Flow) -> Awaitable[None]:
+        return land_async(landing, request)
+
+    if len(run.flights) == 1 and not run.finishes:
+        # What stops with its draw needs no task of its own.
+        airborne.set(None)
+        await land(await call(run.flights[0]))
+    else:
+        await Flying(run, request.plan, call, land).all()
+
+
+async def _call_async(run: Run, flight: Flight, function: Called, request: Served) -> Flow:
+    engine = request.plan.engine
+    get_ready(engine)
+    inside, asked, begin = under.set((*under.get(), run.ticket)), engine.clock(), perf_counter()
     try:
-        await asyncio.wait(tasks)
-    except asyncio.CancelledError:
-        for task in tasks:
-            task.cancel()
-        await undisturbed(lambda: asyncio.wait(tasks))
-        raise
-    finally:
-        # Asked here, nobody is warned of those that are not raised.
-        failed = [error for task in tasks if task.done() and not task.cancelled() and (error := task.exception())]
-    if failed or (failed := [asyncio.CancelledError() for task in tasks if task.cancelled()]):
-        raise failed[0]
-
-
-async def _fly_async(run: Run, flight: Flight, function: Called, request: Served) -> None:
-    get_ready(request.plan.engine)
-    inside, begin = under.set((*under.get(), run.ticket)), perf_counter()
-    try:
-        landing = _landing(run, flight, await function(run.items(flight)), begin, request.plan)
+        return _landing(run, flight, await function(run.items(flight)), (asked, begin), request.plan)
     except BaseException as error:
         run.failed(error)
         raise
@@ -311,7 +301,6 @@ async def _fly_async(run: Run, flight: Flight, function: Called, request: Served
         # A coroutine that is destroyed instead of ended is closed in the context of whoever does it.
         with suppress(ValueError):
             under.reset(inside)
-    await land_async(landing, request)
 
 
 def get_ready(engine: Engine) -> Signal:

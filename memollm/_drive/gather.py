@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from memollm._draws.amiss import not_aligned
 from memollm._draws.effects import under
 from memollm._drive.calls import Portion, listed
+from memollm._drive.flying import airborne
 from memollm._drive.turns import A_PASS, outlast, turns
 from memollm._spending.accounts import Told, Toll, joined
 from memollm._types.locks import ForkedLock
@@ -24,6 +25,7 @@ from memollm.errors import OptionError, WrongNumber
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable, Sequence
 
+    from memollm._drive.flying import Airborne
     from memollm.stores.flights import Signal
 
 BURST: Final = 0.1
@@ -75,6 +77,7 @@ class _Group:
     timer: asyncio.TimerHandle
     items: list[Any] = field(default_factory=list[Any])
     waiting: list[asyncio.Future[Helping]] = field(default_factory=list["asyncio.Future[Helping]"])
+    airborne: list[Airborne | None] = field(default_factory=list["Airborne | None"])
     tickets: dict[int, None] = field(default_factory=dict[int, None])
 
 
@@ -91,12 +94,15 @@ class Gatherer:
 
     async def results(self, like: Hashable, server: Server, items: list[Any]) -> Portion:
         """Have items served, together with those of other tasks that are `like` them in all else."""
-        waiting = [self._put(like, server, item) for item in items]
+        one = airborne.get()
+        if one is not None:
+            one.has_begun = False
+        waiting = [self._put(like, server, item, one) for item in items]
         served = [await waiting[0]] if len(waiting) == 1 else await asyncio.gather(*waiting)
         told = Told(joined([each.toll for each in served]), served[0].failure)
         return Portion([each.result for each in served], told)
 
-    def _put(self, like: Hashable, server: Server, item: Any) -> asyncio.Future[Helping]:
+    def _put(self, like: Hashable, server: Server, item: Any, one: Airborne | None) -> asyncio.Future[Helping]:
         loop = asyncio.get_running_loop()
         with self._lock:
             groups = self._of_loops.get(loop)
@@ -110,6 +116,7 @@ class Gatherer:
         future: asyncio.Future[Helping] = loop.create_future()
         group.items.append(item)
         group.waiting.append(future)
+        group.airborne.append(one)
         group.tickets.update(dict.fromkeys(under.get()))
         if len(group.items) >= self._gather.max_size:
             self._launch(groups, like)
@@ -135,6 +142,9 @@ class Gatherer:
         served = [pair for pair in zip(group.items, group.waiting, strict=True) if not pair[1].done()]
         if not served:
             return
+        for one in group.airborne:
+            if one is not None:
+                one.has_begun = True
         # Whose item it serves, the call runs inside: one of these draws asked for again would wait for itself.
         group.context.run(under.set, tuple(group.tickets))
         task = asyncio.get_running_loop().create_task(_serve(group, served), context=group.context)

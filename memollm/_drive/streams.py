@@ -46,7 +46,7 @@ def _landing(run: Run, recording: Recording, returned: Any) -> Flow:
     """Store a stream that has ended, unless it was told anything on the way, which no key knows."""
     sample = recording.ended(returned)
     result = Fleeting(sample) if recording.steered else sample
-    return run.land(run.flights[0], [result], Paid(recording.seconds, sample))
+    return run.land(run.flights[0], [result], Paid(recording.asked, recording.seconds, sample))
 
 
 # Generator functions.
@@ -76,6 +76,7 @@ def stream(request: Request) -> Generator[Any, Any, Any]:
 
 def _run(run: Run, request: Request, recording: Recording) -> Generator[Any, Any, None]:
     (flight,), reading = run.flights, _Reading(run.ticket)
+    recording.asked = request.plan.engine.clock()
     try:
         reading.here()
         returned = yield from _live(request.function()(run.items(flight)), recording, reading)
@@ -164,7 +165,8 @@ class _Live:
         self._given: Any = None
 
     async def _begin(self, _: None) -> Any:
-        get_ready(self._request.plan.engine)
+        get_ready(engine := self._request.plan.engine)
+        self._recording.asked = engine.clock()
         self._source = self._request.function()(self._run.items(self._run.flights[0]))
         return await self._source.asend(None)
 

@@ -128,7 +128,7 @@ def counts_of(given: Given, times: int = 1) -> Counts:
 class Books:
     """What the draws of one function by one reader leave behind."""
 
-    __slots__ = ("_keeper", "_namespace", "_run", "_spent", "given", "is_open", "reader")
+    __slots__ = ("_keeper", "_later", "_namespace", "_run", "_spent", "given", "is_open", "reader")
 
     def __init__(self, keeper: Keeper, reader: str | None, namespace: str | None, run: str) -> None:
         self._keeper = keeper
@@ -136,6 +136,8 @@ class Books:
         self._run = run
         self.reader = reader
         self.given: list[Given] = []
+        self._later: list[tuple[float, Sequence[Given]]] = []
+        """Notes of draws that took their time, by when each was asked for."""
         self._spent: list[tuple[str, Counts]] = []
         self.is_open = False
         """Whether the keeper knows that there is something to hand over."""
@@ -143,9 +145,12 @@ class Books:
     # What is noted is noted first and the books are opened then: whoever closes them meanwhile does these in the other
     # order, so that nothing is left in closed books.
 
-    def note(self, given: Sequence[Given]) -> None:
-        """Note samples that were given."""
-        self.given += given
+    def note(self, given: Sequence[Given], asked: float | None = None) -> None:
+        """Note samples that were given; where that took its time, they were used when they were asked for (P13)."""
+        if asked is None:
+            self.given += given
+        else:
+            self._later.append((asked, given))
         if not self.is_open:
             self.open()
 
@@ -163,7 +168,7 @@ class Books:
     def close(self, clock: Callable[[], float]) -> tuple[dict[Account, Counts], list[Use]]:
         """Add up what was noted, and begin anew."""
         self.is_open = False
-        given, spent = self._taken()
+        given, later, spent = self._taken()
         now = clock()
         day = time.strftime("%Y-%m-%d", time.localtime(now))
         counts: dict[Account, Counts] = {}
@@ -176,19 +181,28 @@ class Books:
             add(function, more)
         # A memoized sample leaves the same note each time.
         noted = {id(each): each for each in given}
+        used: dict[Call, float] = {}
         slots: dict[Call, set[int]] = {}
         for number, times in Counter(map(id, given)).items():
             call, slot, *_ = each = noted[number]
             add(call.function, counts_of(each, times))
             slots.setdefault(call, set()).add(slot)
+            used[call] = now
+        for asked, some in later:
+            for each in some:
+                call, slot, *_ = each
+                add(call.function, counts_of(each))
+                slots.setdefault(call, set()).add(slot)
+                used[call] = max(used.get(call, asked), asked)
         run = None if self._namespace is None and self.reader is not None else self._run
-        return counts, [Use(run, call, first, last, now) for call, of in slots.items() for first, last in stretches(of)]
+        uses = [Use(run, call, *each, used[call]) for call, of in slots.items() for each in stretches(of)]
+        return counts, uses
 
-    def _taken(self) -> tuple[list[Given], list[tuple[str, Counts]]]:
+    def _taken(self) -> tuple[list[Given], list[tuple[float, Sequence[Given]]], list[tuple[str, Counts]]]:
         # Others may append meanwhile; what is taken is just what was there.
-        given, spent = self.given[:], self._spent[:]
-        del self.given[: len(given)], self._spent[: len(spent)]
-        return given, spent
+        given, later, spent = self.given[:], self._later[:], self._spent[:]
+        del self.given[: len(given)], self._later[: len(later)], self._spent[: len(spent)]
+        return given, later, spent
 
 
 def stretches(numbers: set[int]) -> Iterator[tuple[int, int]]:

@@ -53,9 +53,9 @@ class Bill:
         if self._took_one():
             self._release(1)
 
-    def put_all_back(self) -> None:
-        """Give back every call that has not ended."""
-        while self._took_one():
+    def put_back_all_but(self, calls: int) -> None:
+        """Give back every call that has not ended, but so many that go on."""
+        while len(self._promised) > calls and self._took_one():
             self._release(1)
 
     def _took_one(self) -> bool:

@@ -11,7 +11,7 @@ from memollm._takeover.mapping import Target, Unmapped, by_function, by_position
 from memollm._takeover.sources import SOURCES, Source
 from memollm._types.samples import Sample
 from memollm._types.suggest import did_you_mean
-from memollm._upkeep.transfer import Joining, by_record, transfer_of
+from memollm._upkeep.transfer import Joining, by_mark, marked, transfer_of
 from memollm.errors import OptionError, UncacheableResult, UnkeyableArgument
 
 if TYPE_CHECKING:
@@ -54,8 +54,9 @@ class Incoming(NamedTuple):
 class TakingOver:
     """One import on its way."""
 
-    def __init__(self, engine: Engine, mapped: Callable[[Old], Target | None]) -> None:
+    def __init__(self, engine: Engine, mapped: Callable[[Old], Target | None], place: str) -> None:
         self._engine = engine
+        self._place = place
         self._mapped = mapped
         self._transfer = transfer_of(engine.store)
         self._functions: dict[Any, Any] = {}
@@ -80,8 +81,8 @@ class TakingOver:
                 self.skipped += 1
                 return None
             call = self._call(target)
-            encode = self._engine.codec.encode
-            return Incoming(call, [Sample(encode(each, context=call.key), old.stored) for each in target.answers])
+            encode, stored = self._engine.codec.encode, marked(old.stored, self._place)
+            return Incoming(call, [Sample(encode(each, context=call.key), stored) for each in target.answers])
         except (Unmapped, UnkeyableArgument, UncacheableResult, TypeError) as error:
             self.refused += 1
             if len(self.reasons) < REASONS:
@@ -106,7 +107,7 @@ class TakingOver:
     def _join(self, shelf: Shelf, incoming: Sequence[Incoming]) -> None:
         for call, samples in incoming:
             made = samples[0].stored if samples else 0.0
-            joining, slots = self._joinings.setdefault(call.key, (Joining(call, made, by_record), itertools.count()))
+            joining, slots = self._joinings.setdefault(call.key, (Joining(call, made, by_mark), itertools.count()))
             joining.begin(shelf)
             for sample in samples:
                 missing = joining.put(next(slots), sample)
@@ -136,7 +137,7 @@ def take(
     """Take over what another cache holds."""
     path = Path(path).expanduser()
     source = _source(kind)
-    take = TakingOver(engine, _mapping(kind, source, map, function))
+    take = TakingOver(engine, _mapping(kind, source, map, function), str(path.resolve()))
     total = sum(1 for _ in source.read(path, Pickles(path, trusted=trust)))
     entries = source.read(path, Pickles(path, trusted=trust))
     while batch := list(itertools.islice(entries, BATCH)):

@@ -59,10 +59,14 @@ class Settle(NamedTuple):
 
     With `None` nothing that was taken for the ticket was delivered: neither what is in flight for it, nor what taking
     delivered. It is for a caller that does not know what it was given.
+
+    Its claims end with it; or they are kept, for calls that go on without it, and each ends with its own fill or
+    release, or when the ticket is no longer aloft.
     """
 
     ticket: int
     returned: Sequence[Position] | None
+    keeps_claims: bool = False
 
 
 class Return(NamedTuple):

@@ -15,10 +15,12 @@ RETURNED: Final = "returned"
 class Recording:
     """A stream as it is heard."""
 
-    __slots__ = ("_chunks", "sample", "seconds", "steered")
+    __slots__ = ("_chunks", "asked", "sample", "seconds", "steered")
 
     def __init__(self) -> None:
         self._chunks: list[Any] = []
+        self.asked = 0.0
+        """When the function was called."""
         self.seconds = 0.0
         """What the function took, without what its reader took between chunks."""
         self.steered = False

@@ -155,7 +155,7 @@ class Flights:
                 self.land(change.ticket, change.place, written.lost.get(change.place, change.sample))
             elif isinstance(change, Release):
                 self.land(change.ticket, change.place)
-            elif isinstance(change, Settle):
+            elif isinstance(change, Settle) and not change.keeps_claims:
                 self.settle(change.ticket)
 
     def watch(self, holders: Mapping[Place, int], wake: Callable[[Place], None]) -> Callable[[], None]:

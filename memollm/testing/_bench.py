@@ -127,6 +127,10 @@ class Hand:
         reader, generation = self.want.reader, self.taken[0].generation
         return [] if reader is None else [Position(self.want.call, reader, each, generation) for each in at]
 
+    def leave(self, *returned: int) -> None:
+        """End the draw, giving these positions of the first want back, and keep its claims."""
+        written(self.store, [Settle(self.ticket, self.positions(*returned), keeps_claims=True)])
+
     def settle(self, *returned: int) -> Written:
         """End the draw, giving these positions of the first want back."""
         answer = written(self.store, [Settle(self.ticket, self.positions(*returned))])

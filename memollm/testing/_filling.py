@@ -105,6 +105,29 @@ class FillingCases(Bench):
         hand.settle()
         assert self.take(2, reader="b").states == [MINE, MINE]
 
+    def test_claims_outlive_a_draw_that_says_so(self) -> None:
+        """A draw may give its positions back while its calls go on: whoever gets them finds the slots busy (P13)."""
+        hand = self.take(3)
+        landing = self.store.flights.landing(hand.ticket, SLOT)
+        hand.leave(0, 1, 2)
+        assert not landing.is_set()
+        joining = self.take(2)
+        assert (joining.at, joining.states) == ([0, 1], [Busy(hand.ticket)] * 2)
+        hand.fill(b"zero", b"one", b"two")
+        assert landing.is_set()
+        assert joining.look(0, 1) == [Sample(b"zero", NOON), Sample(b"one", NOON)]
+        assert self.take().records == [b"two"]
+
+    def test_kept_claims_are_released_one_by_one(self) -> None:
+        """What such calls do not fill is for others, slot by slot, or when the ticket is no longer aloft (P13)."""
+        hand = self.take(3)
+        hand.leave(0, 1, 2)
+        self.write(Release(hand.ticket, Place(call(), 1)))
+        joining = self.take(3)
+        assert joining.states == [Busy(hand.ticket), MINE, Busy(hand.ticket)]
+        hand.abandon()
+        assert joining.look(0, 2) == [MINE, MINE]
+
     def test_fills_and_settlement_in_one_write(self) -> None:
         """Changes of several draws are applied in order, in one commit."""
         one, other = self.take(reader="a"), self.take(of=call("other"))

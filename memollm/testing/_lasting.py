@@ -78,6 +78,18 @@ class SharedConformance(Bench):
         hand.settle(1)
         assert self.take(2, store=peer).at == [1, 4]
 
+    def test_claim_kept_by_a_peer_is_busy(self) -> None:
+        """A draw that left its calls to themselves gives its positions to other processes, not the slots (P13)."""
+        hand, peer = self.take(2), self._peer()
+        hand.leave(0, 1)
+        joining = self.take(store=peer)
+        assert (joining.at, joining.states) == ([0], [Busy(None)])
+        assert settled(peer, Place(call(), 0)) == [False]
+        hand.fill(b"zero", b"one")
+        assert settled(peer, Place(call(), 0)) == [True]
+        assert joining.look(0) == [Sample(b"zero", NOON)]
+        assert self.take(store=peer).records == [b"one"]
+
     def test_peer_that_leaves_frees_what_it_held(self) -> None:
         """Claims and positions of a process that closes its store are void at once (P3, P5)."""
         peer = self._peer()

@@ -21,10 +21,10 @@ def decorated(cache, model):
     return ask
 
 
-def decorated_async(cache, model):
+def decorated_async(cache, model, **options):
     """Return a coroutine function with a pool of one."""
 
-    @cache.cached_llm(pool=1, name="ask", version="1")
+    @cache.cached_llm(pool=1, name="ask", version="1", **options)
     async def ask(prompt):
         return await model.fly()
 
@@ -92,9 +92,9 @@ def test_when_the_flying_task_raises_one_waiter_takes_over(cache):
 
 
 def test_when_the_flying_task_is_cancelled_a_waiter_takes_over(cache):
-    """P5: a cancelled flier leaves its slot to exactly one of those who wait."""
+    """P5: a flier that is stopped leaves its slot to exactly one of those who wait."""
     model = AsyncGates()
-    ask = decorated_async(cache, model)
+    ask = decorated_async(cache, model, on_cancel="stop")
 
     async def main():
         tasks = [asyncio.create_task(ask("x")) for _ in range(10)]
@@ -115,7 +115,7 @@ def test_a_cancelled_draw_keeps_its_slots_until_its_calls_have_ended(cache):
     may_end, begun, ending = asyncio.Event(), [], []
     answer = AsyncGates()
 
-    @cache.cached_llm(pool=3, n=3, name="ask", version="1")
+    @cache.cached_llm(pool=3, n=3, name="ask", version="1", on_cancel="stop")
     async def ask(prompt):
         begun.append(prompt)
         try:

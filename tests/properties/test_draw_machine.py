@@ -14,12 +14,13 @@ from memollm._draws.engine import Engine
 from memollm._draws.flow import Draw
 from memollm._draws.plan import Plan
 from memollm._draws.scope import Role
+from memollm._drive.course import dropped
 from memollm._spending.accounts import Books, Keeper
 from memollm._types.calls import Want
 from memollm._types.requests import Take, Write
 from memollm.errors import StoreUnavailable
 from memollm.stores.memory.store import MemoryStore
-from memollm.testing import FakeClock
+from memollm.testing import NOON, FakeClock
 from memollm.testing._bench import call
 
 CALL = call()
@@ -72,11 +73,14 @@ class Draws(RuleBasedStateMachine):
         self.engine = Engine(self.store, NumberCodec(), FakeClock())
         # No thread: what is owed is paid by the next who writes or draws.
         self.engine.desk = Desk(self.store, lambda: None)
+        self.engine.owe = lambda changes: self.engine.desk.debts.append(Write(self.store.flights.new_id(), changes))
         self.engine.keeper = Keeper(self.store, lambda: None, self.engine.clock)
         self.answers = itertools.count()
         self.paid = 0
         self.lost = 0
         self.flying: list[Flying] = []
+        self.left: list[tuple[Run, list]] = []
+        """Calls that go on without their draw."""
         self.delivered: dict[str, Counter] = {}
 
     # Driving.
@@ -138,16 +142,18 @@ class Draws(RuleBasedStateMachine):
     def _land(self, flying, values):
         """Let the first batch of a run return, and go on when all have."""
         batch = flying.flights.pop(0)
-        landing = flying.effect.land(batch, values, Paid(0.0, values))
-        step, given = landing.send, None
+        self._drive(flying.effect.land(batch, values, Paid(NOON, 0.0, values)))
+        if not flying.flights:
+            self._go_on(flying, flying.steps.send, None)
+
+    def _drive(self, flow):
+        step, given = flow.send, None
         while True:
             try:
                 effect = step(given)
             except StopIteration:
-                break
-            step, given = self._performed(effect, landing)
-        if not flying.flights:
-            self._go_on(flying, flying.steps.send, None)
+                return
+            step, given = self._performed(effect, flow)
 
     # What happens to draws.
 
@@ -191,6 +197,33 @@ class Draws(RuleBasedStateMachine):
         flying = self.flying[which % len(self.flying)]
         self._go_on(flying, flying.steps.throw, Failed())
 
+    @precondition(lambda self: self.running())
+    @rule(which=numbers, stay=st.integers(1, 4))
+    def leave(self, which, stay):
+        """Cancel a draw of which some calls have begun, and go on (P13)."""
+        running = self.running()
+        flying = running[which % len(running)]
+        going_on = flying.flights[:stay]
+        flying.effect.leave(going_on)
+        self.left += [(flying.effect, flight) for flight in going_on]
+        self._go_on(flying, flying.steps.throw, Failed())
+
+    @precondition(lambda self: self.left)
+    @rule(which=numbers, how=st.sampled_from(["answers", "answers", "refused", "fails", "is dropped"]))
+    def end(self, which, how):
+        """Let a call end that nobody waits for."""
+        run, flight = self.left.pop(which % len(self.left))
+        if how in {"answers", "refused"}:
+            values = [REFUSED if how == "refused" else next(self.answers) for _ in flight]
+            self.paid += len(values) if how == "answers" else 0
+            self._drive(run.land(flight, values, Paid(NOON, 0.0, values)))
+        else:
+            run.failed(Failed())
+        if how == "is dropped":
+            dropped(run.end(flight))
+        else:
+            self._drive(run.end(flight))
+
     def woken(self):
         return [
             flying
@@ -214,6 +247,7 @@ class Draws(RuleBasedStateMachine):
             gap.slot for other in self.running() if other is not flying for batch in other.flights for gap in batch
         }
         assert not mine & others
+        assert not mine & {gap.slot for _, flight in self.left for gap in flight}
         assert not mine & set(self.store.peek(CALL))
 
     def _delivers(self, flying, values):
@@ -235,6 +269,8 @@ class Draws(RuleBasedStateMachine):
         """Every draw that is left can end; then all that was paid for is stored, without a gap (P3, P7)."""
         if not hasattr(self, "store"):
             return
+        while self.left:
+            self.end(0, "answers")
         while self.flying:
             ready = self.woken() or self.running()
             assert ready, "every draw waits for another"

@@ -421,10 +421,10 @@ def test_an_abandoned_async_stream_is_not_charged(cache):
 
 
 def test_a_cancelled_task_is_not_charged(cache):
-    """What is cancelled while it flies is open again, for the budget too."""
+    """What is stopped while it flies is open again, for the budget too."""
     gates = AsyncGates()
 
-    @cache.cached_llm(namespace="a", name="ask", version=1)
+    @cache.cached_llm(namespace="a", name="ask", version=1, on_cancel="stop")
     async def ask(prompt):
         return await gates.fly()
 

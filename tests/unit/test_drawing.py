@@ -246,7 +246,7 @@ def test_exactly_one_waiter_takes_over_from_a_flight_that_fails(cache):
 
 @pytest.mark.parametrize("victim", ["flier", "waiter"])
 def test_a_cancelled_task_disturbs_nobody(cache, victim):
-    """P5: a cancelled waiter leaves the others waiting; from a cancelled flier one of them takes over."""
+    """P5: a cancelled waiter leaves the others waiting; from a flier that is stopped one of them takes over."""
     calls = 0
 
     async def main():
@@ -259,7 +259,7 @@ def test_a_cancelled_task_disturbs_nobody(cache, victim):
             await leave.wait()
             return calls
 
-        ask = asking_async(cache, answer, pool=1)
+        ask = asking_async(cache, answer, pool=1, on_cancel="stop")
         tasks = [asyncio.create_task(ask("x"))]
         await entered.wait()
         tasks += [asyncio.create_task(ask("x")) for _ in range(5)]
@@ -289,7 +289,7 @@ def test_cancelling_gives_the_position_back(cache):
                 await asyncio.Event().wait()
             return prompt
 
-        ask = asking_async(cache, answer, namespace="a", n=2)
+        ask = asking_async(cache, answer, namespace="a", n=2, on_cancel="stop")
         task = asyncio.create_task(ask("x"))
         await entered.wait()
         task.cancel()

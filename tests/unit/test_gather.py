@@ -194,7 +194,7 @@ def test_methods_gather_for_each_object(cache):
 
 
 def test_a_cancelled_waiter_disturbs_nobody(cache):
-    """P3: the call goes on for the others; the position of the one that left is free again."""
+    """P3, P13: the call goes on for all; the position of the one that left is free again, and its answer kept."""
     batches = Batches()
     generate = gathering(cache, batches, pool=None, namespace="a", gather=Gather(max_size=3, max_wait=LONG))
 
@@ -213,7 +213,7 @@ def test_a_cancelled_waiter_disturbs_nobody(cache):
 
     assert run(main()) == ["early!", "stays!"]
     assert batches.called == [["early", "late", "stays"]]
-    assert [len(generate.peek([prompt])) for prompt in ("early", "late", "stays")] == [1, 0, 1]
+    assert [len(generate.peek([prompt])) for prompt in ("early", "late", "stays")] == [1, 1, 1]
 
 
 def waiting_items(generate):
@@ -275,9 +275,9 @@ def test_items_that_nobody_wants_any_more_make_no_call(cache, monkeypatch):
 
 
 def test_a_call_that_nobody_waits_for_is_cancelled(cache):
-    """When all who wait have been cancelled, so is the call, and the slots are free."""
+    """When all who wait have been cancelled and are to be stopped, so is the call, and the slots are free."""
     batches = Batches()
-    generate = gathering(cache, batches, gather=Gather(max_size=2, max_wait=LONG))
+    generate = gathering(cache, batches, gather=Gather(max_size=2, max_wait=LONG), on_cancel="stop")
 
     async def main():
         tasks = [asyncio.create_task(generate.one(prompt)) for prompt in "ab"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing
 
@@ -86,3 +87,24 @@ def test_a_replaced_answer_is_not_taken_over_again(cache, old):
         assert ask("Ann", 1) == "Ann says 1"
     assert cache.import_from("lm-eval", old, map=call).added == 0
     assert ask.peek("Ann", 1) == ["Ann says 1"]
+
+
+def test_equal_answers_of_two_caches_are_two_samples(cache, tmp_path):
+    """P13: each cache is told by its path; importing one again, when it has grown, doubles nothing."""
+    ask = cache.cached_llm(lambda prompt: prompt, name="ask", version="1")
+
+    def write(name, *rows):
+        with closing(sqlite3.connect(tmp_path / name)) as connection, connection:
+            connection.execute("CREATE TABLE IF NOT EXISTS unnamed (key TEXT PRIMARY KEY, value)")
+            connection.executemany("INSERT INTO unnamed VALUES (?, ?)", rows)
+        return tmp_path / name
+
+    def added(file):
+        return cache.import_from("lm-eval", file, map=lambda key, _: (ask, (key[0],), {})).added
+
+    one, other = write("one.db", ("x1", "yes"), ("x2", "no")), write("other.db", ("x1", "yes"))
+    assert [added(one), added(other), added(one), added(other)] == [2, 1, 0, 0]
+    assert ask.peek("x") == ["yes", "no", "yes"]
+    os.utime(write("one.db", ("x3", "yes")), (2_000_000_000, 2_000_000_000))
+    assert added(one) == 1
+    assert ask.peek("x") == ["yes", "no", "yes", "yes"]

@@ -270,10 +270,10 @@ def test_a_failed_draw_gives_its_sample_to_the_next_of_its_lane(cache):
 
 
 def test_a_cancelled_draw_gives_its_sample_to_the_next_of_its_lane(cache):
-    """P3: the same for a task that is cancelled while its call flies."""
+    """P3: the same for a task that is cancelled and whose call is stopped."""
     gates = AsyncGates()
 
-    @cache.cached_llm(namespace="a", name="ask", version=1)
+    @cache.cached_llm(namespace="a", name="ask", version=1, on_cancel="stop")
     async def ask(prompt):
         return await gates.fly()
 

@@ -473,13 +473,13 @@ def test_an_item_of_a_batch_function_is_a_list_of_items(cache, colour):
 
 
 def test_a_cancelled_map_gives_everything_back_and_keeps_what_was_answered(cache):
-    """P3, P7: those under way are cancelled, the rest is never begun, and a rerun pays for what is missing."""
+    """P3, P7: those under way are stopped, the rest is never begun, and a rerun pays for what is missing."""
     calls = []
 
     async def main():
         hang, reached = True, asyncio.Event()
 
-        @cache.cached_llm(namespace="a")
+        @cache.cached_llm(namespace="a", on_cancel="stop")
         async def ask(prompt):
             calls.append(prompt)
             if hang and prompt >= 10:

@@ -108,7 +108,7 @@ def test_a_straddling_draw_that_fails_loses_nothing(cache):
 def test_a_straddling_draw_that_is_cancelled_loses_nothing(cache):
     """P3: the same for a task that is cancelled while it draws."""
 
-    @cache.cached_llm(namespace="a", name="ask", version=1)
+    @cache.cached_llm(namespace="a", name="ask", version=1, on_cancel="stop")
     async def ask(prompt):
         nonlocal begun
         begun += 1

@@ -11,6 +11,6 @@
 
 from memollm._upkeep.transfer.exporting import Exported, export, transfer_of
 from memollm._upkeep.transfer.loading import Loaded, load
-from memollm._upkeep.transfer.merging import Joining, by_record
+from memollm._upkeep.transfer.merging import Joining, by_mark, marked
 
-__all__ = ["Exported", "Joining", "Loaded", "by_record", "export", "load", "transfer_of"]
+__all__ = ["Exported", "Joining", "Loaded", "by_mark", "export", "load", "marked", "transfer_of"]

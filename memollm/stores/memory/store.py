@@ -190,7 +190,8 @@ class MemoryDrawing(Drawing, InLine):
 
     def _settle(self, settle: Settle) -> list[Position]:
         """End a draw; return the positions that somebody has taken from it."""
-        for place in self._claimed.pop(settle.ticket, ()):
+        claimed = self._claimed.pop(settle.ticket, ())
+        for place in () if settle.keeps_claims else claimed:
             self._end_claim(place, settle.ticket)
         in_flight = self._in_flight.pop(settle.ticket, [])
         answer = self.flights.answers.pop(settle.ticket, None)

@@ -102,7 +102,7 @@ class Settling:
             self._settle_unknown(settle, me)
             return
         self._rows.undo.append(partial(self._held.__setitem__, settle.ticket, held))
-        for call, slot in held.claims:
+        for call, slot in () if settle.keeps_claims else held.claims:
             self._end_claim(call, slot, settle.ticket)
         returned = None if settle.returned is None else set(settle.returned)
         for reader, call, position in held.positions:
@@ -119,7 +119,8 @@ class Settling:
 
     def _settle_unknown(self, settle: Settle, me: int) -> None:
         """End a draw that was settled before, and this comes twice, or that was undone."""
-        self._rows.do("end_claims", me, settle.ticket)
+        if not settle.keeps_claims:
+            self._rows.do("end_claims", me, settle.ticket)
         if settle.returned is None:
             self._rows.do("return_ticket", me, settle.ticket)
             return

@@ -1,0 +1,207 @@
+"""What becomes of the answers of a draw's flights: the bill, `accept`, the records, and who may have the slots next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from memollm._draws.amiss import wrong_number
+from memollm._draws.effects import Do
+from memollm._draws.slots import Fleeting, Made, Unstored
+from memollm._spending.bill import told_of
+from memollm._types.counting import Counts
+from memollm._types.requests import Fill, Release, Settle, Write
+from memollm._types.samples import EVER, MINE, Busy, Mine, Sample
+from memollm._values.weight import is_large
+from memollm.errors import StoreError, UncacheableResult, WrongNumber
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence, Set as AbstractSet
+
+    from memollm._draws.effects import Flight, Flow, Gap, Paid
+    from memollm._draws.plan import Plan
+    from memollm._draws.slots import Slots
+    from memollm._spending.accounts import Costs
+    from memollm._spending.bill import Bill
+    from memollm._types.calls import Position, Want
+    from memollm._types.requests import Change, Written
+
+
+class Landing:
+    """A draw as its flights know it, whose answers it stores."""
+
+    _plan: Plan
+    _wants: Sequence[Want]
+    _ticket: int
+    _newer_than: float = EVER
+    _slots: Slots
+    """Only of a draw that goes on after its take."""
+    _bill: Bill
+    """Only of one that calls the function."""
+    _missing = 0
+    """How many gaps its flights have still to fill."""
+    _booked = False
+    """Whether the store may have something recorded for it."""
+    _settled = False
+    """Whether its positions are delivered, as far as the store is concerned."""
+    _awaited: AbstractSet[Gap] = frozenset()
+    """The slots that other draws were filling."""
+    _void: Sequence[Position] = ()
+    """Positions that others may have got, since this draw was taken for dead."""
+    _going_on = 0
+    """How many of its flights go on, since the draw has left them."""
+    _left_to: AbstractSet[Gap] = frozenset()
+    """The slots that these fill."""
+
+    # An answer.
+
+    def _failed(self, error: BaseException) -> None:
+        """Know that a call has raised, or was cancelled or left."""
+        self._bill.put_back()
+        if isinstance(error, Exception):
+            self._bill.happened(Counts(failed=1))
+
+    def _land(self, flight: Flight, results: Sequence[Any], paid: Paid) -> Flow:
+        """Store what the function returned for a flight."""
+        plan = self._plan
+        toll, untold = paid.told or told_of(paid.seconds, paid.returned, results, plan.usage, plan.prices)
+        self._bill.spend(toll)
+        failure: BaseException | None = untold
+        right = len(results) == len(flight)
+        fills: dict[Gap, Fill] = {}
+        landing = zip(flight, results, toll.shares(len(flight)), strict=False) if right or not plan.aligned else ()
+        for gap, value, share in landing:
+            try:
+                yield from self._accept(fills, gap, value, share.costs, paid.asked)
+            except GeneratorExit:
+                raise
+            except BaseException as error:  # noqa: BLE001 - `accept` is the user's; what was paid for is kept first
+                failure = failure or error
+        # The last to land says in the same commit that the draw is over.
+        ends_well = failure is None and self._missing == len(flight) and right and not self._slots.gaps(Busy)
+        last = ends_well and not self._going_on
+        if self._booked:
+            yield from self._save(fills, last=last and not self._settled)
+            if not last:
+                yield from self._let_go()
+        self._missing -= len(flight)
+        if failure is not None:
+            raise failure
+        if not right:
+            raise WrongNumber(wrong_number(self._function, len(flight), len(results), aligned=plan.aligned))
+
+    def _accept(self, fills: dict[Gap, Fill], gap: Gap, value: Any, costs: Costs, asked: float) -> Flow:
+        """Add what is to be stored of a result; what was written is, whoever is interrupted meanwhile."""
+        plan, place = self._plan, self._slots.place(gap)
+        fleeting = isinstance(value, Fleeting)
+        value = value.value if fleeting else value
+        self._slots[gap] = Unstored(value, costs)
+        if fleeting or not self._booked:
+            return
+        if plan.accept is not None and not plan.accept(value):
+            self._bill.happened(Counts(refused=1))
+            return
+
+        def encode() -> None:
+            sample = Sample(plan.engine.codec.encode(value, place.call.key), asked, *costs)
+            self._slots[gap] = Made(value, sample)
+            fills[gap] = Fill(self._ticket, place, sample, self._newer_than)
+
+        try:
+            if is_large(value):
+                # Nobody is to let go of it meanwhile.
+                self._slots[gap] = MINE
+                yield Do(encode, computes=True)
+            else:
+                encode()
+        except UncacheableResult as error:
+            self._slots[gap] = Unstored(value, costs)
+            plan.engine.not_stored(self._function, error)
+
+    def _save(self, fills: dict[Gap, Fill], *, last: bool) -> Flow:
+        """Have answers stored, and with the last of them that the draw is over."""
+        if not fills:
+            return
+        changes: list[Change] = [*fills.values()]
+        if last:
+            changes.append(Settle(self._ticket, self._slots.unstored()))
+            self._settled = True
+        try:
+            written: Written = yield Write(self._plan.engine.flights.new_id(), changes)
+        except StoreError as error:
+            self._plan.engine.not_stored(self._function, error)
+            self._settled = False
+            for gap in fills:
+                made = self._slots[gap]
+                self._slots[gap] = Unstored(made.value, made.sample[2:]) if isinstance(made, Made) else made
+            return
+        self._void = written.void
+        for place, sample in written.lost.items():
+            # Somebody else's answer is there, and may have been given to others: it is what the slot holds.
+            gap = next(gap for gap, fill in fills.items() if fill.place == place)
+            self._slots[gap] = sample
+            self._awaited |= {gap}
+        for fill in fills.values():
+            self._plan.engine.flights.land(self._ticket, fill.place)
+
+    def _let_go(self) -> Flow:
+        """Release the slots whose answers are not kept, for others to take over while this draw goes on."""
+        unkept = [(gap, cast("Unstored", self._slots[gap])) for gap in self._slots.gaps(Unstored)]
+        held = [(gap, unstored) for gap, unstored in unkept if not unstored.released]
+        if not held:
+            return
+        released = yield from self._save_end([Release(self._ticket, self._slots.place(gap)) for gap, _ in held])
+        # A release that is owed wakes nobody: those who wait would find the slot still claimed.
+        for gap, unstored in held if released else ():
+            self._slots[gap] = unstored._replace(released=True)
+            self._plan.engine.flights.land(self._ticket, self._slots.place(gap))
+
+    # Calls that go on when their draw has left.
+
+    def _leave(self, flights: Sequence[Flight]) -> None:
+        """Know that calls are finished that nobody waits for any more: the positions go back, the claims stay."""
+        self._going_on = len(flights)
+        self._left_to = {gap for flight in flights for gap in flight}
+
+    def _end(self, flight: Flight) -> Flow:
+        """Let others have what a flight that was left did not fill; after the last one the draw is over."""
+        engine, held = self._plan.engine, [gap for gap in flight if self._slots[gap] is MINE]
+        changes: list[Change] = [Release(self._ticket, self._slots.place(gap)) for gap in held]
+        try:
+            yield from self._save_end(changes)
+        except GeneratorExit:
+            # Its loop is gone, and nothing can be waited for.
+            engine.owe(changes)
+            raise
+        finally:
+            self._going_on -= 1
+            self._arrive()
+
+    def _arrive(self) -> None:
+        """Be over, unless calls go on."""
+        if not self._going_on:
+            self._plan.engine.flights.arrive(self._ticket)
+
+    def _letting_go(self, slots: Slots) -> list[Change]:
+        """Return what lets others have the slots that are claimed and that no call is going to fill."""
+        held = [gap for gap in slots.gaps(Mine) if gap not in self._left_to]
+        held += [gap for gap in slots.gaps(Unstored) if not cast("Unstored", slots[gap]).released]
+        return [Release(self._ticket, slots.place(gap)) for gap in held]
+
+    # Its end.
+
+    def _save_end(self, changes: list[Change], *, delivers: bool = False) -> Flow:
+        try:
+            if changes:
+                written: Written = yield Write(self._plan.engine.flights.new_id(), changes)
+                self._void = [*self._void, *written.void]
+        except StoreError:
+            # The desk owes it and tries again; whoever waits in this process sees that the ticket has arrived.
+            self._settled = False
+            if delivers:
+                self._plan.engine.flights.owe(self._ticket)
+            return False
+        return True
+
+    @property
+    def _function(self) -> str:
+        return self._wants[0].call.function
