@@ -3,19 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NamedTuple
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from memollm._spending.meter import Meter, metering
 from memollm._types.requests import Look, Take, Write
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from memollm._spending.accounts import Told
+    from memollm._spending.usage import Reading
     from memollm.stores.flights import Signal
 
 Flow = Generator["Effect", Any, Any]
 
 under: ContextVar[tuple[int, ...]] = ContextVar("memollm_under", default=())
 """The draws inside whose function this code runs, or whose stream it reads."""
+
+
+class Calling:
+    """Marks the code of a function, while it is called for a draw, and times it."""
+
+    __slots__ = ("_begun", "_inside", "_metered", "_ticket", "asked", "noted")
+
+    def __init__(self, ticket: int, asked: float) -> None:
+        self._ticket = ticket
+        self.asked = asked
+        """When it was called, by the engine's clock."""
+        self.noted: list[Reading] = []
+
+    def __enter__(self) -> Self:
+        meter = Meter()
+        self.noted = meter.notes
+        self._inside, self._metered = under.set((*under.get(), self._ticket)), metering.set(meter)
+        self._begun = perf_counter()
+        return self
+
+    def seconds(self) -> float:
+        """Return what it has taken up to now."""
+        return perf_counter() - self._begun
+
+    def __exit__(
+        self, kind: type[BaseException] | None, failure: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        # A coroutine that is destroyed instead of ended is closed in the context of whoever does it.
+        with suppress(ValueError):
+            under.reset(self._inside)
+            metering.reset(self._metered)
 
 
 class Gap(NamedTuple):
@@ -39,6 +76,8 @@ class Paid(NamedTuple):
     """All that it returned, of which its results are parts."""
     told: Told | None = None
     """What it took, where that is known already."""
+    noted: Sequence[Reading] = ()
+    """What it said of itself while it ran."""
 
 
 class Run(NamedTuple):

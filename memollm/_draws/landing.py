@@ -63,7 +63,9 @@ class Landing:
     def _land(self, flight: Flight, results: Sequence[Any], paid: Paid) -> Flow:
         """Store what the function returned for a flight."""
         plan = self._plan
-        toll, untold = paid.told or told_of(paid.seconds, paid.returned, results, plan.usage, plan.prices)
+        toll, untold = paid.told or told_of(
+            paid.seconds, paid.returned, results, usage=plan.usage, prices=plan.prices, noted=paid.noted
+        )
         self._bill.spend(toll)
         failure: BaseException | None = untold
         right = len(results) == len(flight)

@@ -6,6 +6,7 @@ is about to become would be waiting for oneself.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -15,6 +16,7 @@ from memollm._draws.slots import Fleeting
 from memollm._drive.calls import drive, get_ready, land_async, perform, perform_async
 from memollm._drive.course import Course
 from memollm._drive.introduction import introduce, introduce_async
+from memollm._spending.meter import Meter, metering
 from memollm._values.streams import Recording, heard, require_untold
 
 if TYPE_CHECKING:
@@ -42,11 +44,12 @@ class _Reading(int):
             under.set((*(each for each in inside if not (isinstance(each, _Reading) and each.over)), self))
 
 
-def _landing(run: Run, recording: Recording, returned: Any) -> Flow:
+def _landing(run: Run, recording: Recording, meter: Meter, returned: Any) -> Flow:
     """Store a stream that has ended, unless it was told anything on the way, which no key knows."""
     sample = recording.ended(returned)
     result = Fleeting(sample) if recording.steered else sample
-    return run.land(run.flights[0], [result], Paid(recording.asked, recording.seconds, sample))
+    paid = Paid(recording.asked, recording.seconds, sample, noted=meter.notes)
+    return run.land(run.flights[0], [result], paid)
 
 
 # Generator functions.
@@ -75,32 +78,35 @@ def stream(request: Request) -> Generator[Any, Any, Any]:
 
 
 def _run(run: Run, request: Request, recording: Recording) -> Generator[Any, Any, None]:
-    (flight,), reading = run.flights, _Reading(run.ticket)
+    (flight,), reading, meter = run.flights, _Reading(run.ticket), Meter()
     recording.asked = request.plan.engine.clock()
     try:
         reading.here()
-        returned = yield from _live(request.function()(run.items(flight)), recording, reading)
+        returned = yield from _live(request.function()(run.items(flight)), recording, meter, reading)
     except BaseException as error:
         run.failed(error)
         raise
     finally:
         reading.over = True
-    drive(_landing(run, recording, returned), request)
+    drive(_landing(run, recording, meter, returned), request)
 
 
-def _live(source: Generator[Any, Any, Any], recording: Recording, reading: _Reading) -> Generator[Any, Any, Any]:
+def _live(
+    source: Generator[Any, Any, Any], recording: Recording, meter: Meter, reading: _Reading
+) -> Generator[Any, Any, Any]:
     """Pass chunks on, and what the reader says back to the function."""
     chunk: Any
     step: Callable[[Any], Any] = source.send
     given: Any = None
     while True:
-        begin = perf_counter()
+        begin, metered = perf_counter(), metering.set(meter)
         try:
             chunk = step(given)
         except StopIteration as end:
             return end.value
         finally:
             recording.seconds += perf_counter() - begin
+            metering.reset(metered)
         recording.hear(chunk)
         step = source.send
         try:
@@ -158,6 +164,7 @@ class _Live:
 
     def __init__(self, run: Run, request: Request, recording: Recording) -> None:
         self._run, self._request, self._recording = run, request, recording
+        self._meter = Meter()
         self._is_over = False
         self._reading = _Reading(run.ticket)
         self._source: Any = None
@@ -173,13 +180,16 @@ class _Live:
     async def chunk(self) -> Any:
         """Return the next chunk, or `OVER`."""
         self._reading.here()
-        begin = perf_counter()
+        begin, metered = perf_counter(), metering.set(self._meter)
         try:
             chunk = await self._step(self._given)
         except StopAsyncIteration:
             return OVER
         finally:
             self._recording.seconds += perf_counter() - begin
+            # One that is destroyed instead of ended is closed in the context of whoever does it.
+            with suppress(ValueError):
+                metering.reset(metered)
         self._recording.hear(chunk)
         return chunk
 
@@ -196,7 +206,7 @@ class _Live:
     async def land(self) -> None:
         """Store what was heard; it has ended normally."""
         self._reading.over = self._is_over = True
-        await land_async(_landing(self._run, self._recording, None), self._request)
+        await land_async(_landing(self._run, self._recording, self._meter, None), self._request)
 
     async def closed(self, failure: BaseException) -> BaseException:
         """Close the generator, which may still be open where its reader left; return what went wrong."""
