@@ -10,7 +10,7 @@ import pytest
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 ASK = """
-    import itertools, os, sys, threading, warnings
+    import itertools, os, sys, threading, time, warnings
     from memollm import Cache, NotStoredWarning
 
     cache = Cache(".memollm")
@@ -72,6 +72,53 @@ def _answers(project):
     project.write("ask.py", ASK)
     project.write("answers.py", "from ask import ask\nprint(*ask.peek('x'), sep='\\n')")
     return project.run("answers.py")
+
+
+# A child has draws of its own.
+
+
+@pytest.mark.parametrize("place", [".memollm", "memory:"])
+def test_draws_of_a_child_know_of_one_another(project, place):
+    """In a forked child, one draw gets distinct samples, and threads that want one sample make one call (P1, P5)."""
+    project.write("ask.py", ASK)
+    project.write(
+        "within.py",
+        f"""
+        from ask import *
+        from concurrent.futures import ThreadPoolExecutor
+
+        cache = Cache("{place}")
+        batch = cache.cached_llm(namespace="n", name="batch", version=1, batch="prompts")(
+            lambda prompts: [f"{{os.getpid()}}.{{next(made)}}" for _ in prompts]
+        )
+        calls, go_on = [], threading.Event()
+
+        @cache.cached_llm(pool=1, name="memo", version=1)
+        def memo(prompt):
+            calls.append(prompt)
+            go_on.wait()
+            return "answer"
+
+        batch(["x"])
+
+        def work():
+            say(*batch(["x", "x", "x"]))
+            threads = [threading.Thread(target=memo, args=("y",)) for _ in range(2)]
+            for thread in threads:
+                thread.start()
+            # Until the one who came second waits, or calls.
+            while len(calls) < 2 and not any(list(cache.store.flights.under_way.values())):
+                time.sleep(0.001)
+            go_on.set()
+            for thread in threads:
+                thread.join()
+            say(len(calls))
+
+        ended(forked(work))
+        """,
+    )
+    *drawn, calls = project.run("within.py", deadline=30)
+    assert (len(drawn), len(set(drawn)), calls) == (3, 3, "1")
 
 
 # Nothing of SQLite is inherited.

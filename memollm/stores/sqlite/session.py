@@ -175,7 +175,6 @@ class Session:
             link.epoch.close()
             ledger.ownership.abandon()
         self._begin_process()
-        self.flights = Flights()
 
     # Transactions.
 
