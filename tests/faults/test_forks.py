@@ -332,6 +332,35 @@ def test_fork_waits_for_a_query_of_another_thread(project):
     assert _answers(project) == [line for line in lines if line != "2000000"]
 
 
+def test_a_fork_that_is_interrupted_leaves_the_cache_in_use(project):
+    """Ctrl-C while a fork closes what is open keeps neither its threads nor its child from drawing (P7)."""
+    project.write("ask.py", ASK)
+    project.write(
+        "interrupted.py",
+        """
+        from ask import *
+        from memollm.stores.sqlite.link import Link
+
+        say(ask("x"))
+        end = Link._end
+
+        def interrupted(link):
+            end(link)
+            Link._end = end
+            raise KeyboardInterrupt
+
+        Link._end = interrupted
+        # Python tells of it and forks.
+        sys.unraisablehook = lambda _: None
+        ended(forked(lambda: say(ask("x"))))
+        say(ask("x"), len(ask.peek("x")))
+        """,
+    )
+    lines = project.run("interrupted.py", deadline=30)
+    assert lines[-1] == "3"
+    assert _answers(project) == lines[:-1]
+
+
 IMPATIENT = """
         import importlib
         forks = importlib.import_module("memollm.stores.sqlite.forks")

@@ -20,8 +20,8 @@ def main():
     worker = Worker(plan | {"fails": 0.0, "refuses": 0.0}, 0, "drain")
     model.is_slow = 0.0
     model.seconds = lambda: 0.0
-    verified = worker.cache.verify()
-    if not verified.ok:
+    # Whoever was to make it may have been killed before.
+    if Path("cache/memollm.db").exists() and not (verified := worker.cache.verify()).ok:
         raise AssertionError(f"verify found {verified}")
     for reader in plan["readers"]:
         for kind in worker.functions:

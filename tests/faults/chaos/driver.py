@@ -21,7 +21,7 @@ A_WHILE = 1.0
 """Seconds in which whatever still does something would have gone on."""
 LAST_WORDS = 2.0
 """Seconds that whoever hung has to write down where it stands."""
-DEEDS = ["rewind", "drop", "forget", "prune", "export", "load", "verify", "replay", "refresh"]
+DEEDS = ["rewind", "drop", "forget", "prune", "export", "load", "verify", "close", "replay", "refresh"]
 CHILDREN = ["fork", "child", "pool"]
 
 
@@ -96,7 +96,10 @@ class Round:
 
     def _start(self, module, number):
         environment = {name: value for name, value in os.environ.items() if not name.startswith("MEMOLLM_")}
-        environment |= {"PYTHONPATH": str(HERE), "XDG_CONFIG_HOME": str(self.folder / "config")}
+        environment |= {
+            "PYTHONPATH": os.pathsep.join(map(str, (HERE, HERE.parent.parent))),
+            "XDG_CONFIG_HOME": str(self.folder / "config"),
+        }
         with (self.folder / "errors" / str(number)).open("w") as errors:
             program = subprocess.Popen(
                 [sys.executable, "-m", module, f"{self.seed} {number}"],

@@ -15,6 +15,9 @@ from .logs import NAMES, lines_of
 SELECTED = {"KeyboardInterrupt", "CancelledError"}
 """How a draw ends that may lose an answer which its call has just returned: whoever interrupts it says so."""
 
+LEAVING = 2.0
+"""Seconds in which the calls of a map end that somebody has left."""
+
 
 class Oracle:
     """What happened in a round, and what is wrong with it."""
@@ -131,7 +134,9 @@ class Oracle:
             for prompt, value in operation["got"]:
                 by_value[operation["reader"], operation["kind"], prompt, value].append(operation)
             for (prompt, value), slot in zip(operation["got"], slots, strict=False):
-                if not value.endswith(REFUSED):
+                # What is not kept leaves its slot vacant, and gives its position back.
+                is_kept = value in self.stored[operation["kind"], prompt] or not self._is_closed_on(operation)
+                if is_kept and not value.endswith(REFUSED):
                     by_slot[operation["reader"], operation["kind"], prompt, slot].append(operation)
         for given, prunes in ((by_value, False), (by_slot, True)):
             for (reader, *place, what), operations in given.items():
@@ -163,7 +168,7 @@ class Oracle:
                 place = call["kind"], prompt
                 if value in self.stored[place] or value.endswith(REFUSED) or call["outcome"] != "answered":
                     continue
-                if self._was_removed(place, call) or self._was_closed(place, call, value):
+                if self._was_removed(place, call) or self._was_closed(place, call):
                     continue
                 if value in given or not self._was_selected(place, call):
                     replaced[place] += 1
@@ -177,14 +182,21 @@ class Oracle:
             if self._end(deed) >= call["begin"] and deed.get("why") != "OptionError"
         )
 
-    def _was_closed(self, place, call, value):
-        """Tell whether the cache was closed while the draw was under way; it is told so, and may say so."""
-        closings = [deed for deed in self.deeds if deed["what"] == "close" and deed["pid"] == call["pid"]]
+    def _was_closed(self, place, call):
+        """Tell whether the cache was closed while a draw was under way; it is told so, and may say so."""
         return any(
-            deed["begin"] <= self._end(operation) and self._end(deed) >= operation["begin"]
+            self._is_closed_on(operation)
             for operation in self.of_place[place]
-            if operation["pid"] == call["pid"] and (operation["end"] is None or operation["end"] >= call["begin"])
-            for deed in closings
+            if operation["pid"] == call["pid"] and self._end(operation) + LEAVING >= call["begin"]
+        )
+
+    def _is_closed_on(self, operation):
+        """Tell whether a cache was closed while an operation was under way, or while what it had left was."""
+        end = self._end(operation) + (LEAVING if operation["left"] else 0)
+        return any(
+            deed["begin"] <= end and self._end(deed) >= operation["begin"]
+            for deed in self.deeds
+            if deed["what"] == "close" and deed["pid"] == operation["pid"]
         )
 
     def _was_selected(self, place, call):
@@ -202,7 +214,8 @@ class Oracle:
 
     def _refreshes(self, place):
         names = {operation["operation"] for operation in self.of_place[place] if operation["mode"] == "refresh"}
-        return sum(call["operation"] in names for call in self.calls if call["outcome"] == "answered")
+        made = (call["prompts"] for call in self.calls if call["operation"] in names and call["outcome"] == "answered")
+        return sum(prompts.count(place[1]) for prompts in made)
 
     def _as_missing(self):
         """P4: a draw that was given what it asked for has had nothing made that it was not given."""
@@ -226,10 +239,7 @@ class Oracle:
         for call in self.calls:
             if call["kind"] in POOLS:
                 end = max(call["begin"], call["end"] or self.killed.get(call["pid"], 0))
-                moments[call["kind"], call["prompts"][0]] += [
-                    (call["begin"], 1, call),
-                    (max(end, call["begin"]), 0, call),
-                ]
+                moments[call["kind"], call["prompts"][0]] += [(call["begin"], 1, call), (end, 0, call)]
         for (kind, prompt), times in moments.items():
             under_way = 0
             for _, begins, call in sorted(times, key=lambda time: time[:2]):
@@ -258,7 +268,7 @@ class Oracle:
     def _unseen(self, operation, place):
         """Return how many samples an operation may have been given that nobody could write down."""
         asked = operation["prompts"].count(place[1])
-        if self._is_dead(operation):
+        if self._is_dead(operation) or ((operation["why"] or operation["left"]) and self._is_closed_on(operation)):
             return asked
         was_interrupted = operation["left"] and operation["pid"] in self.killed.keys() | self._forked
         return asked if was_interrupted or (operation["left"] and operation["kind"] == "tell") else 0

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import memollm
-from memollm import Cache, MemollmError, OptionError
+from memollm import Cache, MemollmError, OptionError, StoreRefused
 
 from .drawing import (
     EXPECTED,
@@ -167,8 +167,8 @@ class Worker:
             yield
         except EXPECTED as error:
             outcome = {"why": type(error).__name__}
-        except OptionError as error:
-            # The namespace has not drawn yet.
+        except (OptionError, StoreRefused) as error:
+            # The namespace has not drawn yet, or nobody has.
             outcome = {"why": type(error).__name__, "text": str(error)}
         except MemollmError as error:
             outcome = {"why": type(error).__name__, "text": str(error)}
@@ -258,11 +258,16 @@ class Worker:
 
 
 def interrupt(_, frame):
-    """Interrupt what draws; an interrupt of ours elsewhere would only tell of this program."""
+    """Interrupt what draws; an interrupt of ours elsewhere would only tell of this program.
+
+    Python's own locks around imports do not outlive an interrupt: who imports next may wait for ever.
+    """
+    files = []
     while frame is not None:
-        if frame.f_code.co_filename.startswith(OURS):
-            raise KeyboardInterrupt
+        files.append(frame.f_code.co_filename)
         frame = frame.f_back
+    if any(file.startswith(OURS) for file in files) and not any(file.startswith("<frozen importlib") for file in files):
+        raise KeyboardInterrupt
 
 
 _here: dict[int, Worker] = {}
@@ -290,7 +295,6 @@ def main():
     _here[os.getpid()] = worker = Worker(plan, seed)
     worker.run()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    worker.cache.close()
     worker.logs.signals.say(what="gone")
 
 
