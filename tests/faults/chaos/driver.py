@@ -15,8 +15,8 @@ from pathlib import Path
 from .logs import Log, lines_of
 
 HERE = Path(__file__).parent.parent
-PATIENCE = 90.0
-"""Seconds after which a round has hung."""
+PATIENCE = 120.0
+"""Seconds after which the programs of a round have hung, and so has the one after them."""
 A_WHILE = 1.0
 """Seconds in which whatever still does something would have gone on."""
 LAST_WORDS = 2.0
@@ -55,10 +55,11 @@ def plan_of(seed):
 class Round:
     """One round, in a folder of its own."""
 
-    def __init__(self, folder, seed, plan=None):
+    def __init__(self, folder, seed, plan=None, patience=PATIENCE):
         self.folder = Path(folder).resolve()
         self.seed = seed
         self.plan = plan or plan_of(seed)
+        self._patience = patience
         self._dice = random.Random(f"round {seed}")
         self._programs: list[subprocess.Popen] = []
         for name in ("logs", "stacks", "exports", "errors"):
@@ -69,7 +70,7 @@ class Round:
 
     def run(self):
         """Run the programs to their end, and then the one that draws what is left."""
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + self._patience
         try:
             for number in range(self.plan["programs"]):
                 self._start("chaos.worker", number)
@@ -85,7 +86,7 @@ class Round:
                     self._start("chaos.worker", self.plan["programs"] + left)
             self._start("chaos.drain", "drain")
             while alive := self._alive():
-                if time.monotonic() > until + PATIENCE:
+                if time.monotonic() > until + self._patience:
                     raise Hung(f"seed {self.seed}: the last program hung: {self._last_words(alive)}")
                 time.sleep(0.02)
         finally:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import re
-import sqlite3
 from collections import Counter, defaultdict
-from contextlib import closing
 from math import inf
 
 from .functions import POOLS, REFUSED
 from .logs import NAMES, lines_of
+from .reading import calls_of, paired, stored_in
 
 SELECTED = {"KeyboardInterrupt", "CancelledError"}
 """How a draw ends that may lose an answer which its call has just returned: whoever interrupts it says so."""
@@ -28,13 +25,13 @@ class Oracle:
         self.wrong: list[str] = []
         self.killed = {line["of"]: line["at"] for line in signals if line["what"] == "kill"}
         self._forked = {line["pid"] for line in signals if line["what"] == "born" and line["how"] == "fork"}
-        self.calls = _calls(calls)
+        self.calls = calls_of(calls)
         self.made = {value: call for call in self.calls for value in call["makes"]}
-        self.operations = _paired(draws, "operation", lambda line: line["what"] == "begin")
-        self.deeds = _paired([line for line in deeds if "deed" in line], "deed", lambda line: line["is_begun"])
+        self.operations = paired(draws, "operation", lambda line: line["what"] == "begin")
+        self.deeds = paired([line for line in deeds if "deed" in line], "deed", lambda line: line["is_begun"])
         self._said = [line for line in deeds if "deed" not in line]
         self._signals = signals
-        self.stored, self._left = _stored(folder)
+        self.stored, self._left = stored_in(folder)
         self.of_place = defaultdict(list)
         """The operations by kind and prompt."""
         for operation in self.operations:
@@ -52,7 +49,7 @@ class Oracle:
 
     def figures(self):
         """Count what happened."""
-        whys = Counter(operation.get("why") for operation in self.operations)
+        whys = Counter(operation["why"] for operation in self.operations)
         return Counter(
             {
                 "draws": len(self.operations),
@@ -208,7 +205,7 @@ class Oracle:
             # A kill takes effect somewhat after it was written down.
             if self._is_dead(operation) or (operation["left"] and operation["pid"] in cut):
                 return True
-            if operation.get("why") in SELECTED and self._end(call) <= operation["end"]:
+            if operation["why"] in SELECTED and self._end(call) <= operation["end"]:
                 return True
         return False
 
@@ -351,48 +348,3 @@ def _fit(ranges):
             left.remove(soonest)
         generation += 1
     return True
-
-
-def _paired(lines, name, begins):
-    """Join the line of what began with that of its end."""
-    things = {}
-    for line in lines:
-        if begins(line):
-            things[line[name]] = line | {"begin": line["at"], "end": None, "got": [], "slots": [], "left": False}
-        else:
-            things[line[name]] |= {key: value for key, value in line.items() if key not in {"what", "at"}}
-            things[line[name]]["end"] = line["at"]
-    return list(things.values())
-
-
-def _calls(lines):
-    calls = {}
-    for line in lines:
-        if line["what"] == "call":
-            calls[line["call"]] = line | {"begin": line["at"], "end": None, "outcome": None}
-        else:
-            calls[line["call"]] |= {"end": line["at"], "outcome": line["what"]}
-    return list(calls.values())
-
-
-def _stored(folder):
-    """Read what is stored with nothing but SQLite: by kind and prompt each answer's slot, and what is still open."""
-    stored = defaultdict(dict)
-    with closing(sqlite3.connect(folder / "cache" / "memollm.db")) as connection:
-        left = [str(row) for row in connection.execute("PRAGMA integrity_check").fetchall() if row != ("ok",)]
-        for kind, form, slot, value in connection.execute(
-            "SELECT function, call.form, slot, value FROM answer JOIN call ON call.id = answer.call"
-        ):
-            (prompt,) = [each for name, each in json.loads(form)["arguments"].items() if name.startswith("prompt")]
-            stored[kind, prompt][re.search(r"[0-9a-f]{16}", value)[0]] = slot
-        for kind, rows in connection.execute(
-            "SELECT function, 'a claim of slot ' || slot FROM claim JOIN call ON call.id = claim.call UNION "
-            "SELECT function, 'position ' || position || ' of reader ' || reader FROM loose JOIN call "
-            "ON call.id = loose.call WHERE owner IS NOT NULL"
-        ):
-            if kind not in POOLS:
-                left.append(f"{rows} of {kind} was left open")
-    for (kind, prompt), slots in stored.items():
-        if kind not in POOLS and sorted(slots.values()) != [*range(len(slots))]:
-            left.append(f"{kind}({prompt}) has slots {sorted(slots.values())}")
-    return stored, left
