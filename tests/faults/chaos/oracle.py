@@ -258,8 +258,9 @@ class Oracle:
                 now = [each for each in mine if self._generations(each, boundaries)[1] >= last]
                 given = {value for each in now for prompt, value in each["got"] if prompt == place[1]}
                 unseen = sum(self._unseen(each, place) for each in now) + len(given - stored.keys())
-                missing = stored.keys() - given - self._brought(mine, place) - at_last
-                if len(missing) > unseen:
+                brought, more = self._brought(mine, place)
+                missing = stored.keys() - given - brought - at_last
+                if len(missing) > unseen + more:
                     self._say("P3", f"{reader} was never given {missing} of {place}; {unseen} may be unseen")
 
     def _unseen(self, operation, place):
@@ -271,13 +272,21 @@ class Oracle:
         return asked if was_interrupted or (operation["left"] and operation["kind"] == "tell") else 0
 
     def _brought(self, mine, place):
-        """Return what a load may have brought back as given: what was, when the file was written."""
+        """Return what a load may have brought back as given, and how much more: what was when the file was written.
+
+        What was in flight at that moment counts as given, if it had a sample; so did what nobody saw until then.
+        """
         loaded = {deed.get("file") for deed in self.deeds if deed["what"] == "load"}
-        written = [self._end(deed) for deed in self.deeds if deed["what"] == "export" and deed.get("file") in loaded]
-        then = [operation for operation in mine if written and operation["begin"] <= max(written)]
-        wanted = {value for operation in then for prompt, value in operation["got"] if prompt == place[1]}
-        names = {operation["operation"] for operation in then}
-        return wanted.union(*(call["makes"] for call in self.calls if call["operation"] in names))
+        exports = [deed for deed in self.deeds if deed["what"] == "export" and deed.get("file") in loaded]
+        then = [each for each in mine if any(each["begin"] <= self._end(export) for export in exports)]
+        given = {value for each in then for prompt, value in each["got"] if prompt == place[1]}
+        more = sum(
+            each["prompts"].count(place[1])
+            if any(each["begin"] <= self._end(export) and self._end(each) >= export["begin"] for export in exports)
+            else self._unseen(each, place)
+            for each in then
+        )
+        return given, more
 
     def _replayed(self):
         """P2: a replay reads in order, and once, what its namespace was given."""
