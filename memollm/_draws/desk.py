@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from memollm._types.requests import Fill, Write
+from memollm._types.signals import pass_on
 from memollm.errors import StoreError, StoreUnavailable
 from memollm.stores.flights import Signal
 
@@ -79,8 +80,13 @@ class Desk:
             return answer
         pending = Pending(request)
         self._queue.append(pending)
-        while not pending.done.is_set():
-            self.flush()
+        try:
+            while not pending.done.is_set():
+                self.flush()
+        except BaseException:
+            # Whoever was interrupted may not come back, and how a draw ended is known before another takes.
+            self._owe(request)
+            raise
         return pending.outcome()
 
     def paid(self, *, wait: bool) -> bool:
@@ -96,6 +102,8 @@ class Desk:
             try:
                 self._bring(list(self.debts), some)
             except Exception as error:  # noqa: BLE001 - told to each of those who wait
+                # But for an interrupt by signal, as a time-out may be, which is this thread's alone.
+                pass_on(error)
                 for pending in some:
                     pending.answer(error)
             finally:

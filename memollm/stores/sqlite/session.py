@@ -54,7 +54,7 @@ class Session:
         self._open_as = None
         self._when_dropped: weakref.finalize[..., Session] | None = None
         self._rested: Opened | None = None
-        """What was open before a fork; its link is closed, and its ledger goes on with the next."""
+        """What was open before a fork or a repair; its link is closed, and its ledger goes on with the next."""
         self._seen_epoch = NOT_OPEN
         self._first_ticket = 0
         self._commits = 0
@@ -111,18 +111,37 @@ class Session:
     def close(self) -> None:
         """Close the file for good."""
         self._closed = True
-        self.rest()
+        self.leave()
 
-    def rest(self) -> None:
-        """Close the file; unless the store is closed, the next use opens it again."""
+    def leave(self) -> None:
+        """Void what this process has in flight, and close the file; the next use opens it again."""
         with self._opening:
-            opened = self._taken_away()
+            opened = self._taken_away() or self._reopened()
             rested, self._rested = self._rested, None
         if rested is not None:
             rested[1].ownership.leave()
         if opened is not None:
             with self.translating():
                 _leave(*opened)
+
+    def _reopened(self) -> Opened | None:
+        """Open what was closed for a while, if there is anything in flight that somebody has to be told of."""
+        if self._rested is None or not self.flights.under_way:
+            return None
+        with suppress(StoreError):
+            opened = self._open(wait=True)
+            self._rested = None
+            return opened
+        return None
+
+    def rest(self) -> None:
+        """Close the file, and leave what is in flight as it is; the next use opens the file again."""
+        with self._opening:
+            opened = self._taken_away()
+            self._rested = opened or self._rested
+        if opened is not None:
+            with self.translating():
+                opened[0].close()
 
     def _taken_away(self) -> Opened | None:
         """Have nothing open any more; return what was."""
@@ -144,6 +163,14 @@ class Session:
                 link.close()
             self._depart(self._open_as[1])
             self._taken_away()
+
+    def _rest_with(self, link: Link, *, wait: bool = True) -> None:
+        """Know that a file is closed, if whoever closed it was interrupted before saying so."""
+        if not wait:
+            raise WouldBlock
+        with self._opening:
+            if link.closed and self._open_as is not None and self._open_as[0] is link:
+                self._rested = self._taken_away()
 
     # Forks.
 
@@ -175,7 +202,6 @@ class Session:
             link.epoch.close()
             ledger.ownership.abandon()
         self._begin_process()
-        self.flights = Flights()
 
     # Transactions.
 
@@ -216,7 +242,7 @@ class Session:
                 break
             except Closed:
                 # A fork came between.
-                continue
+                self._rest_with(link, wait=wait)
             except FileVanished:
                 self._lose(link)
                 raise
@@ -242,6 +268,10 @@ class Session:
     ) -> T:
         # All in one place, since a stored draw is hardly more than this.
         link, ledger = opened
+        if not link.closed and link.writer.in_transaction:
+            # Whoever was to undo it was interrupted again.
+            ledger.revert()
+            link.rollback()
         ledger.undo.clear()
         ledger.has_looked = False
         try:
@@ -258,9 +288,10 @@ class Session:
                 link.execute("COMMIT")
         except BaseException as error:
             # Also an interrupt between any two of them: no transaction is left open. Just after the commit nothing is
-            # undone, and what was answered is remembered.
-            if link.rollback() or isinstance(error, sqlite3.Error):
+            # undone, and what was answered is remembered. As long as it is open the next one can see that.
+            if isinstance(error, sqlite3.Error) or (not link.closed and link.writer.in_transaction):
                 ledger.revert()
+            link.rollback()
             raise
         return result
 
@@ -277,7 +308,7 @@ class Session:
             try:
                 return link.read(statement, values)
             except Closed:
-                continue
+                self._rest_with(link, wait=wait)
             except FAILURES as error:
                 raise translated(error, self.files.database) from error
 
@@ -294,6 +325,7 @@ class Session:
                 if not opened[0].closed:
                     yield opened
                     return
+            self._rest_with(opened[0])
 
     def in_place(self, work: Callable[[Link], T]) -> T:
         """Do other work than a transaction on the file, under the write lock, unless it is gone."""
@@ -315,7 +347,7 @@ def _leave(link: Link, ledger: Ledger) -> None:
             link.require_unmoved()
             link.execute("BEGIN IMMEDIATE")
             try:
-                ledger.ownership.bury_myself()
+                ledger.ownership.leave_all()
                 link.commit()
             except BaseException:
                 link.rollback()
@@ -355,7 +387,7 @@ _living: weakref.WeakValueDictionary[int, Session] = weakref.WeakValueDictionary
 def _at_exit() -> None:
     for store in [each for reference in _living.valuerefs() if (each := reference()) is not None]:
         with suppress(StoreError):
-            store.rest()
+            store.leave()
 
 
 atexit.register(_at_exit)
