@@ -338,6 +338,11 @@ class Draw(Landing):
         more = self._again.undelivered() if self._again is not None else []
         return [*self._undoing(), *more] if self._booked else more
 
+    def give_back(self) -> None:
+        """Know that what was given did not reach the user; maybe by a garbage collection, so this waits for nothing."""
+        if changes := self.undelivered():
+            self._plan.engine.owe(changes)
+
     def _undoing(self) -> list[Change]:
         """Return the changes by which nothing was delivered."""
         if self._taken is None:

@@ -6,6 +6,7 @@ is about to become would be waiting for oneself.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 
     from memollm._draws.effects import Flow
+    from memollm._draws.flow import Draw
+    from memollm._draws.rereading import Rereading
     from memollm._drive.calls import Request
 
 OVER: Final = object()
@@ -49,6 +52,17 @@ def _landing(run: Run, recording: Recording, returned: Any) -> Flow:
     return run.land(run.flights[0], [result], Paid(recording.asked, recording.seconds, sample))
 
 
+@contextmanager
+def heard_to_its_end(draw: Draw | Rereading | None) -> Generator[None]:
+    """Give the position of a replayed stream back where its reader leaves before the end, as a live one does."""
+    try:
+        yield
+    except BaseException:
+        if draw is not None:
+            draw.give_back()
+        raise
+
+
 # Generator functions.
 
 
@@ -57,8 +71,10 @@ def stream(request: Request) -> Generator[Any, Any, Any]:
     if request.is_new:
         introduce(request)
     sample = request.recalled()
+    draw = None
     if sample is NOTHING:
-        course, recording = Course(request.begin().flow()), Recording()
+        draw = request.begin()
+        course, recording = Course(draw.flow()), Recording()
         while (effect := course.next()) is not None:
             with course:
                 if isinstance(effect, Run):
@@ -68,9 +84,10 @@ def stream(request: Request) -> Generator[Any, Any, Any]:
         sample = request.value(course.result)
         if sample is recording.sample:
             return heard(sample).returned
-    chunks, returned = heard(sample)
-    for chunk in chunks:
-        require_untold((yield chunk))
+    with heard_to_its_end(draw):
+        chunks, returned = heard(sample)
+        for chunk in chunks:
+            require_untold((yield chunk))
     return returned
 
 
@@ -123,8 +140,10 @@ async def stream_async(request: Request) -> AsyncGenerator[Any, Any]:
     if request.is_new:
         await introduce_async(request)
     sample = request.recalled()
+    draw = None
     if sample is NOTHING:
-        course, recording = Course(request.begin().flow()), Recording()
+        draw = request.begin()
+        course, recording = Course(draw.flow()), Recording()
         while (run := await _until_run(course, request)) is not None:
             live = _Live(run, request, recording)
             try:
@@ -141,8 +160,9 @@ async def stream_async(request: Request) -> AsyncGenerator[Any, Any]:
         sample = request.value(course.result)
         if sample is recording.sample:
             return
-    for chunk in heard(sample).chunks:
-        require_untold((yield chunk))
+    with heard_to_its_end(draw):
+        for chunk in heard(sample).chunks:
+            require_untold((yield chunk))
 
 
 async def _until_run(course: Course, request: Request) -> Run | None:
