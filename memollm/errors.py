@@ -7,6 +7,7 @@
     ├── UnkeyableArgument        an argument has no stable identity, so no call could be told from another
     ├── CodeChanged              a function's code has changed and its `on_change` forbids that
     ├── ReentrantCall            a function waits for the very sample that it is making
+    ├── NoEventLoop              a coroutine function is drawn where no event loop of asyncio runs
     ├── WrongNumber              a function that makes several samples made more or fewer than it was asked for
     ├── ReplayedStream           something was sent into a stream that is replayed from the store
     ├── CacheMiss                nothing is stored where nothing may be called
@@ -59,6 +60,10 @@ class CodeChanged(MemollmError):
 
 class ReentrantCall(MemollmError, RuntimeError):
     """A function waits, inside its own call, for the sample that this call is making."""
+
+
+class NoEventLoop(MemollmError, RuntimeError):
+    """A coroutine function is drawn where no event loop of asyncio runs, such as under trio."""
 
 
 class WrongNumber(MemollmError, ValueError):

@@ -16,6 +16,7 @@ from memollm._draws.slots import Fleeting
 from memollm._drive.calls import drive, get_ready, land_async, perform, perform_async
 from memollm._drive.course import Course
 from memollm._drive.introduction import introduce, introduce_async
+from memollm._drive.turns import turns
 from memollm._values.streams import Recording, heard, require_untold
 
 if TYPE_CHECKING:
@@ -137,6 +138,7 @@ def _live(source: Generator[Any, Any, Any], recording: Recording, reading: _Read
 
 async def stream_async(request: Request) -> AsyncGenerator[Any, Any]:
     """Serve a call of an async generator function; nothing happens before its first chunk is asked for."""
+    turns()
     if request.is_new:
         await introduce_async(request)
     sample = request.recalled()
