@@ -176,9 +176,9 @@ def turns() -> Turns:
 def _no_loop() -> NoEventLoop:
     """Say what works where no loop of asyncio runs."""
     return NoEventLoop(
-        f"A coroutine function is drawn where {_driver()}; memollm waits by asyncio. Decorate a plain function and give "
-        "it to a thread (under trio: await trio.to_thread.run_sync(f, ...), which carries namespaces and runs along), or "
-        'run the program by asyncio (anyio.run(main, backend="asyncio") does).'
+        f"A coroutine function is drawn where {_driver()}; memollm waits by asyncio. Decorate a plain function and "
+        "give it to a thread (under trio: await trio.to_thread.run_sync(f, ...), which carries namespaces and runs "
+        'along), or run the program by asyncio (anyio.run(main, backend="asyncio") does).'
     )
 
 
