@@ -6,7 +6,7 @@
     ├── OptionError              an option is misspelt, contradicts another, or has a wrong value
     ├── UnkeyableArgument        an argument has no stable identity, so no call could be told from another
     ├── CodeChanged              a function's code has changed and its `on_change` forbids that
-    ├── ReentrantCall            a function waits for the very sample that it is making
+    ├── ReentrantCall            a draw would wait for itself, or for others that wait for it
     ├── NoEventLoop              a coroutine function is drawn where no event loop of asyncio runs
     ├── WrongNumber              a function that makes several samples made more or fewer than it was asked for
     ├── ReplayedStream           something was sent into a stream that is replayed from the store
@@ -59,7 +59,7 @@ class CodeChanged(MemollmError):
 
 
 class ReentrantCall(MemollmError, RuntimeError):
-    """A function waits, inside its own call, for the sample that this call is making."""
+    """A draw would wait, inside a call, for a sample that cannot come before this call has ended."""
 
 
 class NoEventLoop(MemollmError, RuntimeError):

@@ -1,21 +1,21 @@
-"""What a flow yields for its drivers to do, and which flows this code runs under."""
+"""What a flow yields for its drivers to do."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from contextvars import ContextVar
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from memollm._draws.waits import Listening, Making
 from memollm._types.requests import Look, Take, Write
 
 if TYPE_CHECKING:
+    from memollm._draws.waits import Waiting
     from memollm._spending.accounts import Told
+    from memollm._types.calls import Place
     from memollm.stores.flights import Signal
 
 Flow = Generator["Effect", Any, Any]
-
-under: ContextVar[tuple[int, ...]] = ContextVar("memollm_under", default=())
-"""The draws inside whose function this code runs, or whose stream it reads."""
 
 
 class Gap(NamedTuple):
@@ -55,6 +55,8 @@ class Run(NamedTuple):
     """To be called before the flow is told why nobody waits any more, with the flights that go on without it."""
     end: Callable[[Flight], Flow]
     """To be driven at the end of each of these, after `land` or `failed`."""
+    place: Callable[[Gap], Place]
+    """Tells where the store keeps a slot."""
     origin: Sequence[int] | None = None
     """Which of the wants that were asked for each of the draw's is, where it draws a part of them."""
 
@@ -62,11 +64,20 @@ class Run(NamedTuple):
         """Return which of the wants that were asked for a flight is to serve, one for each sample."""
         return [gap.want if self.origin is None else self.origin[gap.want] for gap in flight]
 
+    def inside(self, flight: Flight) -> Making:
+        """Return what says, `with` it, that this thread calls the function for a flight."""
+        return Making(self.ticket, flight, self.place, get_ident())
+
+    def reading(self, flight: Flight, thread: int | None = None) -> Listening:
+        """Return what says that the stream is being read which a flight is."""
+        return Listening(self.ticket, flight, self.place, thread)
+
 
 class Await(NamedTuple):
     """Wait for all of the signals."""
 
     signals: list[Signal]
+    waiting: Waiting
 
 
 class Do(NamedTuple):

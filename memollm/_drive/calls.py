@@ -5,15 +5,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import suppress
+from threading import get_ident
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from memollm._draws.desk import Pending
-from memollm._draws.effects import Await, Do, Effect, Flight, Flow, Paid, Run, under
+from memollm._draws.effects import Await, Do, Effect, Flight, Flow, Paid, Run
 from memollm._draws.engine import NOTHING
 from memollm._draws.flow import AT_ONCE
 from memollm._drive.course import Course
@@ -139,13 +140,19 @@ def perform(effect: Effect, request: Served) -> Any:
     if isinstance(effect, Run):
         _run(effect, request)
     elif isinstance(effect, Await):
-        for signal in effect.signals:
-            signal.wait()
+        _wait(effect)
     elif isinstance(effect, Do):
         return effect.work()
     else:
         return request.plan.engine.desk.perform(effect)
     return None
+
+
+def _wait(effect: Await) -> None:
+    with effect.waiting.here(get_ident()):
+        for signal in effect.signals:
+            while not signal.wait(effect.waiting.pause()):
+                effect.waiting.look()
 
 
 def _run(run: Run, request: Served) -> None:
@@ -169,17 +176,15 @@ def _run(run: Run, request: Served) -> None:
 
 
 def _fly(run: Run, flight: Flight, function: Called, request: Served) -> None:
-    plan, inside = request.plan, under.set((*under.get(), run.ticket))
-    begun = plan.engine.clock(), perf_counter()
+    plan, begun = request.plan, (request.plan.engine.clock(), perf_counter())
     try:
-        landing = _landing(run, flight, function(run.items(flight)), begun, plan)
+        with run.inside(flight):
+            landing = _landing(run, flight, function(run.items(flight)), begun, plan)
     except BaseException as error:
         run.failed(error)
         if isinstance(error, StopIteration):
             raise _Stop(error) from None
         raise
-    finally:
-        under.reset(inside)
     drive(landing, request)
 
 
@@ -233,8 +238,7 @@ async def perform_async(effect: Effect, request: Served) -> Any:
     if isinstance(effect, Run):
         await _run_async(effect, request)
     elif isinstance(effect, Await):
-        for signal in effect.signals:
-            await turns().until(signal)
+        await _wait_async(effect)
     elif isinstance(effect, Do):
         return await _outcome(_computed(effect.work) if effect.computes else desk.do(effect.work))
     elif isinstance(effect, Write):
@@ -242,6 +246,21 @@ async def perform_async(effect: Effect, request: Served) -> Any:
     else:
         return await _ask(effect, request)
     return None
+
+
+async def _wait_async(effect: Await) -> None:
+    with effect.waiting.here(None):
+        for signal in effect.signals:
+            happened = turns().until(signal)
+            try:
+                while (pause := effect.waiting.pause()) is not None and not happened.done():
+                    await asyncio.wait([happened], timeout=pause)
+                    if not happened.done():
+                        effect.waiting.look()
+                await happened
+            finally:
+                # Who is called back no more takes itself off the list.
+                happened.cancel()
 
 
 async def _ask(asked: Take | Look, request: Served) -> Any:
@@ -291,16 +310,13 @@ async def _run_async(run: Run, request: Served) -> None:
 async def _call_async(run: Run, flight: Flight, function: Called, request: Served) -> Flow:
     engine = request.plan.engine
     get_ready(engine)
-    inside, asked, begin = under.set((*under.get(), run.ticket)), engine.clock(), perf_counter()
+    asked, begin = engine.clock(), perf_counter()
     try:
-        return _landing(run, flight, await function(run.items(flight)), (asked, begin), request.plan)
+        with run.inside(flight):
+            return _landing(run, flight, await function(run.items(flight)), (asked, begin), request.plan)
     except BaseException as error:
         run.failed(error)
         raise
-    finally:
-        # A coroutine that is destroyed instead of ended is closed in the context of whoever does it.
-        with suppress(ValueError):
-            under.reset(inside)
 
 
 def get_ready(engine: Engine) -> Signal:

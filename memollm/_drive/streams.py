@@ -7,10 +7,11 @@ is about to become would be waiting for oneself.
 from __future__ import annotations
 
 from contextlib import contextmanager
+from threading import get_ident
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from memollm._draws.effects import Paid, Run, under
+from memollm._draws.effects import Paid, Run
 from memollm._draws.engine import NOTHING
 from memollm._draws.slots import Fleeting
 from memollm._drive.calls import drive, get_ready, land_async, perform, perform_async
@@ -25,25 +26,10 @@ if TYPE_CHECKING:
     from memollm._draws.effects import Flow
     from memollm._draws.flow import Draw
     from memollm._draws.rereading import Rereading
+    from memollm._draws.waits import Listening
     from memollm._drive.calls import Request
 
 OVER: Final = object()
-
-
-class _Reading(int):
-    """The ticket of a draw whose stream is being read, until it is `over`.
-
-    Its end is noted here instead of in the context: a collected stream ends in the middle of anything, and setting a
-    context variable while one is being set corrupts the context of CPython 3.11.
-    """
-
-    over = False
-
-    def here(self) -> None:
-        """Say that this context reads the stream; each chunk may be asked for from another."""
-        inside = under.get()
-        if self not in inside:
-            under.set((*(each for each in inside if not (isinstance(each, _Reading) and each.over)), self))
 
 
 def _landing(run: Run, recording: Recording, returned: Any) -> Flow:
@@ -93,8 +79,9 @@ def stream(request: Request) -> Generator[Any, Any, Any]:
 
 
 def _run(run: Run, request: Request, recording: Recording) -> Generator[Any, Any, None]:
-    (flight,), reading = run.flights, _Reading(run.ticket)
+    (flight,), reading = run.flights, run.reading(run.flights[0])
     recording.asked = request.plan.engine.clock()
+    reading.begin()
     try:
         reading.here()
         returned = yield from _live(request.function()(run.items(flight)), recording, reading)
@@ -102,11 +89,11 @@ def _run(run: Run, request: Request, recording: Recording) -> Generator[Any, Any
         run.failed(error)
         raise
     finally:
-        reading.over = True
+        reading.end()
     drive(_landing(run, recording, returned), request)
 
 
-def _live(source: Generator[Any, Any, Any], recording: Recording, reading: _Reading) -> Generator[Any, Any, Any]:
+def _live(source: Generator[Any, Any, Any], recording: Recording, reading: Listening) -> Generator[Any, Any, Any]:
     """Pass chunks on, and what the reader says back to the function."""
     chunk: Any
     step: Callable[[Any], Any] = source.send
@@ -120,6 +107,7 @@ def _live(source: Generator[Any, Any, Any], recording: Recording, reading: _Read
         finally:
             recording.seconds += perf_counter() - begin
         recording.hear(chunk)
+        reading.leave()
         step = source.send
         try:
             given = yield chunk
@@ -181,7 +169,9 @@ class _Live:
     def __init__(self, run: Run, request: Request, recording: Recording) -> None:
         self._run, self._request, self._recording = run, request, recording
         self._is_over = False
-        self._reading = _Reading(run.ticket)
+        # It can go on in this event loop alone.
+        self._reading = run.reading(run.flights[0], get_ident())
+        self._reading.begin()
         self._source: Any = None
         self._step: Callable[[Any], Awaitable[Any]] = self._begin
         self._given: Any = None
@@ -203,6 +193,7 @@ class _Live:
         finally:
             self._recording.seconds += perf_counter() - begin
         self._recording.hear(chunk)
+        self._reading.leave()
         return chunk
 
     def told(self, given: Any) -> None:
@@ -217,12 +208,13 @@ class _Live:
 
     async def land(self) -> None:
         """Store what was heard; it has ended normally."""
-        self._reading.over = self._is_over = True
+        self._is_over = True
+        self._reading.end()
         await land_async(_landing(self._run, self._recording, None), self._request)
 
     async def closed(self, failure: BaseException) -> BaseException:
         """Close the generator, which may still be open where its reader left; return what went wrong."""
-        self._reading.over = True
+        self._reading.end()
         if not self._is_over:
             self._run.failed(failure)
         try:

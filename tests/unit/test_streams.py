@@ -14,7 +14,7 @@ from models import PATIENCE, run, until, until_in_loop, waiting
 
 import memollm
 from memollm import NotStoredWarning, OptionError, ReentrantCall, ReplayedStream
-from memollm._draws.effects import under
+from memollm._draws.waits import under
 
 
 def whole(stream):
