@@ -23,6 +23,7 @@
         ├── StoreUnavailable     it cannot be reached, read or written now
         │   ├── StoreReadOnly    it can be read, and this user may not write it
         │   └── ChangeRefused    it cannot take one of several changes; without that, it can take the others
+        ├── StoreInUse           this very thread was interrupted in the middle of using it
         ├── StoreRefused         it must not be used as it is: a foreign file, a newer schema, a network filesystem
         └── StoreClosed          it was closed by its user
 
@@ -128,6 +129,10 @@ class ChangeRefused(StoreUnavailable):
 
 class StoreRefused(StoreError):
     """The store must not be used as it is: a foreign file, a newer schema, a network filesystem."""
+
+
+class StoreInUse(StoreError):
+    """The store is being used by this very thread, which a signal handler or a destructor has interrupted."""
 
 
 class StoreClosed(StoreError):
