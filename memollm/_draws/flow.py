@@ -214,7 +214,7 @@ class Draw(Landing):
             # Nothing is claimed and unfilled while waiting, so no two draws can wait for each other.
             yield from self._let_go()
             awaited = [self._await(gap) for gap in busy]
-            yield Await([each.signal for each in awaited], Waiting(awaited))
+            yield Await([each.signal for each in awaited], Waiting(awaited, streams=self._plan.streams))
             untold = [gap for gap, each in zip(busy, awaited, strict=True) if not self._told(gap, each.signal)]
             if untold:
                 yield from self._look_again(untold)

@@ -111,8 +111,10 @@ class Awaited(NamedTuple):
 class Waiting:
     """A draw that waits until others have filled slots, or have ended."""
 
-    def __init__(self, awaited: Sequence[Awaited]) -> None:
+    def __init__(self, awaited: Sequence[Awaited], *, streams: bool = False) -> None:
         self._awaited = awaited
+        self._streams = streams
+        """Whether they are streams that it waits for."""
         self._insides: tuple[Making, ...] = ()
         self._thread: int | None = None
         self._since = 0.0
@@ -136,11 +138,11 @@ class Waiting:
             if self._thread is not None:
                 _blocked.setdefault(self._thread, {})[id(self)] = self
             # In one go, so that of a circle one draw is given up and not two.
-            circle = self._found()
+            circle = self._circle(self, set())
         if circle is not None and self._may_be_left() and _collect():
             # Nobody reads it any more: this very thread may have dropped it.
             with _looking:
-                circle = self._found()
+                circle = self._circle(self, set())
         if circle is not None:
             self.__exit__()
             raise ReentrantCall(_told_of(circle))
@@ -154,16 +156,11 @@ class Waiting:
 
     def pause(self) -> float | None:
         """Tell in how many seconds to look, if ever."""
-        if any(each.ticket is not None and self._may_be_stream(each.ticket) for each in self._awaited):
+        if self._streams and any(each.ticket is not None for each in self._awaited):
             return UNREAD
         if self._insides and not self._told and any(each.ticket is None for each in self._awaited):
             return max(0.0, self._since + LONG - time.monotonic())
         return None
-
-    @staticmethod
-    def _may_be_stream(ticket: int) -> bool:
-        making = calls.get(ticket)
-        return not making or any(isinstance(each, Listening) for each in list(making))
 
     def look(self) -> None:
         """Do what may help: nobody has come for a while."""
@@ -194,11 +191,9 @@ class Waiting:
 
     # Circles.
 
-    def _found(self) -> list[Place] | None:
-        return self._circle(self, frozenset({id(self)}))
-
-    def _circle(self, first: Waiting, passed: frozenset[int]) -> list[Place] | None:
+    def _circle(self, first: Waiting, passed: set[int]) -> list[Place] | None:
         """Return the slots that are waited for in a circle from here back to the first; None if there is no circle."""
+        passed.add(id(self))
         for each in self._awaited:
             if each.ticket is not None and not each.signal.is_set():
                 rest = self._beyond(each, each.ticket, first, passed)
@@ -206,7 +201,7 @@ class Waiting:
                     return [each.place, *rest]
         return None
 
-    def _beyond(self, awaited: Awaited, ticket: int, first: Waiting, passed: frozenset[int]) -> list[Place] | None:
+    def _beyond(self, awaited: Awaited, ticket: int, first: Waiting, passed: set[int]) -> list[Place] | None:
         """Return the rest of a circle beyond a slot: whoever fills it waits, too, and cannot do without."""
         making = list(calls.get(ticket, ()))
         own = [each for each in making if awaited.place in each.places()]
@@ -219,10 +214,10 @@ class Waiting:
                 return None
         return found
 
-    def _back_to(self, first: Waiting, passed: frozenset[int]) -> list[Place] | None:
+    def _back_to(self, first: Waiting, passed: set[int]) -> list[Place] | None:
         if self is first:
             return []
-        return None if id(self) in passed else self._circle(first, passed | {id(self)})
+        return None if id(self) in passed else self._circle(first, passed)
 
 
 def _is_some(found: object) -> bool:

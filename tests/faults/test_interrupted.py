@@ -285,7 +285,7 @@ def test_waiting_may_be_interrupted(cache, interrupting):
         go.set()
         return slow("x"), ask("y")
 
-    with interrupting(handler, (Waiting, "_found")) as outcomes:
+    with interrupting(handler, (Waiting, "_circle")) as outcomes:
         assert slow("x") == "x"
     thread.join()
     assert outcomes[0][0] == "x"

@@ -16,6 +16,7 @@ from models import PATIENCE, AsyncGates, Gates, run, until, until_in_loop, waiti
 import memollm
 from memollm import Gather, ReentrantCall
 from memollm._draws import waits
+from memollm._drive import calls
 from memollm.stores.flights import Signal
 
 
@@ -301,6 +302,33 @@ def test_a_plain_draw_that_would_block_its_own_event_loop_is_told_so(cache):
         return await task
 
     assert run(main()) == "answer"
+
+
+def test_a_plain_draw_that_would_keep_an_answer_from_being_stored_is_told_so(cache, monkeypatch):
+    """The same where the task's call has returned, and the loop has still to store what it gave."""
+    ask = cache.cached_llm(lambda prompt: prompt, name="ask", version=1)
+    land, returned, told = calls.land_async, asyncio.Event(), asyncio.Event()
+
+    async def late(*args):
+        returned.set()
+        await told.wait()
+        await land(*args)
+
+    monkeypatch.setattr(calls, "land_async", late)
+
+    async def answer(prompt):
+        return prompt
+
+    async def main():
+        with memollm.namespace("a"):
+            task = asyncio.create_task(cache.cached_llm(answer, name="ask", version=1)("x"))
+        await returned.wait()
+        with memollm.namespace("b"), pytest.raises(ReentrantCall):
+            ask("x")
+        told.set()
+        return await task
+
+    assert run(main()) == "x"
 
 
 # Who merely waits long.
