@@ -17,6 +17,7 @@ import memollm
 from memollm import Gather, ReentrantCall
 from memollm._draws import waits
 from memollm._drive import calls
+from memollm._types.calls import Call, Place
 from memollm.stores.flights import Signal
 
 
@@ -280,6 +281,50 @@ def test_readers_of_async_streams_that_wait_in_a_circle_are_told_so(cache):
     assert 'tell(prompt="a")' in error
     assert 'tell(prompt="b")' in error
     assert answers <= {"['a', 'more']", "['b', 'more']"}
+
+
+def test_a_call_beside_those_of_a_circle_keeps_nobody_waiting(cache):
+    """The circle is noticed while another call of the same draw is still under way."""
+    gates, numbers = Gates(), itertools.count()
+    quick = threading.Event()
+
+    @cache.cached_llm(name="pair", version=1, concurrency=2)
+    def pair(prompt):
+        if next(numbers):
+            assert quick.wait(PATIENCE)
+            return "quick"
+        gates.fly()
+        with pytest.raises(ReentrantCall):
+            lonely("x")
+        return "told"
+
+    @cache.cached_llm(name="lonely", version=1)
+    def lonely(prompt):
+        return pair("x")
+
+    def ask(name, function, *args):
+        with memollm.namespace(name):
+            return function(*args)
+
+    with ThreadPoolExecutor(2) as pool:
+        both = pool.submit(ask, "a", pair.draw, 2, "x")
+        begun = gates.begun()
+        until(lambda: next(numbers) > 1)
+        inner = pool.submit(ask, "b", lonely, "x")
+        until(lambda: waiting(cache) == 1)
+        begun.put(None)
+        assert inner.result(PATIENCE) == "told"
+        quick.set()
+        assert sorted(both.result(PATIENCE)) == ["quick", "told"]
+
+
+def test_what_has_happened_is_waited_for_by_nobody(cache):
+    """Whoever has only still to notice that its slot is filled is in no circle."""
+    place, happened = Place(Call(b"", "", "ask"), 0), Signal()
+    happened.set()
+    with waits.Making(1, [place], lambda gap: gap, None), waits.Waiting([waits.Awaited(place, 1, happened)]).here(None):
+        pass
+    waits.ended(1)
 
 
 def test_a_plain_draw_that_would_block_its_own_event_loop_is_told_so(cache):
