@@ -252,15 +252,16 @@ async def _wait_async(effect: Await) -> None:
     with effect.waiting.here(None):
         for signal in effect.signals:
             happened = turns().until(signal)
-            try:
-                while (pause := effect.waiting.pause()) is not None and not happened.done():
+            while (pause := effect.waiting.pause()) is not None and not happened.done():
+                try:
                     await asyncio.wait([happened], timeout=pause)
-                    if not happened.done():
-                        effect.waiting.look()
-                await happened
-            finally:
-                # Who is called back no more takes itself off the list.
-                happened.cancel()
+                except asyncio.CancelledError:
+                    # Who is called back no more takes itself off the list.
+                    happened.cancel()
+                    raise
+                if not happened.done():
+                    effect.waiting.look()
+            await happened
 
 
 async def _ask(asked: Take | Look, request: Served) -> Any:
