@@ -254,7 +254,7 @@ def test_making_things_once_may_be_interrupted(tmp_path, interrupting, monkeypat
 
 def test_budgets_and_tracks_are_told_by_handlers_too(cache, interrupting):
     """P14: what a handler draws inside a block counts, and the block's own draws, too."""
-    ask = asking(cache)
+    ask = asking(cache, usage=lambda _: memollm.Usage(cost=0.01))
     ask("first")
     for place in ((Budget, "_foreseen"), (Budget, "_put_back"), (Counts, "plus")):
         prompt = f"{place}"
