@@ -12,7 +12,7 @@ PYTHONS ?= $(shell for minor in 11 12 13 14; do \
 # The lowest versions are those of the oldest Python; newer ones need newer builds.
 OLDEST ?= $(firstword $(PYTHONS))
 
-.PHONY: demo test test-all test-lowest check deep mutants bench bench-deep bench-check format clean
+.PHONY: demo test test-all test-lowest check deep torture mutants bench bench-deep bench-check format clean
 
 demo: .venv/installed
 	$(BIN)/python examples/demo.py
@@ -46,6 +46,13 @@ check: .venv/developed
 
 deep: .venv/developed
 	$(BIN)/python -m pytest
+
+# Rounds of tests/faults/chaos until the time is up: make torture SECONDS=600 SEED=1
+SECONDS := 120
+SEED ?=
+
+torture: .venv/developed
+	PYTHONPATH=tests/faults $(BIN)/python -m chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 mutants: .venv/developed
 	$(BIN)/python tests/mutants.py

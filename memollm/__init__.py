@@ -9,6 +9,7 @@ from memollm._calls.decorator import cached_llm
 from memollm._calls.typing import Cached
 from memollm._drive.gather import Gather
 from memollm._drive.settling import settle
+from memollm._spending.meter import used
 from memollm._spending.track import DrawEvent
 from memollm._spending.usage import Usage
 from memollm.errors import (
@@ -105,6 +106,7 @@ __all__ = [
     "run",
     "settle",
     "track",
+    "used",
 ]
 
 __version__ = "0.1.0"

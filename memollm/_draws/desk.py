@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from memollm._types.locks import ThreadLock
 from memollm._types.requests import Fill, Write
+from memollm._types.signals import pass_on
 from memollm.errors import StoreError, StoreInUse, StoreUnavailable
 from memollm.stores.flights import Signal
 
@@ -83,8 +84,13 @@ class Desk:
             return self._perform_aside(request)
         pending = Pending(request)
         self._queue.append(pending)
-        while not pending.done.is_set():
-            self.flush()
+        try:
+            while not pending.done.is_set():
+                self.flush()
+        except BaseException:
+            # Whoever was interrupted may not come back, and how a draw ended is known before another takes.
+            self._owe(request)
+            raise
         return pending.outcome()
 
     def _perform_aside(self, request: Write) -> Any:
@@ -111,6 +117,8 @@ class Desk:
             try:
                 self._bring(list(self.debts), some)
             except Exception as error:  # noqa: BLE001 - told to each of those who wait
+                # But for an interrupt by signal, as a time-out may be, which is this thread's alone.
+                pass_on(error)
                 for pending in some:
                     pending.answer(error)
             finally:

@@ -3,19 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, NamedTuple
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from memollm._draws.waits import Listening, Making
+from memollm._spending.meter import Meter, metering
 from memollm._types.requests import Look, Take, Write
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from memollm._draws.waits import Waiting
     from memollm._spending.accounts import Told
+    from memollm._spending.usage import Reading
     from memollm._types.calls import Place
     from memollm.stores.flights import Signal
 
 Flow = Generator["Effect", Any, Any]
+
+
+class Calling:
+    """Marks the code of a function, while it is called for a draw, and times it."""
+
+    __slots__ = ("_begun", "_making", "_metered", "asked", "noted")
+
+    def __init__(self, making: Making, asked: float) -> None:
+        self._making = making
+        self.asked = asked
+        """When it was called, by the engine's clock."""
+        self.noted: list[Reading] = []
+
+    def __enter__(self) -> Self:
+        meter = Meter()
+        self.noted = meter.notes
+        self._making.__enter__()
+        self._metered = metering.set(meter)
+        self._begun = perf_counter()
+        return self
+
+    def seconds(self) -> float:
+        """Return what it has taken up to now."""
+        return perf_counter() - self._begun
+
+    def __exit__(
+        self, kind: type[BaseException] | None, failure: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._making.__exit__()
+        # A coroutine that is destroyed instead of ended is closed in the context of whoever does it.
+        with suppress(ValueError):
+            metering.reset(self._metered)
 
 
 class Gap(NamedTuple):
@@ -39,6 +77,8 @@ class Paid(NamedTuple):
     """All that it returned, of which its results are parts."""
     told: Told | None = None
     """What it took, where that is known already."""
+    noted: Sequence[Reading] = ()
+    """What it said of itself while it ran."""
 
 
 class Run(NamedTuple):
@@ -65,7 +105,7 @@ class Run(NamedTuple):
         return [gap.want if self.origin is None else self.origin[gap.want] for gap in flight]
 
     def inside(self, flight: Flight) -> Making:
-        """Return what says, `with` it, that this thread calls the function for a flight."""
+        """Return what says that this thread calls the function for a flight."""
         return Making(self.ticket, flight, self.place, get_ident())
 
     def reading(self, flight: Flight, thread: int | None = None) -> Listening:

@@ -121,7 +121,11 @@ class Engine:
 
     def owe(self, changes: Sequence[Change]) -> None:
         """Have changes written soon, by a thread of ours; this one waits for nothing and takes no lock."""
-        self.desk.debts.append(Write(self.flights.new_id(), changes))
+        self.insist(Write(self.flights.new_id(), changes))
+
+    def insist(self, write: Write) -> None:
+        """Have something written soon that was maybe asked for already; it counts once."""
+        self.desk.debts.append(write)
         start_new_thread(self.tender.begin, ())
 
     def _tend(self) -> bool:

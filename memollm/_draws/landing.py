@@ -64,7 +64,9 @@ class Landing:
     def _land(self, flight: Flight, results: Sequence[Any], paid: Paid) -> Flow:
         """Store what the function returned for a flight."""
         plan = self._plan
-        toll, untold = paid.told or told_of(paid.seconds, paid.returned, results, plan.usage, plan.prices)
+        toll, untold = paid.told or told_of(
+            paid.seconds, paid.returned, results, usage=plan.usage, prices=plan.prices, noted=paid.noted
+        )
         self._bill.spend(toll)
         failure: BaseException | None = untold
         right = len(results) == len(flight)
@@ -165,14 +167,9 @@ class Landing:
 
     def _end(self, flight: Flight) -> Flow:
         """Let others have what a flight that was left did not fill; after the last one the draw is over."""
-        engine, held = self._plan.engine, [gap for gap in flight if self._slots[gap] is MINE]
-        changes: list[Change] = [Release(self._ticket, self._slots.place(gap)) for gap in held]
+        held = [gap for gap in flight if self._slots[gap] is MINE]
         try:
-            yield from self._save_end(changes)
-        except GeneratorExit:
-            # Its loop is gone, and nothing can be waited for.
-            engine.owe(changes)
-            raise
+            yield from self._save_end([Release(self._ticket, self._slots.place(gap)) for gap in held])
         finally:
             self._going_on -= 1
             self._arrive()
@@ -192,16 +189,22 @@ class Landing:
     # Its end.
 
     def _save_end(self, changes: list[Change], *, delivers: bool = False) -> Flow:
+        engine = self._plan.engine
+        write = Write(engine.flights.new_id(), changes)
         try:
             if changes:
-                written: Written = yield Write(self._plan.engine.flights.new_id(), changes)
+                written: Written = yield write
                 self._void = [*self._void, *written.void]
         except StoreError:
             # The desk owes it and tries again; whoever waits in this process sees that the ticket has arrived.
             self._settled = False
             if delivers:
-                self._plan.engine.flights.owe(self._ticket)
+                engine.flights.owe(self._ticket)
             return False
+        except BaseException:
+            # Interrupted, maybe before anybody knew of it, or its loop is gone.
+            engine.insist(write)
+            raise
         return True
 
     @property

@@ -10,11 +10,10 @@ import contextvars
 from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from threading import get_ident
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from memollm._draws.desk import Pending
-from memollm._draws.effects import Await, Do, Effect, Flight, Flow, Paid, Run
+from memollm._draws.effects import Await, Calling, Do, Effect, Flight, Flow, Paid, Run
 from memollm._draws.engine import NOTHING
 from memollm._draws.flow import AT_ONCE
 from memollm._drive.course import Course
@@ -88,20 +87,20 @@ def listed(returned: Any, name: str) -> list[Any]:
     return list(returned)
 
 
-def _landing(run: Run, flight: Flight, returned: Any, begun: tuple[float, float], plan: Plan) -> Flow:
-    """Return the flow that stores what the function returned, called at a time by the engine's clock and by ours."""
-    asked, begin = begun
-    seconds = perf_counter() - begin
+def _landing(run: Run, flight: Flight, returned: Any, calling: Calling, plan: Plan) -> Flow:
+    """Return the flow that stores what the function returned."""
+    asked, seconds = calling.asked, calling.seconds()
     if type(returned) is Portion:
         return run.land(flight, returned.results, Paid(asked, seconds, None, returned.told))
+    paid = Paid(asked, seconds, returned, noted=calling.noted)
     if not plan.together:
-        return run.land(flight, (returned,), Paid(asked, seconds, returned))
+        return run.land(flight, (returned,), paid)
     try:
         results = listed(returned, plan.name)
     except WrongNumber as error:
         # It has returned, so it counts as paid.
         return run.land(flight, (), Paid(asked, seconds, None, Told(Toll(1, seconds), error)))
-    return run.land(flight, results, Paid(asked, seconds, returned))
+    return run.land(flight, results, paid)
 
 
 # Plain functions.
@@ -176,10 +175,10 @@ def _run(run: Run, request: Served) -> None:
 
 
 def _fly(run: Run, flight: Flight, function: Called, request: Served) -> None:
-    plan, begun = request.plan, (request.plan.engine.clock(), perf_counter())
+    plan = request.plan
     try:
-        with run.inside(flight):
-            landing = _landing(run, flight, function(run.items(flight)), begun, plan)
+        with Calling(run.inside(flight), plan.engine.clock()) as calling:
+            landing = _landing(run, flight, function(run.items(flight)), calling, plan)
     except BaseException as error:
         run.failed(error)
         if isinstance(error, StopIteration):
@@ -311,10 +310,9 @@ async def _run_async(run: Run, request: Served) -> None:
 async def _call_async(run: Run, flight: Flight, function: Called, request: Served) -> Flow:
     engine = request.plan.engine
     get_ready(engine)
-    asked, begin = engine.clock(), perf_counter()
     try:
-        with run.inside(flight):
-            return _landing(run, flight, await function(run.items(flight)), (asked, begin), request.plan)
+        with Calling(run.inside(flight), engine.clock()) as calling:
+            return _landing(run, flight, await function(run.items(flight)), calling, request.plan)
     except BaseException as error:
         run.failed(error)
         raise

@@ -18,12 +18,13 @@ from memollm._drive.calls import Portion, listed
 from memollm._drive.flying import airborne
 from memollm._drive.turns import A_PASS, outlast, turns
 from memollm._spending.accounts import Told, Toll, joined
+from memollm._spending.meter import Meter, metering
 from memollm._types.locks import ForkedLock
 from memollm._types.public import public
 from memollm.errors import OptionError, WrongNumber
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Hashable, Sequence
+    from collections.abc import Awaitable, Callable, Hashable
 
     from memollm._draws.waits import Making
     from memollm._drive.flying import Airborne
@@ -38,7 +39,7 @@ class Server(NamedTuple):
 
     function: Callable[[list[Any]], Awaitable[Any]]
     name: str
-    told: Callable[[float, Any, Sequence[Any]], Told]
+    told: Callable[..., Told]
     """Finds out what a call took, given its seconds, what it returned, and its results."""
     ready: Signal
     """That what this needs is loaded."""
@@ -155,7 +156,8 @@ class Gatherer:
 
 
 async def _serve(group: _Group, served: list[tuple[Any, asyncio.Future[Any]]]) -> None:
-    server, begin = group.server, perf_counter()
+    server, meter, begin = group.server, Meter(), perf_counter()
+    metering.set(meter)
     try:
         returned = await server.function([item for item, _ in served])
         seconds = perf_counter() - begin
@@ -163,7 +165,7 @@ async def _serve(group: _Group, served: list[tuple[Any, asyncio.Future[Any]]]) -
         if len(results) != len(served):
             raise WrongNumber(not_aligned(server.name, len(served), len(results)))  # noqa: TRY301 - told to all who wait
         await outlast(server.ready)
-        toll, failure = server.told(seconds, returned, results)
+        toll, failure = server.told(seconds, returned, results, noted=meter.notes)
     except asyncio.CancelledError:
         for _, future in served:
             future.cancel()

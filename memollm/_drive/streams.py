@@ -6,7 +6,7 @@ is about to become would be waiting for oneself.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import get_ident
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -18,6 +18,7 @@ from memollm._drive.calls import drive, get_ready, land_async, perform, perform_
 from memollm._drive.course import Course
 from memollm._drive.introduction import introduce, introduce_async
 from memollm._drive.turns import turns
+from memollm._spending.meter import Meter, metering
 from memollm._values.streams import Recording, heard, require_untold
 
 if TYPE_CHECKING:
@@ -32,11 +33,12 @@ if TYPE_CHECKING:
 OVER: Final = object()
 
 
-def _landing(run: Run, recording: Recording, returned: Any) -> Flow:
+def _landing(run: Run, recording: Recording, meter: Meter, returned: Any) -> Flow:
     """Store a stream that has ended, unless it was told anything on the way, which no key knows."""
     sample = recording.ended(returned)
     result = Fleeting(sample) if recording.steered else sample
-    return run.land(run.flights[0], [result], Paid(recording.asked, recording.seconds, sample))
+    paid = Paid(recording.asked, recording.seconds, sample, noted=meter.notes)
+    return run.land(run.flights[0], [result], paid)
 
 
 @contextmanager
@@ -79,33 +81,36 @@ def stream(request: Request) -> Generator[Any, Any, Any]:
 
 
 def _run(run: Run, request: Request, recording: Recording) -> Generator[Any, Any, None]:
-    (flight,), reading = run.flights, run.reading(run.flights[0])
+    (flight,), reading, meter = run.flights, run.reading(run.flights[0]), Meter()
     recording.asked = request.plan.engine.clock()
     reading.begin()
     try:
         reading.here()
-        returned = yield from _live(request.function()(run.items(flight)), recording, reading)
+        returned = yield from _live(request.function()(run.items(flight)), recording, meter, reading)
     except BaseException as error:
         run.failed(error)
         raise
     finally:
         reading.end()
-    drive(_landing(run, recording, returned), request)
+    drive(_landing(run, recording, meter, returned), request)
 
 
-def _live(source: Generator[Any, Any, Any], recording: Recording, reading: Listening) -> Generator[Any, Any, Any]:
+def _live(
+    source: Generator[Any, Any, Any], recording: Recording, meter: Meter, reading: Listening
+) -> Generator[Any, Any, Any]:
     """Pass chunks on, and what the reader says back to the function."""
     chunk: Any
     step: Callable[[Any], Any] = source.send
     given: Any = None
     while True:
-        begin = perf_counter()
+        begin, metered = perf_counter(), metering.set(meter)
         try:
             chunk = step(given)
         except StopIteration as end:
             return end.value
         finally:
             recording.seconds += perf_counter() - begin
+            metering.reset(metered)
         recording.hear(chunk)
         reading.leave()
         step = source.send
@@ -168,6 +173,7 @@ class _Live:
 
     def __init__(self, run: Run, request: Request, recording: Recording) -> None:
         self._run, self._request, self._recording = run, request, recording
+        self._meter = Meter()
         self._is_over = False
         # It can go on in this event loop alone.
         self._reading = run.reading(run.flights[0], get_ident())
@@ -185,13 +191,16 @@ class _Live:
     async def chunk(self) -> Any:
         """Return the next chunk, or `OVER`."""
         self._reading.here()
-        begin = perf_counter()
+        begin, metered = perf_counter(), metering.set(self._meter)
         try:
             chunk = await self._step(self._given)
         except StopAsyncIteration:
             return OVER
         finally:
             self._recording.seconds += perf_counter() - begin
+            # One that is destroyed instead of ended is closed in the context of whoever does it.
+            with suppress(ValueError):
+                metering.reset(metered)
         self._recording.hear(chunk)
         self._reading.leave()
         return chunk
@@ -210,7 +219,7 @@ class _Live:
         """Store what was heard; it has ended normally."""
         self._is_over = True
         self._reading.end()
-        await land_async(_landing(self._run, self._recording, None), self._request)
+        await land_async(_landing(self._run, self._recording, self._meter, None), self._request)
 
     async def closed(self, failure: BaseException) -> BaseException:
         """Close the generator, which may still be open where its reader left; return what went wrong."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memollm._spending.accounts import Told, Toll
 from memollm._spending.prices import price
-from memollm._spending.usage import Usage, of_call
+from memollm._spending.usage import Usage, usages_of_call
 from memollm._types.warn import warn
 from memollm.errors import NotCountedWarning, OptionError
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from memollm._spending.accounts import Books
     from memollm._spending.budget import Budget
     from memollm._spending.track import Watcher
+    from memollm._spending.usage import Reading
     from memollm._types.counting import Counts
 
 A_LITTLE: Final = Usage(1, 1)
@@ -89,20 +90,25 @@ def told_of(
     seconds: float,
     returned: Any,
     results: Sequence[Any],
+    *,
     usage: Callable[[Any], object] | None,
     prices: Mapping[str, object] | None,
+    noted: Sequence[Reading] = (),
 ) -> Told:
     """Find out what a call took; never raises, since an answer is not lost by that."""
     seconds = round(seconds, 6)
     try:
-        found = of_call(returned, results, usage)
-        if found is None:
+        found = usages_of_call(returned, results, usage, noted)
+        if not found:
             return Told(_untold(seconds, prices))
-        _require_countable(found)
-        cost = price(found, prices)
+        tokens = sum(each.input_tokens for each in found), sum(each.output_tokens for each in found)
+        _require_countable(*tokens)
+        costs = [price(each, prices) for each in found]
     except Exception as error:  # noqa: BLE001 - the user's function, or prices
         return Told(Toll(1, seconds, unpriced=1), _not_counted(error))
-    return Told(Toll(1, seconds, found.input_tokens, found.output_tokens, cost, int(cost is None)))
+    # A sum of which a part is not known is not known.
+    cost = None if None in costs else sum(filter(None, costs))
+    return Told(Toll(1, seconds, *tokens, cost, int(cost is None)))
 
 
 def _untold(seconds: float, prices: Mapping[str, object] | None) -> Toll:
@@ -111,9 +117,9 @@ def _untold(seconds: float, prices: Mapping[str, object] | None) -> Toll:
     return Toll(1, seconds, cost=0.0 if is_free else None, unpriced=int(not is_free))
 
 
-def _require_countable(usage: Usage) -> None:
+def _require_countable(into: int, out: int) -> None:
     """Refuse tokens that no store could count: they are another thing, or somebody's mistake."""
-    tokens = max(usage.input_tokens, usage.output_tokens)
+    tokens = max(into, out)
     if tokens > MOST_TOKENS:
         raise OptionError(f"{tokens:,} tokens are told, and no call takes more than {MOST_TOKENS:,}. Mend usage=.")
 

@@ -7,7 +7,7 @@ import math
 import operator
 from collections.abc import Mapping
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from memollm._spending.shapes import PLAIN, TOKENS, at, counts_in, field, number_of, text_of
 from memollm._types.public import public
@@ -173,11 +173,24 @@ def _is_list(thing: Any) -> bool:
 
 
 def _of_parts(parts: Sequence[Any]) -> Usage | None:
-    """Add up what parts show; chunks of one answer are merged, as what they tell grows."""
+    """Add up what parts show."""
+    answers = usages_of(read for part in parts if type(part) not in PLAIN for read in _readings(part))
+    if not answers:
+        return None
+    total = functools.reduce(operator.add, answers)
+    models = {usage.model for usage in answers} - {None}
+    if total.model is None and len(models) <= 1:
+        # A stream may name its model in one chunk and count in others.
+        total = total._replace(model=next(iter(models), None) or next(filter(None, map(_model_of, parts)), None))
+    return total
+
+
+def usages_of(readings: Iterable[Reading]) -> list[Usage]:
+    """Return the usage of each answer; chunks of one answer are merged, as what they tell grows."""
     answers: dict[object, Usage] = {}
     seen: dict[int, Any] = {}
     last: object = None
-    for read in (read for part in parts if type(part) not in PLAIN for read in _readings(part)):
+    for read in readings:
         if id(read.source) in seen and read.source is not None:
             continue
         seen[id(read.source)] = read.source
@@ -186,14 +199,7 @@ def _of_parts(parts: Sequence[Any]) -> Usage | None:
         elif not read.goes_on or last is None:
             last = object()
         answers[last] = _larger(answers[last], read.usage) if last in answers else read.usage
-    if not answers:
-        return None
-    total = functools.reduce(operator.add, answers.values())
-    models = {usage.model for usage in answers.values()} - {None}
-    if total.model is None and len(models) <= 1:
-        # A stream may name its model in one chunk and count in others.
-        total = total._replace(model=next(iter(models), None) or next(filter(None, map(_model_of, parts)), None))
-    return total
+    return list(answers.values())
 
 
 def _larger(one: Usage, other: Usage) -> Usage:
@@ -233,16 +239,38 @@ def find_usage(result: object) -> Usage | None:
     return _find(result, may_be_many=True)
 
 
+def readings_of(thing: object) -> list[Reading]:
+    """Read what a response, a chunk, a usage or several of them say of themselves; never raises."""
+    if type(thing) in PLAIN:
+        return []
+    try:
+        parts: Sequence[Any] = cast("Sequence[Any]", thing) if _is_list(thing) else (thing,)
+        found = [read for part in parts if type(part) not in PLAIN for read in _readings(part)]
+        # A usage by itself, without the response that holds it.
+        return found or _readings({"usage": thing})
+    except Exception:  # noqa: BLE001 - a foreign object may raise anywhere, and an answer is never lost for it
+        return []
+
+
 # One call of the user's function.
 
 
-def of_call(returned: Any, results: Sequence[Any], usage: Callable[[Any], object] | None) -> Usage | None:
-    """Return the usage of one call that gave these results.
+def usages_of_call(
+    returned: Any, results: Sequence[Any], usage: Callable[[Any], object] | None, noted: Sequence[Reading] = ()
+) -> list[Usage]:
+    """Return the usage of each answer of one call: as `usage=` says, else as it was noted, else as its results show."""
+    found = None if usage is None else _from_user(usage(returned))
+    if found is None and noted:
+        return usages_of(noted)
+    found = of_results(returned, results) if found is None and usage is None else found
+    return [] if found is None else [found]
 
-    What all results of a call show alike is the call's and counts once; what differs adds up.
+
+def of_results(returned: Any, results: Sequence[Any]) -> Usage | None:
+    """Return the usage that the results of one call show.
+
+    What all of them show alike is the call's and counts once; what differs adds up.
     """
-    if usage is not None:
-        return _from_user(usage(returned))
     whole = _find(returned, may_be_many=len(results) == 1)
     if whole is not None:
         return whole
@@ -257,11 +285,11 @@ def _from_user(given: Any) -> Usage | None:
     if given is None:
         return None
     if type(given) in {int, float}:
-        return _checked(Usage(cost=given))
+        return checked(Usage(cost=given))
     if issubclass(type(given), Usage):
-        return _checked(given)
+        return checked(given)
     if issubclass(type(given), Mapping) and given and given.keys() <= {*Usage._fields}:
-        return _checked(Usage(**{name: value for name, value in given.items() if value is not None}))
+        return checked(Usage(**{name: value for name, value in given.items() if value is not None}))
     found = find_usage(given) or find_usage({"usage": given})
     if found is not None:
         return found
@@ -275,17 +303,16 @@ def _from_user(given: Any) -> Usage | None:
     )
 
 
-def _checked(usage: Usage) -> Usage:
+def checked(usage: Usage, said_by: str = "usage= returned") -> Usage:
+    """Refuse what cannot be tokens, dollars or a model's name."""
     for name in ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens"):
         value = getattr(usage, name)
         if type(value) is not int or value < 0:
-            raise OptionError(f"usage= returned {name}={value!r}: it must be a whole number from 0 up.")
+            raise OptionError(f"{said_by} {name}={value!r}: it must be a whole number from 0 up.")
     cost: Any = usage.cost
     if cost is not None and (type(cost) not in {int, float} or not 0 <= cost < math.inf):
-        raise OptionError(
-            f"usage= returned cost={cost!r}: it must be dollars from 0 up, or None where it is not known."
-        )
+        raise OptionError(f"{said_by} cost={cost!r}: it must be dollars from 0 up, or None where it is not known.")
     model: Any = usage.model
     if model is not None and not isinstance(model, str):
-        raise OptionError(f"usage= returned model={model!r}: it must be the model's name, or None.")
+        raise OptionError(f"{said_by} model={model!r}: it must be the model's name, or None.")
     return usage if cost is None else usage._replace(cost=float(cost))

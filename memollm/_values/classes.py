@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from memollm._types.signals import pass_on
 from memollm._values.live import refuse_live
 from memollm._values.names import WAY_OUT, check_fields, class_name, fields_of, find_class, is_model
 from memollm._values.same import kind_of
@@ -92,7 +93,8 @@ class TypedWriter(Writer):
         try:
             text = _dump_model(value)
             return msgspec.Raw(text) if self._same(_load_model(type(value), text, beside, unset), value) else None
-        except Exception:  # noqa: BLE001 (a model's serializers and validators may raise anything)
+        except Exception as exc:  # noqa: BLE001 (a model's serializers and validators may raise anything)
+            pass_on(exc)
             return None
 
 
@@ -128,6 +130,7 @@ class TypedReader(Reader):
         except RecordError:
             raise
         except Exception as exc:  # The classes are the user's, and may raise anything.
+            pass_on(exc)
             raise _no_longer_taken(raw["c"], exc) from exc
 
     def _registered(self, raw: dict[str, Any]) -> Any:
@@ -192,12 +195,14 @@ def _of_model(name: str, text: bytes, schema: str, unset: Sequence[list[Any]], b
     try:
         model = _load_model(cls, text, beside, unset)
     except Exception as exc:
+        pass_on(exc)
         raise StaleRecord(f"{name}{_where(exc)} no longer takes what was stored: {exc}. {WAY_OUT}") from exc
     if schema and schema == schema_of(cls):
         return model
     try:
         path = differing(from_json(text), from_json(_dump_model(model)))
     except Exception as exc:  # The classes are the user's, and may raise anything.
+        pass_on(exc)
         raise _no_longer_taken(name, exc) from exc
     if path:
         raise StaleRecord(f"{name}{path} is lost or changed by the class as it is now. {WAY_OUT}")

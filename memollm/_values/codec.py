@@ -8,6 +8,7 @@ from xxhash import xxh3_64_hexdigest
 
 from memollm._types.locks import ForkedLock
 from memollm._types.samples import is_atomic
+from memollm._types.signals import pass_on
 from memollm._values.classes import Registered, TypedWriter, read_classes
 from memollm._values.frame import (
     CLASSES,
@@ -70,6 +71,7 @@ class Codec:
         except RecursionError as exc:
             raise too_deep("the result") from exc
         except Exception as exc:  # No memory left, or the value was changed meanwhile by another thread.
+            pass_on(exc)
             raise UncacheableResult(f"the result cannot be stored: {type(exc).__name__}: {exc}") from exc
         kind, rest = packed(kind, body)
         return framed(kind, self._signed(kind, rest, context))
@@ -88,6 +90,7 @@ class Codec:
         except RecursionError as exc:
             raise DamagedRecord("the record is nested more deeply than can be followed here") from exc
         except Exception as exc:
+            pass_on(exc)
             raise DamagedRecord(f"the record does not hold what was written: {type(exc).__name__}: {exc}") from exc
 
     def is_trusted(self, record: bytes, *, context: bytes) -> bool:
@@ -108,6 +111,7 @@ class Codec:
         except RecordError:
             raise
         except Exception as exc:
+            pass_on(exc)
             raise DamagedRecord(f"the record does not hold what was written: {type(exc).__name__}: {exc}") from exc
 
     def _opened(self, record: bytes, context: bytes) -> tuple[bytes, bytes]:
@@ -136,8 +140,8 @@ class Codec:
                     return kind, body
             except (UncacheableResult, RecursionError):
                 raise
-            except Exception:  # noqa: BLE001, S112 (a user's class may raise anything; the next form may hold it)
-                continue
+            except Exception as exc:  # noqa: BLE001 (a user's class may raise anything; the next form may hold it)
+                pass_on(exc)
         raise UncacheableResult(
             f"the result, a {type(value).__qualname__}, would not come back equal and of the same types: return plain "
             "data, a dataclass or a pydantic model, or register its type with an encoder of your own",

@@ -7,6 +7,7 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
+from memollm._types.locks import renewed_in_children
 from memollm._types.requests import Fill, Release, Settle
 
 if TYPE_CHECKING:
@@ -77,6 +78,14 @@ class Flights:
     """
 
     def __init__(self) -> None:
+        self.begin()
+        _living.add(self)
+
+    def begin(self) -> None:
+        """Know of no draw, as at the beginning of a process: a forked child has none of its parent's.
+
+        Whoever refers to this goes on with it there, so it matters to nobody who is told of a fork first.
+        """
         # Reentrant, since a garbage collection may end a draw while this thread holds it.
         self._lock = threading.RLock()
         self.under_way: dict[int, dict[object, Signal]] = {}
@@ -172,3 +181,6 @@ class Flights:
                 signal.unless(callback)
 
         return stop
+
+
+_living = renewed_in_children(Flights.begin)

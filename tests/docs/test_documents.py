@@ -51,6 +51,20 @@ def test_links_lead_somewhere(document):
     assert [link for link in links if "://" not in link and not (document.parent / link).exists()] == []
 
 
+def test_reliability_names_tests_that_are_there():
+    """Each promise is defended by a test that names it, and what chaos has found by one of that name."""
+    document = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \*\*(P\d+) .*", document, flags=re.MULTILINE)
+    assert rows == [f"P{number}" for number in range(1, 15)]
+    for row in re.findall(r"^\| \*\*P\d+ .*", document, flags=re.MULTILINE):
+        texts = [
+            (ROOT / "docs" / link).read_text(encoding="utf-8") for link in re.findall(r"\((\.\./tests/[^)]+)\)", row)
+        ]
+        assert any(re.search(rf"\b{row[4:].split()[0]}\b", text) for text in texts), row
+    tests = "".join(file.read_text(encoding="utf-8") for file in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name in re.findall(r"`(test_\w+)`", document) if f"def {name}(" not in tests] == []
+
+
 def test_every_option_is_documented():
     """The table of options names each one."""
     from memollm._calls.options import OPTIONS

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import itertools
+import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 from models import PATIENCE, AsyncGates, Gates, run
@@ -384,6 +386,42 @@ def test_a_cache_closed_during_a_flight_does_not_hang_it(cache):
 
     with pytest.warns(match="was closed"):
         assert run(main()) == "answer"
+
+
+def test_what_is_delivered_after_a_close_is_not_given_again(tmp_path):
+    """P1: a draw of several that ends when its cache has been closed is given what is stored, and nobody else is."""
+    model = Gates()
+    with Cache(tmp_path / "cache") as closed, ThreadPoolExecutor(1) as pool, pytest.warns(match="was closed"):
+        ask = closed.cached_llm(namespace="e", name="ask", version="1", n=2)(lambda prompt: model.fly())
+        drawing = pool.submit(ask, "x")
+        model.begun().put("stored")
+        gate = model.begun()
+        closed.close()
+        gate.put("returned")
+        assert drawing.result(PATIENCE) == ["stored", "returned"]
+    with Cache(tmp_path / "cache") as cache:
+        ask = cache.cached_llm(namespace="e", name="ask", version="1")(lambda prompt: "new")
+        assert ask.peek("x") == ["stored"]
+        assert [ask("x"), ask("x")] == ["new", "new"]
+        assert ask.peek("x") == ["stored", "new", "new"]
+
+
+def test_a_draw_under_way_at_a_repair_keeps_its_position(cache):
+    """P1: a repair closes the file and opens it again, and what is drawn meanwhile stays drawn."""
+    model = Gates()
+    ask = cache.cached_llm(namespace="e", name="ask", version="1")(lambda prompt: model.fly())
+    with ThreadPoolExecutor(1) as pool:
+        drawing = pool.submit(ask, "x")
+        gate = model.begun()
+        with closing(sqlite3.connect(cache.store.files.database)) as connection, connection:
+            connection.execute("INSERT INTO sample (call, slot, stored, record) VALUES (99, 0, 0, x'00')")
+        assert cache.verify(repair=True).repaired
+        gate.put("first")
+        assert drawing.result(PATIENCE) == "first"
+        drawing = pool.submit(ask, "x")
+        model.begun().put("second")
+        assert drawing.result(PATIENCE) == "second"
+    assert ask.peek("x") == ["first", "second"]
 
 
 def test_an_interrupted_draw_of_several_begins_no_more_calls(project):

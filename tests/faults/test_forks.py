@@ -10,7 +10,7 @@ import pytest
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 ASK = """
-    import itertools, os, sys, threading, warnings
+    import itertools, os, sys, threading, time, warnings
     from memollm import Cache, NotStoredWarning
 
     cache = Cache(".memollm")
@@ -72,6 +72,53 @@ def _answers(project):
     project.write("ask.py", ASK)
     project.write("answers.py", "from ask import ask\nprint(*ask.peek('x'), sep='\\n')")
     return project.run("answers.py")
+
+
+# A child has draws of its own.
+
+
+@pytest.mark.parametrize("place", [".memollm", "memory:"])
+def test_draws_of_a_child_know_of_one_another(project, place):
+    """In a forked child, one draw gets distinct samples, and threads that want one sample make one call (P1, P5)."""
+    project.write("ask.py", ASK)
+    project.write(
+        "within.py",
+        f"""
+        from ask import *
+        from concurrent.futures import ThreadPoolExecutor
+
+        cache = Cache("{place}")
+        batch = cache.cached_llm(namespace="n", name="batch", version=1, batch="prompts")(
+            lambda prompts: [f"{{os.getpid()}}.{{next(made)}}" for _ in prompts]
+        )
+        calls, go_on = [], threading.Event()
+
+        @cache.cached_llm(pool=1, name="memo", version=1)
+        def memo(prompt):
+            calls.append(prompt)
+            go_on.wait()
+            return "answer"
+
+        batch(["x"])
+
+        def work():
+            say(*batch(["x", "x", "x"]))
+            threads = [threading.Thread(target=memo, args=("y",)) for _ in range(2)]
+            for thread in threads:
+                thread.start()
+            # Until the one who came second waits, or calls.
+            while len(calls) < 2 and not any(list(cache.store.flights.under_way.values())):
+                time.sleep(0.001)
+            go_on.set()
+            for thread in threads:
+                thread.join()
+            say(len(calls))
+
+        ended(forked(work))
+        """,
+    )
+    *drawn, calls = project.run("within.py", deadline=30)
+    assert (len(drawn), len(set(drawn)), calls) == (3, 3, "1")
 
 
 # Nothing of SQLite is inherited.
@@ -283,6 +330,35 @@ def test_fork_waits_for_a_query_of_another_thread(project):
     lines = project.run("query.py", deadline=30)
     assert "2000000" in lines
     assert _answers(project) == [line for line in lines if line != "2000000"]
+
+
+def test_a_fork_that_is_interrupted_leaves_the_cache_in_use(project):
+    """Ctrl-C while a fork closes what is open keeps neither its threads nor its child from drawing (P7)."""
+    project.write("ask.py", ASK)
+    project.write(
+        "interrupted.py",
+        """
+        from ask import *
+        from memollm.stores.sqlite.link import Link
+
+        say(ask("x"))
+        end = Link._end
+
+        def interrupted(link):
+            end(link)
+            Link._end = end
+            raise KeyboardInterrupt
+
+        Link._end = interrupted
+        # Python tells of it and forks.
+        sys.unraisablehook = lambda _: None
+        ended(forked(lambda: say(ask("x"))))
+        say(ask("x"), len(ask.peek("x")))
+        """,
+    )
+    lines = project.run("interrupted.py", deadline=30)
+    assert lines[-1] == "3"
+    assert _answers(project) == lines[:-1]
 
 
 IMPATIENT = """

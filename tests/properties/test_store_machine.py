@@ -434,7 +434,7 @@ class Stores(RuleBasedStateMachine):
             self._vanish(self.aloft[0])
         self.ghosts.clear()
         self.last = []
-        self.stores[1].rest()
+        self.stores[1].leave()
         self.both(lambda store: looking(store).readers())
 
     # What always holds.

@@ -19,10 +19,11 @@ from memollm.errors import StoreClosed, StoreRefused, StoreUnavailable
 from memollm.stores.looking import looking
 from memollm.stores.sqlite import connections, files as sqlite_files, session
 from memollm.stores.sqlite.files import Files, filesystem_of
-from memollm.stores.sqlite.link import FileVanished
+from memollm.stores.sqlite.link import FileVanished, Link
+from memollm.stores.sqlite.lock import WriteLock
 from memollm.stores.sqlite.store import SqliteStore
 from memollm.testing import NOON
-from memollm.testing._bench import PATIENCE, call, noted, written
+from memollm.testing._bench import A_MOMENT, PATIENCE, call, noted, written
 
 SLOT = Place(call(), 0)
 
@@ -283,7 +284,7 @@ def test_hits_are_not_synced_and_fills_are(store):
     seen = []
     stock(store, b"zero")
     link, _ = store._open_as
-    link._writer.set_trace_callback(seen.append)
+    link.writer.set_trace_callback(seen.append)
     take(store)
     assert not [text for text in seen if "synchronous = FULL" in text]
     take(store).fill(b"one")
@@ -418,3 +419,23 @@ def test_note_that_fails_is_an_error(store, caplog):
     with pytest.raises(StoreUnavailable, match="disk full"):
         noted(store, "run", "one", {})
     assert dict(looking(store).notes("run")) == {}
+
+
+def test_a_check_waits_for_who_makes_the_file(store):
+    """A file that somebody is making at that moment is looked at when it is made."""
+    checks, files = store.checks(), store.files
+    files.prepare()
+    lock = WriteLock(files.open_private(files.lock))
+
+    def documents():
+        with checks.inside() as inside:
+            return inside.kept().documents, list(inside.faults())
+
+    with ThreadPoolExecutor(1) as pool:
+        with lock.held():
+            files.database.touch()
+            looked = pool.submit(documents)
+            with pytest.raises(TimeoutError):
+                looked.result(A_MOMENT)
+            Link(files, lock)._end()
+        assert looked.result(PATIENCE) == (0, [])

@@ -16,10 +16,11 @@ from hands import at_once, stock, take
 
 from memollm._types.calls import Place, Want
 from memollm._types.requests import Settle, Take, Write
-from memollm._types.samples import MINE, Busy
+from memollm._types.samples import MINE, Busy, Sample
 from memollm.errors import StoreUnavailable
 from memollm.stores.sqlite.filelocks import lock_descriptor, unlock_descriptor
 from memollm.stores.sqlite.store import SqliteStore
+from memollm.testing import NOON
 from memollm.testing._bench import PATIENCE, asked, call, noted, settled, written
 
 SLOT = Place(call(), 0)
@@ -169,6 +170,33 @@ def _interrupted_after(store, count, work):
         return "nothing more"
     finally:
         link.execute = ledger.rows.execute = plain
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_interrupt_of_the_undoing_leaves_no_transaction_open(store, when):
+    """Interrupted again while it undoes what it took, a draw has taken nothing and keeps no number that was undone."""
+    take(store)
+    link, ledger = store._open_as
+    plain, other = link.execute, call("other")
+
+    def execute(statement, *values):
+        if statement == "COMMIT":
+            raise KeyboardInterrupt
+        if statement == "ROLLBACK":
+            link.execute = ledger.rows.execute = plain
+            if when == "after":
+                plain(statement)
+            raise KeyboardInterrupt
+        return plain(statement, *values)
+
+    link.execute = ledger.rows.execute = execute
+    with pytest.raises(KeyboardInterrupt):
+        take(store, of=other)
+    hand = take(store, of=other)
+    assert (hand.at, hand.states) == ([0], [MINE])
+    hand.fill(b"zero")
+    assert store.peek(other) == {0: Sample(b"zero", NOON)}
+    assert store.keeping.forget(other) == 1
 
 
 @pytest.mark.parametrize("delivers", [True, False])

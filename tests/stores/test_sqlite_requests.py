@@ -81,7 +81,7 @@ def test_request_that_fails_alone(store, first):
     """A sample that is too large fails by itself; what was asked beside it is done, once (P3, P7)."""
     hand = take(store, 2, reader="a")
     good, _ = fills = hand.fills(b"good", b"x" * 5000)
-    store._open_as[0]._writer.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 4000)
+    store._open_as[0].writer.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 4000)
     writes = [Write(store.flights.new_id(), [Settle(0, []), fill]) for fill in fills]
     before, after = draw(store), draw(store)
     answers = store.perform([before, *(writes if first else reversed(writes)), after])
@@ -102,7 +102,7 @@ def test_request_that_fails_alone(store, first):
 def test_draw_whose_call_cannot_be_stored(store):
     """A take that fails alone has taken nothing, and the others have (P3)."""
     take(store).settle()
-    store._open_as[0]._writer.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 4000)
+    store._open_as[0].writer.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 4000)
     large = Take(store.flights.depart(), [want(of=call("x" * 5000))])
     one, failed, other = store.perform([draw(store), large, draw(store)])
     assert isinstance(failed, StoreUnavailable)

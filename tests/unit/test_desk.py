@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 
 import pytest
@@ -91,6 +92,40 @@ def test_what_is_owed_goes_first_and_costs_no_answer():
     desk, errors = brought(Failing({1}), write(fill(1)), write(fill(2)), debts=[debt])
     assert [type(error) for error in errors] == [ChangeRefused, type(None)]
     assert desk.debts == []
+
+
+class Interrupted(Failing):
+    """A store whose first use is interrupted by a signal, with what its handler raises."""
+
+    def perform(self, requests):
+        if not self.asked:
+            self.asked += 1
+            signal.raise_signal(signal.SIGUSR1)
+        return super().perform(requests)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="needs signals")
+@pytest.mark.parametrize("error", [KeyboardInterrupt, TimeoutError])
+def test_interrupt_is_told_to_nobody_else(error):
+    """P3, P7: who is interrupted leaves what others wait for to be brought, and its own end before another takes."""
+
+    def handle(*_):
+        raise error
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        store = Interrupted()
+        desk = Desk(store, lambda: None)
+        desk._drain_is_due = True
+        other = desk.submit(write(fill(1)))
+        with pytest.raises(error):
+            desk.perform(write(Settle(2, None)))
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert (other.done.is_set(), store.kept) == (False, [])
+    desk.perform(Take(3, []))
+    assert isinstance(other.outcome(), Written)
+    assert store.kept[0] == 2
 
 
 def test_only_how_a_draw_ended_is_owed():

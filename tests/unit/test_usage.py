@@ -20,7 +20,7 @@ from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import BaseModel, PrivateAttr
 
 from memollm import OptionError
-from memollm._spending.usage import LAST, Usage, find_usage, of_call
+from memollm._spending.usage import LAST, Usage, find_usage, of_results, usages_of_call
 
 CHAT_USAGE = {
     "prompt_tokens": 100,
@@ -431,27 +431,27 @@ def test_adding_keeps_what_is_known():
 
 def test_a_call_of_several_samples_counts_once():
     """What the call returned counts before its samples; what all samples show alike is the call's."""
-    assert of_call(chat(), ["a", "b"], None) == OPENAI
+    assert of_results(chat(), ["a", "b"]) == OPENAI
     answers = [{"text": text, "usage": CHAT_USAGE, "model": "gpt-5-mini"} for text in "abc"]
-    assert of_call(answers, answers, None) == OPENAI
+    assert of_results(answers, answers) == OPENAI
     copies = [{"text": text, "usage": {"prompt_tokens": 5, "completion_tokens": 2}} for text in "abc"]
-    assert of_call(copies, copies, None) == Usage(5, 2)
-    assert of_call(tuple(copies), copies, None) == Usage(5, 2)
+    assert of_results(copies, copies) == Usage(5, 2)
+    assert of_results(tuple(copies), copies) == Usage(5, 2)
 
 
 def test_samples_that_differ_in_usage_add_up():
     """Results of a batch that each tell their own counts are added."""
     each = [Usage(1, 2), Usage(3, 4)]
-    assert of_call(each, each, None) == Usage(4, 6)
-    assert of_call([*each, "a"], [*each, "a"], None) == Usage(4, 6)
-    assert of_call(["a", "b"], ["a", "b"], None) is None
+    assert of_results(each, each) == Usage(4, 6)
+    assert of_results([*each, "a"], [*each, "a"]) == Usage(4, 6)
+    assert of_results(["a", "b"], ["a", "b"]) is None
 
 
 def test_one_sample_may_be_a_stream():
     """The chunks of one sample are read as a stream, also where a list of one sample was returned."""
     chunks = [chunk(), chunk(usage={**CHAT_USAGE, "completion_tokens": 3}), chunk(usage=CHAT_USAGE)]
-    assert of_call(chunks, [chunks], None) == OPENAI
-    assert of_call([chunks], [chunks], None) == OPENAI
+    assert of_results(chunks, [chunks]) == OPENAI
+    assert of_results([chunks], [chunks]) == OPENAI
 
 
 GIVEN = {
@@ -472,7 +472,8 @@ def test_the_users_own_function_decides(name):
     """What `usage=` returns is taken, whatever the result itself shows."""
     told, expected = GIVEN[name]
     seen = []
-    assert of_call(chat(), [chat()], lambda returned: seen.append(returned) or told) == expected
+    found = usages_of_call(chat(), [chat()], lambda returned: seen.append(returned) or told)
+    assert found == ([] if expected is None else [expected])
     assert seen == [chat()]
 
 
@@ -493,5 +494,5 @@ def test_the_users_own_function_decides(name):
 def test_a_usage_function_that_returns_something_else_is_told_what_it_may(told, message):
     """What cannot be usage is an error that names `usage=` and what it takes."""
     with pytest.raises(OptionError, match=r"usage= returned") as caught:
-        of_call("a", ["a"], lambda _: told)
+        usages_of_call("a", ["a"], lambda _: told)
     assert message in str(caught.value)

@@ -34,6 +34,7 @@ class MemoryContent:
     """All that is kept."""
 
     def __init__(self) -> None:
+        self.flights = Flights()
         self.begin_process()
         self.epoch = 0
         self.samples: dict[Call, dict[int, Sample]] = {}
@@ -49,8 +50,7 @@ class MemoryContent:
         self.catalog: dict[str, dict[str, dict[str, Any]]] = {}
 
     def begin_process(self) -> None:
-        """Begin anew: whoever held the lock or a claim is in the parent, and will never let go of it here."""
-        self.flights = Flights()
+        """Begin anew: whoever held the lock is in the parent, and will never let go of it here."""
         lock = ThreadLock()
         self.lock, self.mine = lock.lock, lock.mine
 

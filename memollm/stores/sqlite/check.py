@@ -32,7 +32,9 @@ class SqliteChecks:
     def inside(self) -> Generator[SqliteInside]:
         """Look inside, in a transaction of its own."""
         with self._locking() as lock:
-            connection = connect(self._files.database, mode="rw")
+            # Whoever makes the file at this moment does so under the lock.
+            with lock.held():
+                connection = connect(self._files.database, mode="rw")
             try:
                 yield SqliteInside(connection, self._files)
             finally:

@@ -44,6 +44,11 @@ UPDATE loose SET owner = NULL, ticket = NULL WHERE owner = ? AND ticket = ?;
 DELETE FROM loose WHERE reader = ? AND call = ? AND position = ? AND owner = ? AND ticket = ?;
 -- name: deliver_ticket  Everything in flight for a draw is delivered.
 DELETE FROM loose WHERE owner = ? AND ticket = ?;
+-- name: deliver_stored  So is what a draw has in hand when nobody can say any more how it ends: not what it is still making.
+DELETE FROM loose WHERE owner = ?1 AND ticket = ?2
+AND EXISTS (SELECT 1 FROM sample WHERE sample.call = loose.call AND sample.slot = loose.position)
+AND NOT EXISTS (
+    SELECT 1 FROM claim WHERE claim.call = loose.call AND claim.slot = loose.position AND owner = ?1 AND ticket = ?2);
 -- name: first_touch  One look at a slot of a call that this process does not know yet.
 SELECT call.form, sample.record, sample.stored, sample.seconds, sample.input_tokens, sample.output_tokens, sample.cost
 FROM call JOIN sample ON sample.call = call.id AND sample.slot = ?2

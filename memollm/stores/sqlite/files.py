@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from memollm._types.paths import absolute
+from memollm._types.signals import pass_on
 from memollm.errors import ChangeRefused, StoreReadOnly, StoreRefused, StoreUnavailable
 from memollm.stores.sqlite.connections import connect
 from memollm.stores.sqlite.sql import FIRST_VERSION, SCHEMA_VERSION
@@ -201,6 +202,7 @@ OF_ONE_CHANGE: Final = (
 
 def translated(error: Exception, database: Path) -> StoreUnavailable:
     """Say what happened to the store in the user's words."""
+    pass_on(error)
     kind = ChangeRefused if isinstance(error, OF_ONE_CHANGE) else StoreUnavailable
     return kind(f"The cache {database} failed: {shortened(str(error))}. {_advice(error)}")
 

@@ -45,15 +45,15 @@ class Link:
         self.new_epoch = False
         self.durable = False
         self._log = files.database.with_name(files.database.name + "-wal")
-        self._writer = self._connect(patience=0.0)
+        self.writer = self._connect(patience=0.0)
         try:
             self._prepare()
             self.epoch = Epoch(files.open_private(files.epoch))
         except BaseException:
-            self._writer.close()
+            self.writer.close()
             raise
         # One cursor for all statements of a transaction: the next statement ends the one before it.
-        self.execute = self._writer.cursor().execute
+        self.execute = self.writer.cursor().execute
         self._readers = Readers(self._connect)
         self.read = self._readers.read
         """Read without any lock, on a connection that no other thread uses meanwhile."""
@@ -77,8 +77,8 @@ class Link:
         return connection
 
     def _prepare(self) -> None:
-        execute = self._writer.execute
-        version = recognize(self._writer, self.files.database)
+        execute = self.writer.execute
+        version = recognize(self.writer, self.files.database)
         if not version:
             # Said before the first table, it lets removed samples give their space back.
             execute("PRAGMA auto_vacuum = INCREMENTAL")
@@ -116,7 +116,7 @@ class Link:
     def rollback(self) -> bool:
         """End the transaction as if it had not been; tell whether there was one that had not ended."""
         self.new_epoch = False
-        if self.closed or not self._writer.in_transaction:
+        if self.closed or not self.writer.in_transaction:
             return False
         self.execute("ROLLBACK")
         return True
@@ -184,16 +184,18 @@ class Link:
     def close_by(self, until: float) -> bool:
         """Close, unless that takes until past a time of the monotonic clock; then it stays open, and this is false."""
         with self.lock.threads_held(until) as alone:
-            if alone and self._readers.close(until) and self.lock.run_by(self._end, until):
-                return True
-        self._readers.go_on()
-        return False
+            try:
+                return alone and self._readers.close(until) and self.lock.run_by(self._end, until)
+            finally:
+                # Also where whoever closes was interrupted.
+                if not self.closed:
+                    self._readers.go_on()
 
     def _end(self) -> None:
         if not self.closed:
             self.closed = True
             self.execute = self._refuse
-            self._writer.close()
+            self.writer.close()
 
     @staticmethod
     def _refuse(*_: object) -> NoReturn:
@@ -208,7 +210,7 @@ class Link:
         self.closed = True
         self.execute = self._refuse
         self._readers.abandon()
-        abandon(self._writer)
+        abandon(self.writer)
 
 
 class FileVanished(ChangeRefused):

@@ -63,9 +63,15 @@ class Ownership:
         for owner, _ in self._rows.do("owners").fetchall():
             self.aloft(owner, 0)
 
-    def bury_myself(self) -> None:
-        """Void whatever this process still has in flight; it is about to leave."""
+    def leave_all(self) -> None:
+        """Void whatever this process still has in flight; it is about to leave.
+
+        What its draws have in hand that is stored counts as delivered: they may give it yet, and can say so no more.
+        """
         if self._owner is not None:
+            for (ticket,) in self._rows.do("tickets_of", self._owner[0]).fetchall():
+                if self._flights.holds(ticket):
+                    self._rows.do("deliver_stored", self._owner[0], ticket)
             self._bury(self._owner[0])
 
     def _bury(self, owner: int) -> None:

@@ -55,7 +55,7 @@ class Session:
         self._open_as = None
         self._when_dropped: weakref.finalize[..., Session] | None = None
         self._rested: Opened | None = None
-        """What was open before a fork; its link is closed, and its ledger goes on with the next."""
+        """What was open before a fork or a repair; its link is closed, and its ledger goes on with the next."""
         self._seen_epoch = NOT_OPEN
         self._first_ticket = 0
         self._commits = 0
@@ -114,13 +114,13 @@ class Session:
         """Close the file for good."""
         self._require_uninterrupted()
         self._closed = True
-        self.rest()
+        self.leave()
 
-    def rest(self) -> None:
-        """Close the file; unless the store is closed, the next use opens it again."""
+    def leave(self) -> None:
+        """Void what this process has in flight, and close the file; the next use opens it again."""
         self._require_uninterrupted()
         with self._opening:
-            opened = self._taken_away()
+            opened = self._taken_away() or self._reopened()
             rested, self._rested = self._rested, None
         if rested is not None:
             rested[1].ownership.leave()
@@ -133,6 +133,26 @@ class Session:
         opened = self._open_as
         if self._is_opening() or (opened is not None and opened[0].lock.mine()):
             raise interrupted()
+
+    def _reopened(self) -> Opened | None:
+        """Open what was closed for a while, if there is anything in flight that somebody has to be told of."""
+        if self._rested is None or not self.flights.under_way:
+            return None
+        with suppress(StoreError):
+            opened = self._open(wait=True)
+            self._rested = None
+            return opened
+        return None
+
+    def rest(self) -> None:
+        """Close the file, and leave what is in flight as it is; the next use opens the file again."""
+        self._require_uninterrupted()
+        with self._opening:
+            opened = self._taken_away()
+            self._rested = opened or self._rested
+        if opened is not None:
+            with self.translating():
+                opened[0].close()
 
     def _taken_away(self) -> Opened | None:
         """Have nothing open any more; return what was."""
@@ -154,6 +174,14 @@ class Session:
                 link.close()
             self._depart(self._open_as[1])
             self._taken_away()
+
+    def _rest_with(self, link: Link, *, wait: bool = True) -> None:
+        """Know that a file is closed, if whoever closed it was interrupted before saying so."""
+        if not wait:
+            raise WouldBlock
+        with self._opening:
+            if link.closed and self._open_as is not None and self._open_as[0] is link:
+                self._rested = self._taken_away()
 
     # Forks.
 
@@ -185,7 +213,6 @@ class Session:
             link.epoch.close()
             ledger.ownership.abandon()
         self._begin_process()
-        self.flights = Flights()
 
     # Transactions.
 
@@ -228,7 +255,7 @@ class Session:
                 break
             except Closed:
                 # A fork came between.
-                continue
+                self._rest_with(link, wait=wait)
             except FileVanished:
                 self._lose(link)
                 raise
@@ -254,6 +281,10 @@ class Session:
     ) -> T:
         # All in one place, since a stored draw is hardly more than this.
         link, ledger = opened
+        if not link.closed and link.writer.in_transaction:
+            # Whoever was to undo it was interrupted again.
+            ledger.revert()
+            link.rollback()
         ledger.undo.clear()
         ledger.has_looked = False
         try:
@@ -270,9 +301,10 @@ class Session:
                 link.execute("COMMIT")
         except BaseException as error:
             # Also an interrupt between any two of them: no transaction is left open. Just after the commit nothing is
-            # undone, and what was answered is remembered.
-            if link.rollback() or isinstance(error, sqlite3.Error):
+            # undone, and what was answered is remembered. As long as it is open the next one can see that.
+            if isinstance(error, sqlite3.Error) or (not link.closed and link.writer.in_transaction):
                 ledger.revert()
+            link.rollback()
             raise
         return result
 
@@ -289,7 +321,7 @@ class Session:
             try:
                 return link.read(statement, values)
             except Closed:
-                continue
+                self._rest_with(link, wait=wait)
             except FAILURES as error:
                 raise translated(error, self.files.database) from error
 
@@ -306,6 +338,7 @@ class Session:
                 if not opened[0].closed:
                     yield opened
                     return
+            self._rest_with(opened[0])
 
     def in_place(self, work: Callable[[Link], T]) -> T:
         """Do other work than a transaction on the file, under the write lock, unless it is gone."""
@@ -327,7 +360,7 @@ def _leave(link: Link, ledger: Ledger) -> None:
             link.require_unmoved()
             link.execute("BEGIN IMMEDIATE")
             try:
-                ledger.ownership.bury_myself()
+                ledger.ownership.leave_all()
                 link.commit()
             except BaseException:
                 link.rollback()
@@ -367,7 +400,7 @@ _living: weakref.WeakValueDictionary[int, Session] = weakref.WeakValueDictionary
 def _at_exit() -> None:
     for store in [each for reference in _living.valuerefs() if (each := reference()) is not None]:
         with suppress(StoreError):
-            store.rest()
+            store.leave()
 
 
 atexit.register(_at_exit)
