@@ -6,7 +6,8 @@
     ├── OptionError              an option is misspelt, contradicts another, or has a wrong value
     ├── UnkeyableArgument        an argument has no stable identity, so no call could be told from another
     ├── CodeChanged              a function's code has changed and its `on_change` forbids that
-    ├── ReentrantCall            a function waits for the very sample that it is making
+    ├── ReentrantCall            a draw would wait for itself, or for others that wait for it
+    ├── NoEventLoop              a coroutine function is drawn where no event loop of asyncio runs
     ├── WrongNumber              a function that makes several samples made more or fewer than it was asked for
     ├── ReplayedStream           something was sent into a stream that is replayed from the store
     ├── CacheMiss                nothing is stored where nothing may be called
@@ -22,6 +23,7 @@
         ├── StoreUnavailable     it cannot be reached, read or written now
         │   ├── StoreReadOnly    it can be read, and this user may not write it
         │   └── ChangeRefused    it cannot take one of several changes; without that, it can take the others
+        ├── StoreInUse           this very thread was interrupted in the middle of using it
         ├── StoreRefused         it must not be used as it is: a foreign file, a newer schema, a network filesystem
         └── StoreClosed          it was closed by its user
 
@@ -58,7 +60,11 @@ class CodeChanged(MemollmError):
 
 
 class ReentrantCall(MemollmError, RuntimeError):
-    """A function waits, inside its own call, for the sample that this call is making."""
+    """A draw would wait, inside a call, for a sample that cannot come before this call has ended."""
+
+
+class NoEventLoop(MemollmError, RuntimeError):
+    """A coroutine function is drawn where no event loop of asyncio runs, such as under trio."""
 
 
 class WrongNumber(MemollmError, ValueError):
@@ -123,6 +129,10 @@ class ChangeRefused(StoreUnavailable):
 
 class StoreRefused(StoreError):
     """The store must not be used as it is: a foreign file, a newer schema, a network filesystem."""
+
+
+class StoreInUse(StoreError):
+    """The store is being used by this very thread, which a signal handler or a destructor has interrupted."""
 
 
 class StoreClosed(StoreError):

@@ -72,9 +72,12 @@ def _shared(place: Place | None) -> Engine:
         require_place(place)
     where = MEMORY if place == MEMORY else str(absolute(place or default_place()))
     with _opening:
-        if where not in _opened or _opened[where].closed:
-            _opened[where] = make_engine(where)
-        return _opened[where]
+        while (found := _opened.get(where)) is None or found.closed:
+            made = make_engine(where)
+            # Whoever has interrupted this thread may have made one, too.
+            if _opened.get(where) is found:
+                _opened[where] = made
+        return found
 
 
 def make_engine(

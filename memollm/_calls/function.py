@@ -145,6 +145,7 @@ class Function:
             pool=options.pool,
             number=None if options.count is not None else options.n or 1,
             gives_one=self.gives_one,
+            streams=self.kind.streams,
             together=options.batch is not None or options.count is not None,
             aligned=options.batch is not None,
             concurrency=options.concurrency,

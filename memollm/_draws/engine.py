@@ -83,7 +83,6 @@ class Engine:
         self.desk = Desk(self.store, self.tender.begin)
         self.shelf = FirstSamples()
         self._waited_for: dict[Place, Signal] = {}
-        self._lock = threading.Lock()
         self._warned: set[str] = set()
         self.ready: Signal | None = None
         """That what keeping answers needs is loaded, once somebody has had that begun."""
@@ -107,7 +106,9 @@ class Engine:
                 from memollm.stores.reading import reading_store
 
                 store = reading_store(self.store)
-                self._reading = Engine(store, self.codec, self.clock, place=self.place, path=self.path)
+                made = Engine(store, self.codec, self.clock, place=self.place, path=self.path)
+                # Whoever has interrupted this thread may have made one, too.
+                self._reading = self._reading or made
             return self._reading
 
     # What is done besides drawing.

@@ -7,12 +7,14 @@ in its own colour, and send back the answer or what went wrong. No lock or trans
 from __future__ import annotations
 
 from logging import DEBUG
+from threading import get_ident
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from memollm._draws.effects import Await, Do, Flow, Gap, Run, under
+from memollm._draws.effects import Await, Do, Flow, Gap, Run
 from memollm._draws.landing import Landing
 from memollm._draws.slots import Made, Recalled, Slots
+from memollm._draws.waits import Awaited, Waiting, driven
 from memollm._spending.accounts import HIT
 from memollm._spending.bill import Bill
 from memollm._spending.track import is_logged, tell
@@ -22,7 +24,6 @@ from memollm._types.samples import EVER, MINE, Busy, Mine, Sample, Taken
 from memollm._values.frame import LARGE, weight
 from memollm.errors import (
     CacheMiss,
-    ReentrantCall,
     StaleRecord,
     StoreError,
     StoreUnavailable,
@@ -153,6 +154,7 @@ class Draw(Landing):
         """Draw, and return the values in the order of the wants and their positions."""
         engine, plan = self._plan.engine, self._plan
         asked = engine.clock()
+        driven[self._ticket] = get_ident()
         try:
             if plan.redraws_stale and isinstance(failure, StaleRecord):
                 failure = None
@@ -211,9 +213,9 @@ class Draw(Landing):
             self._awaited |= {*busy}
             # Nothing is claimed and unfilled while waiting, so no two draws can wait for each other.
             yield from self._let_go()
-            signals = [self._signal(gap) for gap in busy]
-            yield Await(signals)
-            untold = [gap for gap, signal in zip(busy, signals, strict=True) if not self._told(gap, signal)]
+            awaited = [self._await(gap) for gap in busy]
+            yield Await([each.signal for each in awaited], Waiting(awaited, streams=self._plan.streams))
+            untold = [gap for gap, each in zip(busy, awaited, strict=True) if not self._told(gap, each.signal)]
             if untold:
                 yield from self._look_again(untold)
 
@@ -248,8 +250,8 @@ class Draw(Landing):
         self._bill.promise(len(flights))
         self._missing, self._has_claimed = len(mine), True
         # Without a store there is nothing that an answer could be kept in for whoever comes next.
-        finishes = plan.finishes and self._booked
-        yield Run(self._ticket, flights, self._land, self._failed, finishes, self._leave, self._end, self._origin)
+        ends = plan.finishes and self._booked, self._leave, self._end
+        yield Run(self._ticket, flights, self._land, self._failed, *ends, self._slots.place, self._origin)
 
     def _miss(self, gap: Gap, explain_miss: ExplainMiss) -> Flow:
         call = self._wants[gap.want].call
@@ -304,18 +306,11 @@ class Draw(Landing):
             states = [MINE] * len(gaps)
         self._slots.note(gaps, states)
 
-    def _signal(self, gap: Gap) -> Signal:
-        busy = cast("Busy", self._slots[gap])
-        if busy.ticket in under.get():
-            raise ReentrantCall(
-                f"{self._function} was called with the same arguments from inside its own call, or where its stream "
-                "is being read, and would wait for itself for ever. Call the undecorated function there "
-                "(.__wrapped__), or use other arguments."
-            )
-        engine = self._plan.engine
+    def _await(self, gap: Gap) -> Awaited:
+        engine, busy, place = self._plan.engine, cast("Busy", self._slots[gap]), self._slots.place(gap)
         if busy.ticket is not None:
             engine.left.require_running(busy.ticket)
-        return engine.settling(self._slots.place(gap), busy)
+        return Awaited(place, busy.ticket, engine.settling(place, busy))
 
     def _aside(self, work: Callable[[], Any]) -> Flow:
         """Read what is stored: where no event loop waits for it if that takes its time."""
@@ -337,6 +332,11 @@ class Draw(Landing):
         """Return the changes by which what this draw gave was not delivered after all."""
         more = self._again.undelivered() if self._again is not None else []
         return [*self._undoing(), *more] if self._booked else more
+
+    def give_back(self) -> None:
+        """Know that what was given did not reach the user; maybe by a garbage collection, so this waits for nothing."""
+        if changes := self.undelivered():
+            self._plan.engine.owe(changes)
 
     def _undoing(self) -> list[Change]:
         """Return the changes by which nothing was delivered."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 from memollm._draws.amiss import wrong_number
 from memollm._draws.effects import Do
 from memollm._draws.slots import Fleeting, Made, Unstored
+from memollm._draws.waits import ended
 from memollm._spending.bill import told_of
 from memollm._types.counting import Counts
 from memollm._types.requests import Fill, Release, Settle, Write
@@ -176,6 +177,7 @@ class Landing:
     def _arrive(self) -> None:
         """Be over, unless calls go on."""
         if not self._going_on:
+            ended(self._ticket)
             self._plan.engine.flights.arrive(self._ticket)
 
     def _letting_go(self, slots: Slots) -> list[Change]:

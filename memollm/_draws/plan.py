@@ -60,6 +60,8 @@ class Plan:
     """How many samples a call draws, where neither its arguments nor its caller say."""
     gives_one: bool = True
     """A call returns its sample, not a list."""
+    streams: bool = False
+    """A call makes a stream, whose reader may take its time between chunks, or drop it."""
     together: bool = False
     """One call makes all the missing samples, and returns a list of them."""
     aligned: bool = False

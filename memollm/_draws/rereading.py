@@ -114,6 +114,12 @@ class Rereading:
         """Return the changes by which what was drawn was not delivered after all."""
         return [] if self._more is None else self._more.undelivered()
 
+    def give_back(self) -> None:
+        """Know that what was given did not reach the user; this waits for nothing."""
+        self.unread()
+        if self._more is not None:
+            self._more.give_back()
+
     def unread(self) -> None:
         """Let all that was read be read again, which nobody got after all."""
         store, read, self._read = self._plan.engine.store, self._read, []

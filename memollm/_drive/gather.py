@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from memollm._draws.amiss import not_aligned
-from memollm._draws.effects import under
+from memollm._draws.waits import under
 from memollm._drive.calls import Portion, listed
 from memollm._drive.flying import airborne
 from memollm._drive.turns import A_PASS, outlast, turns
@@ -26,6 +26,7 @@ from memollm.errors import OptionError, WrongNumber
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
 
+    from memollm._draws.waits import Making
     from memollm._drive.flying import Airborne
     from memollm.stores.flights import Signal
 
@@ -79,7 +80,7 @@ class _Group:
     items: list[Any] = field(default_factory=list[Any])
     waiting: list[asyncio.Future[Helping]] = field(default_factory=list["asyncio.Future[Helping]"])
     airborne: list[Airborne | None] = field(default_factory=list["Airborne | None"])
-    tickets: dict[int, None] = field(default_factory=dict[int, None])
+    makings: dict[Making, None] = field(default_factory=dict["Making", None])
 
 
 class Gatherer:
@@ -118,7 +119,7 @@ class Gatherer:
         group.items.append(item)
         group.waiting.append(future)
         group.airborne.append(one)
-        group.tickets.update(dict.fromkeys(under.get()))
+        group.makings.update(dict.fromkeys(under.get()))
         if len(group.items) >= self._gather.max_size:
             self._launch(groups, like)
         return future
@@ -147,7 +148,7 @@ class Gatherer:
             if one is not None:
                 one.has_begun = True
         # Whose item it serves, the call runs inside: one of these draws asked for again would wait for itself.
-        group.context.run(under.set, tuple(group.tickets))
+        group.context.run(under.set, tuple(group.makings))
         task = asyncio.get_running_loop().create_task(_serve(group, served), context=group.context)
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)

@@ -1,9 +1,8 @@
 """The drivers of maps: many items of one function at a time, in threads or in tasks.
 
-Draws begin in the order of the items, one
-after the other: those of a plain function in the thread that asks for results, those of a coroutine function in one
-task. What is stored is given at once; only where the function must run, or somebody waits, does a thread or a task go
-on with the draw.
+Draws begin in the order of the items, one after the other: those of a plain function in the thread that asks for
+results, those of a coroutine function in one task. What is stored is given at once; only where the function must run,
+or somebody waits, does a thread or a task go on with the draw.
 """
 
 from __future__ import annotations
@@ -293,6 +292,7 @@ class AsyncCrew:
         self._room, self._news = asyncio.Event(), asyncio.Event()
 
     async def __aenter__(self) -> Self:
+        turns()
         self._beginner = asyncio.create_task(self._begin_all(), context=self._job.context.copy())
         self._beginner.add_done_callback(lambda _: self._news.set())
         return self

@@ -7,6 +7,7 @@ of a pass the others queue, and each later pass goes on with as many as fit into
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from _thread import start_new_thread
 from collections import deque
@@ -14,6 +15,7 @@ from contextlib import suppress
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
+from memollm.errors import NoEventLoop
 from memollm.stores.flights import Signal
 
 if TYPE_CHECKING:
@@ -162,10 +164,31 @@ _here = _Here()
 
 def turns() -> Turns:
     """Return the turns of the running loop."""
-    loop = asyncio.get_running_loop()
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError as error:
+        raise _no_loop() from error
     if _here.loop is not loop:
         _here.loop, _here.turns = loop, Turns(loop)
     return _here.turns
+
+
+def _no_loop() -> NoEventLoop:
+    """Say what works where no loop of asyncio runs."""
+    return NoEventLoop(
+        f"A coroutine function is drawn where {_driver()}; memollm waits by asyncio. Decorate a plain function and "
+        "give it to a thread (under trio: await trio.to_thread.run_sync(f, ...), which carries namespaces and runs "
+        'along), or run the program by asyncio (anyio.run(main, backend="asyncio") does).'
+    )
+
+
+def _driver() -> str:
+    trio = sys.modules.get("trio")
+    if trio is not None:
+        with suppress(RuntimeError, AttributeError):
+            trio.lowlevel.current_trio_token()
+            return "trio runs"
+    return "no event loop of asyncio runs"
 
 
 async def outlast(signal: Signal) -> None:

@@ -127,12 +127,21 @@ class Track:
         """Take note of samples that were given."""
         with self._lock:
             self.draws.extend(events)
-            self._counts = self._counts.plus(counts)
+            self._add(counts)
 
     def spent_on(self, counts: Counts) -> None:
         """Add what calls have taken."""
         with self._lock:
-            self._counts = self._counts.plus(counts)
+            self._add(counts)
+
+    def _add(self, counts: Counts) -> None:
+        while True:
+            before = self._counts
+            added = before.plus(counts)
+            # A signal handler that draws may have added some meanwhile.
+            if self._counts is before:
+                self._counts = added
+                return
 
     # As the user sees it.
 

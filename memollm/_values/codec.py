@@ -214,7 +214,9 @@ class Codec:
 
         with self._making:
             if self._signer is None:
-                self._signer = Signer.of_user()
+                made = Signer.of_user()
+                # Whoever has interrupted this thread may have made one, too.
+                self._signer = self._signer or made
             return self._signer
 
 

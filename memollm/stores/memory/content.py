@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import secrets
-import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from memollm._types.calls import Call, Place, Position, recorder
+from memollm._types.locks import ThreadLock
 from memollm.stores.flights import Flights
 from memollm.stores.repeats import Repeats
 
@@ -51,8 +51,8 @@ class MemoryContent:
 
     def begin_process(self) -> None:
         """Begin anew: whoever held the lock is in the parent, and will never let go of it here."""
-        # Reentrant, since a garbage collection may end a draw while this thread holds it.
-        self.lock = threading.RLock()
+        lock = ThreadLock()
+        self.lock, self.mine = lock.lock, lock.mine
 
     def holds(self, ticket: int | None) -> bool:
         """Tell whether a loose position is not free."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from memollm._types.calls import Call, Place, Position, Want, choose_positions
-from memollm._types.locks import renewed_in_children
+from memollm._types.locks import interrupted, renewed_in_children
 from memollm._types.requests import Answer, Fill, Look, Release, Request, Return, Settle, Take, Write, Written
 from memollm._types.samples import MINE, Busy, Replaced, Sample, State, Taken, digest_of
 from memollm.errors import StoreError
@@ -47,6 +47,8 @@ class MemoryDrawing(Drawing, InLine):
 
     def perform(self, requests: Sequence[Request]) -> list[Answer | StoreError]:
         """Do what each asks for."""
+        if self._content.mine():
+            return [interrupted()] * len(requests)
         with self._content.lock:
             answers = [self._tried(request) for request in requests]
         for request, answer in zip(requests, answers, strict=True):
@@ -70,6 +72,8 @@ class MemoryDrawing(Drawing, InLine):
 
     def at_once(self, request: Take | Look) -> list[Taken] | list[State] | None:
         """Answer; nothing here is ever waited for long."""
+        if self._content.mine():
+            raise interrupted()
         with self._content.lock:
             return self._answered(request, wait=False)
 

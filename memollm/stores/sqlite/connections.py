@@ -7,7 +7,7 @@ import sqlite3
 import time
 import weakref
 from contextlib import suppress
-from threading import Lock, get_ident
+from threading import RLock, get_ident
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from memollm.errors import StoreUnavailable
@@ -107,7 +107,8 @@ class Readers:
 
     def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
         self._connect = connect
-        self._connecting = Lock()
+        # Reentrant: whoever interrupts this thread may read, too.
+        self._connecting = RLock()
         self._closed = False
         self._idle: list[sqlite3.Cursor] = []
         """A cursor of each connection that no thread uses at this moment."""

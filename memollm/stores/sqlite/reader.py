@@ -49,7 +49,7 @@ class SqliteReader:
         forks.know(self)
 
     def _begin_process(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         """Held by who opens and closes, never while somebody reads."""
         self._readers: Readers | None = None
         self._opened_as: object = None

@@ -10,7 +10,7 @@ from _thread import start_new_thread
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple
 
-from memollm._types.locks import WouldBlock
+from memollm._types.locks import ThreadLock, WouldBlock, interrupted
 from memollm.errors import StoreClosed, StoreError
 from memollm.stores.flights import Flights
 from memollm.stores.sqlite import forks
@@ -50,7 +50,8 @@ class Session:
         _living[id(self)] = self
 
     def _begin_process(self) -> None:
-        self._opening = threading.Lock()
+        opening = ThreadLock()
+        self._opening, self._is_opening = opening.lock, opening.mine
         self._open_as = None
         self._when_dropped: weakref.finalize[..., Session] | None = None
         self._rested: Opened | None = None
@@ -66,6 +67,7 @@ class Session:
         if not wait and not self._closed and self._open_as is None:
             # Opening reads the disk and waits for the lock.
             raise WouldBlock
+        self._require_uninterrupted()
         with self._opening:
             if self._closed:
                 raise StoreClosed(f"The cache {self.files.database} was closed. Make a new Cache to go on.")
@@ -110,11 +112,13 @@ class Session:
 
     def close(self) -> None:
         """Close the file for good."""
+        self._require_uninterrupted()
         self._closed = True
         self.leave()
 
     def leave(self) -> None:
         """Void what this process has in flight, and close the file; the next use opens it again."""
+        self._require_uninterrupted()
         with self._opening:
             opened = self._taken_away() or self._reopened()
             rested, self._rested = self._rested, None
@@ -123,6 +127,12 @@ class Session:
         if opened is not None:
             with self.translating():
                 _leave(*opened)
+
+    def _require_uninterrupted(self) -> None:
+        """Refuse what would wait for what this very thread was interrupted in."""
+        opened = self._open_as
+        if self._is_opening() or (opened is not None and opened[0].lock.mine()):
+            raise interrupted()
 
     def _reopened(self) -> Opened | None:
         """Open what was closed for a while, if there is anything in flight that somebody has to be told of."""
@@ -136,6 +146,7 @@ class Session:
 
     def rest(self) -> None:
         """Close the file, and leave what is in flight as it is; the next use opens the file again."""
+        self._require_uninterrupted()
         with self._opening:
             opened = self._taken_away()
             self._rested = opened or self._rested
@@ -232,6 +243,8 @@ class Session:
             lock = link.lock
             try:
                 # As `WriteLock.run` does, without a call of its own.
+                if lock.mine():
+                    raise interrupted()
                 with lock.threads if wait else lock.threads_at_once:
                     try:
                         if not lock_descriptor(lock.descriptor, blocking=False):
