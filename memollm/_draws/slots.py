@@ -13,9 +13,9 @@ from memollm._values.frame import LARGE, weight
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from memollm._spending.accounts import Costs, Given
+    from memollm._spending.accounts import Given
     from memollm._types.calls import Want
-    from memollm._types.samples import Taken
+    from memollm._types.samples import Costs, Taken
     from memollm._values.codec import Codec
 
 

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple
 
 from memollm._types.locks import WouldBlock
-from memollm.errors import StoreClosed, StoreError
+from memollm.errors import MemollmError, StoreClosed, StoreError
 from memollm.stores.flights import Flights
 from memollm.stores.sqlite import forks
 from memollm.stores.sqlite.connections import Closed
@@ -210,6 +210,8 @@ class Session:
         """Say in the user's words what fails in a block."""
         try:
             yield
+        except MemollmError:
+            raise
         except FAILURES as error:
             raise translated(error, self.files.database) from error
 
@@ -225,7 +227,7 @@ class Session:
         durable: bool = False,
     ) -> T:
         """Do work in one transaction under the write lock."""
-        until = None
+        until, again = None, True
         while True:
             opened = self._open_as or self._opened(wait=wait)
             link = opened[0]
@@ -246,7 +248,12 @@ class Session:
             except FileVanished:
                 self._lose(link)
                 raise
+            except MemollmError:
+                raise
             except FAILURES as error:
+                if again and link.may_go_on(error):
+                    again = False
+                    continue
                 until = self._patience.until() if until is None else until
                 with self.translating():
                     self._patience.after(error, until, wait=wait)
