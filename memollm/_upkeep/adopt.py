@@ -96,10 +96,10 @@ def _function_of(form: str) -> tuple[dict[str, Any], int] | None:
     """Read the function out of a canonical form, and where in the text it ends; None where the form is none."""
     try:
         start = form.index('"function":') + len('"function":')
-        function, end = json.JSONDecoder().raw_decode(form, start)
-    except (ValueError, RecursionError):
+        read: tuple[Any, int] = json.JSONDecoder().raw_decode(form, start)
+        return read if isinstance(read[0]["version"], str) else None
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
-    return (function, end) if isinstance(function, dict) and isinstance(function.get("version"), str) else None
 
 
 def _head(function: Mapping[str, str]) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from memollm._types.samples import LAST_MOMENT
 from memollm.errors import StoreUnavailable
 from memollm.stores.looking import looking
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from memollm.stores.looking import Document
 
@@ -18,32 +18,36 @@ if TYPE_CHECKING:
 def document_of(text: object) -> Document | None:
     """Read a document; None where the text, which anybody may have written, is none."""
     try:
-        document = json.loads(text) if isinstance(text, str) else None
+        document: Any = json.loads(text) if isinstance(text, str) else None
     except (ValueError, RecursionError):
         return None
-    return document if isinstance(document, dict) else None
+    return cast("Document", document) if isinstance(document, dict) else None
 
 
 def has_shape(kind: str, document: Mapping[str, Any]) -> bool:
     """Tell whether what is read of a document is there and of its type."""
     if kind != "function":
         return _is_moment(document.get("first", 0.0)) and isinstance(document.get("program", ""), str)
-    versions, latest = document.get("versions"), document.get("latest")
-    texts = (document.get("name"), latest, document.get("previous") or "")
-    if not isinstance(versions, dict) or not all(isinstance(text, str) for text in texts):
-        return False
-    return latest in versions and all(map(_is_version, versions.values()))
+    texts = (document.get("name"), document.get("latest"), document.get("previous") or "")
+    versions = _object(document.get("versions"))
+    return _are_texts(texts) and texts[1] in versions and all(map(_is_version, versions.values()))
 
 
-def _is_version(version: Any) -> bool:
-    if not isinstance(version, dict):
-        return False
-    parts = version.get("parts")
+def _is_version(version: object) -> bool:
+    noted = _object(version)
     return (
-        _is_moment(version.get("first"))
-        and isinstance(parts, dict)
-        and all(isinstance(part, str) for part in parts.values())
+        _is_moment(noted.get("first"))
+        and isinstance(noted.get("parts"), dict)
+        and _are_texts(_object(noted["parts"]).values())
     )
+
+
+def _object(value: object) -> dict[str, Any]:
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
+
+
+def _are_texts(values: Iterable[object]) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def _is_moment(value: object) -> bool:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import sqlite3
 import struct
+import subprocess
+import sys
 import traceback
 import warnings
 from contextlib import closing
 
 import pytest
+import zstandard
 
-from memollm import Cache, CacheMiss, StoreError, StoreRefused, StoreUnavailable
+from memollm import Cache, CacheMiss, OptionError, StoreError, StoreRefused, StoreUnavailable, lane, replay
+from memollm._calls import engines
+from memollm._calls.configuration import Configuration
 from memollm.errors import MemollmWarning
 from memollm.stores.documents import notes_of
+from memollm.stores.sqlite import connections
 from memollm.stores.sqlite.owner_locks import is_alive
 
 PRECIOUS = b"what the user has written"
@@ -355,3 +362,188 @@ def test_a_planted_note_is_told_and_mended(folder, kind, name):
         assert cache.verify(repair=True).ok
         assert asker(cache, "one more")("a") == "answer a"
         assert cache.verify().ok
+
+
+# What never ends.
+
+
+def bomb(folder, table, *, depth=12):
+    """Let the root of a table be a page of pages of pages … which all are the same few: more rows than can be read."""
+    database = folder / "memollm.db"
+    with closing(sqlite3.connect(database)) as connection:
+        (root,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+        connection.execute("PRAGMA journal_mode = DELETE")
+    data = bytearray(database.read_bytes())
+    size = 4096
+    leaf = len(data) // size + 1
+    pages = [bytes(data[(root - 1) * size : root * size])]
+    for at in range(depth):
+        child, cells = leaf + at, 300
+        page = bytearray(size)
+        page[0:12] = struct.pack(">BHHHBI", 5, 0, cells, size - 5 * cells, 0, child)
+        for cell in range(cells):
+            start = size - 5 * (cell + 1)
+            page[12 + 2 * cell : 14 + 2 * cell] = struct.pack(">H", start)
+            page[start : start + 5] = struct.pack(">IB", child, 1)
+        pages.append(bytes(page))
+    data[(root - 1) * size : root * size] = pages.pop()
+    data += b"".join(pages)
+    data[28:32] = struct.pack(">I", len(data) // size)
+    database.write_bytes(data)
+
+
+def test_pages_that_lead_back_to_themselves_hang_nobody(folder):
+    """A statement that goes on far longer than the file is large is interrupted, and the message says what to do."""
+    bomb(folder, "call")
+    with Cache(folder) as cache, warnings.catch_warnings():
+        warnings.simplefilter("ignore", MemollmWarning)
+        assert asker(cache)("a") == "answer a"
+        with pytest.raises(StoreUnavailable, match="verify --repair"):
+            cache.store.looking.inventory()
+        cache.export(folder / "x.jsonl")
+        assert not cache.verify().ok
+        assert cache.verify(repair=True).ok
+        assert asker(cache)("b") == "answer b"
+
+
+def test_a_statement_may_take_as_long_as_the_file_is_large(folder, monkeypatch):
+    """A long listing is no runaway: what others have used up before it is allowed again."""
+    monkeypatch.setattr(connections, "STEPS", 100_000)
+    with Cache(folder) as cache:
+        store = cache.store
+        for _ in range(300):
+            store._read(
+                "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 500) SELECT max(i) FROM n", ()
+            )
+        with pytest.raises(StoreUnavailable, match="lead back to themselves"):
+            store._read("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n", ())
+        assert asker(cache)("a") == "answer a"
+
+
+def test_lanes_that_go_too_far_are_not_walked_over(folder):
+    """A planted position of a lane does not have a draw count up to it under the lock."""
+    with closing(sqlite3.connect(folder / "memollm.db")) as connection, connection:
+        connection.execute("INSERT INTO lane (name) VALUES ('l')")
+        connection.execute(
+            "INSERT INTO recorded (recorder, call, position, lane, nth) VALUES (1, 1, ?, 1, 0)", (1 << 60,)
+        )
+        connection.execute("UPDATE cursor SET next = ? WHERE call = 2", (1 << 60,))
+    with Cache(folder) as cache:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", MemollmWarning)
+            with lane("l"):
+                assert asker(cache)("a") == "answer a"
+                assert asker(cache).with_options(mode="readonly")("a") == "answer a"
+        with replay("n"), pytest.raises(StoreUnavailable, match="too many to walk over"):
+            asker(cache)("b")
+        assert {fault.where for fault in cache.verify().faults} == {"table recorded", "table cursor"}
+        assert cache.verify(repair=True).ok
+        with replay("n", then="draw"), lane("l"):
+            assert asker(cache)("a") == "answer a"
+
+
+# Files to load.
+
+
+def export_lines(folder):
+    with Cache(folder) as cache:
+        cache.export(folder.parent / "e.jsonl")
+    return (folder.parent / "e.jsonl").read_bytes().splitlines()
+
+
+LOADING = """
+import resource, sys
+from memollm import Cache, OptionError
+limit = 700 << 20
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+try:
+    Cache("memory:").load(sys.argv[1])
+except OptionError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a limit of memory")
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_a_line_that_fills_the_memory_is_refused(tmp_path, suffix):
+    """Two thousand million bytes in one line of a small file are not read, and are no `MemoryError`."""
+    file = tmp_path / f"bomb.jsonl{suffix}"
+    megabyte = b'"' + b"0" * (1 << 20)
+    if suffix == ".gz":
+        with gzip.open(file, "wb", compresslevel=1) as packed:
+            for _ in range(2000):
+                packed.write(megabyte)
+    else:
+        with file.open("wb") as plain, zstandard.ZstdCompressor().stream_writer(plain) as packed:
+            for _ in range(2000):
+                packed.write(megabyte)
+    ran = subprocess.run([sys.executable, "-c", LOADING, file], capture_output=True, text=True, timeout=100, check=True)
+    assert "holds a line of more than" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        (b'"slot":0', b'"slot":4611686018427387903', "slot"),
+        (b'"slot":0', b'"slot":1e400', "line"),
+        (b'"slot":0', b'"slot":' + b"9" * 100_000, "line"),
+        (b'"next":1', b'"next":4611686018427387903', "next"),
+        (b'"stored":', b'"seconds":1e308,"stored":', "seconds"),
+        (b'"content":{', b'"content":{"x":' + b"[" * 90_000 + b"]" * 90_000 + b",", "line"),
+    ],
+)
+def test_absurd_numbers_and_depths_are_refused(tmp_path, folder, old, new, why):
+    """A file with counts that nobody counts to is refused on its line, before anything of it is loaded."""
+    text = b"\n".join(export_lines(folder))
+    assert old in text
+    (tmp_path / "changed.jsonl").write_bytes(text.replace(old, new, 1) + b"\n")
+    with Cache("memory:") as cache:
+        with pytest.raises(OptionError, match=why):
+            cache.load(tmp_path / "changed.jsonl")
+        assert not cache.namespaces()
+
+
+def test_a_pipe_is_no_export(tmp_path):
+    """Nobody waits for what may come through a pipe."""
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    with Cache("memory:") as cache, pytest.raises(OptionError, match="is no file"):
+        cache.load(tmp_path / "pipe.jsonl")
+
+
+# What a project may say.
+
+
+@pytest.mark.parametrize("place", ["/elsewhere", "../elsewhere", "~/elsewhere", "redis://host", "link/cache"])
+def test_a_projects_settings_stay_inside_of_it(tmp_path, monkeypatch, place):
+    """A cloned project's settings cannot have prompts written elsewhere or sent away."""
+    folder = tmp_path / "cloned"
+    folder.mkdir()
+    (folder / "link").symlink_to(tmp_path)
+    (folder / "pyproject.toml").write_text(f'[tool.memollm]\ncache = "{place}"\n')
+    monkeypatch.chdir(folder)
+    with pytest.raises(OptionError, match=r"outside of the project.*MEMOLLM_CACHE"):
+        Configuration().get("cache")
+    (folder / "pyproject.toml").write_text('[tool.memollm]\ncache = "inside/cache"\n')
+    assert Configuration().get("cache") == str(folder / "inside" / "cache")
+
+
+def test_a_project_does_not_say_that_all_is_paid_again(tmp_path, monkeypatch):
+    """Mode refresh replaces what is stored, so that it is said by who runs the program."""
+    (tmp_path / "pyproject.toml").write_text('[tool.memollm]\nmode = "refresh"\n')
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OptionError, match="MEMOLLM_MODE=refresh"):
+        Configuration().get("mode")
+
+
+def test_a_projects_limits_are_for_its_own_cache(tmp_path, monkeypatch):
+    """What a cloned project says of limits evicts nothing from a cache that the user has elsewhere."""
+    (tmp_path / "cloned").mkdir()
+    (tmp_path / "cloned" / "pyproject.toml").write_text("[tool.memollm]\nmax_samples = 1\n")
+    monkeypatch.chdir(tmp_path / "cloned")
+    monkeypatch.setattr(engines, "configuration", Configuration())
+    for place, left in ((tmp_path / "mine", 3), (tmp_path / "cloned" / "cache", 1)):
+        with Cache(place) as cache:
+            ask = asker(cache)
+            assert [ask(x) for x in "abc"]
+        with Cache(place) as cache:
+            assert sum(item.samples for item in cache.store.looking.inventory()) == left

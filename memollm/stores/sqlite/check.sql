@@ -140,7 +140,7 @@ WHERE
 SELECT call, slot, record, stored, seconds, input_tokens, output_tokens, cost
 FROM sample WHERE call NOT IN (SELECT id FROM call) ORDER BY call, slot;
 -- name: count_cursors  How many cursors there are.
-SELECT count(*) FROM cursor;
+SELECT count(*) FROM cursor WHERE next >= 0;
 -- name: cursors_ahead  Cursors past every sample of their call, as those of pools are.
 SELECT count(*) FROM cursor WHERE next > coalesce((SELECT max(slot) + 1 FROM sample WHERE sample.call = cursor.call), 0);
 -- name: remove_sample  A sample that was kept aside.

@@ -123,7 +123,7 @@ def refuse_foreign(database: Path) -> int | None:
 
 def recognize(connection: sqlite3.Connection, database: Path) -> int:
     """Return the schema's version, 0 for an empty database; refuse one that is not ours or newer than we are."""
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    (tables,) = connection.execute("SELECT EXISTS (SELECT 1 FROM sqlite_master)").fetchone()
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     if application not in {0, APPLICATION_ID} or (tables and not application):

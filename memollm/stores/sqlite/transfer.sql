@@ -14,8 +14,8 @@ WHERE typeof(call.key) = 'blob' AND typeof(call.form) = 'text' AND typeof(call.f
     SELECT cursor.call FROM cursor JOIN reader ON reader.id = cursor.reader WHERE reader.name = ?1
     UNION SELECT used.call FROM used WHERE used.run = ?2
 ) ORDER BY function, form, key;
--- name: size  How many samples there are.
-SELECT count(*) FROM sample;
+-- name: size  How many samples there are; SQLite counts a whole table in one step, which nothing could interrupt.
+SELECT count(*) FROM sample WHERE slot >= 0;
 -- name: size_of_function  How many of a function.
 SELECT count(*) FROM sample WHERE call IN (SELECT id FROM call WHERE function = ?);
 -- name: size_of_reader  How many of the calls that a reader has drawn from, or that a run used besides.
