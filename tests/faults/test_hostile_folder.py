@@ -23,6 +23,7 @@ from memollm.errors import MemollmWarning
 from memollm.stores.documents import notes_of
 from memollm.stores.sqlite import connections
 from memollm.stores.sqlite.owner_locks import is_alive
+from memollm.stores.sqlite.pages import Pages
 
 PRECIOUS = b"what the user has written"
 BESIDE = ("memollm.db.lock", "memollm.db.epoch", "memollm.db", "memollm.db-wal", "memollm.db-shm", "memollm.db-journal")
@@ -404,6 +405,22 @@ def test_pages_that_lead_back_to_themselves_hang_nobody(folder):
         assert not cache.verify().ok
         assert cache.verify(repair=True).ok
         assert asker(cache)("b") == "answer b"
+
+
+def test_rows_that_overlap_are_not_read_for_ever():
+    """Rows of a damaged file which each claim all of it are read as far as the file is large."""
+    page = bytearray(4096)
+    page[0:5] = struct.pack(">BHH", 0x0D, 0, 1000)
+    for cell in range(1000):
+        page[8 + 2 * cell : 10 + 2 * cell] = struct.pack(">H", 3000)
+    # Two million bytes of payload, row 1; most of it in a page of overflow that leads to itself.
+    page[3000:3004] = b"\xff\xd3\x6d\x01"
+    page[3493:3497] = struct.pack(">I", 3)
+    data = bytearray(2048 * 4096)
+    data[16:18] = struct.pack(">H", 4096)
+    data[4096:8192] = page
+    data[8192:8196] = struct.pack(">I", 3)
+    assert 0 < len(list(Pages(bytes(data)).rows(2))) < 10
 
 
 def test_a_statement_may_take_as_long_as_the_file_is_large(folder, monkeypatch):
