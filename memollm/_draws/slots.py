@@ -96,14 +96,14 @@ class Slots:
     def __setitem__(self, gap: Gap, known: Known) -> None:
         self.tables[gap.want][gap.slot] = known
 
-    def are_heavy(self) -> bool:
+    def are_heavy(self, codec: Codec) -> bool:
         """Tell whether reading what is stored may take milliseconds."""
-        room = LARGE
+        room, has_key = LARGE, codec.has_key
         for table in self.tables:
             for known in table.values():
                 if type(known) is Sample:
                     room -= A_RECORD + weight(known.record)
-                    if room < 0:
+                    if room < 0 or (not has_key and codec.is_heavy(known.record)):
                         return True
         return False
 
