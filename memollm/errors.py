@@ -35,9 +35,34 @@
 
 from __future__ import annotations
 
+SPACES = "\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+"""The spaces of other scripts, which Python calls unprintable and no terminal minds."""
+
+
+def printable(text: str) -> str:
+    """Write what is not printable as an escape, so that a stored text cannot steer the terminal."""
+    return text if text.isprintable() else "".join(map(_printable, text))
+
+
+def printable_lines(text: str) -> str:
+    """Do so with a text of several lines."""
+    return text if text.isprintable() else "\n".join(map(printable, text.split("\n")))
+
+
+def _printable(character: str) -> str:
+    if character.isprintable() or character in SPACES:
+        return character
+    return character.encode("unicode_escape", "backslashreplace").decode()
+
 
 class MemollmError(Exception):
-    """The root of every error of memollm."""
+    """The root of every error of memollm.
+
+    A message may quote what is stored, which may come from anybody: nothing in it steers a terminal.
+    """
+
+    def __str__(self) -> str:
+        return printable_lines(super().__str__())
 
 
 class OptionError(MemollmError, ValueError):
@@ -52,7 +77,7 @@ class UnkeyableArgument(MemollmError, TypeError):
         self.path = path
 
     def __str__(self) -> str:
-        return str(self.args[0])
+        return printable_lines(str(self.args[0]))
 
 
 class CodeChanged(MemollmError):
@@ -140,7 +165,10 @@ class StoreClosed(StoreError):
 
 
 class MemollmWarning(UserWarning):
-    """The root of every warning of memollm."""
+    """The root of every warning of memollm; nothing in its message steers a terminal either."""
+
+    def __str__(self) -> str:
+        return printable_lines(super().__str__())
 
 
 class NotStoredWarning(MemollmWarning):

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 MODES: Final = ("auto", "offline", "refresh", "readonly", "off")
 ROOT_MARKS: Final = (".memollm", "pyproject.toml", ".git")
+OF_PROJECT: Final = "[tool.memollm]"
+"""How the origin of what a project has set begins."""
 PREFIX: Final = "MEMOLLM_"
 OTHER_VARIABLES: Final = ("RUN", "SIGNING_KEY")
 """What the environment says besides settings."""
@@ -213,16 +215,45 @@ def read_project() -> dict[str, Said]:
         options: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get("memollm", {})
     except (OSError, ValueError) as error:
         raise OptionError(f"{file} cannot be read: {error}. Mend it, or run outside the project.") from error
-    where = f"[tool.memollm] in {file}"
+    where = f"{OF_PROJECT} in {file}"
     known = {name: setting for name, setting in SETTINGS.items() if setting.in_project}
     for option, value in options.items():
         options[option] = require_setting(where, option, known).check(f"{where}: {option}", value)
-    cache = options.get("cache")
-    if cache is not None and not isinstance(cache, str):
-        raise OptionError(f"{where}: cache={cache!r}: it must be a text, a path or 'memory:'.")
-    if cache and cache != "memory:" and "://" not in cache:
-        options["cache"] = str(root / Path(cache).expanduser())
+    if options.get("cache") is not None:
+        options["cache"] = require_own_cache(where, options["cache"], root)
+    if options.get("mode") == "refresh":
+        raise OptionError(
+            f"{where}: mode='refresh' would have every run pay again and replace what is stored, so a project cannot "
+            "ask for it. Say it where you run: MEMOLLM_MODE=refresh, or memollm.configure(mode='refresh')."
+        )
     return {option: Said(value, where) for option, value in options.items()}
+
+
+def require_own_cache(where: str, cache: object, root: Path) -> str:
+    """Return where a project keeps its cache, which must be inside: a project may come from anybody."""
+    if not isinstance(cache, str):
+        raise OptionError(f"{where}: cache={cache!r}: it must be a text, a path or 'memory:'.")
+    if cache == "memory:":
+        return cache
+    place = root / Path(cache).expanduser()
+    if "://" in cache or not is_inside(place, root):
+        raise OptionError(
+            f"{where}: cache={cache!r} lies outside of the project. A project may come from anybody, so its settings "
+            "cannot send prompts elsewhere or write there (docs/security.md). If that is where you want it, say so: "
+            "MEMOLLM_CACHE, memollm.configure(cache=...) or Cache(...)."
+        )
+    return str(place)
+
+
+def is_inside(place: Path, root: Path) -> bool:
+    """Tell whether a place is in a folder, wherever links lead to."""
+    return Path(os.path.realpath(place)).is_relative_to(os.path.realpath(root))
+
+
+def holds_for(said: Said, place: str | None) -> bool:
+    """Tell whether a limit that was set is one for this cache: a project's is for the cache inside of it alone."""
+    root = project_root() if said.origin.startswith(OF_PROJECT) else None
+    return root is None or (place is not None and is_inside(Path(place), root))
 
 
 def default_place() -> Path:

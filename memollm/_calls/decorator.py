@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import wrapt
 
-from memollm._calls.batch import BatchInvocation, OneInvocation
+from memollm._calls.batch_invocation import BatchInvocation, OneInvocation
 from memollm._calls.function import Function
 from memollm._calls.invocation import Invocation
 from memollm._calls.kind import Kind

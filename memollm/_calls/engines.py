@@ -10,7 +10,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
-from memollm._calls.configuration import configuration, default_place
+from memollm._calls.configuration import configuration, default_place, holds_for
 from memollm._draws.engine import Engine
 from memollm._types.locks import ForkedLock
 from memollm._types.paths import absolute
@@ -89,7 +89,7 @@ def make_engine(
 
     named = fspath(place) if isinstance(place, PathLike) else place
     store = _store_at(named, allow_network=allow_network) if isinstance(named, str | None) else named
-    tidy = partial(_keep_within_limits, store, clock)
+    tidy = partial(_keep_within_limits, store, _path(named), clock)
     codec = Codec(pickle=_may_pickle)
     return Engine(store, codec, clock, place=f"memollm.Cache({named!r})", path=_path(named), tidy=tidy)
 
@@ -119,9 +119,10 @@ def _may_pickle() -> bool:
     return configuration.get("pickle") is not False
 
 
-def _keep_within_limits(store: Store, clock: Callable[[], float]) -> None:
+def _keep_within_limits(store: Store, place: str | None, clock: Callable[[], float]) -> None:
     """Evict what the configuration says is too much, if it says so."""
-    said = [configuration.get(option) for option in ("max_bytes", "max_samples", "max_age")]
+    options = [configuration.said(option) for option in ("max_bytes", "max_samples", "max_age")]
+    said = [option.value if holds_for(option, place) else None for option in options]
     if any(limit is not None for limit in said):
         from memollm._upkeep.prune import limits_of, prune, silent
 

@@ -6,7 +6,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
-from memollm._calls.batching import Batching
+from memollm._calls.batch_items import Batching
 from memollm._calls.configuration import configuration
 from memollm._calls.context import current_run, reader_name
 from memollm._calls.engines import engine_of

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from memollm._keys.identity import NAME_ONLY, Identity, changes
 from memollm._types.warn import warn
 from memollm.errors import CodeChanged, CodeChangedWarning, StoreReadOnly, StoreUnavailable
+from memollm.stores.documents import notes_of
 from memollm.stores.keeping import keeping
-from memollm.stores.looking import looking
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -26,7 +26,7 @@ def introduce_reader(engine: Engine, reader: str) -> None:
     kind, _, name = reader.partition(":")
     if (kind, name) in engine.known:
         return
-    if not looking(engine.store).notes(kind, name):
+    if not notes_of(engine.store, kind, name):
         first = {"first": time.time(), "program": Path(sys.argv[0]).name}
         # Whoever else came first has said it.
         keeping(engine.store).note(kind, name, first, instead_of=None)
@@ -47,7 +47,7 @@ def version_for(engine: Engine, identity: Identity, on_change: str, *, readable:
 
 
 def _version_for(engine: Engine, identity: Identity, on_change: str, *, readable: bool) -> str | None:
-    entry = looking(engine.store).notes("function", identity.lineage).get(identity.lineage)
+    entry = notes_of(engine.store, "function", identity.lineage).get(identity.lineage)
     parts = dict(identity.parts) if readable else {label: _digest(text) for label, text in identity.parts.items()}
     latest = identity.version if entry is None else str(entry["latest"])
     if entry is not None and latest == identity.version:

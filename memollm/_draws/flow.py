@@ -21,7 +21,6 @@ from memollm._spending.track import is_logged, tell
 from memollm._types.calls import new_tuple
 from memollm._types.requests import Look, Return, Settle, Take
 from memollm._types.samples import EVER, MINE, Busy, Mine, Sample, Taken
-from memollm._values.frame import LARGE, weight
 from memollm.errors import (
     CacheMiss,
     StaleRecord,
@@ -103,7 +102,7 @@ class Draw(Landing):
             return self._several(taken, begin, wait=wait)
         ((at,), (sample,), _) = taken[0]
         self._settled = is_stored = type(sample) is Sample
-        if not is_stored or (not wait and weight(sample[0]) > LARGE):
+        if not is_stored or (not wait and engine.codec.is_heavy(sample[0])):
             return None
         call, slot = want.call, at if want.pool is None else at % want.pool
         value = engine.codec.decode(sample[0], call.key)
@@ -125,9 +124,9 @@ class Draw(Landing):
         if not slots.all_stored():
             return None
         self._settled = True
-        if not wait and slots.are_heavy():
-            return None
         codec = self._plan.engine.codec
+        if not wait and slots.are_heavy(codec):
+            return None
         if len(taken) == 1:
             decode, key = codec.decode, self._wants[0].call.key
             values = [decode(sample[0], key) for sample in cast("Sequence[Sample]", taken[0].states)]
@@ -314,7 +313,7 @@ class Draw(Landing):
 
     def _aside(self, work: Callable[[], Any]) -> Flow:
         """Read what is stored: where no event loop waits for it if that takes its time."""
-        return (yield Do(work, computes=True)) if self._slots.are_heavy() else work()
+        return (yield Do(work, computes=True)) if self._slots.are_heavy(self._plan.engine.codec) else work()
 
     def _values(self) -> list[Any]:
         engine, want = self._plan.engine, self._wants[0]

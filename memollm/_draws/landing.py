@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from memollm._draws.effects import Flight, Flow, Gap, Paid
     from memollm._draws.plan import Plan
     from memollm._draws.slots import Slots
-    from memollm._spending.accounts import Costs
     from memollm._spending.bill import Bill
     from memollm._types.calls import Position, Want
     from memollm._types.requests import Change, Written
+    from memollm._types.samples import Costs
 
 
 class Landing:

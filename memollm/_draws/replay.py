@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from memollm._types.calls import NAMESPACES
 from memollm._types.locks import ForkedLock, WouldBlock
-from memollm._values.frame import LARGE, weight
 from memollm.errors import CacheMiss, ReplayExhausted
 from memollm.stores.looking import drawn, looking
 
 if TYPE_CHECKING:
     from memollm._types.calls import Call, Want
     from memollm._types.samples import Sample
+    from memollm._values.codec import Codec
     from memollm.stores.drawing import Drawing
 
 IN_LINE: Final = 16
@@ -46,7 +46,7 @@ class Replay:
         self._lock = ForkedLock()
         self._left: dict[tuple[int, Call, str | None], _Left] = {}
 
-    def read(self, store: Drawing, want: Want, *, wait: bool) -> list[Read]:
+    def read(self, store: Drawing, codec: Codec, want: Want, *, wait: bool) -> list[Read]:
         """Read the next samples that a draw wants, or as many as are left where draws go on after them.
 
         Where that is much, or what there is was not listed yet, it is `WouldBlock` unless it may `wait`.
@@ -65,12 +65,12 @@ class Replay:
                 raise self._exhausted(want, len(left))
             positions = [left.pop() for _ in range(min(want.n, len(left)))]
         try:
-            return self._samples(store, want, positions, wait=wait)
+            return self._samples(store, codec, want, positions, wait=wait)
         except BaseException:
             self.give_back(store, want, positions)
             raise
 
-    def _samples(self, store: Drawing, want: Want, positions: list[int], *, wait: bool) -> list[Read]:
+    def _samples(self, store: Drawing, codec: Codec, want: Want, positions: list[int], *, wait: bool) -> list[Read]:
         call, slots = want.call, [*map(want.slot, positions)]
         samples = store.peek(call, slots) if slots else {}
         if gone := sorted(set(slots) - set(samples)):
@@ -78,7 +78,7 @@ class Replay:
                 f"Namespace {self.namespace!r} drew slot {gone[0]} of this call of {call.function} "
                 f"({call.key.hex()}), and it is no longer stored. Draw in a namespace of its own to have another."
             )
-        if not wait and any(weight(sample.record) > LARGE for sample in samples.values()):
+        if not wait and any(codec.is_heavy(sample.record) for sample in samples.values()):
             raise WouldBlock
         return [Read(at, slot, samples[slot]) for at, slot in zip(positions, slots, strict=True)]
 

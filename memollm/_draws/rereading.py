@@ -75,7 +75,7 @@ class Rereading:
         try:
             self._read = []
             for want in self._wants:
-                self._read.append(self._replay.read(self._plan.engine.store, want, wait=wait))
+                self._read.append(self._replay.read(self._plan.engine.store, self._plan.engine.codec, want, wait=wait))
         except BaseException:
             self.unread()
             raise

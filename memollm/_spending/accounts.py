@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from memollm._types.calls import Call
 from memollm._types.counting import Account, Counts, Use
 from memollm._types.locks import ThreadLock
+from memollm._types.samples import Costs, costs_of
 from memollm.errors import StoreError, StoreRefused
 from memollm.stores.keeping import keeping
 
@@ -30,8 +31,6 @@ HIT, SHARED, MADE = range(3)
 """How a sample was come by: it was stored; another draw was making it; this draw made it."""
 KINDS: Final = (Counts(draws=1, hits=1), Counts(draws=1, shared=1), Counts(draws=1))
 
-Costs = tuple[float, int, int, float | None]
-"""Seconds, input tokens, output tokens and dollars that making a sample took."""
 Given = tuple[Call, int, Costs, float, int]
 """A note: a sample of a call was given, of which slot; what making it took; what giving it took, if timed; how."""
 
@@ -110,7 +109,8 @@ def _divided(whole: int, k: int) -> Iterator[int]:
 
 def counts_of(given: Given, times: int = 1) -> Counts:
     """Count a sample as given so many times."""
-    _, _, (seconds, input_tokens, output_tokens, cost), took, kind = given
+    _, _, costs, took, kind = given
+    seconds, input_tokens, output_tokens, cost = costs_of(costs)
     counts = KINDS[kind]
     if kind != MADE:
         counts = counts._replace(

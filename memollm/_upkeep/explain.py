@@ -6,19 +6,24 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from memollm.errors import printable, printable_lines
 from memollm.stores.looking import looking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from memollm._types.calls import Call
+    from memollm._types.listings import Stored
     from memollm.stores.drawing import Drawing
 
 Object = dict[str, Any]
 NEAREST: Final = 3
+OF_CALL: Final = frozenset({"memollm", "function", "arguments"})
+"""What every canonical form has."""
 COMPARED: Final = 2000
 """How many stored calls of a function are compared, the latest first."""
 WIDTH: Final = 70
+DIGEST: Final = "blake2b:"
 ABSENT: Final = "(absent)"
 
 
@@ -31,7 +36,7 @@ class Difference:
     stored: str
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.here} here, {self.stored} stored"
+        return printable(f"{self.path}: {self.here} here, {self.stored} stored")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +67,7 @@ class Explanation:
     def __str__(self) -> str:
         lines = [f"{self.function}  {self.key}", f"  {self.form}"]
         lines.append(f"hit: {self.samples} stored" if self.hit else "miss: nothing is stored of this call")
-        return "\n".join([*lines, *self.lines()])
+        return printable_lines("\n".join([*lines, *self.lines()]))
 
     def lines(self) -> list[str]:
         """Say how the nearest stored calls differ."""
@@ -78,21 +83,34 @@ def explain(store: Drawing, call: Call, form: str) -> Explanation:
     stored = looking(store).calls(call.function)
     samples = next((each.samples for each in stored if each.call == call), 0)
     others = [each for each in stored[-COMPARED:] if each.call != call and each.samples]
-    readable = [each for each in others if each.call.form.startswith("{")]
-    if not form.startswith("{"):
-        readable = []
-    note = ""
-    if not samples and len(readable) < len(others):
-        note = f"{len(others) - len(readable)} stored calls cannot be compared: keep_arguments=False kept a digest only"
     nearest: list[Neighbour] = []
-    if not samples and readable:
-        here = json.loads(form)
-        nearest = [
-            Neighbour(each.call.key.hex(), each.samples, tuple(differences(here, json.loads(each.call.form))))
-            for each in readable
-        ]
-        nearest.sort(key=lambda near: len(near.differences))
-    return Explanation(call.function, call.key.hex(), form, samples, tuple(nearest[:NEAREST]), note)
+    notes: list[str] = []
+    if not samples:
+        digests = [each for each in others if is_digest(each.call.form) or is_digest(form)]
+        if digests:
+            notes.append(f"{len(digests)} stored calls cannot be compared: keep_arguments=False kept a digest only")
+        found = [_neighbour(form, each) for each in others if each not in digests]
+        nearest = sorted(filter(None, found), key=lambda near: len(near.differences))
+        if None in found:
+            notes.append(f"{found.count(None)} stored calls cannot be read: look at them with memollm verify")
+    return Explanation(call.function, call.key.hex(), form, samples, tuple(nearest[:NEAREST]), "\n".join(notes))
+
+
+def is_digest(form: object) -> bool:
+    """Tell whether only a digest of a form was kept."""
+    return isinstance(form, str) and form.startswith(DIGEST)
+
+
+def _neighbour(form: str, stored: Stored) -> Neighbour | None:
+    """Compare a call with a stored one, of which somebody may have written anything; None where it is no call."""
+    try:
+        theirs = json.loads(stored.call.form)
+        if not isinstance(theirs, dict) or not theirs.keys() >= OF_CALL:
+            return None
+        different = tuple(differences(json.loads(form), theirs))
+        return Neighbour(stored.call.key.hex(), stored.samples, different)
+    except (TypeError, ValueError, AttributeError, RecursionError):
+        return None
 
 
 def missing(store: Drawing, call: Call, slot: int) -> str:

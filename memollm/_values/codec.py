@@ -16,6 +16,7 @@ from memollm._values.frame import (
     JSON,
     JSON_HEAD,
     JSON_SEED,
+    LARGE,
     PICKLE,
     SIGNATURE_LENGTH,
     SIGNED,
@@ -24,6 +25,7 @@ from memollm._values.frame import (
     packed,
     unframed,
     unpacked,
+    weight,
 )
 from memollm._values.same import Sameness
 from memollm._values.tree import BUILT_IN, Reader, from_json, is_plain, to_json, too_deep
@@ -200,6 +202,15 @@ class Codec:
     def trust(self, key: bytes | str) -> None:
         """Read what the owner of another signing key signed, besides one's own."""
         self._own_signer().trust(key)
+
+    def is_heavy(self, record: bytes) -> bool:
+        """Tell whether reading a record may take milliseconds: it is large, or its key is still on the disk."""
+        return weight(record) > LARGE or (not self.has_key and record[:2].upper() in SIGNED)
+
+    @property
+    def has_key(self) -> bool:
+        """Whether the key of signatures was read from the disk."""
+        return self._signer is not None
 
     def load_key(self) -> None:
         """Have the key at hand, and make it if there is none."""

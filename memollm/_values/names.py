@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MAINS = ("__main__", "__mp_main__")
-WAY_OUT = "Restore the class as it was, or forget this sample and draw it again"
+WAY_OUT = 'Restore the class as it was, take on_stale="miss" to have the function called again, or forget this sample'
 
 
 def class_name(cls: Any) -> str | None:

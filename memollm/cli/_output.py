@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from memollm.cli._words import cells, middle_cut, padded, printable
+from memollm.cli._words import cells, middle_cut, padded
+from memollm.errors import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping, Sequence

@@ -15,6 +15,7 @@ from memollm.cli._options import command, full_option, json_option
 from memollm.cli._output import Column, list_json, say, show_json, show_table
 from memollm.cli._words import age_text, counted, moment
 from memollm.errors import OptionError
+from memollm.stores.documents import notes_of
 from memollm.stores.looking import looking
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def _functions(cache: Cache) -> list[_ListedFunction]:
         calls[item.function] += 1
         samples[item.function] += item.samples
     noted: dict[str, list[Document]] = {}
-    for entry in looking(cache.store).notes("function").values():
+    for entry in notes_of(cache.store, "function").values():
         noted.setdefault(str(entry["name"]), []).append(entry)
     return [
         _ListedFunction(
@@ -133,7 +134,7 @@ def _versions(cache: Cache, name: str) -> list[_ListedVersion]:
         calls[version] += 1
         samples[version] += each.samples
     listed: dict[str, _ListedVersion] = {}
-    for entry in looking(cache.store).notes("function").values():
+    for entry in notes_of(cache.store, "function").values():
         if entry["name"] == name:
             roles = {entry.get("previous"): PREVIOUS, entry["latest"]: LATEST}
             for version, noted in entry["versions"].items():

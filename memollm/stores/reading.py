@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast, runtime_checkable
 
-from memollm._types.calls import Place, Want, recorder
+from memollm._types.calls import Place, Want, recorder, walked
 from memollm._types.locks import WouldBlock
 from memollm._types.requests import Look, Take
 from memollm.stores.looking import Looking, looking
@@ -152,7 +152,7 @@ class ReadingStore(MemoryDrawing):
             return set(range(want.n))
         standing = MemoryLooking(self._content).standing(want.reader, want.call)
         end = max([standing.next, *(at + 1 for at in standing.lanes)])
-        return {*standing.loose, *range(standing.next, end + n)}
+        return {*standing.loose, *walked(standing.next, end + n)}
 
     def _read(self, call: Call, slots: Iterable[int], *, wait: bool) -> None:
         """Have the samples of slots at hand; what is not was vacant when it was last looked at, so it is read again."""

@@ -17,6 +17,7 @@ import memollm.testing
 from memollm import CacheMiss, OptionError, ReplayExhausted
 from memollm._draws.replay import Replay
 from memollm._types.calls import Call, Want
+from memollm._values.codec import Codec
 from memollm.stores.memory.store import MemoryStore
 
 
@@ -553,7 +554,7 @@ def test_a_store_that_is_gone_is_not_taken_for_another():
     """P8: a replay keeps the stores that it has read, so that none takes another's place in memory."""
     store, call = MemoryStore(), Call(b"key", "form", "ask")
     replay, is_there = Replay("a", goes_on=True), weakref.ref(store)
-    assert replay.read(store, Want(call, "namespace:a", 1, None), wait=True) == []
+    assert replay.read(store, Codec(), Want(call, "namespace:a", 1, None), wait=True) == []
     del store
     gc.collect()
     assert is_there() is not None

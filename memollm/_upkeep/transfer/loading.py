@@ -10,7 +10,7 @@ import msgspec
 from memollm._keys.keyer import KEY_BYTES, hash_of
 from memollm._types.counting import Account, Counts
 from memollm._upkeep.transfer.exporting import document_of, transfer_of
-from memollm._upkeep.transfer.files import UnreadableFile, opened
+from memollm._upkeep.transfer.files import UnreadableFile, lines_of
 from memollm._upkeep.transfer.lines import (
     VERSION,
     CallLine,
@@ -29,8 +29,8 @@ from memollm._upkeep.transfer.lines import (
 from memollm._upkeep.transfer.merging import Joining
 from memollm._values.frame import unframed
 from memollm.errors import RecordError
+from memollm.stores.documents import notes_of
 from memollm.stores.keeping import keeping
-from memollm.stores.looking import looking
 from memollm.stores.transfer import Cursor, Lane, Shelf, Stretch
 
 if TYPE_CHECKING:
@@ -58,11 +58,10 @@ class Loaded(NamedTuple):
 
 def lines(path: Path) -> Iterator[Line]:
     """Read a file's lines, each of them checked, from the header to the end."""
-    with opened(path) as file:
-        check = Check(path)
-        for number, text in enumerate(file, 1):
-            yield check.checked(number, text)
-        check.require_end()
+    check = Check(path)
+    for number, text in enumerate(lines_of(path), 1):
+        yield check.checked(number, text)
+    check.require_end()
 
 
 class Check:
@@ -174,7 +173,7 @@ class Load:
 
     def _note(self, line: DocumentLine) -> None:
         while True:
-            here = looking(self._store).notes(line.kind, line.name).get(line.name)
+            here = notes_of(self._store, line.kind, line.name).get(line.name)
             document = line.content
             if here is not None:
                 document = document_of(here, line.content) if line.kind == "function" else here

@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from memollm._types.calls import Call, Place, Position, recorder
+from memollm._types.calls import Call, Place, Position, recorder, walked
 from memollm._types.locks import ThreadLock
 from memollm.stores.flights import Flights
 from memollm.stores.repeats import Repeats
@@ -78,5 +78,5 @@ class MemoryContent:
     def reserve(self, cursor: MemoryCursor, reader: str, call: Call) -> None:
         """Pass over what is recorded for lanes from the cursor on."""
         end = max(self.recorded.get((recorder(reader), call), {}), default=-1) + 1
-        cursor.loose.update(dict.fromkeys(range(cursor.next, end)))
+        cursor.loose.update(dict.fromkeys(walked(cursor.next, end)))
         cursor.next = max(cursor.next, end)

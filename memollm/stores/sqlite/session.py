@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple
 
 from memollm._types.locks import ThreadLock, WouldBlock, interrupted
-from memollm.errors import StoreClosed, StoreError
+from memollm.errors import MemollmError, StoreClosed, StoreError
 from memollm.stores.flights import Flights
 from memollm.stores.sqlite import forks
 from memollm.stores.sqlite.connections import Closed
@@ -221,6 +221,8 @@ class Session:
         """Say in the user's words what fails in a block."""
         try:
             yield
+        except MemollmError:
+            raise
         except FAILURES as error:
             raise translated(error, self.files.database) from error
 
@@ -259,10 +261,10 @@ class Session:
             except FileVanished:
                 self._lose(link)
                 raise
+            except MemollmError:
+                raise
             except FAILURES as error:
-                until = self._patience.until() if until is None else until
-                with self.translating():
-                    self._patience.after(error, until, wait=wait)
+                until = self._until_again(link, error, until, wait=wait)
         if durable:
             # Whatever was replaced, nobody has a look at it in any process by the time that the caller is told.
             link.epoch.outlast()
@@ -271,6 +273,16 @@ class Session:
         if self._commits >= COMMITS_BETWEEN_CHECKS:
             self._tend(link)
         return result
+
+    def _until_again(self, link: Link, error: Exception, until: float | None, *, wait: bool) -> float:
+        """Wait a little for another attempt, and return until when to make any; raise what is no reason to."""
+        if until is None:
+            until = self._patience.until()
+            if link.may_go_on(error):
+                return until
+        with self.translating():
+            self._patience.after(error, until, wait=wait)
+        return until
 
     def _transaction(
         self,

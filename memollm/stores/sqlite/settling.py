@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from memollm._types.calls import Place, Position
     from memollm._types.requests import Change
-    from memollm.stores.sqlite.ownership import Ownership
+    from memollm.stores.sqlite.claimants import Ownership
     from memollm.stores.sqlite.rows import Rows
 
 

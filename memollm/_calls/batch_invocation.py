@@ -16,7 +16,7 @@ from memollm.errors import OptionError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from memollm._calls.batching import Arguments, Batching
+    from memollm._calls.batch_items import Arguments, Batching
     from memollm._drive.calls import Called
     from memollm._types.calls import Call, Want
 
