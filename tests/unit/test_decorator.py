@@ -88,6 +88,51 @@ def test_methods_in_either_order_of_decorators():
     assert agent.method.with_options(n=2)(9) == [("bob", 9)] * 2
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"version": "1"}, {"on_change": "error"}, {"version": "1", "pool": 1}], ids=str
+)
+def test_an_override_and_what_it_overrides_are_two_functions(options):
+    """P8: an override that asks its base's method has samples of its own, and the base's are no change of its code."""
+    cache = Cache("memory:")
+
+    class Base:
+        def __memollm_key__(self):
+            return 1
+
+        @cache.cached_llm(**options)
+        def ask(self, x):
+            return f"base {x}"
+
+        @classmethod
+        @cache.cached_llm(**options)
+        def of_class(cls, x):
+            return f"base {x}"
+
+    class Child(Base):
+        @cache.cached_llm(**options)
+        def ask(self, x):
+            return "child of " + super().ask(x)
+
+        @classmethod
+        @cache.cached_llm(**options)
+        def of_class(cls, x):
+            return "child of " + super().of_class(x)
+
+    class Grandchild(Child):
+        @cache.cached_llm(**options)
+        def ask(self, x):
+            return "grand" + super().ask(x)
+
+    for ask, answer in [
+        (Child().ask, "child of base x"),
+        (Grandchild().ask, "grandchild of base x"),
+        (Base().ask, "base x"),
+        (Child.of_class, "child of base x"),
+    ]:
+        assert ask("x") == answer
+        assert ask.peek("x") == [answer]
+
+
 def test_a_method_of_an_object_without_identity_says_what_to_do():
     """P8: an object without a stable identity is an error that names the way out, never a guess."""
 
