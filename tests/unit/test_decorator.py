@@ -8,6 +8,7 @@ import inspect
 import pickle
 import subprocess
 import sys
+import typing
 
 import pytest
 
@@ -254,6 +255,28 @@ def test_only_functions_are_decorated():
         cached_llm(ask)
 
 
+def test_its_annotations_are_those_of_the_function():
+    """Whoever reads the hints of a decorated function reads the function's, and may set them."""
+    hints = {"prompt": str, "model": str, "temperature": float, "return": str}
+    assert typing.get_type_hints(ask) == hints
+    assert ask.__annotations__ == ask.__wrapped__.__annotations__
+
+    @functools.wraps(ask)
+    def wrapper(*args, **kwargs):
+        return ask(*args, **kwargs)
+
+    assert typing.get_type_hints(wrapper) == hints
+
+    class Holder:
+        @memory.cached_llm
+        def method(self, x: int) -> str:
+            return str(x)
+
+    assert typing.get_type_hints(Holder().method) == {"x": int, "return": str}
+    Holder.method.__annotations__ = {"x": "float"}
+    assert typing.get_type_hints(Holder.method) == {"x": float}
+
+
 def test_it_pickles_by_reference():
     """A decorated function comes back as the same object; with other options, as an equal function."""
     assert pickle.loads(pickle.dumps(ask)) is ask
@@ -263,6 +286,53 @@ def test_it_pickles_by_reference():
     assert five("pickled") == ["pickled m 1.0"] * 5
     agent = Agent("bob")
     assert pickle.loads(pickle.dumps(agent.method))(1) == ("bob", 1)
+
+
+SENDING = """
+import sys
+import cloudpickle
+from memollm import cached_llm
+
+PROMPT = "say "
+
+def helper(x):
+    return PROMPT + x
+
+@cached_llm(pool=1, cache="there")
+def ask(q):
+    print("called", q)
+    return helper(q)
+
+@cached_llm(pool=1, cache="there")
+def again(q, n):
+    return q if n == 0 else again(q, n - 1)
+
+def work(q):
+    return ask(q)
+
+if __name__ == "__main__":
+    print(ask("hello"), ask.key("x"), again("a", 2))
+    sys.stdout.buffer.write(cloudpickle.dumps((ask, ask.with_options(n=2, pool=2), again, work)))
+"""
+TAKING = """
+import pickle, sys
+
+ask, two, again, work = pickle.load(sys.stdin.buffer)
+print(ask("hello"), ask.key("x"), again("a", 2))
+print(work("hello"), two("hello"))
+"""
+
+
+def test_cloudpickle_takes_it_by_value(tmp_path):
+    """A function of a main program draws from the same samples where cloudpickle has sent it, and whoever uses it."""
+    (tmp_path / "sending.py").write_text(SENDING)
+    run = functools.partial(subprocess.run, cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    sent = run([sys.executable, "-W", "error", "sending.py"]).stdout
+    said, _, pickled = sent.partition(b"a\n")
+    called, told = said.decode().splitlines()
+    assert called == "called hello"
+    taken = run([sys.executable, "-W", "error", "-c", TAKING], input=pickled).stdout.decode()
+    assert taken.splitlines() == [f"{told}a", "called hello", "say hello ['say hello', 'say hello']"]
 
 
 def test_errors_pickle():
