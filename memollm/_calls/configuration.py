@@ -48,8 +48,8 @@ def require_name(option: str, name: object) -> str:
 
 def require_switch(where: str, value: object) -> bool:
     """Read a setting that is on or off."""
-    if isinstance(value, bool):
-        return value
+    if isinstance(value, int) and value in {0, 1}:
+        return bool(value)
     if isinstance(value, str) and value.lower() in {"1", "true", "yes", "on"}:
         return True
     if isinstance(value, str) and value.lower() in {"0", "false", "no", "off"}:

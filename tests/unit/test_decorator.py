@@ -231,6 +231,7 @@ def test_wrong_arguments_raise_what_the_function_would():
         ({"count": "k"}, "count='k'"),
         ({"key": 3}, "key=3"),
         ({"accept": "x"}, "accept='x'"),
+        ({"keep_arguments": "nonsense"}, "keep_arguments='nonsense'"),
         ({"key": len, "ignore": ("prompt",)}, "leave `ignore` out"),
         ({"name_space": "a"}, "no option 'name_space'. Did you mean 'namespace'"),
         ({"cache": "redis://there"}, "memollm knows paths"),
