@@ -9,7 +9,7 @@ import threading
 import pytest
 
 import memollm
-from memollm import NotStoredWarning, OptionError, ReentrantCall, WrongNumber
+from memollm import MemollmWarning, NotStoredWarning, OptionError, ReentrantCall, WrongNumber
 
 
 class Model:
@@ -345,21 +345,24 @@ def test_what_accept_refuses_is_returned_and_not_stored(cache):
     assert ask.peek("x") == ["whole"]
 
 
-def test_what_came_beside_a_failing_accept_is_kept(cache):
-    """P7: an `accept` that raises fails the draw; the other samples of the same call are paid for, and stay."""
+def test_what_accept_cannot_judge_is_kept(cache):
+    """P7: where `accept` cannot tell, nothing refuses an answer that was paid for: it is given, kept, and warned of."""
 
     def accept(answer):
         if answer == 1:
-            raise ZeroDivisionError
+            raise ZeroDivisionError("by nothing")
         return True
 
     @cache.cached_llm(namespace="a", count="n", accept=accept)
     def ask(prompt, n=3):
         return list(range(n))
 
-    with pytest.raises(ZeroDivisionError):
-        ask("x")
-    assert ask.peek("x") == [0, 2]
+    with pytest.warns(MemollmWarning, match=r"ask raised ZeroDivisionError: by nothing\. The answer is kept"):
+        assert ask("x") == [0, 1, 2]
+    assert ask.peek("x") == [0, 1, 2]
+    with pytest.raises(MemollmWarning, match="by nothing"):
+        ask("where warnings are errors")
+    assert ask.peek("where warnings are errors") == [0, 1, 2]
 
 
 @pytest.mark.parametrize("returned", ["abc", None, {"a": 1}])
