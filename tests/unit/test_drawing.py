@@ -82,6 +82,23 @@ def test_a_run_block_reads_from_the_start(cache, model):
         assert ask("x") == "x 3"
 
 
+def test_a_run_block_wins_over_namespaces_around_it(cache, model):
+    """The innermost block says who reads, over the decorator and outer blocks; `with_options` insists."""
+    ask = asking(cache, model, namespace="a")
+    assert ask("x") == "x 1"
+    with memollm.run():
+        assert [ask("x"), ask("x")] == ["x 1", "x 2"]
+        with memollm.namespace("b"):
+            assert ask("x") == "x 1"
+        assert ask.with_options(namespace="a")("x") == "x 2"
+        assert ask.with_options(n=1)("x") == ["x 3"]
+    with memollm.namespace("b"), memollm.run() as run:
+        assert ask("x") == "x 1"
+    with memollm.replay("a"), memollm.run(run):
+        assert ask("x") == "x 2"
+    assert {space.name: space.draws for space in cache.namespaces()} == {"a": 2, "b": 1}
+
+
 def test_a_pool_of_one_is_plain_memoization(cache, model):
     """The same arguments give the same answer, without a cursor."""
     ask = asking(cache, model, pool=1, namespace="a")

@@ -68,15 +68,17 @@ def test_by_namespace_run_and_day(tmp_path):
     with Cache("memory:", clock=clock) as cache:
         ask = telling(cache)
         with memollm.run("first"):
+            with memollm.namespace("a"):
+                ask("x")
             ask("x")
-            ask.with_options(namespace=None)("x")
             # A count is of the day on which it is handed over.
             cache.stats()
             clock.advance(DAY)
             with memollm.namespace("b"):
                 ask("x")
         with memollm.run("second"):
-            ask("x")
+            with memollm.namespace("a"):
+                ask("x")
             ask.with_options(pool=1)("x")
         by = {name: cache.stats(name) for name in ("function", "namespace", "run", "day")}
     days = [time.strftime("%Y-%m-%d", time.localtime(clock() - ago)) for ago in (DAY, 0)]
