@@ -99,6 +99,22 @@ def test_a_run_block_wins_over_namespaces_around_it(cache, model):
     assert {space.name: space.draws for space in cache.namespaces()} == {"a": 2, "b": 1}
 
 
+def test_a_call_that_is_forgotten_meanwhile_gives_no_sample_twice(cache):
+    """P1, P7: what was being made is kept, and is given where its slot comes in the sequence that has begun."""
+    numbers = itertools.count()
+
+    @cache.cached_llm(namespace="a")
+    def ask(prompt):
+        made = next(numbers)
+        if made == 1:
+            ask.forget(prompt)
+        return made
+
+    assert [ask("x"), ask("x")] == [0, 2]
+    assert sorted(ask.peek("x")) == [1, 2]
+    assert [ask("x"), ask("x")] == [1, 3]
+
+
 def test_a_pool_of_one_is_plain_memoization(cache, model):
     """The same arguments give the same answer, without a cursor."""
     ask = asking(cache, model, pool=1, namespace="a")
