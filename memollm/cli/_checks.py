@@ -90,8 +90,14 @@ def check_files(files: Files) -> Iterator[CheckResult]:
     log = files.database.with_name(files.database.name + "-wal")
     logged = log.stat().st_size if log.exists() else 0
     yield CheckResult("file", OK, f"{files.database}, {size_text(size)} and {size_text(logged)} of log")
+    try:
+        version = refuse_foreign(files.database)
+    except StoreError as error:
+        # It is no file of ours, and nobody is to change anything about it.
+        yield CheckResult("schema", WRONG, str(error))
+        return
     yield from _check_permissions(files)
-    yield from _check_schema(files.database)
+    yield _schema_found(files.database, version)
 
 
 def _check_permissions(files: Files) -> Iterator[CheckResult]:
@@ -112,19 +118,12 @@ def _wrong_permissions(paths: Iterable[Path]) -> Iterator[CheckResult]:
             yield CheckResult("permissions", WRONG, f"{path} is not readable and writable for this user; make it so")
 
 
-def _check_schema(database: Path) -> Iterator[CheckResult]:
-    try:
-        version = refuse_foreign(database)
-    except StoreError as error:
-        yield CheckResult("schema", WRONG, str(error))
-        return
+def _schema_found(database: Path, version: int | None) -> CheckResult:
     if version is None:
-        yield CheckResult(
-            "schema", WRONG, f"{database} cannot be read now: it is damaged, or its permissions are wrong"
-        )
-    else:
-        older = "" if version == SCHEMA_VERSION else f"; the next program that opens it makes it {SCHEMA_VERSION}"
-        yield CheckResult("schema", OK, f"version {version}{older}")
+        text = f"{database} cannot be read now: it is damaged, or its permissions are wrong"
+        return CheckResult("schema", WRONG, text)
+    older = "" if version == SCHEMA_VERSION else f"; the next program that opens it makes it {SCHEMA_VERSION}"
+    return CheckResult("schema", OK, f"version {version}{older}")
 
 
 def check_users(files: Files) -> Iterator[CheckResult]:
