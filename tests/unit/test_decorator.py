@@ -235,6 +235,7 @@ def test_wrong_arguments_raise_what_the_function_would():
         ({"key": len, "ignore": ("prompt",)}, "leave `ignore` out"),
         ({"name_space": "a"}, "no option 'name_space'. Did you mean 'namespace'"),
         ({"cache": "redis://there"}, "memollm knows paths"),
+        ({"cache": ":memory:"}, "memollm knows paths, 'memory:'"),
         ({"cache": "redis://me:secret@there/0"}, "'redis://…@there/0'"),
     ],
 )
