@@ -119,6 +119,8 @@ class Configuration:
         self.generation = 0
         self._said: dict[str, Any] = {}
         self._project: dict[str, Said] | None = None
+        self._looked_around = False
+        """Whether the environment has only what is known, since something was configured."""
 
     def say(self, **options: Any) -> None:
         """Set options from code; None takes one back."""
@@ -127,6 +129,7 @@ class Configuration:
             if value is not None:
                 options[option] = setting.check(option, value)
         self._said.update(options)
+        self._looked_around = False
         self.generation += 1
 
     def get(self, option: str) -> Any:
@@ -144,8 +147,10 @@ class Configuration:
         return self._of_project().get(option, NOT_SAID)
 
     def _of_project(self) -> dict[str, Said]:
-        if self._project is None:
+        if self._project is None or not self._looked_around:
             require_variables()
+            self._looked_around = True
+        if self._project is None:
             self._project = read_project()
         return self._project
 
