@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import FunctionType
@@ -15,6 +14,7 @@ from memollm._keys.code.fingerprint import Findings, findings
 from memollm._keys.code.layers import Layers, peeled
 from memollm._keys.code.lookup import underlying
 from memollm._keys.code.modules import module_name, space_of
+from memollm._types.warn import warn
 from memollm.errors import MemollmWarning
 
 if TYPE_CHECKING:
@@ -146,10 +146,9 @@ def _say_once(name: str, found: Findings) -> None:
     if name in _said:
         return
     _said.add(name)
-    warnings.warn(
+    warn(
         f"memollm cannot read the code of {name}: {found.blind}. "
         f"{'Its compiled form counts instead' if found.parts else 'It counts by its name only'}, so an edit may go "
         f"unnoticed or make samples anew. To own this, give cached_llm a version= and change it with the code.",
         MemollmWarning,
-        stacklevel=3,
     )

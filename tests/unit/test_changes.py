@@ -161,6 +161,8 @@ def test_adopting_keeps_the_old_samples_for_the_new_code(load, reopen):
     assert cache.adopt("program.ask") == 2
     assert new.peek("x") == old
     assert {space.name: space.draws for space in cache.namespaces()} == {"a": 2, "b": 1}
+    with pytest.raises(OptionError, match="nothing to adopt, as it has no version 'zz'"):
+        cache.adopt("program.ask", version="zz")
     with pytest.raises(OptionError, match="nothing to adopt"):
         cache.adopt("program.ask")
 
