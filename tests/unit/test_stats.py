@@ -6,6 +6,7 @@ import dataclasses
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 from models import run, until
@@ -326,3 +327,11 @@ def test_what_a_store_does_not_take_is_handed_over_later(cache, monkeypatch):
 
 def refuse(*_):
     raise StoreUnavailable("busy")
+
+
+def test_stats_are_a_table_in_ipython(cache):
+    """A shell that prints what an expression gives prints the table."""
+    shown = []
+    stats = cache.stats()
+    stats._repr_pretty_(SimpleNamespace(text=shown.append), cycle=False)
+    assert shown == [str(stats)]
