@@ -1,4 +1,4 @@
-"""Replays: reading what a namespace drew, from its start, without moving its cursor."""
+"""Replays of a namespace: reading what it drew, from its start, without moving its cursor."""
 
 from __future__ import annotations
 

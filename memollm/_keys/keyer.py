@@ -1,4 +1,4 @@
-"""From a call's arguments to its key: binding, what is left out, and the shortcut for arguments seen before."""
+"""From a call's arguments to its key: binding, what is left out, the hash, and the shortcut for arguments seen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Durations as users write them: seconds, a `timedelta`, or text such as "7d"."""
+"""Durations as users write them: seconds, a `timedelta`, or text such as "7d"; what is too old is for plans to say."""
 
 from __future__ import annotations
 
