@@ -50,8 +50,8 @@ def require_name(option: str, name: object) -> str:
 
 def require_switch(where: str, value: object) -> bool:
     """Read a setting that is on or off."""
-    if isinstance(value, bool):
-        return value
+    if isinstance(value, int) and value in {0, 1}:
+        return bool(value)
     if isinstance(value, str) and value.lower() in {"1", "true", "yes", "on"}:
         return True
     if isinstance(value, str) and value.lower() in {"0", "false", "no", "off"}:
@@ -121,6 +121,8 @@ class Configuration:
         self.generation = 0
         self._said: dict[str, Any] = {}
         self._project: dict[str, Said] | None = None
+        self._looked_around = False
+        """Whether the environment has only what is known, since something was configured."""
 
     def say(self, **options: Any) -> None:
         """Set options from code; None takes one back."""
@@ -129,6 +131,7 @@ class Configuration:
             if value is not None:
                 options[option] = setting.check(option, value)
         self._said.update(options)
+        self._looked_around = False
         self.generation += 1
 
     def get(self, option: str) -> Any:
@@ -146,8 +149,10 @@ class Configuration:
         return self._of_project().get(option, NOT_SAID)
 
     def _of_project(self) -> dict[str, Said]:
-        if self._project is None:
+        if self._project is None or not self._looked_around:
             require_variables()
+            self._looked_around = True
+        if self._project is None:
             self._project = read_project()
         return self._project
 

@@ -13,6 +13,7 @@ from memollm._calls.function import Function
 from memollm._calls.invocation import Invocation
 from memollm._calls.kind import Kind
 from memollm._calls.options import Options, options_from
+from memollm._calls.pickling import caller, goes_by_value, is_taken_apart, restore, state_of
 from memollm._calls.typing import Cached
 from memollm._drive import calls, streams
 from memollm.errors import OptionError
@@ -52,8 +53,22 @@ def _invocation_type(function: Function, *, one: bool = False) -> type[Invocatio
 class _Methods:
     """What a decorated function can do besides being called, bound to an object or not."""
 
-    _self_function: Function
-    __wrapped__: Callable[..., Any]
+    if TYPE_CHECKING:
+        _self_function: Function
+        __wrapped__: Callable[..., Any]
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride] - nobody sets it
+        return type(self) if is_taken_apart(caller()) else self.__wrapped__.__class__
+
+    @property
+    def __annotations__(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The function's own, not those of a class of ours."""
+        return self.__wrapped__.__annotations__
+
+    @__annotations__.setter
+    def __annotations__(self, annotations: dict[str, Any]) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        getattr(self.__wrapped__, "__func__", self.__wrapped__).__annotations__ = annotations
 
     def _self_invocation(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], n: int | None = None, *, one: bool = False
@@ -258,6 +273,8 @@ class CachedFunction(_Methods, Wrapper):
         return self.__wrapped__.__qualname__
 
     def __reduce_ex__(self, protocol: Any) -> Any:
+        if self._self_original is None and goes_by_value(self, caller()):
+            return (_blank, (), state_of(self), None, None, restore)
         return self.__reduce__()
 
 
@@ -269,6 +286,10 @@ Cached.register(BoundCached)
 def _bound(owner: object, name: str, options: dict[str, Any]) -> Any:
     method = getattr(owner, name)
     return method.with_options(**options) if options else method
+
+
+def _blank() -> CachedFunction:
+    return CachedFunction.__new__(CachedFunction)
 
 
 def _with_options(original: CachedFunction, options: dict[str, Any]) -> Any:
@@ -293,6 +314,9 @@ class CachedLlm:
     concurrency  how many calls one draw may have in flight
     on_stale     what to do with a stored sample whose class has changed: "error", or "miss" to make it anew
     on_change    what to do when its code has changed: "new", "warn", "error" or "ignore"
+    ttl          how long a sample counts, as "7d"; after that its slot is vacant again
+    mode         "auto", "offline", "refresh", "readonly" or "off"
+    usage        a function from a result to its tokens and cost, where they are not found by themselves
     keep_arguments  whether the arguments are stored with the samples; False keeps a digest
     accept       a predicate; what it refuses is returned and not stored
     on_cancel    what becomes of the calls of a cancelled draw: "finish", so that their answers are kept, or "stop"

@@ -36,7 +36,7 @@ class Holder(Protocol):
 def require_place(place: object) -> None:
     """Refuse what names no place, and the URL of a store that there is not."""
     text = fspath(cast("Place", place)) if isinstance(place, str | PathLike) else ""
-    if "://" in text or not text.strip():
+    if "://" in text or text.strip() in {"", ":memory:"}:
         # A URL may hold a password, which must not be in a log.
         shown = re.sub("//[^/]*@", "//…@", f"{place!r}")
         raise OptionError(

@@ -125,7 +125,7 @@ class Function:
         engine = engine_of(options.cache)
         if reads_only or mode == "readonly":
             engine = engine.reading
-        namespace, run = self._said("namespace", role.namespace), role.run or current_run()
+        namespace, run = self._namespace(role), role.run or current_run()
         reader = None if options.pool == 1 else reader_name(namespace=namespace, run=run)
         hook = configuration.get("on_draw")
         return Plan(
@@ -157,6 +157,14 @@ class Function:
             prices=configuration.get("prices"),
             watchers=() if hook is None else (Hook(hook),),
         )
+
+    def _namespace(self, role: Role) -> str | None:
+        """Return which namespace reads; inside a run of its own, only one that was named there, or is insisted on."""
+        insists = "namespace" in self.options.insisted and self.options.namespace is not None
+        if role.run is not None and role.namespace is None and not insists:
+            return None
+        name: str | None = self._said("namespace", role.namespace)
+        return name
 
     def _said(self, option: str, around: Any) -> Any:
         """Return an option: insisted on, else from around the call, else the decorator's, else configured."""

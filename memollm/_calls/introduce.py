@@ -96,7 +96,8 @@ def _object(engine: Engine, identity: Identity, on_change: str, told: str) -> No
         raise CodeChanged(
             f"The code of {identity.name} has changed since its stored samples were made:\n{told}\n"
             'on_change="error" forbids that. Undo the change, take on_change="new" to draw new samples, or '
-            f'{_adopting(engine, identity)} after a draw with on_change="new" to keep the old ones.'
+            'make the new code known by .with_options(on_change="new").key(...), which calls nothing, and then keep '
+            f"the old ones by {_adopting(engine, identity)}."
         )
     if on_change == "warn":
         warn(

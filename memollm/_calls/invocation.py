@@ -194,7 +194,9 @@ class Invocation:
         if given is None:
             given = self._function.keyer.signature.parameters[options.count].default
         if type(given) is not int or given < 1:
-            raise OptionError(f"{options.count}={given!r}: it says how many samples to make, so it must be 1 or more.")
+            raise OptionError(
+                f"{options.count}={given!r}: it says how many samples to make, so it must be a whole number from 1 up."
+            )
         return given
 
     # The function.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from memollm._calls.configuration import require_mode, require_name
+from memollm._calls.configuration import require_mode, require_name, require_switch
 from memollm._calls.engines import Holder, Place, require_cache
 from memollm._draws.plan import GRACE
 from memollm._drive.gather import Gather
@@ -145,6 +145,8 @@ def options_from(given: dict[str, Any], base: Options | None = None) -> Options:
     for option in given:
         if option not in OPTIONS:
             raise OptionError(f"cached_llm has no option {option!r}{did_you_mean(option, OPTIONS)}")
+    if given.get("keep_arguments") is not None:
+        given = {**given, "keep_arguments": require_switch("keep_arguments", given["keep_arguments"])}
     insisted: frozenset[str] = frozenset() if base is None else base.insisted | given.keys()
     options = replace(base or Options(), **given, insisted=insisted)
     options.check()

@@ -188,11 +188,11 @@ class Engine:
     # Telling the user.
 
     def not_stored(self, function: str, error: StoreError | UncacheableResult) -> None:
-        """Warn that an answer is returned and not kept, once for each reason."""
-        reason = str(error)
-        if reason not in self._warned:
-            self._warned.add(reason)
-            warn(f"An answer of {function} was not stored. {reason}", NotStoredWarning)
+        """Warn that an answer is returned and not kept, once for each function and reason."""
+        told = f"An answer of {function} was not stored. {error}"
+        if told not in self._warned:
+            self._warned.add(told)
+            warn(told, NotStoredWarning)
 
     def after_fork_in_child(self) -> None:
         """Begin anew: threads and locks belong to the parent."""

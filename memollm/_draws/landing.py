@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from memollm._draws.amiss import wrong_number
+from memollm._draws.amiss import judged, wrong_number
 from memollm._draws.effects import Do
 from memollm._draws.slots import Fleeting, Made, Unstored
 from memollm._draws.waits import ended
@@ -77,7 +77,7 @@ class Landing:
                 yield from self._accept(fills, gap, value, share.costs, paid.asked)
             except GeneratorExit:
                 raise
-            except BaseException as error:  # noqa: BLE001 - `accept` is the user's; what was paid for is kept first
+            except BaseException as error:  # noqa: BLE001 - a warning may be an error; what was paid for is kept first
                 failure = failure or error
         # The last to land says in the same commit that the draw is over.
         ends_well = failure is None and self._missing == len(flight) and right and not self._slots.gaps(Busy)
@@ -100,7 +100,8 @@ class Landing:
         self._slots[gap] = Unstored(value, costs)
         if fleeting or not self._booked:
             return
-        if plan.accept is not None and not plan.accept(value):
+        is_accepted, untold = (True, None) if plan.accept is None else judged(self._function, plan.accept, value)
+        if not is_accepted:
             self._bill.happened(Counts(refused=1))
             return
 
@@ -119,6 +120,8 @@ class Landing:
         except UncacheableResult as error:
             self._slots[gap] = Unstored(value, costs)
             plan.engine.not_stored(self._function, error)
+        if untold is not None:
+            raise untold
 
     def _save(self, fills: dict[Gap, Fill], *, last: bool) -> Flow:
         """Have answers stored, and with the last of them that the draw is over."""

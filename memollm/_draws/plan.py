@@ -1,4 +1,4 @@
-"""What holds for all draws of one function as one reader: made once, and asked by each."""
+"""What holds for all draws of one function as one reader, made once: also how old a sample may be, its time to live."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replays: reading what a namespace drew, from its start, without moving its cursor."""
+"""Replays of a namespace: reading what it drew, from its start, without moving its cursor."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from memollm._types.calls import NAMESPACES
 from memollm._types.locks import ForkedLock, WouldBlock
-from memollm.errors import CacheMiss, ReplayExhausted
+from memollm._types.suggest import did_you_mean
+from memollm._types.warn import warn
+from memollm.errors import CacheMiss, MemollmWarning, ReplayExhausted
 from memollm.stores.looking import drawn, looking
 
 if TYPE_CHECKING:
@@ -45,6 +47,8 @@ class Replay:
         """Past the end draws go on, as the namespace's own."""
         self._lock = ForkedLock()
         self._left: dict[tuple[int, Call, str | None], _Left] = {}
+        self._looked_for: list[Drawing] = []
+        """The stores where it is known whether there is such a namespace."""
 
     def read(self, store: Drawing, codec: Codec, want: Want, *, wait: bool) -> list[Read]:
         """Read the next samples that a draw wants, or as many as are left where draws go on after them.
@@ -57,6 +61,8 @@ class Replay:
             raise WouldBlock
         if key not in self._left:
             listed = drawn(looking(store), NAMESPACES + self.namespace, call, want.lane)
+            if not listed:
+                self._look_for_it(store)
             with self._lock:
                 self._left.setdefault(key, _Left(store, listed[::-1]))
         with self._lock:
@@ -81,6 +87,21 @@ class Replay:
         if not wait and any(codec.is_heavy(sample.record) for sample in samples.values()):
             raise WouldBlock
         return [Read(at, slot, samples[slot]) for at, slot in zip(positions, slots, strict=True)]
+
+    def _look_for_it(self, store: Drawing) -> None:
+        """Refuse a namespace that there is not; where draws go on it begins, with a warning if it looks misspelt."""
+        if any(known is store for known in self._looked_for):
+            return
+        readers = [reader.name for reader in looking(store).readers()]
+        there = [name.removeprefix(NAMESPACES) for name in readers if name.startswith(NAMESPACES)]
+        if self.namespace not in there:
+            near = did_you_mean(self.namespace, there)
+            reason = f"There is no namespace {self.namespace!r} to replay in this cache{near}"
+            if not self.goes_on:
+                raise ReplayExhausted(reason)
+            if near.endswith("?"):
+                warn(f"{reason} It begins with this draw.", MemollmWarning)
+        self._looked_for.append(store)
 
     def give_back(self, store: Drawing, want: Want, positions: list[int]) -> None:
         """Let samples be read again, which nobody got after all.

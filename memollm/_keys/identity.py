@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import FunctionType
@@ -13,7 +12,9 @@ from typing import TYPE_CHECKING
 from memollm._keys.code.changes import changes
 from memollm._keys.code.fingerprint import Findings, findings
 from memollm._keys.code.layers import Layers, peeled
+from memollm._keys.code.lookup import underlying
 from memollm._keys.code.modules import module_name, space_of
+from memollm._types.warn import warn
 from memollm.errors import MemollmWarning
 
 if TYPE_CHECKING:
@@ -101,9 +102,20 @@ def _name(layers: Layers, owner: type | None) -> str:
     if layers.caller is not None:
         return f"{_module(layers.caller)}.{layers.caller.__qualname__}"
     qualname = _text_of(core, "__qualname__") or type(core).__qualname__
-    if owner is not None and type(core) is FunctionType:
-        return f"{_module(owner)}.{owner.__qualname__}.{core.__name__}"
-    return f"{_module(core)}.{qualname}"
+    if owner is None or type(core) is not FunctionType:
+        return f"{_module(core)}.{qualname}"
+    known_as = f"{_module(owner)}.{owner.__qualname__}"
+    if _is_overridden(core, owner):
+        # The override has the name of a method of this class, and is another function.
+        return f"{_module(core)}.{qualname}@{known_as}"
+    return f"{known_as}.{core.__name__}"
+
+
+def _is_overridden(core: FunctionType, owner: type) -> bool:
+    """Tell whether a method is one of a base's, reached by `super()`: the class has another of its name."""
+    namesakes = [vars(base)[core.__name__] for base in owner.__mro__ if core.__name__ in vars(base)]
+    standing = [_peeled(underlying(each)).core is core for each in namesakes]
+    return any(standing) and not standing[0]
 
 
 def _module(subject: object) -> str:
@@ -134,10 +146,9 @@ def _say_once(name: str, found: Findings) -> None:
     if name in _said:
         return
     _said.add(name)
-    warnings.warn(
+    warn(
         f"memollm cannot read the code of {name}: {found.blind}. "
         f"{'Its compiled form counts instead' if found.parts else 'It counts by its name only'}, so an edit may go "
         f"unnoticed or make samples anew. To own this, give cached_llm a version= and change it with the code.",
         MemollmWarning,
-        stacklevel=3,
     )

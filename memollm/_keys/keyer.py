@@ -1,4 +1,4 @@
-"""From a call's arguments to its key: binding, what is left out, and the shortcut for arguments seen before."""
+"""From a call's arguments to its key: binding, what is left out, the hash, and the shortcut for arguments seen."""
 
 from __future__ import annotations
 
@@ -150,14 +150,21 @@ class Keyer:
         self._defaults = {name: p.default for name, p in parameters.items() if p.default is not p.empty}
         self._keyed = tuple(name for name in parameters if self._is_keyed(name))
         self.keeps_arguments = True
+        self._pinned: Identity | None = None
         self._begin()
 
     def _begin(self) -> None:
         self._identities: dict[type | None, tuple[Identity, str]] = {}
         """Who the function is, as a method of which class, and what all forms of its calls begin with."""
         self._versions: dict[type | None, str] = {}
-        self._globals, self._watched = ({}, []) if self._version is not None else reads_of(self._function)
+        is_known = self._version is not None or self._pinned is not None
+        self._globals, self._watched = ({}, []) if is_known else reads_of(self._function)
         self._forget_shortcuts()
+
+    def pin(self, identity: Identity) -> None:
+        """Let the function be who it was in another process, which could read its code."""
+        self._pinned = identity
+        self._begin()
 
     def apart(self) -> Keyer:
         """Return a keyer of the same function for another cache, which may have other versions of it."""
@@ -221,13 +228,18 @@ class Keyer:
             self._notice_changes()
         found = self._identities.get(owner)
         if found is None:
-            # Reading code is for the first call, not for the import.
-            from memollm._keys.identity import identify
-
-            who = identify(self._function, name=self._name, version=self._version, canonical=canonical, owner=owner)
+            who = self._identify(owner, self._version)
             who = dataclasses.replace(who, version=self._versions.get(owner, who.version))
             found = self._identities[owner] = who, call_head(self._parts(who))
         return found
+
+    def _identify(self, owner: type | None, version: str | None) -> Identity:
+        if self._pinned is not None and owner is None:
+            return self._pinned
+        # Reading code is for the first call, not for the import.
+        from memollm._keys.identity import identify
+
+        return identify(self._function, name=self._name, version=version, canonical=canonical, owner=owner)
 
     def _parts(self, identity: Identity) -> dict[str, str]:
         """Return what of an identity stands in the form of a call."""
@@ -241,10 +253,7 @@ class Keyer:
 
     def name(self, instance: object) -> str:
         """Return the function's name without reading its code."""
-        from memollm._keys.identity import identify
-
-        owner = owner_of(instance)
-        return identify(self._function, name=self._name, version="any", canonical=canonical, owner=owner).name
+        return self._identify(owner_of(instance), "any").name
 
     def keep_arguments(self, kept: bool) -> None:  # noqa: FBT001 - the one thing that it is about
         """Say whether calls carry their arguments in readable form, or a digest of it."""

@@ -38,8 +38,8 @@ def adopt(store: Drawing, codec: Codec, name: str, *, to: str | None, version: s
         moves += _moves(store, name, old, target)
     if not moves:
         raise OptionError(
-            f"adopt({name!r}): there is nothing to adopt. {_known_versions(sources)}"
-            "Name an older version with version=, or the function's new name with to=."
+            f"adopt({name!r}): there is nothing to adopt{_of_version(version, sources)}. {_known_versions(sources)}"
+            "Name an older version that has samples (version=, --version), or the function's new name (to=, --to)."
         )
     return keeping(store).adopt(
         moves, lambda move, record: codec.resign(record, context=move.old.key, new_context=move.new.key)
@@ -71,6 +71,13 @@ def _only(found: Mapping[str, Document], name: str) -> Document:
 def _known_versions(sources: Mapping[str, Document]) -> str:
     versions = [version for entry in sources.values() for version in entry["versions"]]
     return f"It has {', '.join(versions)}. "
+
+
+def _of_version(version: str | None, sources: Mapping[str, Document]) -> str:
+    if version is None:
+        return ""
+    known = any(_as_recorded(version, entry) in entry["versions"] for entry in sources.values())
+    return f" of version {version!r}" if known else f", as it has no version {version!r}"
 
 
 def _moves(store: Drawing, name: str, version: str, target: Document) -> list[Move]:

@@ -85,9 +85,9 @@ class Verified:
         if self.newer:
             yield f"{self.newer:,} samples were written by a later memollm; upgrade it to read them"
         if self.kept.ahead:
-            yield f"{self.kept.ahead:,} cursors are past every sample, as those of pools are"
+            yield f"cursors past every sample: {self.kept.ahead:,}, as pools and draws that came to nothing leave them"
         if self.kept.leftovers:
-            yield f"{self.kept.leftovers:,} processes died while they drew; what they had is free again"
+            yield f"processes that died while they drew: {self.kept.leftovers:,}; what they had is free again"
 
 
 def _told(repaired: Repaired) -> list[str]:

@@ -97,8 +97,14 @@ def check_files(files: Files) -> Iterator[CheckResult]:
     log = files.database.with_name(files.database.name + "-wal")
     logged = log.stat().st_size if log.exists() else 0
     yield CheckResult("file", OK, f"{files.database}, {size_text(size)} and {size_text(logged)} of log")
+    try:
+        version = refuse_foreign(files.database)
+    except StoreError as error:
+        # It is no file of ours, and nobody is to change anything about it.
+        yield CheckResult("schema", WRONG, str(error))
+        return
     yield from _check_permissions(files)
-    yield from _check_schema(files)
+    yield from _check_schema(files, version)
 
 
 def _check_permissions(files: Files) -> Iterator[CheckResult]:
@@ -140,29 +146,21 @@ def _wrong_permissions(paths: Iterable[Path]) -> Iterator[CheckResult]:
             yield CheckResult("permissions", WRONG, f"{path} is not readable and writable for this user; make it so")
 
 
-def _check_schema(files: Files) -> Iterator[CheckResult]:
+def _check_schema(files: Files, version: int | None) -> Iterator[CheckResult]:
     database = files.database
-    try:
-        version = refuse_foreign(database)
-    except StoreError as error:
-        yield CheckResult("schema", WRONG, str(error))
-        return
     if version is None:
-        yield CheckResult(
-            "schema", WRONG, f"{database} cannot be read now: it is damaged, or its permissions are wrong"
-        )
+        text = f"{database} cannot be read now: it is damaged, or its permissions are wrong"
+        yield CheckResult("schema", WRONG, text)
+        return
+    older = "" if version == SCHEMA_VERSION else f"; the next program that opens it makes it {SCHEMA_VERSION}"
+    foreign = foreign_texts(database)
+    for entry in foreign[:MOST_SHOWN]:
+        yield CheckResult("schema", WRONG, f"memollm did not make {entry}")
+    if foreign:
+        yield CheckResult("schema", WRONG, f"{len(foreign)} such entries; `memollm verify --repair` saves the samples")
     else:
-        older = "" if version == SCHEMA_VERSION else f"; the next program that opens it makes it {SCHEMA_VERSION}"
-        foreign = foreign_texts(database)
-        for entry in foreign[:MOST_SHOWN]:
-            yield CheckResult("schema", WRONG, f"memollm did not make {entry}")
-        if foreign:
-            yield CheckResult(
-                "schema", WRONG, f"{len(foreign)} such entries; `memollm verify --repair` saves the samples"
-            )
-        else:
-            yield CheckResult("schema", OK, f"version {version}{older}")
-            yield from _check_catalog(files)
+        yield CheckResult("schema", OK, f"version {version}{older}")
+        yield from _check_catalog(files)
 
 
 def _check_catalog(files: Files) -> Iterator[CheckResult]:

@@ -274,11 +274,13 @@ def test_doctor_finds_damaged_notes(memollm, stocked):
 
 
 def test_doctor_of_a_foreign_file(memollm, project):
-    """A file that is no cache is found to be that."""
+    """A file that is no cache is found to be that, and nothing is advised to be done to it."""
     (project / "notes.db").write_text("These are notes. " * 9, encoding="utf-8")
+    (project / "notes.db").chmod(0o644)
     ran = memollm("doctor", "--cache", "notes.db")
     assert ran.code == 1
     assert "is not a memollm cache" in ran.out.replace("\n    ", " ")
+    assert "chmod" not in ran.out
 
 
 HOLDER = """

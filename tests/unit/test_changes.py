@@ -161,6 +161,8 @@ def test_adopting_keeps_the_old_samples_for_the_new_code(load, reopen):
     assert cache.adopt("program.ask") == 2
     assert new.peek("x") == old
     assert {space.name: space.draws for space in cache.namespaces()} == {"a": 2, "b": 1}
+    with pytest.raises(OptionError, match="nothing to adopt, as it has no version 'zz'"):
+        cache.adopt("program.ask", version="zz")
     with pytest.raises(OptionError, match="nothing to adopt"):
         cache.adopt("program.ask")
 
@@ -241,10 +243,11 @@ def test_calls_with_one_hash_never_share(cache, monkeypatch):
     assert ask.peek("y") == ["y", "y"]
 
 
-def test_arguments_need_not_lie_on_disk(tmp_path, capsys):
+@pytest.mark.parametrize("no", [False, 0, "no"])
+def test_arguments_need_not_lie_on_disk(tmp_path, no, capsys):
     """With `keep_arguments=False` no file holds the prompt; explaining and adopting say why they cannot."""
     with Cache(tmp_path / "cache") as cache:
-        ask = cache.cached_llm(lambda prompt: "ok", name="ask", version=1, namespace="a", keep_arguments=False)
+        ask = cache.cached_llm(lambda prompt: "ok", name="ask", version=1, namespace="a", keep_arguments=no)
         assert ask("a secret prompt") == "ok"
         assert ask.peek("a secret prompt") == ["ok"]
         assert "1 stored calls cannot be compared" in str(ask.explain("another"))

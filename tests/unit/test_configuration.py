@@ -52,6 +52,10 @@ def test_an_unknown_variable_names_the_nearest_known(project, monkeypatch):
     monkeypatch.setenv("MEMOLLM_SIGNING_KEY", "k")
     monkeypatch.setenv("MEMO_LLM", "somebody else's")
     assert ask("x") == "X"
+    monkeypatch.setenv("MEMOLLM_NAMESAPCE", "said while it runs")
+    configure(namespace=None)
+    with pytest.raises(OptionError, match="MEMOLLM_NAMESAPCE"):
+        ask("y")
 
 
 @pytest.mark.parametrize("variable", ["MEMOLLM_PRICES", "MEMOLLM_ON_DRAW"])

@@ -401,6 +401,7 @@ def test_an_error_of_the_items_is_raised_when_what_is_under_way_is_kept(ask, mod
         ("a prompt", {}, r"\[item\]"),
         ({"prompt": "x"}, {}, r"\[item\]"),
         (3, {}, "any other iterable"),
+        (type("Frame", (list,), {"itertuples": None})(["prompt"]), {}, "names of its columns"),
         (["x"], {"concurrency": 0}, "from 1 up"),
         (["x"], {"concurrency": True}, "from 1 up"),
         (["x"], {"on_error": "rais"}, "Did you mean 'raise'"),

@@ -6,6 +6,7 @@ import dataclasses
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 from models import run, until
@@ -68,15 +69,17 @@ def test_by_namespace_run_and_day(tmp_path):
     with Cache("memory:", clock=clock) as cache:
         ask = telling(cache)
         with memollm.run("first"):
+            with memollm.namespace("a"):
+                ask("x")
             ask("x")
-            ask.with_options(namespace=None)("x")
             # A count is of the day on which it is handed over.
             cache.stats()
             clock.advance(DAY)
             with memollm.namespace("b"):
                 ask("x")
         with memollm.run("second"):
-            ask("x")
+            with memollm.namespace("a"):
+                ask("x")
             ask.with_options(pool=1)("x")
         by = {name: cache.stats(name) for name in ("function", "namespace", "run", "day")}
     days = [time.strftime("%Y-%m-%d", time.localtime(clock() - ago)) for ago in (DAY, 0)]
@@ -324,3 +327,11 @@ def test_what_a_store_does_not_take_is_handed_over_later(cache, monkeypatch):
 
 def refuse(*_):
     raise StoreUnavailable("busy")
+
+
+def test_stats_are_a_table_in_ipython(cache):
+    """A shell that prints what an expression gives prints the table."""
+    shown = []
+    stats = cache.stats()
+    stats._repr_pretty_(SimpleNamespace(text=shown.append), cycle=False)
+    assert shown == [str(stats)]

@@ -80,17 +80,17 @@ def test_signed_records_stay_signed_and_are_read(make, tmp_path):
     fill(make("a"))
     make("a").export(tmp_path / "x.jsonl")
     b = make("b")
-    b.load(tmp_path / "x.jsonl")
+    assert b.load(tmp_path / "x.jsonl").untrusted == 0
     assert b.cached_llm(lambda which: None, name="ask", version="1").peek("class")[0] == Verdict(3)
 
 
 def test_a_file_of_another_user_is_loaded_and_its_code_is_not(make, tmp_path, monkeypatch):
-    """Records that a foreign key signed are kept as they are, and refused when they are read (P10)."""
+    """Records that a foreign key signed are kept as they are, counted, and refused when they are read (P10)."""
     fill(make("a"))
     make("a").export(tmp_path / "x.jsonl")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "other-user"))
     b = make("b")
-    b.load(tmp_path / "x.jsonl")
+    assert b.load(tmp_path / "x.jsonl").untrusted == 2 * 3
     ask = b.cached_llm(lambda which: None, name="ask", version="1")
     assert ask.peek("json")
     with pytest.raises(UntrustedRecord):

@@ -1,4 +1,4 @@
-"""Classes by name and schema, and the constructs of `typing`.
+"""Classes themselves as arguments, by name and schema, and the constructs of `typing`; not their instances.
 
 A class that is a schema (a model, a dataclass, a TypedDict, an enumeration, …) is described field by field, because
 two versions of it make two different calls; the order of fields counts, since models answer in that order. Each class

@@ -1,4 +1,4 @@
-"""Instances of the user's classes: by what they say themselves, by their fields, or by the builtin that they extend."""
+"""Instances of classes, such as dataclasses: by what they say themselves, their fields, or the builtin they extend."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from memollm._upkeep.transfer.lines import (
 )
 from memollm._upkeep.transfer.merging import Joining
 from memollm._values.frame import unframed
-from memollm.errors import RecordError
+from memollm.errors import OptionError, RecordError, UntrustedRecord
 from memollm.stores.documents import notes_of
 from memollm.stores.keeping import keeping
 from memollm.stores.transfer import Cursor, Lane, Shelf, Stretch
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from memollm._types.calls import Call
+    from memollm._values.codec import Codec
     from memollm.stores.drawing import Drawing
 
 BATCH: Final = 500
@@ -51,6 +52,8 @@ class Loaded(NamedTuple):
     samples: int
     added: int
     """Samples that were not here yet."""
+    untrusted: int = 0
+    """Samples of the file that a key unknown here has signed: they are kept, and cannot be read until it is trusted."""
 
 
 # Reading.
@@ -157,19 +160,34 @@ def batches(every: Iterable[Line]) -> Iterator[list[Line]]:
 class Load:
     """One load on its way."""
 
-    def __init__(self, store: Drawing) -> None:
+    def __init__(self, store: Drawing, codec: Codec) -> None:
         self._store = store
+        self._codec = codec
         self._transfer = transfer_of(store)
-        self.added = self.calls = self.samples = 0
+        self.added = self.calls = self.samples = self.untrusted = 0
 
     def put(self, batch: Sequence[Line]) -> None:
         """Put a batch of lines into the cache: documents by themselves, the rest in one transaction."""
+        key = b""
         for line in batch:
             if isinstance(line, DocumentLine):
                 self._note(line)
+            elif isinstance(line, CallLine):
+                key = line.call().key
+            elif isinstance(line, SampleLine | PackedLine):
+                self.untrusted += not self._is_trusted(line.sample().record, key)
         rest = [line for line in batch if not isinstance(line, DocumentLine | Header | End)]
         if rest:
             self._transfer.merge(lambda shelf: self._join(shelf, rest))
+
+    def _is_trusted(self, record: bytes, key: bytes) -> bool:
+        try:
+            return self._codec.is_trusted(record, context=key)
+        except UntrustedRecord:
+            return False
+        except (RecordError, OptionError, OSError):
+            # Reading it will say what is wrong with it, or with the place of one's own key.
+            return True
 
     def _note(self, line: DocumentLine) -> None:
         while True:
@@ -215,12 +233,12 @@ def missing(there: Counts, here: Counts) -> Counts:
     return Counts._make(max(more - less, 0) for more, less in zip(there, here, strict=True))
 
 
-def load(store: Drawing, path: str | PathLike[str], *, told: Callable[[int, int], object]) -> Loaded:
+def load(store: Drawing, codec: Codec, path: str | PathLike[str], *, told: Callable[[int, int], object]) -> Loaded:
     """Bring a file's content into a cache; the whole file is checked before anything of it is."""
     path = Path(path).expanduser()
     total = sum(isinstance(line, SampleLine | PackedLine) for line in lines(path))
-    work = Load(store)
+    work = Load(store, codec)
     for batch in batches(lines(path)):
         work.put(batch)
         told(work.samples, total)
-    return Loaded(work.calls, work.samples, work.added)
+    return Loaded(work.calls, work.samples, work.added, work.untrusted)

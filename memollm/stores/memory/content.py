@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def _new_generation() -> int:
-    return secrets.randbits(62)
+    return 1 + secrets.randbits(62)
 
 
 @dataclass(slots=True)
@@ -66,6 +66,11 @@ class MemoryContent:
         """Return the cursor that gave a position, if it is still there."""
         cursor = self.cursors.get(position.reader, {}).get(position.call)
         return cursor if cursor is not None and cursor.generation == position.generation else None
+
+    def is_forgotten(self, position: Position) -> bool:
+        """Tell whether a position is of a sequence that was forgotten meanwhile: the one that follows it is below 0."""
+        cursor = self.cursors.get(position.reader, {}).get(position.call)
+        return cursor is not None and cursor.generation < 0 and cursor.generation != position.generation
 
     def recorded_for(self, reader: str, call: Call) -> dict[int, str]:
         """Return whose lane's the positions of a call are for a reader."""

@@ -35,7 +35,11 @@ class MemoryKeeping(Keeping):
         with content.lock:
             content.epoch += 1
             for reader, cursors in list(content.cursors.items()):
-                if cursors.pop(call, None) is not None and not cursors:
+                cursor = cursors.pop(call, None)
+                if cursor is not None and any(map(content.holds, cursor.loose.values())):
+                    # What is in flight is told that its sequence is no more.
+                    cursors[call] = MemoryCursor(generation=-MemoryCursor().generation)
+                elif not cursors:
                     del content.cursors[reader]
             for key in [key for key in content.recorded if key[1] == call]:
                 del content.recorded[key]

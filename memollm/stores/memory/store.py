@@ -206,10 +206,10 @@ class MemoryDrawing(Drawing, InLine):
         return [each for each in in_flight if not self._let_go(each, settle.ticket, returned=each in returned)]
 
     def _let_go(self, position: Position, ticket: int, *, returned: bool) -> bool:
-        """Free or deliver a position in flight; tell whether it was the draw's, or of a sequence that is no more."""
+        """Free or deliver a position in flight; tell whether it was the draw's, or its reader was set back."""
         cursor = self._content.cursor_of(position)
         if cursor is None:
-            return True
+            return not self._content.is_forgotten(position)
         if cursor.loose.get(position.at) != ticket:
             return False
         if returned:

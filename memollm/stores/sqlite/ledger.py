@@ -38,7 +38,7 @@ as_sample: Final[Callable[[Iterable[Any]], Sample]] = partial(new_tuple, Sample)
 
 def new_generation() -> int:
     """Return a number for a sequence of draws that is begun anew."""
-    return secrets.randbits(GENERATION_BITS)
+    return 1 + secrets.randbits(GENERATION_BITS)
 
 
 class Ledger:

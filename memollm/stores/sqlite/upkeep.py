@@ -32,11 +32,17 @@ class Upkeep:
     def forget(self, call: Call) -> int:
         """Remove a call with its samples and cursors."""
         number = self._numbers.find_call(call)
-        return 0 if number is None else self._forget(number)
+        if number is None:
+            return 0
+        holds, in_flight = self._ledger.ownership.holds, self._do("in_flight", number).fetchall()
+        return self._forget(number, {reader for reader, owner, ticket in in_flight if holds(owner, ticket)})
 
-    def _forget(self, number: int) -> int:
+    def _forget(self, number: int, drawing: Iterable[int] = ()) -> int:
+        """Remove a call; readers that are drawing it are told that their sequence is no more."""
         for statement in OF_CALL:
             self._do(statement, number)
+        for reader in drawing:
+            self._do("join_cursor", reader, number, 0, -new_generation())
         samples = self._do("forget_samples", number).rowcount
         self._do("remove_call", number)
         self._numbers.calls.clear()
