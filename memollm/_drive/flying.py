@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memollm._draws.left import LOG, Left
 from memollm._drive.course import dropped
+from memollm._drive.interrupts import interrupts
 from memollm._drive.turns import turns, undisturbed
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class Flying:
         self._context = contextvars.copy_context()
         self._waiting = list(reversed(run.flights))
         self._under_way: set[Airborne] = set()
+        self._finishes = run.finishes
+        self._interrupts = interrupts()
         self._failure: BaseException | None = None
         self._changed: asyncio.Future[None] | None = None
         self._is_leaving = False
@@ -96,13 +99,14 @@ class Flying:
         """Begin nothing any more, and stop all but calls that have begun and are to be finished."""
         self._is_leaving = True
         self._waiting.clear()
+        self._finishes = self._finishes and self._interrupts == interrupts()
         for each in list(self._under_way):
-            if not (self._run.finishes and each.has_begun):
+            if not (self._finishes and each.has_begun):
                 each.cancel()
 
     async def _until_it_may_be_left(self) -> None:
         """Wait for what is stopped, and for what is being stored."""
-        while any(each.is_landing or not (self._run.finishes and each.has_begun) for each in self._under_way):
+        while any(each.is_landing or not (self._finishes and each.has_begun) for each in self._under_way):
             await self._change()
 
     def _leave(self) -> None:
