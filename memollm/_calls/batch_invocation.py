@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from memollm._calls.invocation import Invocation
-from memollm._calls.kind import Kind
 from memollm._draws.engine import NOTHING
-from memollm._drive.calls import get_ready
-from memollm._drive.gather import Server
-from memollm._spending.bill import told_of
 from memollm.errors import OptionError
 
 if TYPE_CHECKING:
@@ -99,15 +94,12 @@ class OneInvocation(BatchInvocation):
 
     def function(self) -> Called:
         """Return what calls the function for the item, together with those of other tasks where it can."""
-        plan, batching, items = self.plan, self._batching, self._items
-        if self._function.kind is not Kind.COROUTINE:
+        gatherer, items = self._function.gatherer, self._items
+        if gatherer is None:
             return super().function()
-        like = batching.like(self._instance, self._args, self._kwargs)
-        server = Server(
-            self._serve, plan.name, partial(told_of, usage=plan.usage, prices=plan.prices), get_ready(plan.engine)
-        )
+        like, server = self._like(self._batching.name), self._server(self._serve, aligned=True)
 
         def gathered(wanted: Sequence[int]) -> Any:
-            return batching.gatherer.results(like, server, items * len(wanted))
+            return gatherer.results(like, server, items * len(wanted))
 
         return gathered

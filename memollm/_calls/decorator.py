@@ -226,7 +226,7 @@ class CachedFunction(_Methods, Wrapper):
     __memollm_tag__ = "cached"
 
     def __init__(self, function: Callable[..., Any], options: Options, original: CachedFunction | None = None) -> None:
-        its = Function(function, options)
+        its = Function(function, options) if original is None else original._self_function.with_options(options)  # noqa: SLF001
         serve, invocation = SERVE[its.kind], _invocation_type(its)
         super().__init__(
             function, lambda wrapped, instance, args, kwargs: serve(invocation(its, wrapped, instance, args, kwargs))
@@ -310,7 +310,7 @@ class CachedLlm:
     version      the function's version, instead of looking at its code
     count        the parameter by which the function itself takes how many samples to make
     batch        the parameter that holds a list of items, each of which is a call of its own
-    gather       how `.one(item)` puts single items of a batch function together
+    gather       how draws of several tasks are put together, of a function with `batch` or `count`
     concurrency  how many calls one draw may have in flight
     on_stale     what to do with a stored sample whose class has changed: "error", or "miss" to make it anew
     on_change    what to do when its code has changed: "new", "warn", "error" or "ignore"

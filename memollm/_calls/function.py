@@ -14,6 +14,7 @@ from memollm._calls.kind import Kind, kind_of
 from memollm._calls.loading import load
 from memollm._draws.plan import Plan
 from memollm._draws.scope import Role
+from memollm._drive.gather import Gatherer
 from memollm._keys.keyer import Keyer
 from memollm._spending.accounts import Books
 from memollm._spending.track import Hook
@@ -45,7 +46,8 @@ WHY_NOT: Final = {
 class Function:
     """A function with its options: what its calls have in common."""
 
-    def __init__(self, function: Callable[..., Any], options: Options) -> None:
+    def __init__(self, function: Callable[..., Any], options: Options, gatherer: Gatherer | None = None) -> None:
+        """With a gatherer what it asks for is put together with what others ask that have the same."""
         self.function = function
         self.options = options
         self.kind = kind_of(function)
@@ -62,7 +64,8 @@ class Function:
             count=options.count,
             batch=options.batch,
         )
-        self.batching = None if options.batch is None else Batching(self.name, options, self.kind, self.keyer)
+        self.batching = None if options.batch is None else Batching(self.name, options, self.keyer)
+        self.gatherer = self._made_gatherer() if gatherer is None else gatherer
         self.gives_one = options.n is None and options.count is None
         """A call returns its sample, not a list."""
         self.plans: dict[Role | None, Plan] = {}
@@ -89,6 +92,19 @@ class Function:
                     f"{option}={given!r}: {self.name} is a generator function, and a stream is read one at a time. "
                     "Call it again for another, or decorate a function that returns the whole answer."
                 )
+
+    def _made_gatherer(self) -> Gatherer | None:
+        gather, gathers = self.options.gather, self.options.batch is not None or self.options.count is not None
+        if self.kind is Kind.COROUTINE:
+            return Gatherer(gather, of_samples=self.options.batch is None) if gathers else None
+        if gather is not None:
+            raise OptionError(f"gather={gather}: only coroutine functions gather; make {self.name} one.")
+        return None
+
+    def with_options(self, options: Options) -> Function:
+        """Return the same function with other options; what may be put together is, where these say nothing new."""
+        same = all(getattr(options, name) == getattr(self.options, name) for name in ("gather", "batch", "count"))
+        return Function(self.function, options, self.gatherer if same else None)
 
     def _require_uncancelled(self) -> None:
         for option in ("on_cancel", "grace"):

@@ -7,13 +7,17 @@ import time
 from logging import DEBUG
 from typing import TYPE_CHECKING, Any
 
+from memollm._calls.batch_items import like
 from memollm._calls.configuration import configuration
 from memollm._draws.engine import NOTHING
 from memollm._draws.flow import Draw
 from memollm._draws.rereading import Rereading
 from memollm._draws.scope import scope
+from memollm._drive.calls import get_ready
+from memollm._drive.gather import Server
 from memollm._drive.introduction import Introduction, introduce
 from memollm._keys.keyer import owner_of
+from memollm._spending.bill import told_of
 from memollm._spending.track import is_logged, tell
 from memollm._types.calls import NAMESPACES, Call, Want, new_tuple
 from memollm._types.warn import CodeLine, done_for, user_line
@@ -21,7 +25,7 @@ from memollm.errors import OptionError
 
 if TYPE_CHECKING:
     import inspect
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
     from memollm._calls.function import Function
     from memollm._draws.engine import Engine
@@ -208,11 +212,25 @@ class Invocation:
             return lambda _: wrapped(*args, **kwargs)
         bound = self._bound()
 
-        def several(wanted: Sequence[int]) -> Any:
+        def several(wanted: Sequence[Any]) -> Any:
             bound.arguments[count] = len(wanted)
             return wrapped(*bound.args[0 if self._instance is None else 1 :], **bound.kwargs)
 
-        return several
+        gatherer = self._function.gatherer
+        if gatherer is None or self.plan.bare:
+            return several
+        like, server = self._like(count), self._server(several, aligned=False)
+        return lambda wanted: gatherer.results(like, server, [*wanted])
+
+    def _like(self, without: str) -> Hashable:
+        """Return what is equal for calls of the function that may be served together."""
+        whole = self._args if self._instance is None else (self._instance, *self._args)
+        return like(self._function.keyer, without, whole, self._kwargs)
+
+    def _server(self, function: Callable[[list[Any]], Any], *, aligned: bool) -> Server:
+        plan = self.plan
+        told = functools.partial(told_of, usage=plan.usage, prices=plan.prices)
+        return Server(function, plan.name, aligned, told, get_ready(plan.engine))
 
     def _bound(self) -> inspect.BoundArguments:
         whole = self._args if self._instance is None else (self._instance, *self._args)

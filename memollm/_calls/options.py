@@ -100,8 +100,11 @@ class Options:
             raise OptionError(f"ignore={self.batch!r} with batch={self.batch!r}: the items are what calls differ in.")
         if self.gather is not None and type(self.gather) is not Gather:
             raise OptionError(f"gather={self.gather!r}: it must be a memollm.Gather(...).")
-        if self.gather is not None and self.batch is None:
-            raise OptionError("gather without batch: say by batch= which parameter holds the list of items.")
+        if self.gather is not None and self.batch is None and self.count is None:
+            raise OptionError(
+                "gather without batch or count: say by batch= which parameter holds the list of items, or by count= "
+                "which one takes how many samples to make."
+            )
 
     @property
     def seconds_to_live(self) -> float | None:

@@ -42,6 +42,8 @@ class Turns:
         self._is_releasing = False
         self.asking = 0
         """How many draws wait for the store to answer."""
+        self.coming = 0
+        """How many go on in the next pass: whose turn it is, or whose calls are about to begin."""
 
     @property
     def is_bursting(self) -> bool:
@@ -102,9 +104,11 @@ class Turns:
             if not future.done():
                 future.set_result(None)
                 released += 1
+        self.coming += released
         self._loop.call_soon(self._released, perf_counter(), released)
 
     def _released(self, begun: float, released: int) -> None:
+        self.coming -= released
         took = perf_counter() - begun
         if took > A_PASS:
             self._some = max(1, self._some // 2)

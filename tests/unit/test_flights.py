@@ -6,6 +6,9 @@ import asyncio
 import contextvars
 import gc
 import logging
+import signal
+import sys
+from types import ModuleType
 
 import pytest
 from models import AsyncGates, run, until_in_loop
@@ -624,3 +627,48 @@ def test_options_that_cannot_be(cache, options, reason):
     """A value that says nothing is an error that names the way out."""
     with pytest.raises(OptionError, match=reason):
         asking(cache, Slow(), **options)
+
+
+# Notebooks.
+
+
+@pytest.fixture
+def cell(monkeypatch):
+    """Run a coroutine as a notebook's kernel does: an interrupt cancels its task, and the loop goes on."""
+    monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
+
+    async def run_cell(main):
+        task, loop = asyncio.ensure_future(main), asyncio.get_running_loop()
+        before = signal.signal(signal.SIGINT, lambda *_: loop.call_soon_threadsafe(task.cancel))
+        try:
+            await asyncio.wait([task])
+        finally:
+            signal.signal(signal.SIGINT, before)
+        return task
+
+    return run_cell
+
+
+def test_a_notebook_s_interrupt_stops_calls(cache, cell):
+    """Ctrl-C in a cell cancels its calls and those that were left before; a time-out in the next cell does not."""
+    model = Slow(10, 10, 10)
+    ask = asking(cache, model)
+
+    async def interrupted():
+        await given_up(ask("left"), 2)
+        waits = asyncio.create_task(ask("waits"))
+        await until_in_loop(lambda: model.calls == 2)
+        signal.raise_signal(signal.SIGINT)
+        await waits
+
+    async def main():
+        assert (await cell(interrupted())).cancelled()
+        await asyncio.sleep(1)
+        assert (model.stopped, ask.peek("left"), ask.peek("waits")) == (2, [], [])
+        await cell(given_up(ask("next"), 2))
+        assert await memollm.settle() == 0
+        return ask.peek("next")
+
+    before = signal.getsignal(signal.SIGINT)
+    assert simulated(cache, main())[0] == [2]
+    assert signal.getsignal(signal.SIGINT) is before
