@@ -17,7 +17,7 @@ from memollm._types.requests import Fill
 from memollm._types.samples import MINE, Sample
 from memollm.errors import StoreClosed, StoreRefused, StoreUnavailable
 from memollm.stores.looking import looking
-from memollm.stores.sqlite import connections, files as sqlite_files, session
+from memollm.stores.sqlite import connections, files as sqlite_files, lock as lock_module, session
 from memollm.stores.sqlite.files import Files, filesystem_of
 from memollm.stores.sqlite.link import FileVanished, Link
 from memollm.stores.sqlite.lock import WriteLock
@@ -439,3 +439,13 @@ def test_a_check_waits_for_who_makes_the_file(store):
                 looked.result(A_MOMENT)
             Link(files, lock)._end()
         assert looked.result(PATIENCE) == (0, [])
+
+
+def test_nobody_writes_between_leaving_and_closing(store, monkeypatch):
+    """What a process has in flight is voided and its file is closed under one hold of the lock (P1)."""
+    take(store)
+    link, closed = store._open_as[0], []
+    unlock = lock_module.unlock_descriptor
+    monkeypatch.setattr(lock_module, "unlock_descriptor", lambda number: (closed.append(link.closed), unlock(number)))
+    store.close()
+    assert closed == [True]

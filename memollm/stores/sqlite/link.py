@@ -180,12 +180,23 @@ class Link:
 
     # Its end.
 
-    def close(self) -> None:
-        """Close every connection, under the lock: the last one folds the log into the database."""
+    def close(self, at_last: Callable[[], object] = bool) -> None:
+        """Close every connection, under the lock: the last one folds the log into the database.
+
+        What is done at last is done under the same lock, so that nobody writes between it and the close.
+        """
         if not self.closed:
             self._readers.close(time.monotonic() + CLOSE_PATIENCE)
             with self.lock.held():
-                self._end()
+                try:
+                    if not self.closed:
+                        at_last()
+                except FileVanished:
+                    # Closing would remove a log that is another file's by now.
+                    self.abandon()
+                    raise
+                finally:
+                    self._end()
 
     def close_by(self, until: float) -> bool:
         """Close, unless that takes until past a time of the monotonic clock; then it stays open, and this is false."""

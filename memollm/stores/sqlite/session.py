@@ -367,22 +367,22 @@ class Session:
 
 def _leave(link: Link, ledger: Ledger) -> None:
     """Void what this process has in flight and close the file."""
+
+    def bury() -> None:
+        link.require_unmoved()
+        link.execute("BEGIN IMMEDIATE")
+        try:
+            ledger.ownership.leave_all()
+            link.commit()
+        except BaseException:
+            link.rollback()
+            raise
+
     try:
-        with link.locked():
-            link.require_unmoved()
-            link.execute("BEGIN IMMEDIATE")
-            try:
-                ledger.ownership.leave_all()
-                link.commit()
-            except BaseException:
-                link.rollback()
-                raise
-    except FileVanished:
-        # Closing would remove a log that is another file's by now.
-        link.abandon()
+        with suppress(FileVanished):
+            link.close(bury)
     finally:
         ledger.ownership.leave()
-        link.close()
 
 
 def _leave_soon(link: Link, ledger: Ledger) -> None:
