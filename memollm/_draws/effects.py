@@ -8,7 +8,7 @@ from threading import get_ident
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from memollm._draws.waits import Listening, Making
+from memollm._draws.waits import Listening, Making, under
 from memollm._spending.meter import Meter, metering
 from memollm._types.requests import Look, Take, Write
 
@@ -27,7 +27,7 @@ Flow = Generator["Effect", Any, Any]
 class Calling:
     """Marks the code of a function, while it is called for a draw, and times it."""
 
-    __slots__ = ("_begun", "_making", "_metered", "asked", "noted")
+    __slots__ = ("_begun", "_entered", "_making", "_metered", "asked", "noted")
 
     def __init__(self, making: Making, asked: float) -> None:
         self._making = making
@@ -38,7 +38,9 @@ class Calling:
     def __enter__(self) -> Self:
         meter = Meter()
         self.noted = meter.notes
-        self._making.__enter__()
+        self._making.begin()
+        # Kept here and not with the call, which is known to all: they hold the context, and with it this very task.
+        self._entered = under.set((*under.get(), self._making))
         self._metered = metering.set(meter)
         self._begun = perf_counter()
         return self
@@ -50,9 +52,10 @@ class Calling:
     def __exit__(
         self, kind: type[BaseException] | None, failure: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._making.__exit__()
+        self._making.end()
         # A coroutine that is destroyed instead of ended is closed in the context of whoever does it.
         with suppress(ValueError):
+            under.reset(self._entered)
             metering.reset(self._metered)
 
 

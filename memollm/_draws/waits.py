@@ -12,7 +12,6 @@ import inspect
 import json
 import os
 import time
-from contextlib import suppress
 from contextvars import ContextVar
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -43,7 +42,7 @@ LONGEST: Final = 60
 class Making:
     """A call of a function that a draw makes; what is done there is done inside it."""
 
-    __slots__ = ("_entered", "_gaps", "_place", "thread", "ticket", "waiting")
+    __slots__ = ("_gaps", "_place", "thread", "ticket", "waiting")
 
     def __init__(self, ticket: int, gaps: Sequence[Any], place: Callable[[Any], Place], thread: int | None) -> None:
         self.ticket = ticket
@@ -69,16 +68,6 @@ class Making:
     def is_unread(self) -> bool:
         """Tell whether it is a stream that nobody has read for a while."""
         return False
-
-    def __enter__(self) -> None:
-        self.begin()
-        self._entered = under.set((*under.get(), self))
-
-    def __exit__(self, *_: object) -> None:
-        self.end()
-        # A coroutine that is destroyed instead of ended is closed in the context of whoever does it.
-        with suppress(ValueError):
-            under.reset(self._entered)
 
 
 under: ContextVar[tuple[Making, ...]] = ContextVar("memollm_under", default=())

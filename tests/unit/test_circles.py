@@ -16,6 +16,7 @@ from models import PATIENCE, AsyncGates, Gates, run, until, until_in_loop, waiti
 import memollm
 from memollm import Gather, ReentrantCall
 from memollm._draws import waits
+from memollm._draws.effects import Calling
 from memollm._drive import calls
 from memollm._types.calls import Call, Place
 from memollm.stores.flights import Signal
@@ -322,7 +323,8 @@ def test_what_has_happened_is_waited_for_by_nobody(cache):
     """Whoever has only still to notice that its slot is filled is in no circle."""
     place, happened = Place(Call(b"", "", "ask"), 0), Signal()
     happened.set()
-    with waits.Making(1, [place], lambda gap: gap, None), waits.Waiting([waits.Awaited(place, 1, happened)]).here(None):
+    making = waits.Making(1, [place], lambda gap: gap, None)
+    with Calling(making, 0.0), waits.Waiting([waits.Awaited(place, 1, happened)]).here(None):
         pass
     waits.ended(1)
 
@@ -574,7 +576,7 @@ def test_who_waits_long_inside_a_call_for_another_process_is_named(cache, caplog
     monkeypatch.setattr(waits, "LONG", 0.01)
     place = type("Place", (), {"call": type("Call", (), {"form": '{"arguments":{"x":1}}', "function": "ask"})})
     signal = Signal()
-    with waits.Making(1, [0], lambda _: place, None):
+    with Calling(waits.Making(1, [0], lambda _: place, None), 0.0):
         wait = waits.Waiting([waits.Awaited(place, None, signal)])
         with caplog.at_level(logging.WARNING), wait.here(None):
             while (pause := wait.pause()) is not None:
