@@ -15,6 +15,7 @@ from memollm._calls.kind import Kind
 from memollm._calls.options import Options, options_from
 from memollm._calls.typing import Cached
 from memollm._drive import calls, streams
+from memollm._types.secret import veiled
 from memollm.errors import OptionError
 from memollm.stores.keeping import keeping
 
@@ -238,7 +239,7 @@ class CachedFunction(_Methods, Wrapper):
         return CachedFunction(self.__wrapped__, merged, self._self_original or self)
 
     def __repr__(self) -> str:
-        return f"<cached_llm {self.__wrapped__!r}>"
+        return f"<cached_llm {veiled(repr(self.__wrapped__))}>"
 
     def __memollm_key__(self) -> object:
         """Say who the function is, where it is an argument of another."""
@@ -315,9 +316,9 @@ class CachedLlm:
 def decorate(function: Any, options: Options) -> CachedFunction:
     """Decorate a function with checked options."""
     if isinstance(function, (CachedFunction, BoundCached)):
-        raise OptionError(f"{function!r} is decorated already; use its .with_options(...).")
+        raise OptionError(f"{veiled(repr(function))} is decorated already; use its .with_options(...).")
     if not callable(function) and not isinstance(function, classmethod):
-        raise OptionError(f"cached_llm decorates functions; {function!r} cannot be called.")
+        raise OptionError(f"cached_llm decorates functions; {veiled(repr(function))} cannot be called.")
     return CachedFunction(cast("Callable[..., Any]", function), options)
 
 

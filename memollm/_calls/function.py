@@ -18,6 +18,7 @@ from memollm._keys.keyer import Keyer
 from memollm._spending.accounts import Books
 from memollm._spending.track import Hook
 from memollm._types.locks import renewed_in_children
+from memollm._types.secret import veiled
 from memollm._types.warn import warn
 from memollm._values.streams import heard
 from memollm.errors import NotStoredWarning, OptionError, StoreReadOnly
@@ -79,7 +80,7 @@ class Function:
     def name(self) -> str:
         """The function's name, for messages."""
         inner = getattr(self.function, "__func__", self.function)
-        return getattr(inner, "__qualname__", None) or repr(inner)
+        return getattr(inner, "__qualname__", None) or veiled(repr(inner))
 
     def _require_one_stream(self) -> None:
         for option in ("n", "count", "batch"):

@@ -14,6 +14,7 @@ from memollm._keys.code.changes import changes
 from memollm._keys.code.fingerprint import Findings, findings
 from memollm._keys.code.layers import Layers, peeled
 from memollm._keys.code.modules import module_name, space_of
+from memollm._keys.code.veil import veiled_text
 from memollm.errors import MemollmWarning
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ def identify(
     found = _findings(layers, owner, canonical)
     if found.blind:
         _say_once(known_as, found)
-    parts = {label: found.parts[label] for label in sorted(found.parts)}
+    # Each kind of part is written without secrets; this holds for what else may come to stand there.
+    parts = {veiled_text(label): veiled_text(found.parts[label]) for label in sorted(found.parts)}
     shown = f"code:{fingerprint(parts)}" if "body" in parts else NAME_ONLY
     return Identity(known_as, shown, parts, _lineage(known_as, parts))
 
