@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from memollm._types.secret import ORDINARY, is_ordinary, is_secret_name, may_hold_secret, pieces, secret_digest
 
@@ -37,12 +37,10 @@ def by_shape(text: str) -> str:
 
 def of_schema(schema: Any) -> Any:
     """Veil a document, such as a JSON schema, by the names and the defaults in it."""
-    if isinstance(schema, list):
-        items: list[Any] = schema
-        return [*map(of_schema, items)]
-    if isinstance(schema, dict):
-        entries: dict[str, Any] = schema
-        return {name: _of_entry(name, of_schema(item)) for name, item in entries.items()}
+    if _is_list(schema):
+        return [*map(of_schema, schema)]
+    if _is_object(schema):
+        return {name: _of_entry(name, of_schema(item)) for name, item in schema.items()}
     return schema
 
 
@@ -53,12 +51,11 @@ def _of_entry(name: str, item: Any) -> Any:
 def _veiled(node: Any, name: str, *, certain: bool, counts: bool) -> Any:
     if node is None or isinstance(node, str):
         return _atom(node, name, certain=certain, counts=counts)
-    if isinstance(node, list):
-        items: list[Any] = node
-        if certain and all(isinstance(item, str) for item in items):
-            return _masked([(_written(items), True)]) if counts else HIDDEN
-        return [_veiled(item, name, certain=False, counts=counts) for item in items]
-    return _of_object(node, name, certain=certain, counts=counts) if isinstance(node, dict) else node
+    if _is_list(node):
+        if certain and all(isinstance(item, str) for item in node):
+            return _masked([(_written(node), True)]) if counts else HIDDEN
+        return [_veiled(item, name, certain=False, counts=counts) for item in node]
+    return _of_object(node, name, certain=certain, counts=counts) if _is_object(node) else node
 
 
 def _of_object(node: dict[str, Any], name: str, *, certain: bool, counts: bool) -> Any:
@@ -102,3 +99,11 @@ def _without_secrets(literal: re.Match[str]) -> str:
 
 def _written(node: Any) -> str:
     return json.dumps(node, ensure_ascii=False, separators=(",", ":"))
+
+
+def _is_list(node: object) -> TypeGuard[list[Any]]:
+    return isinstance(node, list)
+
+
+def _is_object(node: object) -> TypeGuard[dict[str, Any]]:
+    return isinstance(node, dict)
