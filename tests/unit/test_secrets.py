@@ -20,6 +20,7 @@ from memollm import Cache, NotStoredWarning, OptionError, UncacheableResult, Unk
 from memollm._keys.canonical import canonical, canonical_call
 from memollm._keys.code.syntax import text
 from memollm._types.secret import is_secret_name, is_secret_value, masked, veiled
+from memollm._types.warn import warn
 from memollm._values.codec import Codec
 from tests.programs import clean_environment
 
@@ -299,6 +300,8 @@ def said(tmp_path_factory):
     assert len(keys) > 40
     for command in COMMANDS:
         run("-m", "memollm", *command, ok=command[0] != "doctor")
+    run("-m", "memollm", "show", "sk-hush97-ABC", ok=False)
+    run("-m", "memollm", "forget", "--yes", "redis://me:hush97@there/0", ok=False)
     for key in keys[:: len(keys) // 8]:
         run("-m", "memollm", "show", key, "--full")
     return folder, b"\n".join(heard)
@@ -603,6 +606,12 @@ def test_a_type_that_is_registered_is_stored():
 def test_what_others_say_is_passed_on_without_secrets(message, shown):
     """An error of another library, or the representation of an object, is shown without the secrets in it."""
     assert veiled(message) == shown
+
+
+def test_a_warning_passes_on_what_others_say_without_secrets():
+    """Whatever the message of a warning is made of, no secret is in it."""
+    with pytest.warns(NotStoredWarning, match="^f.api_key='<secret>'. at <secret>$"):
+        warn("f(api_key='abc') at sk-abcd1234EFGH", NotStoredWarning)
 
 
 def test_an_error_names_the_place_without_the_secret():
