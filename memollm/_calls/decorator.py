@@ -130,9 +130,13 @@ class _Methods:
 
     def peek(self, *args: Any, **kwargs: Any) -> list[Any]:
         """Return the stored samples of a call, in order, without calling anything or moving a cursor."""
-        call, engine = self._self_invocation(args, kwargs).keyed()
-        samples = engine.store.peek(call).values()
-        return [self._self_function.shown(engine.codec.decode(each.record, context=call.key)) for each in samples]
+        invocation = self._self_invocation(args, kwargs)
+        call, engine = invocation.keyed()
+        return [
+            self._self_function.shown(engine.codec.decode(sample.record, context=each.key))
+            for each in (*invocation.older(), call)
+            for sample in engine.store.peek(each).values()
+        ]
 
     def key(self, *args: Any, **kwargs: Any) -> str:
         """Return the key of a call, in hexadecimal."""
@@ -145,7 +149,7 @@ class _Methods:
 
         invocation = self._self_invocation(args, kwargs)
         call, engine = invocation.keyed()
-        explanation = explain(engine.store, call, invocation.form())
+        explanation = explain(engine.store, call, invocation.form(), invocation.older())
         print(explanation)  # noqa: T201 - printing is what it is for
         return explanation
 
@@ -159,8 +163,9 @@ class _Methods:
 
     def forget(self, *args: Any, **kwargs: Any) -> int:
         """Remove the stored samples of a call, for all namespaces; return how many there were."""
-        call, engine = self._self_invocation(args, kwargs).keyed()
-        return keeping(engine.store).forget(call)
+        invocation = self._self_invocation(args, kwargs)
+        call, engine = invocation.keyed()
+        return sum(keeping(engine.store).forget(each) for each in (*invocation.older(), call))
 
 
 class BoundCached(_Methods, BoundWrapper):

@@ -248,11 +248,11 @@ class Keyer:
             self.keeps_arguments = kept
             self._forget_shortcuts()
 
-    def use_version(self, instance: object, version: str) -> None:
-        """Key on another version than the code's from here on: the user wants the samples of that one."""
-        self._versions[owner_of(instance)] = version
-        self._identities = {}
-        self._forget_shortcuts()
+    def of_version(self, instance: object, version: str) -> Keyer:
+        """Return a keyer of the same function with another version than its code's, whose samples are wanted, too."""
+        other = self.apart()
+        other._versions[owner_of(instance)] = version  # noqa: SLF001 - it is one of us
+        return other
 
     # One call.
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from textwrap import indent
 from typing import TYPE_CHECKING, Any, Final
 
+from memollm._keys.code.changes import changes
 from memollm.stores.looking import looking
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from memollm._types.calls import Call
     from memollm.stores.drawing import Drawing
@@ -19,6 +22,7 @@ NEAREST: Final = 3
 COMPARED: Final = 2000
 """How many stored calls of a function are compared, the latest first."""
 WIDTH: Final = 70
+VERSION: Final = "function.version"
 ABSENT: Final = "(absent)"
 
 
@@ -29,8 +33,12 @@ class Difference:
     path: str
     here: str
     stored: str
+    code: str = ""
+    """Of two versions, what has changed from the stored one to this."""
 
     def __str__(self) -> str:
+        if self.code:
+            return f"{self.path}: the code has changed since\n" + indent(self.code, "    ")
         return f"{self.path}: {self.here} here, {self.stored} stored"
 
 
@@ -73,15 +81,20 @@ class Explanation:
         return lines
 
 
-def explain(store: Drawing, call: Call, form: str) -> Explanation:
-    """Explain a call; `form` is its canonical form also where only a digest of it is kept."""
+def explain(store: Drawing, call: Call, form: str, older: Sequence[Call] = ()) -> Explanation:
+    """Explain a call; `form` is its canonical form also where only a digest of it is kept.
+
+    `older` are the same call as older code made it, where the samples of that are read, too.
+    """
     stored = looking(store).calls(call.function)
-    samples = next((each.samples for each in stored if each.call == call), 0)
-    others = [each for each in stored[-COMPARED:] if each.call != call and each.samples]
+    samples = sum(each.samples for each in stored if each.call == call)
+    earlier = sum(each.samples for each in stored if each.call in older)
+    samples += earlier
+    others = [each for each in stored[-COMPARED:] if each.call not in (call, *older) and each.samples]
     readable = [each for each in others if each.call.form.startswith("{")]
     if not form.startswith("{"):
         readable = []
-    note = ""
+    note = f"{earlier} of them older code has made (on_change)" if earlier else ""
     if not samples and len(readable) < len(others):
         note = f"{len(others) - len(readable)} stored calls cannot be compared: keep_arguments=False kept a digest only"
     nearest: list[Neighbour] = []
@@ -91,8 +104,30 @@ def explain(store: Drawing, call: Call, form: str) -> Explanation:
             Neighbour(each.call.key.hex(), each.samples, tuple(differences(here, json.loads(each.call.form))))
             for each in readable
         ]
+        codes = _codes_of(store, call.function)
         nearest.sort(key=lambda near: len(near.differences))
-    return Explanation(call.function, call.key.hex(), form, samples, tuple(nearest[:NEAREST]), note)
+        nearest = [_with_code(near, codes) for near in nearest[:NEAREST]]
+    return Explanation(call.function, call.key.hex(), form, samples, tuple(nearest), note)
+
+
+Codes = Mapping[str, Mapping[str, str]]
+
+
+def _codes_of(store: Drawing, function: str) -> Codes:
+    """Read what the versions of a function are made of."""
+    entries = [each for each in looking(store).notes("function").values() if each["name"] == function]
+    return {version: noted["parts"] for each in entries for version, noted in each["versions"].items()}
+
+
+def _with_code(near: Neighbour, codes: Codes) -> Neighbour:
+    """Say of two versions what differs in the code, where both are known."""
+    told = [_of_code(each, codes) if each.path == VERSION else each for each in near.differences]
+    return replace(near, differences=tuple(told))
+
+
+def _of_code(version: Difference, codes: Codes) -> Difference:
+    here, stored = (codes.get(json.loads(each)) for each in (version.here, version.stored))
+    return replace(version, code=changes(stored, here)) if here and stored else version
 
 
 def missing(store: Drawing, call: Call, slot: int) -> str:
