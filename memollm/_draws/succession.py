@@ -59,7 +59,8 @@ class Succession:
                 raise failure  # noqa: TRY301 - whatever it is, all of it goes back in one place
             return (yield from self._drawn())
         except GeneratorExit:
-            self._plan.engine.owe(self.undelivered())
+            if undoing := self.undelivered():
+                self._plan.engine.owe(undoing)
             raise
         except BaseException:
             yield from self._give_back(self.undelivered())
