@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from memollm._types.signals import pass_on
 from memollm._types.samples import ATOMS
 from memollm._types.secret import said_by
+from memollm._types.signals import pass_on
 from memollm._values.live import refuse_live, refuse_secret
 from memollm._values.names import WAY_OUT, check_fields, class_name, fields_of, find_class, is_model
 from memollm._values.same import kind_of

@@ -8,8 +8,8 @@ from xxhash import xxh3_64_hexdigest
 
 from memollm._types.locks import ForkedLock
 from memollm._types.samples import is_atomic
-from memollm._types.signals import pass_on
 from memollm._types.secret import said_by
+from memollm._types.signals import pass_on
 from memollm._values.classes import Registered, TypedWriter, read_classes
 from memollm._values.frame import (
     CLASSES,
