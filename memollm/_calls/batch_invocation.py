@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from memollm._calls.batch_items import Arguments, Batching
     from memollm._drive.calls import Called
+    from memollm._keys.keyer import Keyer
     from memollm._types.calls import Call, Want
 
 
@@ -26,14 +27,17 @@ class BatchInvocation(Invocation):
         self._items = self._listed()
         if self.plan.bare:
             return NOTHING if self._items else []
-        call, replaced = self.plan.keyer.call, self._batching.replaced
-        instance, args, kwargs = self._instance, self._args, self._kwargs
-        self._calls = [call(instance, *replaced(instance, args, kwargs, item)) for item in self._items]
+        self._calls = self._keyed_by(self.plan.keyer)
         if not self._items:
             return []
         if not self.plan.remembers or self._n is not None:
             return NOTHING
         return self._remembered(self._calls)
+
+    def _keyed_by(self, keyer: Keyer) -> Sequence[Call]:
+        call, replaced = keyer.call, self._batching.replaced
+        instance, args, kwargs = self._instance, self._args, self._kwargs
+        return [call(instance, *replaced(instance, args, kwargs, item)) for item in self._items]
 
     def _remembered(self, calls: Sequence[Call]) -> Any:
         plan = self.plan

@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterable, Mapping, Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
 from memollm._keys.keyer import MARSHAL_FORMAT, is_plain
+from memollm._types.secret import veiled
 from memollm.errors import OptionError
 
 if TYPE_CHECKING:
@@ -57,7 +58,9 @@ class Batching:
     def items(self, given: Any) -> list[Any]:
         """Return the items of a list."""
         if isinstance(given, str | bytes | Mapping | AbstractSet) or not isinstance(given, Iterable):
-            raise OptionError(f"{self.name}={given!r}: batch={self.name!r} says that it holds a list of items.")
+            raise OptionError(
+                f"{veiled(f'{self.name}={given!r}')}: batch={self.name!r} says that it holds a list of items."
+            )
         return list(given)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
 
 

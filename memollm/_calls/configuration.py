@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from memollm._spending.prices import require_table
 from memollm._types.durations import seconds_of
-from memollm._types.paths import working_directory
+from memollm._types.paths import root_above, working_directory
 from memollm._types.suggest import did_you_mean
 from memollm.errors import OptionError
 
@@ -20,6 +20,7 @@ MODES: Final = ("auto", "offline", "refresh", "readonly", "off")
 ROOT_MARKS: Final = (".memollm", "pyproject.toml", ".git")
 OF_PROJECT: Final = "[tool.memollm]"
 """How the origin of what a project has set begins."""
+ON_CHANGE: Final = ("new", "warn", "error", "ignore")
 PREFIX: Final = "MEMOLLM_"
 OTHER_VARIABLES: Final = ("RUN", "SIGNING_KEY")
 """What the environment says besides settings."""
@@ -39,6 +40,13 @@ def require_mode(where: str, mode: object) -> str:
     if not isinstance(mode, str) or mode not in MODES:
         raise OptionError(f"{where}={mode!r}{did_you_mean(str(mode), MODES)}")
     return mode
+
+
+def require_on_change(where: str, policy: object) -> str:
+    """Refuse what says nothing of changed code."""
+    if not isinstance(policy, str) or policy not in ON_CHANGE:
+        raise OptionError(f"{where}={policy!r}{did_you_mean(str(policy), ON_CHANGE)}")
+    return policy
 
 
 def require_name(option: str, name: object) -> str:
@@ -94,6 +102,7 @@ SETTINGS: Final = {
     "cache": Setting(_as_it_is),
     "namespace": Setting(require_name),
     "mode": Setting(require_mode),
+    "on_change": Setting(require_on_change),
     "keep_arguments": Setting(require_switch),
     "pickle": Setting(require_switch),
     "prices": Setting(require_table, in_environment=False),
@@ -166,6 +175,7 @@ def configure(**options: Any) -> None:
     cache           a `Cache`, a path, or "memory:"
     namespace       the reader of all functions that name none
     mode            "auto", "offline", "refresh", "readonly" or "off"
+    on_change       what to do when a function's code has changed: "new", "warn", "error" or "ignore"
     keep_arguments  False: store a digest of arguments instead of the arguments
     pickle          False: neither write nor read pickled values
     prices          dollars per million tokens by model: {"my-model": (input, output)}
@@ -203,10 +213,7 @@ def require_variables() -> None:
 def project_root() -> Path | None:
     """Find the nearest parent of the working directory that looks like a project's root."""
     here = working_directory()
-    if here is None:
-        return None
-    # Path.exists() raises where it may not look.
-    return next((one for one in (here, *here.parents) if any(os.path.exists(one / mark) for mark in ROOT_MARKS)), None)  # noqa: PTH110
+    return None if here is None else root_above(here)
 
 
 def read_project() -> dict[str, Said]:

@@ -16,6 +16,7 @@ from memollm._calls.options import Options, options_from
 from memollm._calls.pickling import caller, goes_by_value, is_taken_apart, restore, state_of
 from memollm._calls.typing import Cached
 from memollm._drive import calls, streams
+from memollm._types.secret import veiled
 from memollm.errors import OptionError
 from memollm.stores.keeping import keeping
 
@@ -144,9 +145,13 @@ class _Methods:
 
     def peek(self, *args: Any, **kwargs: Any) -> list[Any]:
         """Return the stored samples of a call, in order, without calling anything or moving a cursor."""
-        call, engine = self._self_invocation(args, kwargs).keyed()
-        samples = engine.store.peek(call).values()
-        return [self._self_function.shown(engine.codec.decode(each.record, context=call.key)) for each in samples]
+        invocation = self._self_invocation(args, kwargs)
+        call, engine = invocation.keyed()
+        return [
+            self._self_function.shown(engine.codec.decode(sample.record, context=each.key))
+            for each in (*invocation.older(), call)
+            for sample in engine.store.peek(each).values()
+        ]
 
     def key(self, *args: Any, **kwargs: Any) -> str:
         """Return the key of a call, in hexadecimal."""
@@ -159,7 +164,7 @@ class _Methods:
 
         invocation = self._self_invocation(args, kwargs)
         call, engine = invocation.keyed()
-        explanation = explain(engine.store, call, invocation.form())
+        explanation = explain(engine.store, call, invocation.form(), invocation.older())
         print(explanation)  # noqa: T201 - printing is what it is for
         return explanation
 
@@ -173,8 +178,9 @@ class _Methods:
 
     def forget(self, *args: Any, **kwargs: Any) -> int:
         """Remove the stored samples of a call, for all namespaces; return how many there were."""
-        call, engine = self._self_invocation(args, kwargs).keyed()
-        return keeping(engine.store).forget(call)
+        invocation = self._self_invocation(args, kwargs)
+        call, engine = invocation.keyed()
+        return sum(keeping(engine.store).forget(each) for each in (*invocation.older(), call))
 
 
 class BoundCached(_Methods, BoundWrapper):
@@ -253,7 +259,7 @@ class CachedFunction(_Methods, Wrapper):
         return CachedFunction(self.__wrapped__, merged, self._self_original or self)
 
     def __repr__(self) -> str:
-        return f"<cached_llm {self.__wrapped__!r}>"
+        return f"<cached_llm {veiled(repr(self.__wrapped__))}>"
 
     def __memollm_key__(self) -> object:
         """Say who the function is, where it is an argument of another."""
@@ -339,9 +345,9 @@ class CachedLlm:
 def decorate(function: Any, options: Options) -> CachedFunction:
     """Decorate a function with checked options."""
     if isinstance(function, (CachedFunction, BoundCached)):
-        raise OptionError(f"{function!r} is decorated already; use its .with_options(...).")
+        raise OptionError(f"{veiled(repr(function))} is decorated already; use its .with_options(...).")
     if not callable(function) and not isinstance(function, classmethod):
-        raise OptionError(f"cached_llm decorates functions; {function!r} cannot be called.")
+        raise OptionError(f"cached_llm decorates functions; {veiled(repr(function))} cannot be called.")
     return CachedFunction(cast("Callable[..., Any]", function), options)
 
 

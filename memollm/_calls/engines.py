@@ -14,6 +14,7 @@ from memollm._calls.configuration import configuration, default_place, holds_for
 from memollm._draws.engine import Engine
 from memollm._types.locks import ForkedLock
 from memollm._types.paths import absolute
+from memollm._types.secret import veiled
 from memollm.errors import OptionError, StoreError
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def make_engine(
     store = _store_at(named, allow_network=allow_network) if isinstance(named, str | None) else named
     tidy = partial(_keep_within_limits, store, _path(named), clock)
     codec = Codec(pickle=_may_pickle)
-    return Engine(store, codec, clock, place=f"memollm.Cache({named!r})", path=_path(named), tidy=tidy)
+    return Engine(store, codec, clock, place=veiled(f"memollm.Cache({named!r})"), path=_path(named), tidy=tidy)
 
 
 def _path(place: str | Store | None) -> str | None:

@@ -15,10 +15,11 @@ from memollm._calls.loading import load
 from memollm._draws.plan import Plan
 from memollm._draws.scope import Role
 from memollm._drive.gather import Gatherer
-from memollm._keys.keyer import Keyer
+from memollm._keys.keyer import Keyer, owner_of
 from memollm._spending.accounts import Books
 from memollm._spending.track import Hook
 from memollm._types.locks import renewed_in_children
+from memollm._types.secret import veiled
 from memollm._types.warn import warn
 from memollm._values.streams import heard
 from memollm.errors import NotStoredWarning, OptionError, StoreReadOnly
@@ -82,7 +83,7 @@ class Function:
     def name(self) -> str:
         """The function's name, for messages."""
         inner = getattr(self.function, "__func__", self.function)
-        return getattr(inner, "__qualname__", None) or repr(inner)
+        return getattr(inner, "__qualname__", None) or veiled(repr(inner))
 
     def _require_one_stream(self) -> None:
         for option in ("n", "count", "batch"):
@@ -207,10 +208,11 @@ class Function:
         keyer.keep_arguments(kept is not False)
         # The run is known also where it reads as a namespace, or memoizes: what it used can be exported.
         readers = {plan.reader or plan.run, plan.run}
-        version = introduce(plan.engine, identity, readers, options.on_change, readable=keyer.keeps_arguments)
-        plan.retry = 0.0 if version is not None else time.monotonic() + RETRY
-        if version is not None and version != identity.version:
-            keyer.use_version(instance, version)
+        on_change = self._said("on_change", None) or "new"
+        older = introduce(plan.engine, identity, readers, on_change, readable=keyer.keeps_arguments)
+        plan.retry = 0.0 if older is not None else time.monotonic() + RETRY
+        if older and not plan.refreshes:
+            plan.older[owner_of(instance)] = tuple(keyer.of_version(instance, version) for version in older)
 
     def require_whole(self, method: str) -> None:
         """Refuse to gather answers of a function whose calls are no answers yet."""

@@ -13,6 +13,7 @@ from memollm._draws.engine import NOTHING
 from memollm._draws.flow import Draw
 from memollm._draws.rereading import Rereading
 from memollm._draws.scope import scope
+from memollm._draws.succession import Succession
 from memollm._drive.calls import get_ready
 from memollm._drive.gather import Server
 from memollm._drive.introduction import Introduction, introduce
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 
     from memollm._calls.function import Function
     from memollm._draws.engine import Engine
+    from memollm._draws.plan import Plan
     from memollm._drive.calls import Called
+    from memollm._keys.keyer import Keyer
     from memollm._spending.accounts import Given
 
 
@@ -133,14 +136,16 @@ class Invocation:
         if watchers or is_logged(DEBUG):
             tell(given, plan.reader, None if here is None else here.lane, watchers)
 
-    def begin(self) -> Draw | Rereading:
+    def begin(self) -> Draw | Rereading | Succession:
         """Begin a draw."""
         plan, here = self.plan, self._here
         if plan.bare:
             return Draw(plan, self._bare_wants(), here)
         # Whoever insists on another namespace draws as that one.
         if here is not None and here.replay is not None and plan.reader == NAMESPACES + here.replay.namespace:
-            return Rereading(plan, self._wants(), here, here.replay)
+            return Rereading(plan, self._wants(), here, here.replay, self._of_older(plan))
+        if plan.older and (older := self._of_older(plan)):
+            return Succession(plan, self._wants(), here, older)
         return Draw(plan, self._wants(), here, epoch=self._epoch)
 
     def _wants(self) -> Sequence[Want]:
@@ -152,6 +157,13 @@ class Invocation:
             # As `Want(...)`, without a call of its own.
             return (new_tuple(Want, (calls[0], plan.reader, n, plan.pool, lane)),)
         return [Want(call, plan.reader, n, plan.pool, lane) for call in calls]
+
+    def _of_older(self, plan: Plan) -> Sequence[Sequence[Call]]:
+        """Return the same calls as older code made them, where its samples are read, too."""
+        return [self._keyed_by(keyer) for keyer in plan.older.get(owner_of(self._instance), ())]
+
+    def _keyed_by(self, keyer: Keyer) -> Sequence[Call]:
+        return (keyer.call(self._instance, self._args, self._kwargs),)
 
     def _bare_wants(self) -> Sequence[Want]:
         """Return what is to be drawn where nothing is looked up, so that no argument has to be a key."""
@@ -168,6 +180,11 @@ class Invocation:
         """Return the call and where its samples are, without drawing."""
         introduce(self)
         return self.plan.keyer.call(self._instance, *self._one()), self.plan.engine
+
+    def older(self) -> list[Call]:
+        """Return the same call as older code made it, where its samples are read, too; the oldest first."""
+        keyers = self.plan.older.get(owner_of(self._instance), ())
+        return [keyer.call(self._instance, *self._one()) for keyer in keyers]
 
     def placed(self) -> tuple[str, Engine]:
         """Return the name of the function in keys, and where its samples are."""

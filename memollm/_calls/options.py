@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from memollm._calls.configuration import require_mode, require_name, require_switch
+from memollm._calls.configuration import require_mode, require_name, require_on_change, require_switch
 from memollm._calls.engines import Holder, Place, require_cache
 from memollm._draws.plan import GRACE
 from memollm._drive.gather import Gather
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import timedelta
 
-ON_CHANGE: Final = ("new", "warn", "error", "ignore")
 ON_STALE: Final = ("error", "miss")
 ON_CANCEL: Final = ("finish", "stop")
 
@@ -42,7 +41,7 @@ class Options:
     on_cancel: str | None = None
     grace: float | timedelta | str | None = None
     accept: Callable[[Any], bool] | None = None
-    on_change: str = "new"
+    on_change: str | None = None
     on_stale: str = "error"
     keep_arguments: bool | None = None
     ttl: float | timedelta | str | None = None
@@ -60,8 +59,8 @@ class Options:
         self._check_batch()
         if self.key is not None and self.ignore:
             raise OptionError("key= with ignore=: what `key` returns is the whole key, so leave `ignore` out.")
-        if self.on_change not in ON_CHANGE:
-            raise OptionError(f"on_change={self.on_change!r}{did_you_mean(str(self.on_change), ON_CHANGE)}")
+        if self.on_change is not None:
+            require_on_change("on_change", self.on_change)
         if self.on_stale not in ON_STALE:
             raise OptionError(f"on_stale={self.on_stale!r}{did_you_mean(str(self.on_stale), ON_STALE)}")
         if self.cache is not None:

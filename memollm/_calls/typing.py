@@ -73,7 +73,7 @@ class OptionTypes(TypedDict, total=False):
     on_cancel: Literal["finish", "stop"] | None
     grace: float | timedelta | str | None
     accept: Callable[[Any], bool] | None
-    on_change: Literal["new", "warn", "error", "ignore"]
+    on_change: Literal["new", "warn", "error", "ignore"] | None
     on_stale: Literal["error", "miss"]
     ttl: float | timedelta | str | None
     mode: Literal["auto", "offline", "refresh", "readonly", "off"] | None

@@ -86,8 +86,8 @@ class Engine:
         self._warned: set[str] = set()
         self.ready: Signal | None = None
         """That what keeping answers needs is loaded, once somebody has had that begun."""
-        self.known: dict[tuple[str, str], str] = {}
-        """What has been introduced to the store: by kind and name, the version to use."""
+        self.known: dict[tuple[str, str], tuple[str, ...]] = {}
+        """What has been introduced to the store: by kind and name; of functions, the older versions that are read."""
         self._tidy_at = 0.0
         """When the limits are looked at next; not yet, in this process, if it is 0."""
 

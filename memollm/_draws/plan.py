@@ -80,6 +80,13 @@ class Plan:
     watchers: tuple[Watcher, ...] = ()
     """Who is told of every draw."""
 
+    # What older code has left.
+
+    older: dict[type | None, tuple[Keyer, ...]] = field(default_factory=dict["type | None", "tuple[Keyer, ...]"])
+    """By class: makers of keys of the older code whose samples are read, too; the oldest first."""
+    spent: dict[tuple[Call, str | None], int] = field(default_factory=dict["tuple[Call, str | None]", int])
+    """The calls, by lane, of which it had left nothing more in this epoch of the store."""
+
     # How far the function is known to the store.
 
     introduced: set[type | None] = field(default_factory=set["type | None"])

@@ -50,8 +50,8 @@ class Replay:
         self._looked_for: list[Drawing] = []
         """The stores where it is known whether there is such a namespace."""
 
-    def read(self, store: Drawing, codec: Codec, want: Want, *, wait: bool) -> list[Read]:
-        """Read the next samples that a draw wants, or as many as are left where draws go on after them.
+    def read(self, store: Drawing, codec: Codec, want: Want, *, wait: bool, all_of_it: bool = True) -> list[Read]:
+        """Read the next samples that a draw wants, or as many as are left where something comes after them.
 
         Where that is much, or what there is was not listed yet, it is `WouldBlock` unless it may `wait`.
         """
@@ -67,7 +67,7 @@ class Replay:
                 self._left.setdefault(key, _Left(store, listed[::-1]))
         with self._lock:
             left = self._left[key].positions
-            if len(left) < want.n and not self.goes_on:
+            if len(left) < want.n and all_of_it and not self.goes_on:
                 raise self._exhausted(want, len(left))
             positions = [left.pop() for _ in range(min(want.n, len(left)))]
         try:

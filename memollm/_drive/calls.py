@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from memollm._draws.flow import Draw
     from memollm._draws.plan import Plan
     from memollm._draws.rereading import Rereading
+    from memollm._draws.succession import Succession
     from memollm._types.requests import Look
     from memollm.stores.flights import Signal
 
@@ -60,7 +61,7 @@ class Request(Served, Introduced, Protocol):
         """Return what this process has read already, or `NOTHING`."""
         ...
 
-    def begin(self) -> Draw | Rereading:
+    def begin(self) -> Draw | Rereading | Succession:
         """Begin a draw."""
         ...
 

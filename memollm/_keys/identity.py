@@ -13,7 +13,8 @@ from memollm._keys.code.changes import changes
 from memollm._keys.code.fingerprint import Findings, findings
 from memollm._keys.code.layers import Layers, peeled
 from memollm._keys.code.lookup import underlying
-from memollm._keys.code.modules import module_name, space_of
+from memollm._keys.code.modules import folder_of, module_name, space_of
+from memollm._keys.code.veil import veiled_text
 from memollm._types.warn import warn
 from memollm.errors import MemollmWarning
 
@@ -65,9 +66,11 @@ def identify(
     found = _findings(layers, owner, canonical)
     if found.blind:
         _say_once(known_as, found)
-    parts = {label: found.parts[label] for label in sorted(found.parts)}
+    # Each kind of part is written without secrets; this holds for what else may come to stand there.
+    parts = {veiled_text(label): veiled_text(found.parts[label]) for label in sorted(found.parts)}
     shown = f"code:{fingerprint(parts)}" if "body" in parts else NAME_ONLY
-    return Identity(known_as, shown, parts, _lineage(known_as, parts))
+    folder = "" if name is not None else _folder(layers)
+    return Identity(known_as, shown, parts, _lineage(known_as, parts, folder))
 
 
 def fingerprint(parts: Mapping[str, str]) -> str:
@@ -134,12 +137,17 @@ def _text_of(subject: object, attribute: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _lineage(name: str, parts: Mapping[str, str]) -> str:
-    """Tell apart what shares a name: by the values that a function was made with, and lambdas by their text."""
+def _folder(layers: Layers) -> str:
+    return folder_of(layers.core.__globals__) if type(layers.core) is FunctionType else ""
+
+
+def _lineage(name: str, parts: Mapping[str, str], folder: str) -> str:
+    """Tell apart what shares a name: by its folder, the values that it was made with, and lambdas by their text."""
     made_with = {label: value for label, value in parts.items() if label.startswith(("closure ", "bound "))}
     if name.endswith("<lambda>"):
         made_with["body"] = parts.get("body", "")
-    return f"{name}#{_digest(made_with, 4)}" if made_with else name
+    made = f"#{_digest(made_with, 4)}" if made_with else ""
+    return f"{name}{made} in {folder}" if folder else name + made
 
 
 def _say_once(name: str, found: Findings) -> None:

@@ -18,6 +18,7 @@ import xxhash
 
 from memollm._keys.canonical import call_head, canonical, canonical_with, hooks
 from memollm._types.calls import Call
+from memollm._types.secret import is_secret_name, veiled
 from memollm._types.suggest import did_you_mean
 from memollm.errors import OptionError
 
@@ -50,12 +51,7 @@ def owner_of(instance: object) -> type | None:
     return None if instance is None else instance if isinstance(instance, type) else type(instance)
 
 
-def is_api_key(name: str) -> bool:
-    """Tell whether a parameter holds a key of a provider, which is never keyed and never stored."""
-    return name == "api_key" or name.endswith("_api_key")
-
-
-UNSEEN: Final = re.compile(r"(object of |<secret>|(dict|list|tuple|set|frozenset)\(.*(object of |<secret>))", re.DOTALL)
+UNSEEN: Final = re.compile(r"(object of |(dict|list|tuple|set|frozenset)\(.*object of )", re.DOTALL)
 """The text of a value that counts by its type alone."""
 
 
@@ -196,7 +192,7 @@ class Keyer:
         return any(p.kind is p.VAR_KEYWORD for p in self.signature.parameters.values())
 
     def _function_name(self) -> str:
-        return getattr(self._function, "__qualname__", None) or repr(self._function)
+        return getattr(self._function, "__qualname__", None) or veiled(repr(self._function))
 
     def _places(self) -> frozenset[int]:
         """Positions of the parameters that are no part of the key; what `*args` takes comes after them."""
@@ -208,10 +204,10 @@ class Keyer:
         """Tell whether a keyword counts; one may bear the name of a parameter that takes no keyword."""
         parameter = self.signature.parameters.get(name)
         by_place = parameter is not None and parameter.kind is parameter.POSITIONAL_ONLY
-        return self._is_keyed(name) or (by_place and not is_api_key(name))
+        return self._is_keyed(name) or (by_place and not is_secret_name(name))
 
     def _is_keyed(self, name: str) -> bool:
-        return name not in self._unkeyed and not is_api_key(name)
+        return name not in self._unkeyed and not is_secret_name(name)
 
     # The function.
 
@@ -261,11 +257,11 @@ class Keyer:
             self.keeps_arguments = kept
             self._forget_shortcuts()
 
-    def use_version(self, instance: object, version: str) -> None:
-        """Key on another version than the code's from here on: the user wants the samples of that one."""
-        self._versions[owner_of(instance)] = version
-        self._identities = {}
-        self._forget_shortcuts()
+    def of_version(self, instance: object, version: str) -> Keyer:
+        """Return a keyer of the same function with another version than its code's, whose samples are wanted, too."""
+        other = self.apart()
+        other._versions[owner_of(instance)] = version  # noqa: SLF001 - it is one of us
+        return other
 
     # One call.
 
@@ -365,5 +361,5 @@ def signature_of(function: Callable[..., Any]) -> inspect.Signature:
         return inspect.signature(getattr(function, "__func__", function))
     except (TypeError, ValueError) as error:
         raise OptionError(
-            f"{function!r} has no signature that could be read; wrap it in a function of yours."
+            f"{veiled(repr(function))} has no signature that could be read; wrap it in a function of yours."
         ) from error

@@ -6,6 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 from memollm._calls.typing import Cached
+from memollm._types.secret import said_by, veiled
 from memollm.errors import MemollmError, OptionError
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ def by_function(mapping: Callable[[Any, Any], Any], old: Old) -> Target | None:
     try:
         said: Any = mapping(old.key, old.value)
     except Exception as error:
-        raise OptionError(f"map raised {type(error).__name__}: {error} (for the key {_shown(old.key)}).") from error
+        raise OptionError(
+            f"map raised {type(error).__name__}: {said_by(error)} (for the key {_shown(old.key)})."
+        ) from error
     if said is None:
         return None
     if not is_tuple(said) or len(said) not in {THREE, FOUR}:
@@ -121,7 +124,9 @@ def require_decorated(function: Any) -> Any:
     """Refuse what is no decorated function whose samples are whole answers of one call."""
     decorated: Any = function
     if not isinstance(function, Cached):
-        raise OptionError(f"{function!r} is not decorated with cached_llm, so it has no samples. Decorate it first.")
+        raise OptionError(
+            f"{veiled(repr(function))} is not decorated with cached_llm, so it has no samples. Decorate it first."
+        )
     its = decorated._self_function  # noqa: SLF001 - it is ours
     if its.kind.streams or its.options.batch is not None:
         raise OptionError(
@@ -132,5 +137,5 @@ def require_decorated(function: Any) -> Any:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    text = veiled(repr(value))
     return text if len(text) <= 80 else f"{text[:79]}…"  # noqa: PLR2004 - a line's width

@@ -8,6 +8,7 @@ from xxhash import xxh3_64_hexdigest
 
 from memollm._types.locks import ForkedLock
 from memollm._types.samples import is_atomic
+from memollm._types.secret import said_by
 from memollm._types.signals import pass_on
 from memollm._values.classes import Registered, TypedWriter, read_classes
 from memollm._values.frame import (
@@ -74,7 +75,7 @@ class Codec:
             raise too_deep("the result") from exc
         except Exception as exc:  # No memory left, or the value was changed meanwhile by another thread.
             pass_on(exc)
-            raise UncacheableResult(f"the result cannot be stored: {type(exc).__name__}: {exc}") from exc
+            raise UncacheableResult(f"the result cannot be stored: {_said_by(exc)}") from exc
         kind, rest = packed(kind, body)
         return framed(kind, self._signed(kind, rest, context))
 
@@ -93,7 +94,7 @@ class Codec:
             raise DamagedRecord("the record is nested more deeply than can be followed here") from exc
         except Exception as exc:
             pass_on(exc)
-            raise DamagedRecord(f"the record does not hold what was written: {type(exc).__name__}: {exc}") from exc
+            raise DamagedRecord(f"the record does not hold what was written: {_said_by(exc)}") from exc
 
     def is_trusted(self, record: bytes, *, context: bytes) -> bool:
         """Check a record without reading its value: raise if its bytes or its signature do not fit.
@@ -114,7 +115,7 @@ class Codec:
             raise
         except Exception as exc:
             pass_on(exc)
-            raise DamagedRecord(f"the record does not hold what was written: {type(exc).__name__}: {exc}") from exc
+            raise DamagedRecord(f"the record does not hold what was written: {_said_by(exc)}") from exc
 
     def _opened(self, record: bytes, context: bytes) -> tuple[bytes, bytes]:
         kind, rest = unframed(record)
@@ -229,6 +230,10 @@ class Codec:
                 # Whoever has interrupted this thread may have made one, too.
                 self._signer = self._signer or made
             return self._signer
+
+
+def _said_by(error: Exception) -> str:
+    return f"{type(error).__name__}: {said_by(error)}"
 
 
 def _message(kind: bytes, rest: bytes, context: bytes) -> bytes:

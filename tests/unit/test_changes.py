@@ -8,6 +8,7 @@ import importlib.util
 import inspect
 import itertools
 import linecache
+import os
 import re
 import sqlite3
 import sys
@@ -31,6 +32,7 @@ class Thing:
     size: int
 
 
+moments = itertools.count(1)
 PROGRAM = """
 SYSTEM = "Be brief."
 
@@ -45,13 +47,11 @@ def ask(prompt, temperature=1.0):
 @pytest.fixture
 def load(tmp_path):
     """Load a program's text as the module `program`, as a new run of the edited file would."""
-    versions = itertools.count()
 
     def load(text):
-        folder = tmp_path / f"version{next(versions)}"
-        folder.mkdir()
-        path = folder / "program.py"
+        path = tmp_path / "program.py"
         path.write_text(text)
+        os.utime(path, (next(moments), next(moments)))
         spec = importlib.util.spec_from_file_location("program", path)
         module = importlib.util.module_from_spec(spec)
         sys.modules["program"] = module
@@ -112,14 +112,15 @@ def test_a_changed_function_draws_new_samples_and_says_what_changed(load, reopen
 
 
 def test_on_change_warn_and_ignore_use_the_old_samples(load, reopen):
-    """The user may say that an edit does not matter."""
+    """The user may say that an edit does not matter; it is told once, and not by every run."""
     old = asked(reopen(), load(PROGRAM))("x")
     changed = load(PROGRAM.replace("brief", "quick"))
     with pytest.warns(CodeChangedWarning, match="used all the same"):
         assert asked(reopen(), changed, on_change="warn").peek("x") == [old]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert asked(reopen(), changed, on_change="ignore").peek("x") == [old]
+        assert asked(reopen(), changed, on_change="warn").peek("x") == [old]
+        assert asked(reopen(), load(PROGRAM.replace("brief", "kind")), on_change="ignore").peek("x") == [old]
 
 
 def test_a_cache_in_memory_is_adopted_in_the_program(load):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from memollm._keys.canonical import canonical as canonical_of_calls
 from memollm._keys.identity import NAME_ONLY, changes, fingerprint, identify
 from memollm.errors import MemollmWarning
 from tests.unit.programs import canonical, load, run, write
@@ -432,12 +433,10 @@ def call(**options):
 
 
 def test_an_object_without_a_text_counts_by_its_type_and_a_secret_not_at_all():
-    found = who(unsteady)
+    found = identify(unsteady, canonical=canonical_of_calls)
     assert found.parts[f"constant {__name__}.LOCK"] == "object of _thread:lock"
     mixed = found.parts[f"constant {__name__}.MIXED"]
-    assert (
-        mixed == 'dict("client": object of _thread:lock, "of": list(dict("api_key": <secret>)), "prompt": "be brief")'
-    )
+    assert mixed == 'dict("client": object of _thread:lock, "of": [{"api_key":{"!secret":null}}], "prompt": "be brief")'
     assert found.parts[f"import {__name__}.itertools"] == "itertools"
     assert len(found.parts[f"constant {__name__}.HUGE"]) < 2000
     assert "sk-" not in str(found.parts)

@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary
 
 from memollm._keys.canonical.names import class_name, class_of, is_python_class, lineage, lookup, namespace, qualified
 from memollm._keys.canonical.objects import is_model
+from memollm._keys.canonical.veil import of_schema
 from memollm._keys.canonical.walk import Encoder, attributes, child, quote, tag, text
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def _model_schema(cls: Any, _depth: int, _seen: Seen) -> str:
     if known is not None and known[0] is core and core is not None:
         return known[1]
     schema = cls.schema() if core is None else cls.model_json_schema()
-    written = json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
+    written = json.dumps(of_schema(schema), ensure_ascii=False, separators=(",", ":"))
     _SCHEMAS[cls] = (namespace(cls).get("__pydantic_core_schema__"), written)
     return written
 

@@ -14,7 +14,7 @@ from memollm._keys.code.lookup import Found, View, cells_of, class_views, owner_
 from memollm._keys.code.modules import Home, module_name, space_of
 from memollm._keys.code.reads import Path, Reads, reads_of
 from memollm._keys.code.source import CodeSource, Edited, class_source, code_digest, function_source, names_in
-from memollm._keys.code.syntax import cleaned, is_memo, is_secret, text
+from memollm._keys.code.syntax import cleaned, is_memo, text
 from memollm._keys.code.values import PLAIN, Canonical, code_inside, type_name, value_text
 
 if TYPE_CHECKING:
@@ -217,9 +217,6 @@ class _Collector:
         self._found.parts[found.label.replace("constant ", "import ", 1)] = name
 
     def _take_value(self, found: Found, value: object) -> None:
-        if is_secret(found.label.rpartition(".")[2].rpartition(" ")[2]) and value is not None:
-            self._found.parts[found.label] = "<secret>"
-            return
         self._values[found.label] = value
         self._found.parts[found.label] = value_text(value, found.label.partition(" ")[2], self._canonical)
         for label, inside in code_inside(found.label, value):

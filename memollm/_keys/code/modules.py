@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from memollm._types.paths import absolute, working_directory
+from memollm._types.paths import absolute, root_above, working_directory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,6 +65,18 @@ def _notebook_path(space: Mapping[str, Any]) -> str | None:
     if "get_ipython" in space:
         told += [space.get("__session__"), os.environ.get("JPY_SESSION_NAME")]
     return next((path for path in told if isinstance(path, str) and path), None)
+
+
+def folder_of(space: Mapping[str, Any]) -> str:
+    """Say in which folder of its project a module's file lies: two programs of one name are not edits of each other."""
+    file = (
+        space.get("__file__") if space.get("__name__") not in _MAIN else space.get("__file__") or _notebook_path(space)
+    )
+    if not isinstance(file, str):
+        return ""
+    folder = absolute(file).parent
+    root = root_above(folder)
+    return folder.name if root is None else folder.relative_to(root).as_posix().removeprefix(".")
 
 
 class Home:

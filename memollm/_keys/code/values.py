@@ -11,8 +11,10 @@ from itertools import islice
 from types import FunctionType, MethodType
 from typing import Any, cast
 
+from memollm._keys.canonical.veil import under
 from memollm._keys.code.modules import module_name
-from memollm._keys.code.syntax import is_secret
+from memollm._keys.code.veil import veiled_text
+from memollm._types.secret import SECRET, is_secret_name
 
 Canonical = Callable[[object, str], str]
 
@@ -25,8 +27,11 @@ _MAX_TEXT = 10_000
 
 
 def value_text(value: object, path: str, canonical: Canonical) -> str:
-    """Write a value: a very long text by its beginning and its digest."""
-    whole = _Writer(path, canonical).write(value, ())
+    """Write a value that is read as `path`: a very long text by its beginning and its digest, a secret not at all."""
+    name = path.rpartition(".")[2].rpartition(" ")[2]
+    if is_secret_name(name) and not isinstance(value, (int, float)):
+        return SECRET
+    whole = _Writer(path, lambda value, path: under(name, canonical(value, path))).write(value, ())
     if len(whole) <= _MAX_TEXT:
         return whole
     digest = hashlib.blake2b(whole.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
@@ -58,7 +63,7 @@ class _Writer:
         self._canonical = canonical
 
     def write(self, value: object, above: tuple[int, ...]) -> str:
-        if _has_secret(value) or (type(value) in _OF_CODE and code_inside("", value)):
+        if type(value) in _OF_CODE and code_inside("", value):
             return self._piecewise(value, above)
         try:
             return self._canonical(value, self._path)
@@ -89,24 +94,11 @@ class _Writer:
         return f"{name}({', '.join(ordered)})"
 
     def _item(self, key: object, item: object, above: tuple[int, ...]) -> str:
-        return "<secret>" if _names_secret(key) else self.write(item, above)
-
-
-def _has_secret(value: object) -> bool:
-    """Tell whether a container, or one inside it, has a value that must not be written down."""
-    waiting, seen = [value], set[int]()
-    for each in waiting:
-        if type(each) not in (dict, list, tuple) or id(each) in seen:
-            continue
-        seen.add(id(each))
-        if type(each) is dict and any(_names_secret(key) for key in cast("dict[object, object]", each)):
-            return True
-        waiting += [item for _, item in _items(each) if type(item) in (dict, list, tuple)]
-    return False
-
-
-def _names_secret(key: object) -> bool:
-    return type(key) is str and is_secret(key)
+        if type(key) is not str:
+            return self.write(item, above)
+        if type(item) is str:
+            return SECRET if is_secret_name(key) else self.write(veiled_text(item, key), above)
+        return self.write(item, above)
 
 
 def _kind(value: object) -> type:

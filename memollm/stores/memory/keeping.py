@@ -116,6 +116,7 @@ class MemoryKeeping(Keeping):
         """Begin new cursors."""
         content = self._content
         with content.lock:
+            content.epoch += 1
             cursors = content.cursors.get(reader, {})
             for call in cursors:
                 cursors[call] = MemoryCursor()
@@ -128,6 +129,7 @@ class MemoryKeeping(Keeping):
         with content.lock:
             for key in [key for key in content.recorded if key[0] == reader]:
                 del content.recorded[key]
+            content.epoch += 1
             return content.cursors.pop(reader, None) is not None
 
     # Counts and notes.
