@@ -243,8 +243,9 @@ def test_diskcache_needs_trust_only_for_pickles(memollm, study):
     assert ran.out == "2 samples added, 0 here already, of 3 entries (1 skipped, 0 refused).\n", ran.err
     refused = memollm("import-from", "diskcache", "pickled", "--map", "takeover:by_key")
     assert is_one_line(refused, "pickles, which can run code", "--trust")
-    ran = memollm("import-from", "diskcache", "pickled", "--map", "takeover:by_key", "--trust")
-    assert ran.out.startswith("1 sample added, 1 here already"), ran.err
+    for told in ("2 samples added, 0 here already", "0 samples added, 2 here already"):
+        ran = memollm("import-from", "diskcache", "pickled", "--map", "takeover:by_key", "--trust")
+        assert ran.out.startswith(told), ran.err
     assert memollm("verify").code == 0
 
 
