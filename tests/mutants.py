@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gzip
 import hashlib
 import importlib.util
 import os
@@ -146,8 +147,7 @@ def note(copies: queue.Queue[Copy], file: Path, notes: Path) -> None:
     ended = copy.pytest(str(file.relative_to(ROOT)), deadline=1800, NOTES=new)
     if ended not in {0, 1} or not new.exists():
         sys.exit(f"{file.relative_to(ROOT)} could not be run (status {ended}).")
-    notes.parent.mkdir(parents=True, exist_ok=True)
-    shutil.move(new, notes)
+    notes.write_bytes(gzip.compress(new.read_bytes()))
     copies.put(copy)
 
 
@@ -157,7 +157,7 @@ def read(notes: list[Path]) -> dict[str, set[Test]]:
     seconds: dict[str, float] = {}
     for path in notes:
         test = ""
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in gzip.decompress(path.read_bytes()).decode().splitlines():
             match line[:2]:
                 case "> ":
                     test = line[2:]
@@ -250,8 +250,11 @@ def main() -> None:
     sample = sampled(asked)
     tests = [path for folder in FOLDERS for path in (ROOT / "tests" / folder).glob("test_*.py")]
     tests = [path for path in tests if path.name not in APART]
-    version = digest(list((ROOT / "memollm").rglob("*.[ps][yq]*")))
-    notes = [NOTES / version / f"{path.stem}-{digest([path])}.txt" for path in tests]
+    version = NOTES / digest(list((ROOT / "memollm").rglob("*.[ps][yq]*")))
+    for other in {*NOTES.glob("*")} - {version}:
+        shutil.rmtree(other)
+    version.mkdir(parents=True, exist_ok=True)
+    notes = [version / f"{path.stem}-{digest([path])}.gz" for path in tests]
     with tempfile.TemporaryDirectory(prefix="mutants-", ignore_cleanup_errors=True) as folder:
         copies: queue.Queue[Copy] = queue.Queue()
         for number in range(asked.jobs):

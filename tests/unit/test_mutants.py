@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gzip
 
 import mutants
 import mutations
@@ -75,11 +76,12 @@ def test_a_change_is_noticed_by_who_runs_its_statement(tmp_path, text, first, li
 
 def test_notes_are_read_as_the_tests_that_can_notice_a_line(tmp_path):
     """A test that fails or is skipped without any change can notice nothing."""
-    notes = tmp_path / "notes.txt"
-    notes.write_text(
+    notes = tmp_path / "notes.gz"
+    text = (
         "> t::slow\na.py:1\n< 2.0 t::slow\n> t::bad\na.py:1\n! t::bad\n< 1.0 t::bad\n"
         "> t::quick\na.py:1\na.py:2\n< 0.5 t::quick\n"
     )
+    notes.write_bytes(gzip.compress(text.encode()))
     slow, quick = mutants.Test(2.0, "t::slow"), mutants.Test(0.5, "t::quick")
     assert mutants.read([notes]) == {"a.py:1": {slow, quick}, "a.py:2": {quick}}
 
