@@ -24,11 +24,11 @@ import sysconfig
 import tempfile
 import venv
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import NamedTuple
 
-from mutations import Change, changes, lines_around
+from mutations import Change, changes, lines_around, runs_at_import
 
 ROOT = Path(__file__).parent.parent
 NOTES = ROOT / ".mutants"
@@ -94,19 +94,21 @@ class Copy:
 
     def fails(self, tests: list[Test]) -> str | None:
         """Run tests in order and return the first that fails or hangs."""
-        self._tests.write_text("\n".join(test.name for test in tests), encoding="utf-8")
+        self._tests.write_text("\n".join(f"{test.seconds} {test.name}" for test in tests), encoding="utf-8")
         self._last.write_text("(none: an import fails)", encoding="utf-8")
         files = list(dict.fromkeys(test.file for test in tests))
         deadline = 120 + 10 * sum(test.seconds for test in tests)
         ended = self.pytest("-x", *files, deadline=deadline, TESTS=self._tests, LAST=self._last)
+        if ended in {4, 5}:
+            raise LookupError(f"pytest does not find these tests: {files}")
         return None if ended == 0 else self._last.read_text(encoding="utf-8")
 
     def pytest(self, *arguments: str, deadline: float, **settings: Path) -> int | None:
         """Run pytest and return its exit status; none if it had to be ended."""
         mine = {f"MUTANTS_{name}": str(value) for name, value in settings.items()}
         mine["MUTANTS_PROJECT"] = str(self.project)
-        command = [self._python, "-m", "pytest", "-q", "-p", "witness", "-m", "not deep", "--hypothesis-seed=0"]
-        command += ["-p", "no:cacheprovider", "-p", "no:randomly", "-p", "no:xdist"]
+        mine["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # Loading other packages' plugins takes longer than most tests.
+        command = [self._python, "-m", "pytest", "-q", "-p", "witness", "-p", "no:cacheprovider", "-m", "not deep"]
         quiet = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
         run = subprocess.Popen(
             [*command, *arguments], cwd=self.project, env=os.environ | mine, start_new_session=True, **quiet
@@ -116,14 +118,15 @@ class Copy:
         except subprocess.TimeoutExpired:
             return None
         finally:
-            self._end(run)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(run.pid, signal.SIGKILL)
+            run.wait()
+            self.end()
 
-    def _end(self, run: subprocess.Popen[bytes]) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(run.pid, signal.SIGKILL)
-        run.wait()
+    def end(self) -> None:
+        """End what runs here, also programs that tests started in groups of their own."""
         mine = f"MUTANTS_PROJECT={self.project}\0".encode()
-        for process in Path("/proc").glob("[0-9]*"):  # Programs that tests started in groups of their own.
+        for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 if mine in (process / "environ").read_bytes():
                     os.kill(int(process.name), signal.SIGKILL)
@@ -151,6 +154,19 @@ def note(copies: queue.Queue[Copy], file: Path, notes: Path) -> None:
     copies.put(copy)
 
 
+def noted(copies: queue.Queue[Copy], pool: ThreadPoolExecutor) -> dict[str, set[Test]]:
+    """Return the tests that run each line; what is not known yet is found out."""
+    tests = [path for folder in FOLDERS for path in (ROOT / "tests" / folder).glob("test_*.py")]
+    tests = [path for path in tests if path.name not in APART]
+    version = NOTES / digest(list((ROOT / "memollm").rglob("*.[ps][yq]*")))
+    for other in {*NOTES.glob("*")} - {version}:
+        shutil.rmtree(other)
+    version.mkdir(parents=True, exist_ok=True)
+    notes = [version / f"{path.stem}-{digest([path])}.gz" for path in tests]
+    list(pool.map(lambda pair: note(copies, *pair), zip(tests, notes, strict=True)))
+    return read(notes)
+
+
 def read(notes: list[Path]) -> dict[str, set[Test]]:
     """Return the tests that run each line. What failed without a change can notice nothing."""
     lines: dict[str, set[str]] = defaultdict(set)
@@ -175,22 +191,15 @@ def read(notes: list[Path]) -> dict[str, set[Test]]:
 
 
 def tests_of(place: Place, runs: dict[str, set[Test]]) -> list[Test]:
-    """Return the tests that run a change, quickest first; of a line that is run at import, those of its file."""
-    around = lines_around(ROOT / place.name, place.source, place.change)
-    found = set().union(*(runs.get(f"{place.name}:{line}", ()) for line in around))
-    if not found and not inside_function(place):
-        found = set().union(*(tests for line, tests in runs.items() if line.startswith(f"{place.name}:")))
-    return sorted(found)
+    """Return the tests that run a change, quickest first; of what is run at import, all that run its file."""
+    lines = (f"{place.name}:{line}" for line in lines_around(place.name, place.source, place.change))
+    if runs_at_import(place.name, place.source, place.change):
+        lines = (line for line in runs if line.startswith(f"{place.name}:"))
+    return sorted(set().union(*(runs.get(line, ()) for line in lines)))
 
 
-def inside_function(place: Place) -> bool:
-    """Tell whether a line is indented more than a class's own."""
-    line = place.source.splitlines()[place.change.line(place.source) - 1]
-    return line.startswith(b" " * 8)
-
-
-def noticed_by(copies: queue.Queue[Copy], place: Place, tests: list[Test]) -> str | None:
-    """Make a change in a copy and return the test that notices it."""
+def is_noticed(copies: queue.Queue[Copy], place: Place, tests: list[Test]) -> bool:
+    """Make a change in a copy, and print which test notices it."""
     quickest: dict[str, float] = defaultdict(float)
     for test in tests:
         quickest[test.file] += test.seconds
@@ -199,10 +208,12 @@ def noticed_by(copies: queue.Queue[Copy], place: Place, tests: list[Test]) -> st
     copy = copies.get()
     try:
         copy.write(place.name, place.change.apply(place.source))
-        return next(filter(None, (copy.fails(go) for go in goes if go)), None)
+        by = next(filter(None, (copy.fails(go) for go in goes if go)), None)
     finally:
         copy.write(place.name, place.source)
         copies.put(copy)
+    print(f"NOT NOTICED {place}" if by is None else f"noticed     {place}  by {by}", flush=True)
+    return by is not None
 
 
 # The run.
@@ -246,27 +257,22 @@ def main() -> None:
     options.add_argument("--again", metavar="FILE", type=Path, help="only what an earlier output calls NOT NOTICED")
     options.add_argument("--jobs", type=int, default=os.cpu_count(), help="how many at once")
     asked = options.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Ended."))  # The tests that are running end, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Ended."))
     sample = sampled(asked)
-    tests = [path for folder in FOLDERS for path in (ROOT / "tests" / folder).glob("test_*.py")]
-    tests = [path for path in tests if path.name not in APART]
-    version = NOTES / digest(list((ROOT / "memollm").rglob("*.[ps][yq]*")))
-    for other in {*NOTES.glob("*")} - {version}:
-        shutil.rmtree(other)
-    version.mkdir(parents=True, exist_ok=True)
-    notes = [version / f"{path.stem}-{digest([path])}.gz" for path in tests]
     with tempfile.TemporaryDirectory(prefix="mutants-", ignore_cleanup_errors=True) as folder:
+        every = [Copy(Path(folder) / str(number)) for number in range(asked.jobs)]
         copies: queue.Queue[Copy] = queue.Queue()
-        for number in range(asked.jobs):
-            copies.put(Copy(Path(folder) / str(number)))
+        for copy in every:
+            copies.put(copy)
         with ThreadPoolExecutor(asked.jobs) as pool:
-            list(pool.map(lambda pair: note(copies, *pair), zip(tests, notes, strict=True)))
-            runs = read(notes)
-            found = pool.map(lambda place: noticed_by(copies, place, tests_of(place, runs)), sample)
-            noticed = 0
-            for place, by in zip(sample, found, strict=True):
-                noticed += by is not None
-                print(f"NOT NOTICED {place}" if by is None else f"noticed     {place}  by {by}", flush=True)
+            try:
+                runs = noted(copies, pool)
+                found = [pool.submit(is_noticed, copies, place, tests_of(place, runs)) for place in sample]
+                noticed = sum(each.result() for each in as_completed(found))
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+                for copy in every:
+                    copy.end()
     print(f"{noticed} of {len(sample)} changes were noticed.")
 
 

@@ -130,11 +130,24 @@ def changes(path: Path) -> list[Change]:
     return (sql_changes if path.suffix == ".sql" else python_changes)(path.read_bytes())
 
 
-def lines_around(path: Path, source: bytes, change: Change) -> range:
+def lines_around(name: str, source: bytes, change: Change) -> range:
     """Return the lines of the smallest statement around a change: a test that runs one of them may notice it."""
     first, last = change.line(source), change.line(source) + source.count(b"\n", change.start, change.end)
-    if path.suffix == ".py":
+    if name.endswith(".py"):
         for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.stmt) and not hasattr(node, "body") and node.lineno <= first <= node.end_lineno:
+            if (
+                isinstance(node, ast.stmt)
+                and not {"body", "cases"} & {*node._fields}
+                and node.lineno <= first <= node.end_lineno
+            ):
                 return range(node.lineno, node.end_lineno + 1)
     return range(first, last + 1)
+
+
+def runs_at_import(name: str, source: bytes, change: Change) -> bool:
+    """Tell whether a change stands in no function's body."""
+    line = change.line(source)
+    return name.endswith(".py") and not any(
+        isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.body[0].lineno <= line <= node.end_lineno
+        for node in ast.walk(ast.parse(source))
+    )

@@ -19,7 +19,9 @@ from pathlib import Path
 NOTES, TESTS, LAST = (os.environ.get(f"MUTANTS_{name}") for name in ("NOTES", "TESTS", "LAST"))
 PROJECT = os.environ.get("MUTANTS_PROJECT", "")
 HANG = 60.0
-"""Seconds beyond ten times what a test took before, after which it has hung."""
+"""Seconds after which a test has hung, beside ten times what it took when nothing was changed."""
+chosen: dict[str, float] = {}
+"""The tests to run, in order, and what they took."""
 connect = sqlite3.connect
 
 
@@ -102,7 +104,10 @@ if witness and (of := os.environ.get("PYTEST_CURRENT_TEST")):
 def pytest_collection_modifyitems(items) -> None:
     """Keep the chosen tests, in the order in which they were named."""
     if TESTS:
-        order = {test: at for at, test in enumerate(Path(TESTS).read_text(encoding="utf-8").splitlines())}
+        for line in Path(TESTS).read_text(encoding="utf-8").splitlines():
+            seconds, _, test = line.partition(" ")
+            chosen[test] = float(seconds)
+        order = {test: at for at, test in enumerate(chosen)}
         items[:] = sorted((item for item in items if item.nodeid in order), key=lambda item: order[item.nodeid])
 
 
@@ -110,7 +115,7 @@ def pytest_runtest_logstart(nodeid: str) -> None:
     """Say which test is running: with `-x`, the last is the one that noticed."""
     if LAST:
         Path(LAST).write_text(nodeid, encoding="utf-8")
-        faulthandler.dump_traceback_later(HANG, exit=True)
+        faulthandler.dump_traceback_later(HANG + 10 * chosen[nodeid], exit=True)
     if witness:
         witness.begun = time.monotonic()
         witness.begin(nodeid)

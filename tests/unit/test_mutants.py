@@ -66,12 +66,21 @@ def test_changes_of_sql_keep_the_parameters():
         ("d", 5, [5]),
     ],
 )
-def test_a_change_is_noticed_by_who_runs_its_statement(tmp_path, text, first, lines):
+def test_a_change_is_noticed_by_who_runs_its_statement(text, first, lines):
     """Any line of it will do, as an interpreter may name only one."""
     source = b"def f(a, b, c, d):\n    g(not a,\n      not b)\n    if not c:\n        not d\n"
     (change,) = (change for change in mutations.python_changes(source) if change.new == f"({text})".encode())
     assert change.line(source) == first
-    assert [*mutations.lines_around(tmp_path / "f.py", source, change)] == lines
+    assert [*mutations.lines_around("f.py", source, change)] == lines
+
+
+def test_what_stands_in_no_function_is_run_at_import():
+    """All tests that use its file may notice it: whoever imported it first ran it for all."""
+    source = b"LIMIT = 1\n\ndef f(a=2):\n    return 3\n\nclass C:\n    more = 4\n"
+    found = {
+        change.new: mutations.runs_at_import("f.py", source, change) for change in mutations.python_changes(source)
+    }
+    assert found == {b"2": True, b"3": True, b"4": False, b"5": True}
 
 
 def test_notes_are_read_as_the_tests_that_can_notice_a_line(tmp_path):
