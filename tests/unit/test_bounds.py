@@ -37,6 +37,15 @@ def test_what_was_read_is_remembered_up_to_a_limit(cache, monkeypatch, limit, va
     assert paid == PROMPTS
 
 
+def test_what_was_read_is_given_without_the_store(cache, monkeypatch):
+    """A plain memoized call that is asked again costs no transaction: the file may be busy or far."""
+    ask = cache.cached_llm(lambda prompt: prompt.upper(), name="ask", version=1, pool=1)
+    ask("x")
+    assert ask("x") == "X"
+    monkeypatch.setattr(type(cache.store), "perform", lambda *_: pytest.fail("the store was asked"))
+    assert ask("x") == "X"
+
+
 @pytest.mark.parametrize(("limit", "value"), [("SHORTCUTS", 3), ("SHORTCUT_BYTES", 300)])
 def test_keys_are_remembered_up_to_a_limit(monkeypatch, limit, value):
     """P8: only the keys of so many calls, and so many bytes of them, are kept at hand; a key made anew is the same."""

@@ -15,7 +15,7 @@ import pytest
 
 import memollm
 from memollm import OptionError, Progress
-from memollm._drive.progress import Bar, Tally, listener_for
+from memollm._drive.progress import RECENT, Bar, Tally, listener_for
 from memollm.testing import FakeClock, FakeModel, ModelDown
 
 DEADLINE = 20
@@ -626,6 +626,15 @@ def test_the_rate_forgets_what_was_stored():
         tally.count(paid=1, seconds=1.0)
     assert told[-1].rate == pytest.approx(1, rel=0.05)
     assert told[-1].eta is None
+    rates = [progress.rate for progress in told]
+    assert rates[int(RECENT) - 1] > 1
+    assert rates[int(RECENT)] == 1
+
+
+def test_durations_are_told_as_a_clock_does():
+    """Minutes have 60 seconds, and hours 60 minutes."""
+    told = Progress(done=1, total=2, hits=1, paid=1, failed=0, saved=3725.4, rate=0.01, eta=60.0)
+    assert str(told) == "1 of 2 done, 1 hits, 1 paid, 1:02:05 saved, 0.01/s, 1:00 left"
 
 
 def test_hits_and_paid_are_counted_truthfully(cache, colour):
