@@ -2,8 +2,9 @@
 
 Run by `make mutants`, or as `python tests/mutants.py --number 100 --seed 1 --only _draws`. A change that is not noticed
 asks for a test, unless it changes nothing that anyone could see: then `equivalent.txt` says why. The package is changed
-in a copy. Each change meets the tests that run its line, the quickest first, until one fails. Which tests run which
-line is found out once for each version of the package and of a file of tests, and kept in `.mutants/`.
+in a copy. Each change meets the tests that run its line, the quickest first, until one fails or time is up: what only
+the slowest would notice is called NOT NOTICED, too. Which tests run which line is found out once for each version of
+the package and of a file of tests, and kept in `.mutants/`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import tempfile
 import venv
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
@@ -190,12 +192,17 @@ def read(notes: list[Path]) -> dict[str, set[Test]]:
     }
 
 
-def tests_of(place: Place, runs: dict[str, set[Test]]) -> list[Test]:
-    """Return the tests that run a change, quickest first; of what is run at import, all that run its file."""
+def tests_of(place: Place, runs: dict[str, set[Test]], seconds: float) -> list[Test]:
+    """Return the tests that run a change, quickest first, as many as take so long in all.
+
+    Those of what is run at import are all that run its file.
+    """
     lines = (f"{place.name}:{line}" for line in lines_around(place.name, place.source, place.change))
     if runs_at_import(place.name, place.source, place.change):
         lines = (line for line in runs if line.startswith(f"{place.name}:"))
-    return sorted(set().union(*(runs.get(line, ()) for line in lines)))
+    tests = sorted(set().union(*(runs.get(line, ()) for line in lines)))
+    took = accumulate(test.seconds for test in tests)
+    return [test for test, until in zip(tests, took, strict=True) if until <= seconds or test is tests[0]]
 
 
 def is_noticed(copies: queue.Queue[Copy], place: Place, tests: list[Test]) -> bool:
@@ -255,6 +262,7 @@ def main() -> None:
     options.add_argument("--seed", type=int, default=0, help="another seed samples other changes")
     options.add_argument("--only", metavar="FOLDER", nargs="+", default=CORE, help="folders of the package")
     options.add_argument("--again", metavar="FILE", type=Path, help="only what an earlier output calls NOT NOTICED")
+    options.add_argument("--seconds", type=float, default=60, help="how long the tests of one change take at most")
     options.add_argument("--jobs", type=int, default=os.cpu_count(), help="how many at once")
     asked = options.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("Ended."))
@@ -267,7 +275,9 @@ def main() -> None:
         with ThreadPoolExecutor(asked.jobs) as pool:
             try:
                 runs = noted(copies, pool)
-                found = [pool.submit(is_noticed, copies, place, tests_of(place, runs)) for place in sample]
+                found = [
+                    pool.submit(is_noticed, copies, place, tests_of(place, runs, asked.seconds)) for place in sample
+                ]
                 noticed = sum(each.result() for each in as_completed(found))
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)

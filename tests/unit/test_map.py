@@ -15,7 +15,7 @@ import pytest
 
 import memollm
 from memollm import OptionError, Progress
-from memollm._drive.progress import RECENT, Bar, Tally, listener_for
+from memollm._drive.progress import RECENT, TICK, Bar, Tally, listener_for, now_and_then
 from memollm.testing import FakeClock, FakeModel, ModelDown
 
 DEADLINE = 20
@@ -613,6 +613,16 @@ def test_progress_is_told_every_tenth_of_a_second_and_at_the_end():
     tally.end()
     assert told[-1] == Progress(done=6, total=10, hits=3, paid=4, failed=1, saved=6.0, rate=3.0, eta=4 / 3)
     assert str(told[-1]) == "6 of 10 done, 3 hits, 4 paid, 1 failed, 0:06 saved, 3/s, 0:01 left"
+
+
+def test_long_work_tells_the_first_and_the_last_step_and_some_between():
+    """What is told ten times a second costs nothing, however many steps there are."""
+    clock, told = FakeClock(), []
+    step = now_and_then(lambda done, total: told.append(done), clock)
+    for done in range(1, 12):
+        step(done, 11)
+        clock.advance(0 if done % 4 else TICK)
+    assert told == [1, 5, 9, 11]
 
 
 def test_the_rate_forgets_what_was_stored():
