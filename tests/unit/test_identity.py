@@ -363,6 +363,11 @@ def test_what_a_function_is_made_with_counts(monkeypatch, tmp_path, name, edit, 
     assert label in {part for part in after.parts if after.parts[part] != before.parts.get(part)}
 
 
+def test_the_order_in_which_parts_were_read_does_not_count():
+    """P9: what a function reads is found in some order, which is no part of its version."""
+    assert fingerprint({"body": "x", "global A": "1"}) == fingerprint({"global A": "1", "body": "x"})
+
+
 def test_lambdas_on_one_line_are_told_apart(monkeypatch, tmp_path):
     (made,) = twins(monkeypatch, tmp_path, MAKES)
     left, right = map(who, made.two)

@@ -260,6 +260,18 @@ def test_no_more_are_under_way_than_concurrency_says(cache, colour):
     assert model.busiest == 5
 
 
+def test_so_many_are_under_way_where_nobody_says(cache, colour):
+    """16 threads of a plain function, 64 tasks of a coroutine function."""
+    most = {"plain": 16, "coroutine": 64}[colour]
+    gate = threading.Event()
+    model = FakeModel(gate=gate)
+    opener = threading.Thread(target=lambda: (model.wait_for(most), gate.set()))
+    opener.start()
+    finish(function_of(cache, colour, model, namespace="a").map(map(str, range(100))))
+    opener.join(DEADLINE)
+    assert model.busiest == most
+
+
 def test_one_at_a_time_stays_in_the_thread_of_the_caller(cache):
     """With concurrency=1 a plain function is called where the map was."""
 

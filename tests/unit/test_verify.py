@@ -93,6 +93,7 @@ def test_a_whole_cache_has_no_fault(cache):
     verified = cache.verify()
     assert (verified.ok, verified.calls, verified.samples, verified.kept.cursors) == (True, 3, 6, 3)
     assert "checked 3 calls, 6 samples, 3 cursors" in str(verified)
+    assert "note:" not in str(verified)
 
 
 def test_progress_is_told(cache):
