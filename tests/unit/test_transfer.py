@@ -14,6 +14,8 @@ from models import numbering
 from memollm import Cache, OptionError, UntrustedRecord, lane, mode, namespace, replay, run
 from memollm._upkeep.transfer import loading
 from memollm.stores.looking import looking
+from memollm.testing import FakeClock
+from memollm.testing.fakes import NOON
 
 
 @dataclasses.dataclass
@@ -223,6 +225,19 @@ def test_lanes_travel_with_their_namespace(cache, tmp_path):
             for name, answers in drawn.items():
                 with lane(name):
                     assert again.draw(len(answers), "q") == answers
+
+
+def test_a_call_is_as_old_as_its_first_sample(tmp_path):
+    """The file says when it was first drawn, whatever was added later."""
+    clock = FakeClock()
+    with Cache("memory:", clock=clock) as cache:
+        ask = numbering(cache)
+        ask("q")
+        clock.advance(1000)
+        ask.draw(2, "q")
+        cache.export(tmp_path / "x.jsonl")
+    lines = [json.loads(line) for line in (tmp_path / "x.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [line["made"] for line in lines if line["is"] == "call"] == [NOON]
 
 
 def test_a_function_exports_alone(make, tmp_path):

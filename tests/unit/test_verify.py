@@ -116,6 +116,14 @@ def test_progress_is_told(cache):
         (sql("INSERT INTO cursor (reader, call, next) VALUES (99, 1, 5)"), "orphan", 0),
         (sql("INSERT INTO claim VALUES (1, 9, 77, 1)"), "orphan", 0),
         (sql("INSERT INTO replaced VALUES (999, 0, 1.0, x'00')"), "orphan", 0),
+        (
+            sql(
+                "INSERT INTO loose (reader, call, position) SELECT reader, call, 0 FROM cursor WHERE call = 5",
+                "DELETE FROM cursor WHERE call = 5",
+            ),
+            "orphan",
+            0,
+        ),
         (sql("UPDATE catalog_namespace SET value = '{'"), "catalog", 0),
     ],
 )
