@@ -30,7 +30,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
-from mutations import Change, changes, lines_around, runs_at_import
+from mutations import Change, changes, home, lines_around, runs_at_import
 
 ROOT = Path(__file__).parent.parent
 NOTES = ROOT / ".mutants"
@@ -54,9 +54,10 @@ class Place(NamedTuple):
         return f"{self.name}:{self.change.line(self.source)}  {self.change.words(self.source)}"
 
     def described(self) -> tuple[str, str, str]:
-        """Return what finds it again when lines have moved: the file, the line's text, and the change."""
+        """Return what finds it again when lines have moved: where it stands, the line's text, and the change."""
         line = self.source.splitlines()[self.change.line(self.source) - 1].decode().strip()
-        return self.name, line, self.change.words(self.source)
+        where = f"{self.name} {home(self.name, self.source, self.change)}".rstrip()
+        return where, line, self.change.words(self.source)
 
 
 class Test(NamedTuple):
@@ -229,7 +230,7 @@ def is_noticed(copies: queue.Queue[Copy], place: Place, tests: list[Test]) -> bo
 def equivalent() -> dict[tuple[str, str, str], str]:
     """Read the changes that nobody could see, each with the reason."""
     entries = [entry.splitlines() for entry in EQUIVALENT.read_text(encoding="utf-8").split("\n\n")[1:]]
-    return {(name, *(text.strip() for text in texts)): why for name, *texts, why in entries}
+    return {(where, *(text.strip() for text in texts)): why for where, *texts, why in entries}
 
 
 def places(folders: list[str]) -> list[Place]:

@@ -151,3 +151,14 @@ def runs_at_import(name: str, source: bytes, change: Change) -> bool:
         isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.body[0].lineno <= line <= node.end_lineno
         for node in ast.walk(ast.parse(source))
     )
+
+
+def home(name: str, source: bytes, change: Change) -> str:
+    """Return the function or class, or the SQL statement, in which a change stands."""
+    line = change.line(source)
+    if name.endswith(".sql"):
+        statements = re.findall(rb"^-- name: (\S+)", b"\n".join(source.splitlines()[:line]), re.MULTILINE)
+        return statements[-1].decode()
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+    around = (node for node in ast.walk(ast.parse(source)) if isinstance(node, kinds))
+    return ".".join(node.name for node in around if node.lineno <= line <= node.end_lineno)

@@ -83,6 +83,14 @@ def test_what_stands_in_no_function_is_run_at_import():
     assert found == {b"2": True, b"3": True, b"4": False, b"5": True}
 
 
+def test_a_change_is_found_again_where_it_stands():
+    """Equal lines of two functions, or of two statements, are two places."""
+    python = b"class C:\n    def f(self):\n        a()\n\n    def g(self):\n        a()\n"
+    statements = b"-- name: one  A.\nSELECT 1 WHERE a = 1;\n-- name: two  B.\nSELECT 1 WHERE a = 1;\n"
+    assert [mutations.home("c.py", python, change) for change in mutations.python_changes(python)] == ["C.f", "C.g"]
+    assert [mutations.home("c.sql", statements, each) for each in mutations.sql_changes(statements)] == ["one", "two"]
+
+
 def test_notes_are_read_as_the_tests_that_can_notice_a_line(tmp_path):
     """A test that fails or is skipped without any change can notice nothing."""
     notes = tmp_path / "notes.gz"
@@ -97,8 +105,8 @@ def test_notes_are_read_as_the_tests_that_can_notice_a_line(tmp_path):
 
 def test_what_is_called_equivalent_says_why():
     """A change is left out under the same words by which it was printed, and with a reason."""
-    for (name, line, change), why in mutants.equivalent().items():
-        assert (mutants.ROOT / name).exists()
+    for (where, line, change), why in mutants.equivalent().items():
+        assert (mutants.ROOT / where.partition(" ")[0]).exists()
         assert line
         assert "  =>  " in change
         assert why.strip().endswith(".")

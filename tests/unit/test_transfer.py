@@ -208,7 +208,10 @@ def test_a_run_exports_what_was_used_just_now(make, tmp_path):
         pooled("q")
         with namespace("n"):
             plain.draw(2, "q")
+    with run("two"), namespace("n"):
+        plain.with_options(name="of another run")("q")
     assert cache.export(tmp_path / "x.jsonl", run="one").samples == 3
+    assert "of another run" not in (tmp_path / "x.jsonl").read_text(encoding="utf-8")
 
 
 def test_lanes_travel_with_their_namespace(cache, tmp_path):
