@@ -35,7 +35,7 @@ from mutations import Change, changes, home, lines_around, runs_at_import
 ROOT = Path(__file__).parent.parent
 NOTES = ROOT / ".mutants"
 EQUIVALENT = Path(__file__).with_name("equivalent.txt")
-CORE = ("_calls", "_draws", "_drive", "_keys", "_spending", "_upkeep", "_values", "stores")
+CORE = ["_calls", "_draws", "_drive", "_keys", "_spending", "_upkeep", "_values", "stores"]
 FOLDERS = ("unit", "stores", "properties", "faults", "cli")
 APART = {"test_house.py", "test_mutants.py", "test_benchmarks.py"}
 """They read sources, or run what is not the package's."""
@@ -251,6 +251,8 @@ def sampled(asked: argparse.Namespace) -> list[Place]:
         survived = {line.split(None, 2)[2] for line in asked.again.read_text().splitlines() if line[:3] == "NOT"}
         sample = [place for place in every if str(place) in survived]
     same = equivalent()
+    if gone := set(same) - {place.described() for place in places(CORE)}:
+        print(f"{EQUIVALENT.name} names what is not there any more: {sorted(gone)}")
     left = [place for place in sample if place.described() not in same]
     print(f"{len(sample)} of {len(every)} possible changes, of which {len(sample) - len(left)} are equivalent.")
     return left

@@ -32,7 +32,7 @@ def test_what_was_read_is_remembered_up_to_a_limit(cache, monkeypatch, limit, va
         paid.append(prompt)
         return [prompt, "x" * 2000]
 
-    seen = drawn_twice(ask, lambda: cache._engine.shelf._of)
+    seen = drawn_twice(ask, lambda: cache._engine.shelf.of)
     assert (max(seen), seen.count(3) > 3) == (3, True)
     assert paid == PROMPTS
 
