@@ -392,6 +392,21 @@ def test_store_that_is_dropped_is_closed(tmp_path, kind, monkeypatch, opened):
 # The catalog.
 
 
+@pytest.mark.parametrize(
+    ("failure", "advice"),
+    [
+        ("database or disk is full", "Free some space"),
+        ("attempt to write a readonly database", "Make the folder and its files writable"),
+        ("database disk image is malformed", "The file is damaged: memollm verify --repair"),
+        ("disk I/O error", "Draws go on without it"),
+    ],
+)
+def test_failure_says_what_can_be_done(tmp_path, failure, advice):
+    """Nobody is sent to repair a file that is whole."""
+    told = str(sqlite_files.translated(sqlite3.OperationalError(failure), tmp_path / "memollm.db"))
+    assert told.startswith(f"The cache {tmp_path / 'memollm.db'} failed: {failure}. {advice}")
+
+
 def test_catalog_is_json_under_the_write_ahead_log(store):
     """Documents are readable JSON in the same file, whose log is neither folded nor changed by them."""
     stock(store, b"zero")

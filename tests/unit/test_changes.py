@@ -215,6 +215,15 @@ def test_merging_keeps_every_sample_and_what_was_drawn(cache):
     assert two.with_options(namespace="c").draw(4, "x") == [0, 1, 2, 5]
 
 
+def test_a_version_to_adopt_is_named_as_it_was_given(cache):
+    """`version="1"` of `adopt` is the `version="1"` of `cached_llm`."""
+    one = cache.cached_llm(lambda x: x, name="ask", version="1", namespace="a")
+    two = cache.cached_llm(lambda x: x, name="ask", version="2", namespace="a")
+    one.draw(2, "x"), two("y")
+    assert cache.adopt("ask", version="1") == 2
+    assert two.peek("x") == ["x", "x"]
+
+
 def test_adopting_is_refused_while_samples_are_being_made(cache):
     """All or nothing: a call in flight stops the move, and nothing has changed."""
     one = cache.cached_llm(lambda x: x, name="ask", version=1, namespace="a")

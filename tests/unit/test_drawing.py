@@ -532,3 +532,36 @@ def test_an_unstorable_result_is_returned_with_a_warning(cache):
         assert list(ask("x")) == [0, 1, 2]
     assert ask.peek("x") == []
     assert cache.namespaces() == [memollm.Namespace("a", 1, 0)]
+
+
+def test_an_error_keeps_its_cause(cache):
+    """What a function raised comes out as it was raised: with what it was raised from."""
+    cause = KeyError("deep")
+
+    def failing(prompt):
+        raise ValueError("high") from cause
+
+    ask = asking(cache, failing)
+    for draw in (ask, lambda prompt: ask.draw(2, prompt), ask.with_options(concurrency=2, n=2)):
+        with pytest.raises(ValueError, match="high") as raised:
+            draw("x")
+        assert raised.value.__cause__ is cause
+
+
+def test_an_interrupt_of_a_hit_ends_it(cache, model, monkeypatch):
+    """P3: Ctrl-C while a stored sample is read comes out, and the next draw gives that sample."""
+    ask = asking(cache, model, namespace="a", pool=2)
+    first = ask.with_options(namespace="b").draw(1, "x")
+    decode, interrupts = cache._engine.codec.decode, [KeyboardInterrupt]
+
+    def interrupted(*arguments):
+        if interrupts:
+            raise interrupts.pop()
+        return decode(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cache._engine.codec, "decode", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            ask("x")
+    assert [ask("x")] == first
+    assert model.calls == 1

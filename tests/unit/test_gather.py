@@ -83,6 +83,24 @@ def test_a_full_batch_does_not_wait(cache):
     assert called == [["a", "b"], ["c", "d"]]
 
 
+def test_another_loop_breaks_no_batch_up(cache):
+    """What waits to be joined in one loop is still joined after another thread's loop asked for something."""
+    called = []
+    generate = gathering(cache, counting(called), gather=Gather(max_size=2, max_wait=LONG))
+
+    async def main():
+        first = asyncio.create_task(generate.one("a"))
+        await until_in_loop(lambda: any(generate._self_function.batching.gatherer._of_loops.values()))
+        await asyncio.to_thread(run, pair("yz"))
+        return [await generate.one("b"), await first]
+
+    async def pair(prompts):
+        return await asyncio.gather(*map(generate.one, prompts))
+
+    assert run(main()) == ["b!", "a!"]
+    assert called == [["y", "z"], ["a", "b"]]
+
+
 def test_a_single_item_is_served_after_a_while(cache):
     """An item that nobody joins is served alone after `max_wait`."""
     called = []

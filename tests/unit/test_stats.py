@@ -14,6 +14,7 @@ from models import run, until
 import memollm
 import memollm._spending.stats
 from memollm import Cache, OptionError, configure
+from memollm._spending.accounts import stretches
 from memollm._types.counting import Counts
 from memollm.errors import StoreUnavailable
 from memollm.stores.transfer import Part, Stretch
@@ -61,6 +62,25 @@ def test_a_workload_counts_to_the_cent(cache):
     assert line.saved.seconds <= line.spent.seconds
     assert 0 < line.hit_latency < 10
     assert dataclasses.replace(stats.total, name="ask") == line
+
+
+def test_a_hit_whose_price_nobody_knows_saves_no_money(cache):
+    """P14: its tokens and its time were saved; what they would have cost is not guessed."""
+    ask = telling(cache)
+    ask("x", model="nobody-knows-this-model")
+    with memollm.namespace("b"):
+        ask("x", model="nobody-knows-this-model")
+    saved = cache.stats().total.saved
+    assert saved[1:4] == (1000, 100, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "told"),
+    [((), []), ((3,), [(3, 3)]), ((0, 1, 2), [(0, 2)]), ((0, 2, 3, 7), [(0, 0), (2, 3), (7, 7)])],
+)
+def test_what_was_used_is_told_in_stretches(numbers, told):
+    """A run of consecutive samples is one entry, and what lies between two runs is in neither."""
+    assert [*stretches({*numbers})] == told
 
 
 def test_by_namespace_run_and_day(tmp_path):

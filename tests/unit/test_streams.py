@@ -525,3 +525,12 @@ def test_a_stream_that_outlives_its_closed_cache_leaves_no_thread(cache):
     assert engine.desk.debts
     engine.tender.begin()
     until(lambda: engine.tender._thread is None)
+
+
+def test_a_stream_took_what_its_function_took(cache, monkeypatch):
+    """P14: the time of each step counts, and that which its reader takes between them does not."""
+    monkeypatch.setattr("memollm._drive.streams.perf_counter", itertools.count().__next__)
+    tell, _ = telling(cache)
+    with memollm.track() as tracked:
+        whole(tell("x", chunks=3))
+    assert [draw.seconds for draw in tracked.draws] == [4.0]

@@ -22,6 +22,8 @@ class Reads:
     paths: dict[Path, bool] = field(default_factory=dict[Path, bool])
     changing: set[Path] = field(default_factory=set[Path])
     imports: dict[str, tuple[str, str | None]] = field(default_factory=dict[str, tuple[str, str | None]])
+    submodules: set[str] = field(default_factory=set[str])
+    """What `import a.b` loads, where it binds `a`."""
 
 
 def reads_of(node: ast.AST, *, receiver: str | None = None) -> Reads:
@@ -114,6 +116,7 @@ class _Finder:
             if isinstance(node, ast.Import):
                 whole = alias.name if alias.asname else alias.name.partition(".")[0]
                 self.reads.imports[alias.asname or whole] = (whole, None)
+                self.reads.submodules.add(alias.name)
             else:
                 module = "." * node.level + (node.module or "")
                 self.reads.imports[alias.asname or alias.name] = (module, alias.name)
