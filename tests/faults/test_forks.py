@@ -269,7 +269,10 @@ def test_log_that_is_removed_is_noticed(project):
 
 BUSY = """
     from ask import *
+    from memollm.stores.sqlite import connections
 
+    # What follows takes far longer than anything that such a small file can need.
+    connections.STEPS = 1 << 37
     slow = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000000) SELECT count(*) FROM n"
     begun, forking = threading.Event(), threading.Event()
 

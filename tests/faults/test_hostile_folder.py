@@ -24,6 +24,7 @@ from memollm.stores.documents import notes_of
 from memollm.stores.sqlite import connections
 from memollm.stores.sqlite.owner_locks import is_alive
 from memollm.stores.sqlite.pages import Pages
+from memollm.stores.sqlite.schema import foreign_texts
 
 PRECIOUS = b"what the user has written"
 BESIDE = ("memollm.db.lock", "memollm.db.epoch", "memollm.db", "memollm.db-wal", "memollm.db-shm", "memollm.db-journal")
@@ -246,12 +247,29 @@ def test_a_view_in_the_place_of_a_table_hangs_nobody(folder):
         assert cache.verify(repair=True).ok
 
 
-def test_a_schema_written_in_place_is_refused(folder):
-    """A table of ours whose text was changed by hand is not ours any more."""
+def written_in_place(folder, made):
     with closing(sqlite3.connect(folder / "memollm.db")) as connection, connection:
         connection.execute("PRAGMA writable_schema = ON")
-        connection.execute("UPDATE sqlite_master SET sql = replace(sql, 'UNIQUE', 'UNIQUE ') WHERE name = 'reader'")
+        connection.execute(f"UPDATE sqlite_master SET sql = {made} WHERE name = 'reader'")
+
+
+def test_a_schema_written_in_place_is_refused(folder):
+    """A table of ours whose text was changed by hand is not ours any more."""
+    written_in_place(folder, "replace(sql, 'UNIQUE', 'UNIQUE ')")
     assert isinstance(use(folder), StoreRefused)
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        ("replace(sql, 'name', CAST(x'6eff6d65' AS TEXT))", "table reader"),
+        ("CAST(CAST(sql AS BLOB) || x'ff' AS TEXT)", "cannot read"),
+    ],
+)
+def test_a_schema_that_is_no_text_is_told(folder, made, told):
+    """What somebody made unreadable in a schema is named by `doctor`, which does not fail on it."""
+    written_in_place(folder, made)
+    assert any(told in found for found in foreign_texts(folder / "memollm.db"))
 
 
 # What is stored and shown.

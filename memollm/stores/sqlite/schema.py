@@ -7,6 +7,7 @@ for, a view never ends, an index runs an expression.
 from __future__ import annotations
 
 import re
+import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +16,6 @@ from memollm.stores.sqlite import sql
 from memollm.stores.sqlite.connections import connect
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -54,21 +54,32 @@ def foreign_texts(database: Path) -> list[str]:
     log = database.with_name(f"{database.name}-wal")
     mode = "ro" if log.exists() and log.stat().st_size else "ro&immutable=1"
     with closing(connect(database, mode=mode)) as connection:
-        return [f"{name}: {_shown(text, MOST_SHOWN)}" for name, text in _foreign(connection)]
+        try:
+            return [f"{name}: {_shown(text, MOST_SHOWN)}" for name, text in _foreign(connection)]
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            return [f"a schema that SQLite cannot read: {_shown(error)}"]
 
 
 def _foreign(connection: sqlite3.Connection) -> Iterator[tuple[str, object]]:
     ours, pages = our_schema(), set[object]()
     tables = {name for kind, name, _, _ in ours if kind == "table"}
-    for kind, name, table, page, text in connection.execute(
-        "SELECT type, name, tbl_name, rootpage, sql FROM sqlite_master"
-    ).fetchall():
+    decoded, connection.text_factory = connection.text_factory, _readable
+    try:
+        entries = connection.execute("SELECT type, name, tbl_name, rootpage, sql FROM sqlite_master").fetchall()
+    finally:
+        connection.text_factory = decoded
+    for kind, name, table, page, text in entries:
         is_key = kind == "index" and text is None and table in tables and str(name).startswith(AUTOMATIC + table)
         # Of two entries on one page, one writes into the other.
         shared, pages = bool(page) and page in pages, pages | {page}
         if shared or not (is_key or (kind, name, table, text) in ours):
             on = "" if name == table else f" on {_shown(table)}"
             yield f"{_shown(kind)} {_shown(name)}{on}", text
+
+
+def _readable(text: bytes) -> str:
+    """Read what may be no text at all, and is none of ours then."""
+    return text.decode("utf-8", "backslashreplace")
 
 
 def _shown(value: object, most: int = SHOWN) -> str:
