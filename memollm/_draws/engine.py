@@ -97,14 +97,14 @@ class Engine:
     @property
     def reading(self) -> Engine:
         """The engine of draws that are to change nothing here."""
+        # Few programs draw so.
+        from memollm.stores.reading import reading_store
+
         # One for all threads: what one of them has drawn is not for the others.
         with _beginning_to_read:
             if self.closed:
                 return self
             if self._reading is None:
-                # Few programs draw so.
-                from memollm.stores.reading import reading_store
-
                 store = reading_store(self.store)
                 made = Engine(store, self.codec, self.clock, place=self.place, path=self.path)
                 # Whoever has interrupted this thread may have made one, too.
@@ -126,7 +126,9 @@ class Engine:
     def insist(self, write: Write) -> None:
         """Have something written soon that was maybe asked for already; it counts once."""
         self.desk.debts.append(write)
-        start_new_thread(self.tender.begin, ())
+        with suppress(RuntimeError):
+            # At the end of the interpreter no thread begins any more; what is owed is paid as the cache is closed.
+            start_new_thread(self.tender.begin, ())
 
     def _tend(self) -> bool:
         """Do what is due; tell whether anything is still owed."""

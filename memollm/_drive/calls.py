@@ -100,7 +100,7 @@ def _landing(run: Run, flight: Flight, returned: Any, calling: Calling, plan: Pl
         results = listed(returned, plan.name)
     except WrongNumber as error:
         # It has returned, so it counts as paid.
-        return run.land(flight, (), Paid(asked, seconds, None, Told(Toll(1, seconds), error)))
+        return run.land(flight, (), Paid(asked, seconds, None, Told(Toll(1, seconds, unpriced=1), error)))
     return run.land(flight, results, paid)
 
 

@@ -1,4 +1,4 @@
-"""Calls of coroutine functions, each in a task of its own: it is finished also when nobody waits for it any more."""
+"""Calls of coroutine functions, each in a task of its own: it is finished also when its draw was cancelled."""
 
 from __future__ import annotations
 

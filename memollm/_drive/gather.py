@@ -140,7 +140,8 @@ class Gatherer:
             self._launch_if(hall, like, self._divides and len(hall.groups[like].items) >= self._max_size)
         self._launch_if(hall, like, like in hall.groups and len(hall.groups[like].items) >= self._max_size)
         served = [await waiting[0]] if len(waiting) == 1 else await asyncio.gather(*waiting)
-        told = Told(joined([each.toll for each in served]), served[0].failure)
+        failure = next((each.failure for each in served if each.failure is not None), None)
+        told = Told(joined([each.toll for each in served]), failure)
         return Portion([each.result for each in served if each.result is not MISSING], told)
 
     def _hall(self) -> _Hall:

@@ -1,4 +1,4 @@
-"""The drivers of streams: generator functions and async generator functions, chunks passed on as they come.
+"""The drivers of streams: generator functions, plain and async, whose chunks are passed on as they come, or replayed.
 
 The context of whoever reads a stream is marked with its draw, in `under`: waiting there for the sample that the stream
 is about to become would be waiting for oneself.

@@ -90,15 +90,16 @@ class Told(NamedTuple):
 
 
 def joined(tolls: Sequence[Toll]) -> Toll:
-    """Add the parts of calls up."""
+    """Add the parts of calls up; a sum of which a part is not known is not known."""
     costs = [toll.cost for toll in tolls if toll.cost is not None]
+    is_known = len(costs) == len(tolls)
     return Toll(
         sum(toll.calls for toll in tolls),
         sum(toll.seconds for toll in tolls),
         sum(toll.input_tokens for toll in tolls),
         sum(toll.output_tokens for toll in tolls),
-        sum(costs) if costs else None,
-        sum(toll.unpriced for toll in tolls),
+        sum(costs) if is_known else None,
+        0 if is_known else sum(toll.calls for toll in tolls),
     )
 
 

@@ -131,7 +131,7 @@ def _not_counted(error: Exception) -> NotCountedWarning | None:
     except Exception:  # noqa: BLE001 - an error of the user's may raise even here
         reason = type(error).__name__
     try:
-        warn(f"What a call took could not be told, so it counts as nothing: {reason}", NotCountedWarning)
+        warn(f"What a call took could not be told, so its cost counts as unknown: {reason}", NotCountedWarning)
     except NotCountedWarning as warning:
         return warning
     return None

@@ -106,7 +106,8 @@ class Budget:
             self.calls += toll.calls
             self.cost += toll.cost or 0.0
             self.unpriced += toll.unpriced
-            if toll.unpriced and self.unknown != "ignore":
+            # A part of a call says so, too, that another draw counts.
+            if toll.cost is None and self.unknown != "ignore":
                 self._unpriced_of = function
             self._dearest[function] = max(self._dearest.get(function, 0.0), toll.cost or 0.0)
 

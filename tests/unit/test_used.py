@@ -10,7 +10,7 @@ import pytest
 from models import run
 
 import memollm
-from memollm import BudgetExceeded, Gather, OptionError, Usage
+from memollm import BudgetExceeded, Gather, OptionError, UnknownCost, Usage
 
 PRICES = {"m": (1_000.0, 10_000.0)}
 
@@ -166,6 +166,26 @@ def test_gathered_items_divide_their_common_call(cache):
         return figures(tracked)
 
     assert run(main()) == (1, 88, 0.16, 0)
+
+
+def test_a_draw_served_by_several_requests_is_of_unknown_cost_if_one_of_them_is(cache):
+    """P14: none of its samples is stored with a part of the cost as if that were all, and a budget learns of it."""
+    costs = iter([0.3, None, 0.3])
+
+    @cache.cached_llm(name="several", version=1, count="k", gather=Gather(max_size=2, max_wait=0))
+    async def several(prompt, k=1):
+        if (cost := next(costs)) is not None:
+            memollm.used(cost=cost)
+        return ["a"] * k
+
+    async def main():
+        with memollm.track() as tracked, memollm.budget(cost=10.0) as budget:
+            await several.draw(6, "x")
+            with pytest.raises(UnknownCost):
+                await several.draw(1, "y")
+        return [draw.cost for draw in tracked.draws], tracked.spent.unpriced, budget.unpriced
+
+    assert run(main()) == ([None] * 6, 3, 3)
 
 
 def test_a_memoized_function_inside_counts_for_itself(cache):
