@@ -413,7 +413,7 @@ def raising_mute(_):
 
 
 HOSTILE_USAGE = {
-    "an error that raises when it is read": (raising_mute, "nothing: Mute"),
+    "an error that raises when it is read": (raising_mute, "unknown: Mute"),
     "more tokens than a store can hold": (lambda _: memollm.Usage(input_tokens=2**70), "tokens are told"),
     "tokens that add up to too many": (lambda _: [{"usage": {"prompt_tokens": 2**62}, "n": n} for n in (1, 2)], "told"),
 }
