@@ -71,7 +71,7 @@ def test_closed_store_leaves_no_descriptor(tmp_path, opened):
 def test_owner_without_standard_input_leaves_no_descriptor(tmp_path):
     """The first file of a program whose standard input is closed has number 0, and is closed like any other (P5)."""
     program = (
-        "import os, sys; from pathlib import Path; from memollm.stores.sqlite.owners import Owner\n"
+        "import os, sys; from pathlib import Path; from memollm.stores.sqlite.owner_locks import Owner\n"
         "os.close(0); owner = Owner(Path(sys.argv[1])); os.fstat(0); owner.forget()\n"
         "try: os.fstat(0)\nexcept OSError: print('closed')"
     )

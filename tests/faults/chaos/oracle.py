@@ -229,7 +229,8 @@ class Oracle:
                 made[call["operation"]] += call["makes"]
         for operation in self.operations:
             mine = set(made[operation["operation"]])
-            is_shared = operation["kind"] == "batch" and operation["how"] == "one"
+            # One call may serve several of these, and is logged as one draw's.
+            is_shared = operation["kind"] == "many" or (operation["kind"] == "batch" and operation["how"] == "one")
             if operation["end"] is not None and operation["why"] is None and not operation["left"] and not is_shared:
                 given = {value for _, value in operation["got"]}
                 if operation["mode"] == "replay" and mine:
