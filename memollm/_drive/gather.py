@@ -139,7 +139,7 @@ class Gatherer:
             waiting.append(self._put(hall, like, server, item, one))
             self._launch_if(hall, like, self._divides and len(hall.groups[like].items) >= self._max_size)
         self._launch_if(hall, like, like in hall.groups and len(hall.groups[like].items) >= self._max_size)
-        served = [await waiting[0]] if len(waiting) == 1 else await asyncio.gather(*waiting)
+        served = await _answers(waiting)
         failure = next((each.failure for each in served if each.failure is not None), None)
         told = Told(joined([each.toll for each in served]), failure)
         return Portion([each.result for each in served if each.result is not MISSING], told)
@@ -218,14 +218,26 @@ class Gatherer:
             self._launch(hall, like)
 
 
+async def _answers(waiting: list[asyncio.Future[Helping]]) -> list[Helping]:
+    """Wait for all; who is cancelled when the answers are there takes them, since they are paid for and to be kept."""
+    try:
+        return [await waiting[0]] if len(waiting) == 1 else await asyncio.gather(*waiting)
+    except asyncio.CancelledError:
+        if not all(each.done() and not each.cancelled() for each in waiting):
+            raise
+        return [each.result() for each in waiting]
+
+
 async def _serve(group: _Group, served: list[tuple[Any, asyncio.Future[Any]]]) -> None:
-    server, meter, begin = group.server, Meter(), perf_counter()
+    server, meter = group.server, Meter()
     metering.set(meter)
     try:
+        # Before the call: between its return and its answers nothing is waited for, where the loop could end.
+        await outlast(server.ready)
+        begin = perf_counter()
         returned = await server.function([item for item, _ in served])
         seconds = perf_counter() - begin
         results, wrong = _results(server, returned, len(served))
-        await outlast(server.ready)
         toll, failure = server.told(seconds, returned, results, noted=meter.notes)
     except asyncio.CancelledError:
         for _, future in served:

@@ -227,3 +227,32 @@ def test_gathering_needs_something_to_gather(cache):
     """A function that makes one sample a call has nothing to put together."""
     with pytest.raises(OptionError, match="gather without batch or count"):
         asking(cache, Provider(), count=None, gather=Gather())
+
+
+@pytest.mark.parametrize("passes", range(6))
+@pytest.mark.parametrize("kind", ["count", "batch"])
+def test_an_answer_that_has_come_as_the_loop_ends_is_kept(cache, kind, passes):
+    """P7: a program that ends when the function has returned loses nothing of a request that several may share."""
+    returned = []
+
+    @cache.cached_llm(name="ask", version=1, namespace="a", count="n")
+    async def ask(prompt, n=1):
+        await asyncio.sleep(0)
+        returned.append(prompt)
+        return [prompt] * n
+
+    @cache.cached_llm(name="each", version=1, namespace="a", batch="texts")
+    async def each(texts):
+        await asyncio.sleep(0)
+        returned.extend(texts)
+        return texts
+
+    async def main():
+        _ = asyncio.ensure_future(ask("x") if kind == "count" else each.one("x"))
+        await until_in_loop(lambda: returned)
+        for _ in range(passes):
+            await asyncio.sleep(0)
+
+    run(main())
+    assert (ask if kind == "count" else each).peek("x" if kind == "count" else ["x"]) == ["x"]
+    assert cache.stats().total.paid == 1
