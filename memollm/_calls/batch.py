@@ -31,14 +31,17 @@ class BatchInvocation(Invocation):
         self._items = self._listed()
         if self.plan.bare:
             return NOTHING if self._items else []
-        call, replaced = self.plan.keyer.call, self._batching.replaced
-        instance, args, kwargs = self._instance, self._args, self._kwargs
-        self._calls = [call(instance, *replaced(instance, args, kwargs, item)) for item in self._items]
+        self._calls = self._keyed_calls()
         if not self._items:
             return []
         if not self.plan.remembers or self._n is not None:
             return NOTHING
         return self._remembered(self._calls)
+
+    def _keyed_calls(self) -> Sequence[Call]:
+        call, replaced = self.plan.keyer.call, self._batching.replaced
+        instance, args, kwargs = self._instance, self._args, self._kwargs
+        return [call(instance, *replaced(instance, args, kwargs, item)) for item in self._items]
 
     def _remembered(self, calls: Sequence[Call]) -> Any:
         plan = self.plan
@@ -70,6 +73,7 @@ class BatchInvocation(Invocation):
         return lambda wanted: self._serve([items[index] for index in wanted])
 
     def _serve(self, items: list[Any]) -> Any:
+        self._begins()
         args, kwargs = self._with(items)
         return self._wrapped(*args, **kwargs)
 
@@ -102,7 +106,10 @@ class OneInvocation(BatchInvocation):
         plan, batching, items = self.plan, self._batching, self._items
         if self._function.kind is not Kind.COROUTINE:
             return super().function()
-        like = batching.like(self._instance, self._args, self._kwargs)
+        self._begins()
+        # Items that were keyed as another version's are not of one call with these.
+        version = "" if plan.bare else plan.keyer.identity(self._instance).version
+        like = version, batching.like(self._instance, self._args, self._kwargs)
         server = Server(
             self._serve, plan.name, partial(told_of, usage=plan.usage, prices=plan.prices), get_ready(plan.engine)
         )

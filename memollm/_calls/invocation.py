@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import time
 from logging import DEBUG
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from memollm._calls.configuration import configuration
+from memollm._draws.effects import Outdated
 from memollm._draws.engine import NOTHING
 from memollm._draws.flow import Draw
 from memollm._draws.rereading import Rereading
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from memollm._spending.accounts import Given
 
 
+PATIENCE: Final = 100
+"""How often a draw is keyed anew because what its function reads has changed, before it goes on all the same."""
+
+
 class Invocation:
     """A call as it was made: `wrapped` is bound already if there is an instance."""
 
@@ -42,6 +47,7 @@ class Invocation:
         "_instance",
         "_kwargs",
         "_n",
+        "_rekeyed",
         "_wrapped",
         "is_new",
         "plan",
@@ -65,6 +71,7 @@ class Invocation:
         self._kwargs = kwargs
         self._n = n
         self._epoch: int | None = None
+        self._rekeyed = 0
         self._here = here = scope.get()
         plan = function.plans.get(None if here is None else here.role)
         if plan is None or plan.engine.closed or function.generation != configuration.generation:
@@ -136,8 +143,27 @@ class Invocation:
             return Draw(plan, self._bare_wants(), here)
         # Whoever insists on another namespace draws as that one.
         if here is not None and here.replay is not None and plan.reader == NAMESPACES + here.replay.namespace:
-            return Rereading(plan, self._wants(), here, here.replay)
-        return Draw(plan, self._wants(), here, epoch=self._epoch)
+            return Rereading(plan, self._wants(), here, here.replay, self._wants_anew)
+        return Draw(plan, self._wants(), here, epoch=self._epoch, rekey=self._wants_anew)
+
+    def _wants_anew(self) -> Sequence[Want]:
+        """Key the call again, of what the function reads now."""
+        self._rekeyed += 1
+        self._calls = self._keyed_calls()
+        return self._wants()
+
+    def _keyed_calls(self) -> Sequence[Call]:
+        """Return the calls that it is."""
+        return (self.plan.keyer.call(self._instance, self._args, self._kwargs),)
+
+    def _begins(self) -> None:
+        """Look once more at what the function reads, just before it is called: a draw may have waited since."""
+        plan = self.plan
+        if plan.bare or self._rekeyed > PATIENCE:
+            return
+        still = plan.keyer.still_makes(self._instance, self._calls)
+        if still is False or (still is None and self._keyed_calls() != self._calls):
+            raise Outdated
 
     def _wants(self) -> Sequence[Want]:
         """Return what is to be drawn: of each call as many as are asked for."""
@@ -173,6 +199,10 @@ class Invocation:
         """Return the canonical form of the call."""
         return self.plan.keyer.form(self._instance, *self._one())
 
+    def differs(self) -> str:
+        """Say how the function differs from what it was when this process called it first."""
+        return self.plan.keyer.differs(self._instance)
+
     def _one(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments of the one call that it is."""
         return self._args, self._kwargs
@@ -203,10 +233,16 @@ class Invocation:
         """Return what calls the function, given which of the wants it is to serve, one for each sample."""
         wrapped, args, kwargs, count = self._wrapped, self._args, self._kwargs, self._function.options.count
         if count is None:
-            return lambda _: wrapped(*args, **kwargs)
+
+            def once(_: Sequence[int]) -> Any:
+                self._begins()
+                return wrapped(*args, **kwargs)
+
+            return once
         bound = self._bound()
 
         def several(wanted: Sequence[int]) -> Any:
+            self._begins()
             bound.arguments[count] = len(wanted)
             return wrapped(*bound.args[0 if self._instance is None else 1 :], **bound.kwargs)
 

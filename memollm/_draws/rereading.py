@@ -16,6 +16,7 @@ from memollm._types.locks import WouldBlock
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from memollm._draws.flow import Rekey
     from memollm._draws.plan import Plan
     from memollm._draws.scope import Scope
     from memollm._types.calls import Want
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
 class Rereading:
     """A draw out of a replay: what is left to be read comes first, and new draws after it where the replay goes on."""
 
-    def __init__(self, plan: Plan, wants: Sequence[Want], here: Scope, replay: Replay) -> None:
+    def __init__(
+        self, plan: Plan, wants: Sequence[Want], here: Scope, replay: Replay, rekey: Rekey | None = None
+    ) -> None:
+        self._rekey = rekey
         self._plan = plan
         self._wants = wants
         self._here = here
@@ -52,7 +56,7 @@ class Rereading:
             values = self._decoded() if self._read else (yield from self._read_aside())
             others: list[Any] = []
             if missing := self._missing():
-                self._more = Draw(self._plan, [*missing.values()], self._here, [*missing])
+                self._more = Draw(self._plan, [*missing.values()], self._here, [*missing], rekey=self._rekey)
                 others = yield from self._more.flow()
             return self._given(values, others)
         except BaseException:

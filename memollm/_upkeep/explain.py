@@ -73,8 +73,11 @@ class Explanation:
         return lines
 
 
-def explain(store: Drawing, call: Call, form: str) -> Explanation:
-    """Explain a call; `form` is its canonical form also where only a digest of it is kept."""
+def explain(store: Drawing, call: Call, form: str, changed: str = "") -> Explanation:
+    """Explain a call; `form` is its canonical form also where only a digest of it is kept.
+
+    `changed` says what of the function has changed while the program runs.
+    """
     stored = looking(store).calls(call.function)
     samples = next((each.samples for each in stored if each.call == call), 0)
     others = [each for each in stored[-COMPARED:] if each.call != call and each.samples]
@@ -84,6 +87,9 @@ def explain(store: Drawing, call: Call, form: str) -> Explanation:
     note = ""
     if not samples and len(readable) < len(others):
         note = f"{len(others) - len(readable)} stored calls cannot be compared: keep_arguments=False kept a digest only"
+    if changed:
+        since = f"what the function reads has changed since this program called it first:\n{changed}"
+        note = f"{note}\n{since}" if note else since
     nearest: list[Neighbour] = []
     if not samples and readable:
         here = json.loads(form)

@@ -42,6 +42,8 @@ class Hooks:
     """A stable fingerprint of a function's code, closure and defaults; without one, functions are refused."""
     module_name: Callable[[str], str] = module_name
     """The name that a module has in every process."""
+    started: float = 0.0
+    """When this process began."""
 
 
 hooks = Hooks()
