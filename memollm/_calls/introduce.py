@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from memollm._keys.code.changes import changed_constants
 from memollm._keys.identity import NAME_ONLY, Identity, changes
 from memollm._types.warn import warn
 from memollm.errors import CodeChanged, CodeChangedWarning, StoreReadOnly, StoreUnavailable
@@ -61,7 +62,8 @@ def _version_for(engine: Engine, identity: Identity, on_change: str, *, readable
     if entry is not None and changed:
         told = _told(entry, parts)
         known = identity.version in entry["versions"]
-        warn(_old_again(identity, told) if known else _new_samples(engine, identity, told), CodeChangedWarning)
+        said = _old_again(identity, told) if known else _new_samples(engine, identity, told)
+        warn(said + _ignoring(entry, parts), CodeChangedWarning)
     return identity.version
 
 
@@ -116,6 +118,13 @@ def _new_samples(engine: Engine, identity: Identity, told: str) -> str:
         f"The old ones stay stored. To keep using them for the new code: {_adopting(engine, identity)}; "
         "to decide by yourself when samples are outdated: version=."
     )
+
+
+def _ignoring(entry: Mapping[str, Any], parts: Mapping[str, str]) -> str:
+    """Say how to leave out what differs from run to run and does not matter."""
+    names = changed_constants(entry["versions"][entry["latest"]]["parts"], parts)
+    listed = "".join(f'"{name}", ' for name in names[:3]).rstrip()
+    return f"\nWhat differs from run to run and does not matter is left out by ignore=({listed})." if names else ""
 
 
 def _adopting(engine: Engine, identity: Identity) -> str:

@@ -77,6 +77,14 @@ def identify(
     return Identity(known_as, shown, parts, _lineage(known_as, parts), found.watch, tuple(found.unseen))
 
 
+def describe(owner: type, *, canonical: Callable[[object, str], str]) -> tuple[Watch, str]:
+    """Say what a class does and holds, and what is to be looked at again."""
+    found = findings(Layers(owner), None, canonical)
+    if found.unseen:
+        raise ValueError(f"its class holds what has no stable identity ({found.unseen[0][0]})")
+    return found.watch, f"code:{fingerprint(found.parts)}"
+
+
 def fingerprint(parts: Mapping[str, str]) -> str:
     """Hash the parts; the format's number is hashed along, so that no two formats agree by accident."""
     return _digest([_FORMAT, dict(parts)], 16)

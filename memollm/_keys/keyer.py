@@ -15,6 +15,7 @@ import xxhash
 
 from memollm._keys.canonical import call_head, canonical, canonical_with
 from memollm._keys.functions import asked_by
+from memollm._keys.spellings import EXACT_FLOATS, is_float, is_like, means_nothing
 from memollm._types.calls import Call
 from memollm._types.suggest import did_you_mean
 from memollm.errors import OptionError
@@ -91,6 +92,10 @@ class Keyer:
         self._positional = kinds.count(inspect.Parameter.POSITIONAL_OR_KEYWORD)
         self._defaults = {name: p.default for name, p in parameters.items() if p.default is not p.empty}
         self._keyed = tuple(name for name in parameters if self._is_keyed(name))
+        self._floats = tuple(name for name, p in parameters.items() if is_float(p.annotation))
+        """Parameters for which a whole number is the same as a float."""
+        self._absent = {name: value for name, value in self._defaults.items() if means_nothing(value)}
+        """Parameters whose default only says that they were not given."""
 
     def _begin(self) -> None:
         self._states: dict[type | None, States] = {}
@@ -290,6 +295,17 @@ class Keyer:
 
     def arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, object]:
         """Bind arguments, apply the defaults, and leave out what is no part of the key."""
+        arguments = self._arguments(args, kwargs)
+        for name in self._floats:
+            given = arguments.get(name)
+            if type(given) is int and abs(given) <= EXACT_FLOATS:
+                arguments[name] = float(given)
+        for name, nothing in self._absent.items():
+            if name in arguments and (arguments[name] is nothing or is_like(arguments[name], nothing)):
+                del arguments[name]
+        return arguments
+
+    def _arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, object]:
         if self._is_simple and len(args) <= self._positional:
             given = dict(zip(self._parameters, args, strict=False))
             if given.keys().isdisjoint(kwargs):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import functools
 import inspect
 from collections import deque
 from dataclasses import dataclass, field
-from types import BuiltinFunctionType, FunctionType, MethodType, MethodWrapperType, ModuleType
-from typing import TYPE_CHECKING, Any, Final, cast
+from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodType, MethodWrapperType, ModuleType
+from typing import TYPE_CHECKING, Any, Final
 
+from memollm._keys.canonical.names import class_of
 from memollm._keys.code.bytecode import reads_of_code
 from memollm._keys.code.decorators import imports_of, without_memo, without_outer
 from memollm._keys.code.layers import Layers, peeled
@@ -17,6 +17,7 @@ from memollm._keys.code.lookup import Found, View, cells_of, class_space, class_
 from memollm._keys.code.modules import Home, module_name, project_of, space_of
 from memollm._keys.code.outputs import Outputs
 from memollm._keys.code.reads import Reads, reads_of
+from memollm._keys.code.schemas import has_plain_defaults, schema_of
 from memollm._keys.code.source import CodeSource, Edited, code_digest, function_source
 from memollm._keys.code.syntax import cleaned, is_secret, text
 from memollm._keys.code.values import Canonical, Contents, hint_text, type_name
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
 MAX_HELPERS: Final = 200
-_SCHEMAS: Final = ("__dataclass_fields__", "__attrs_attrs__", "__struct_fields__")
 _BOUND: Final = (BuiltinFunctionType, MethodWrapperType, MethodType)
 
 
@@ -84,14 +84,11 @@ class _Collector:
         core = self._layers.core
         if type(core) is FunctionType:
             self._root(core, owner, documented=documented)
+        elif isinstance(core, type):
+            self._whole_class(core)
         else:
             self._builtin(core)
-        for wrapper in self._layers.wrappers:
-            self._wrapper(wrapper)
-        for label, value in self._layers.bound.items():
-            self._take(Found(label, value), called=False)
-        for number, function in enumerate(also):
-            self._take(Found(f"key {number}", function), called=True)
+        self._around(also)
         self._walk()
         while self._known_outputs != len(self._outputs):
             # What was written before it was known that the code changes it is written once more.
@@ -101,6 +98,24 @@ class _Collector:
             self._walk()
         self._forget_outputs()
         return self._found
+
+    def _around(self, also: Collection[object]) -> None:
+        """Count what stands around the function, and what decides with it."""
+        for wrapper in self._layers.wrappers:
+            self._wrapper(wrapper)
+            registry: Any = getattr(wrapper, "registry", None)
+            if class_of(registry) is MappingProxyType:
+                self._take(Found("registry", registry), called=False)
+        for label, value in self._layers.bound.items():
+            self._take(Found(label, value), called=False)
+        for number, function in enumerate(also):
+            self._take(Found(f"key {number}", function), called=True)
+
+    def _whole_class(self, owner: type) -> None:
+        self._home, self._seen = Home(space_of(owner.__module__)), {}
+        for base in owner.__mro__:
+            if self._home.holds(base.__module__):
+                self._later(base, functools.partial(self._class, base))
 
     def _walk(self) -> None:
         self._known_outputs = len(self._outputs)
@@ -198,7 +213,7 @@ class _Collector:
         documented = id(function) in self._documented
         node = without_memo(cleaned(source.node, documented=documented), view)
         self._outputs.of_function(function, node)
-        if not _has_plain_defaults(node, function):
+        if not has_plain_defaults(node, function):
             self._defaults(function, f"default {name}.")
         self._found.parts[label] = text(node)
         if documented:
@@ -214,7 +229,7 @@ class _Collector:
         functions = list(class_views(owner))
         texts = [self._method(owner, name, label, function) for function in functions]
         head = f"class {owner.__qualname__}({', '.join(map(type_name, owner.__bases__))}):"
-        self._found.parts[label] = "\n".join([head, *_schema_of(owner, self._canonical), *texts])
+        self._found.parts[label] = "\n".join([head, *schema_of(owner, self._canonical), *texts])
         self._members(owner, name, {id(function) for function in functions})
         for base in owner.__bases__:
             if self._home.holds(base.__module__):
@@ -231,7 +246,7 @@ class _Collector:
             node = without_memo(cleaned(source.node), view)
             reads, written = reads_of(node), text(node)
             self._outputs.of_method(name, node, view)
-            if not _has_plain_defaults(node, function):
+            if not has_plain_defaults(node, function):
                 self._defaults(function, f"default {name}.{function.__name__}.")
         # Of the methods only those that run change anything.
         reads.changing, reads.calls = set(), set()
@@ -419,30 +434,3 @@ class _Collector:
         found.spent = outputs.spent()
         self._sightings.absorb(self._contents.sightings)
         found.watch = self._sightings.watch(dropped, outputs.containers)
-
-
-def _schema_of(owner: type, canonical: Canonical) -> list[str]:
-    """Write what a class with a base or fields makes known of itself: pydantic and its like show it to models."""
-    if owner.__bases__ == (object,) and not any(hasattr(owner, mark) for mark in _SCHEMAS):
-        return []
-    doc = owner.__doc__ if "__doc__" in vars(owner) else None
-    written = [inspect.cleandoc(doc)] if isinstance(doc, str) and not doc.startswith(f"{owner.__name__}(") else []
-    try:
-        return [*written, canonical(owner, "")]
-    except Exception:  # noqa: BLE001 - a field may be of anything.
-        return [*written, *(f"{name}: {hint_text(hint, canonical)}" for name, hint in _hints_of(owner).items())]
-
-
-def _hints_of(owner: type) -> dict[str, object]:
-    return dict(vars(owner).get("__annotations__", {}))
-
-
-def _has_plain_defaults(node: ast.AST, function: FunctionType) -> bool:
-    """Tell whether all defaults are as the text says them."""
-    arguments = cast("ast.arguments", cast("Any", node).args)
-    written = [*arguments.defaults, *(each for each in arguments.kw_defaults if each is not None)]
-    held = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
-    return len(written) == len(held) and all(
-        isinstance(each, ast.Constant) and type(each.value) is type(value) and each.value == value
-        for each, value in zip(written, held, strict=True)
-    )
