@@ -130,6 +130,7 @@ def test_another_checkout_and_another_way_to_run_draw_nothing_anew(tmp_path):
     shutil.rmtree(tmp_path / "one")
 
 
+@pytest.mark.filterwarnings("ignore:memollm cannot read")
 def test_the_warning_names_what_may_be_ignored(tmp_path):
     """A start time that differs from run to run is named with the way out."""
     space = {}

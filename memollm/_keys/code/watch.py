@@ -53,21 +53,18 @@ class Watch:
     def holds(self) -> bool:
         """Tell whether everything is as it was seen."""
         try:
-            return self._has_names() and (not self._more or self._has_contents())
+            for function, code, defaults, named in self._functions:
+                if function.__code__ is not code or function.__defaults__ is not defaults:
+                    return False
+                if function.__kwdefaults__ is not named:
+                    return False
+            for look, where, seen in self._looks:
+                found = look(where)
+                if len(found) != len(seen) or not all(map(is_, found, seen)):
+                    return False
+            return not self._more or self._has_contents()
         except Exception:  # noqa: BLE001 - what cannot be looked at any more has changed.
             return False
-
-    def _has_names(self) -> bool:
-        for function, code, defaults, named in self._functions:
-            if function.__code__ is not code or function.__defaults__ is not defaults:
-                return False
-            if function.__kwdefaults__ is not named:
-                return False
-        for look, where, seen in self._looks:
-            found = look(where)
-            if len(found) != len(seen) or not all(map(is_, found, seen)):
-                return False
-        return True
 
     def _has_contents(self) -> bool:
         for value, content in self._contents:
