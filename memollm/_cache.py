@@ -215,7 +215,7 @@ class Cache:
         from memollm._drive.progress import now_and_then
         from memollm._upkeep.transfer import load
 
-        return load(self.store, path, told=now_and_then(progress))
+        return load(self.store, self._engine.codec, path, told=now_and_then(progress))
 
     def import_from(
         self,

@@ -6,7 +6,8 @@
     ├── OptionError              an option is misspelt, contradicts another, or has a wrong value
     ├── UnkeyableArgument        an argument has no stable identity, so no call could be told from another
     ├── CodeChanged              a function's code has changed and its `on_change` forbids that
-    ├── ReentrantCall            a function waits for the very sample that it is making
+    ├── ReentrantCall            a draw would wait for itself, or for others that wait for it
+    ├── NoEventLoop              a coroutine function is drawn where no event loop of asyncio runs
     ├── WrongNumber              a function that makes several samples made more or fewer than it was asked for
     ├── ReplayedStream           something was sent into a stream that is replayed from the store
     ├── CacheMiss                nothing is stored where nothing may be called
@@ -22,6 +23,7 @@
         ├── StoreUnavailable     it cannot be reached, read or written now
         │   ├── StoreReadOnly    it can be read, and this user may not write it
         │   └── ChangeRefused    it cannot take one of several changes; without that, it can take the others
+        ├── StoreInUse           this very thread was interrupted in the middle of using it
         ├── StoreRefused         it must not be used as it is: a foreign file, a newer schema, a network filesystem
         └── StoreClosed          it was closed by its user
 
@@ -33,9 +35,34 @@
 
 from __future__ import annotations
 
+SPACES = "\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+"""The spaces of other scripts, which Python calls unprintable and no terminal minds."""
+
+
+def printable(text: str) -> str:
+    """Write what is not printable as an escape, so that a stored text cannot steer the terminal."""
+    return text if text.isprintable() else "".join(map(_printable, text))
+
+
+def printable_lines(text: str) -> str:
+    """Do so with a text of several lines."""
+    return text if text.isprintable() else "\n".join(map(printable, text.split("\n")))
+
+
+def _printable(character: str) -> str:
+    if character.isprintable() or character in SPACES:
+        return character
+    return character.encode("unicode_escape", "backslashreplace").decode()
+
 
 class MemollmError(Exception):
-    """The root of every error of memollm."""
+    """The root of every error of memollm.
+
+    A message may quote what is stored, which may come from anybody: nothing in it steers a terminal.
+    """
+
+    def __str__(self) -> str:
+        return printable_lines(super().__str__())
 
 
 class OptionError(MemollmError, ValueError):
@@ -50,7 +77,7 @@ class UnkeyableArgument(MemollmError, TypeError):
         self.path = path
 
     def __str__(self) -> str:
-        return str(self.args[0])
+        return printable_lines(str(self.args[0]))
 
 
 class CodeChanged(MemollmError):
@@ -58,7 +85,11 @@ class CodeChanged(MemollmError):
 
 
 class ReentrantCall(MemollmError, RuntimeError):
-    """A function waits, inside its own call, for the sample that this call is making."""
+    """A draw would wait, inside a call, for a sample that cannot come before this call has ended."""
+
+
+class NoEventLoop(MemollmError, RuntimeError):
+    """A coroutine function is drawn where no event loop of asyncio runs, such as under trio."""
 
 
 class WrongNumber(MemollmError, ValueError):
@@ -125,12 +156,19 @@ class StoreRefused(StoreError):
     """The store must not be used as it is: a foreign file, a newer schema, a network filesystem."""
 
 
+class StoreInUse(StoreError):
+    """The store is being used by this very thread, which a signal handler or a destructor has interrupted."""
+
+
 class StoreClosed(StoreError):
     """The store was closed by its user."""
 
 
 class MemollmWarning(UserWarning):
-    """The root of every warning of memollm."""
+    """The root of every warning of memollm; nothing in its message steers a terminal either."""
+
+    def __str__(self) -> str:
+        return printable_lines(super().__str__())
 
 
 class NotStoredWarning(MemollmWarning):

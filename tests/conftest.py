@@ -34,6 +34,7 @@ def project(tmp_path, monkeypatch):
         "MEMOLLM_NAMESPACE",
         "MEMOLLM_RUN",
         "MEMOLLM_MODE",
+        "MEMOLLM_ON_CHANGE",
         "MEMOLLM_KEEP_ARGUMENTS",
         "MEMOLLM_PICKLE",
     ):

@@ -1,247 +1,292 @@
 """Change memollm's core on purpose, one place at a time, and tell which changes its tests do not notice.
 
 Run by `make mutants`, or as `python tests/mutants.py --number 100 --seed 1 --only _draws`. A change that is not noticed
-asks for a test, unless it changes nothing that anyone could see. The package is changed in a copy.
+asks for a test, unless it changes nothing that anyone could see: then `equivalent.txt` says why. The package is changed
+in a copy. Each change meets the tests that run its line, the quickest first, until one fails or time is up: what only
+the slowest would notice is called NOT NOTICED, too. Which tests run which line is found out once for each version of
+the package and of a file of tests, and kept in `.mutants/`.
 """
 
 from __future__ import annotations
 
 import argparse
-import ast
 import contextlib
+import gzip
+import hashlib
 import importlib.util
 import os
+import queue
 import random
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import sysconfig
 import tempfile
-import time
 import venv
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from mutations import Change, changes, home, lines_around, runs_at_import
 
 ROOT = Path(__file__).parent.parent
-STORES = "stores properties/test_store_machine.py"
-TESTS = {  # What belongs to a folder, fastest first.
-    "_draws": "unit/test_desk.py unit/test_drawing.py unit/test_tender.py unit/test_replay.py unit/test_ttl.py "
-    "unit/test_lanes.py properties/test_draw_machine.py unit/test_modes.py unit/test_limits.py "
-    "faults/test_one_flight.py faults/test_counting.py",
-    "_drive": "unit/test_drawing.py unit/test_batch.py unit/test_gather.py unit/test_map.py unit/test_streams.py "
-    "unit/test_limits.py faults/test_concurrency.py faults/test_one_flight.py faults/test_maps.py",
-    "_keys": "unit/test_canonical.py unit/test_keyer.py unit/test_identity.py unit/test_near_misses.py "
-    "unit/test_golden_keys.py unit/test_bounds.py unit/test_changes.py properties/test_canonical_laws.py "
-    "faults/test_hostile_functions.py",
-    "_spending": "unit/test_usage.py unit/test_prices.py unit/test_budget.py unit/test_limits.py unit/test_stats.py "
-    "unit/test_track.py faults/test_counting.py",
-    "_takeover": "unit/test_import.py",
-    "_upkeep": "unit/test_prune.py unit/test_transfer.py unit/test_verify.py unit/test_changes.py unit/test_modes.py "
-    "stores/test_store_transfer.py properties/test_merges.py cli/test_cli_transfer.py",
-    "_values": "unit/test_codec.py unit/test_values.py unit/test_codec_same.py unit/test_signing.py "
-    "unit/test_sdk_objects.py properties/test_codec_laws.py faults/test_hostile_records.py",
-    "stores": f"{STORES} faults/test_one_flight.py faults/test_lane_processes.py unit/test_transfer.py",
-    "stores/memory": f"{STORES} unit/test_drawing.py",
-    "stores/sqlite": f"{STORES} faults/test_one_flight.py faults/test_lane_processes.py faults/test_forks.py "
-    "unit/test_transfer.py unit/test_prune.py unit/test_verify.py",
-}
-PAIRS = [(ast.Eq, ast.NotEq), (ast.Is, ast.IsNot), (ast.In, ast.NotIn), (ast.And, ast.Or)]
-OTHER = {one: (other,) for pair in PAIRS for one, other in (pair, pair[::-1])} | {
-    ast.Lt: (ast.LtE, ast.GtE),
-    ast.LtE: (ast.Lt, ast.Gt),
-    ast.Gt: (ast.GtE, ast.LtE),
-    ast.GtE: (ast.Gt, ast.Lt),
-}
-NAMES = {"min": "max", "max": "min", "any": "all", "all": "any"}
-TOLD = re.compile(r"\b(warn\w*|log\w*|cast|Literal|TypeVar)$")
-SQL = [  # A term that always holds keeps its parameters, so that a change is noticed by what it does.
-    (r"\b(WHERE|AND|OR|ON) ([\w.?]+ (?:<>|[<>]=?|=|IS NOT|IS) [\w.?]+(?: [-+%] [\w.?]+)?)", r"\1 (\2 OR 1)"),
-    (r"\s+ORDER BY (?:(?!LIMIT)[\w., ])+", " "),
-    (r"\bNOT (EXISTS|IN)\b", r"\1"),
-    (r"\s+UNION SELECT [^;)]+", ""),
-    (r" < ", " <= "),
-    (r" > ", " >= "),
-    (r"\bmax\(", "min("),
-    (r"\bmin\(", "max("),
-]
+NOTES = ROOT / ".mutants"
+EQUIVALENT = Path(__file__).with_name("equivalent.txt")
+CORE = ["_calls", "_draws", "_drive", "_keys", "_spending", "_upkeep", "_values", "stores"]
+FOLDERS = ("unit", "stores", "properties", "faults", "cli")
+APART = {"test_house.py", "test_mutants.py", "test_benchmarks.py"}
+"""They read sources, or run what is not the package's."""
+FIRST_GO = 8
+"""How many files of tests are tried before all others: collecting them all takes as long as many of their tests."""
 
 
-class Change(NamedTuple):
-    """A place in a file's bytes, and what to write there instead."""
+class Place(NamedTuple):
+    """A change of a file of the package."""
 
-    start: int
-    end: int
-    new: bytes
+    name: str
+    change: Change
+    source: bytes
 
-    def apply(self, source: bytes) -> bytes:
-        """Return the source with the change made."""
-        return source[: self.start] + self.new + source[self.end :]
+    def __str__(self) -> str:
+        return f"{self.name}:{self.change.line(self.source)}  {self.change.words(self.source)}"
 
-    def line(self, source: bytes) -> int:
-        """Return the number of the line where the change begins."""
-        return source.count(b"\n", 0, self.start) + 1
-
-    def words(self, source: bytes) -> str:
-        """Say in one line what becomes what."""
-        before, after = (" ".join(text.decode().split())[:70] for text in (source[self.start : self.end], self.new))
-        return f"{before}  =>  {after or '(nothing)'}"
+    def described(self) -> tuple[str, str, str]:
+        """Return what finds it again when lines have moved: where it stands, the line's text, and the change."""
+        line = self.source.splitlines()[self.change.line(self.source) - 1].decode().strip()
+        where = f"{self.name} {home(self.name, self.source, self.change)}".rstrip()
+        return where, line, self.change.words(self.source)
 
 
-def is_quiet(node: ast.AST) -> bool:
-    """Tell whether nothing below a node is to be changed: texts, types, and what only tells people something."""
-    match node:
-        case (
-            ast.If(test=ast.Name(id="TYPE_CHECKING")) | ast.Raise() | ast.JoinedStr() | ast.Import() | ast.ImportFrom()
-        ):
-            return True
-        case ast.Call(func=called) | ast.Subscript(value=called):
-            return TOLD.search(ast.unparse(called)) is not None
-    return False
+class Test(NamedTuple):
+    """A test, with what it took."""
+
+    seconds: float
+    name: str
+
+    @property
+    def file(self) -> str:
+        """Return the file that it stands in."""
+        return self.name.partition("::")[0]
 
 
-def parts(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield what of a node's children may be changed."""
-    for field, value in ast.iter_fields(node):
-        if field not in {"annotation", "returns", "decorator_list", "bases"}:
-            yield from (
-                child for child in (value if isinstance(value, list) else [value]) if isinstance(child, ast.AST)
-            )
+# The copies.
 
 
-def variants(node: ast.AST) -> Iterator[tuple[ast.AST, str]]:
-    """Yield a node's parts that can be changed, each with what to write instead."""
-    match node:
-        case ast.Compare(ops=[operator]):
-            for other in OTHER[type(operator)]:
-                yield node, f"({ast.unparse(ast.Compare(node.left, [other()], node.comparators))})"
-        case ast.BoolOp(op=operator):
-            yield node, f"({ast.unparse(ast.BoolOp(OTHER[type(operator)][0](), node.values))})"
-        case ast.UnaryOp(op=ast.Not(), operand=operand):
-            yield node, f"({ast.unparse(operand)})"
-        case ast.Constant(value=bool() | int() | float() as value):
-            yield node, str(not value) if isinstance(value, bool) else str(value + 1)
-        case ast.Call(func=ast.Name(id=name) as called) if name in NAMES:
-            yield called, NAMES[name]
-        case ast.Expr(value=ast.Call() | ast.Await(value=ast.Call())):
-            yield node, "pass"
-        case ast.Return(value=ast.expr() as value) if not isinstance(value, ast.Constant):
-            yield value, "None"
-    match node:
-        case ast.If(test=test) | ast.While(test=test) | ast.IfExp(test=test) | ast.comprehension(ifs=[test]):
-            yield from ((test, text) for text in ("True", "False") if not isinstance(test, ast.Constant))
+class Copy:
+    """A copy of the project with a Python of its own that imports it, also in programs that tests start."""
+
+    def __init__(self, folder: Path) -> None:
+        self.project = folder / "project"
+        shutil.copytree(ROOT, self.project, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+        venv.create(folder / "environment", symlinks=True)
+        (packages,) = (folder / "environment" / "lib").glob("*/site-packages")
+        shutil.copy(Path(__file__).with_name("witness.py"), packages)
+        paths = f"{self.project}\n{sysconfig.get_path('purelib')}\nimport witness\n"
+        (packages / "project.pth").write_text(paths, encoding="utf-8")
+        self._python = folder / "environment" / "bin" / "python"
+        self._tests, self._last = folder / "tests.txt", folder / "last.txt"
+
+    def write(self, name: str, source: bytes) -> None:
+        """Write a file; one of the same size and second would be taken for the one that was compiled."""
+        path = self.project / name
+        path.write_bytes(source)
+        Path(importlib.util.cache_from_source(str(path))).unlink(missing_ok=True)
+
+    def fails(self, tests: list[Test]) -> str | None:
+        """Run tests in order and return the first that fails or hangs."""
+        self._tests.write_text("\n".join(f"{test.seconds} {test.name}" for test in tests), encoding="utf-8")
+        self._last.write_text("(none: an import fails)", encoding="utf-8")
+        files = list(dict.fromkeys(test.file for test in tests))
+        deadline = 120 + 10 * sum(test.seconds for test in tests)
+        ended = self.pytest("-x", *files, deadline=deadline, TESTS=self._tests, LAST=self._last)
+        if ended in {4, 5}:
+            raise LookupError(f"pytest does not find these tests: {files}")
+        return None if ended == 0 else self._last.read_text(encoding="utf-8")
+
+    def pytest(self, *arguments: str, deadline: float, **settings: Path) -> int | None:
+        """Run pytest and return its exit status; none if it had to be ended."""
+        mine = {f"MUTANTS_{name}": str(value) for name, value in settings.items()}
+        mine["MUTANTS_PROJECT"] = str(self.project)
+        mine["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # Loading other packages' plugins takes longer than most tests.
+        command = [self._python, "-m", "pytest", "-q", "-p", "witness", "-p", "no:cacheprovider", "-m", "not deep"]
+        quiet = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+        run = subprocess.Popen(
+            [*command, *arguments], cwd=self.project, env=os.environ | mine, start_new_session=True, **quiet
+        )
+        try:
+            return run.wait(deadline)
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(run.pid, signal.SIGKILL)
+            run.wait()
+            self.end()
+
+    def end(self) -> None:
+        """End what runs here, also programs that tests started in groups of their own."""
+        mine = f"MUTANTS_PROJECT={self.project}\0".encode()
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if mine in (process / "environ").read_bytes():
+                    os.kill(int(process.name), signal.SIGKILL)
 
 
-def python_changes(source: bytes) -> list[Change]:
-    """Return every change of a Python file, in the order of its lines."""
-    starts = [0]
-    for line in source.splitlines(keepends=True):
-        starts.append(starts[-1] + len(line))
-    found = []
-    open_nodes: list[ast.AST] = [ast.parse(source)]
-    while open_nodes:
-        node = open_nodes.pop()
-        if is_quiet(node) or (isinstance(node, ast.Expr) and is_quiet(node.value)):
-            continue
-        for part, text in variants(node):
-            end = starts[part.end_lineno - 1] + part.end_col_offset
-            found.append(Change(starts[part.lineno - 1] + part.col_offset, end, text.encode()))
-        open_nodes += parts(node)
-    return sorted(set(found))
+# What runs where.
 
 
-def sql_changes(source: bytes) -> list[Change]:
-    """Return every change of a file of SQL statements, in the order of its lines."""
-    text = source.decode()
-    return sorted(
-        Change(*(len(text[:at].encode()) for at in match.span()), match.expand(new).encode())
-        for pattern, new in SQL
-        for match in re.finditer(pattern, text)
-        if not text[: match.start()].rpartition("\n")[2].startswith("--")
-    )
+def digest(paths: list[Path]) -> str:
+    """Return a name for what files hold."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(paths))).hexdigest()[:16]
 
 
-def changes(path: Path) -> list[Change]:
-    """Return every change of a file."""
-    return (sql_changes if path.suffix == ".sql" else python_changes)(path.read_bytes())
+def note(copies: queue.Queue[Copy], file: Path, notes: Path) -> None:
+    """Run a file of tests and keep what each of them runs."""
+    if notes.exists():
+        return
+    copy = copies.get()
+    new = copy.project.with_name("notes.txt")
+    new.unlink(missing_ok=True)
+    ended = copy.pytest(str(file.relative_to(ROOT)), deadline=1800, NOTES=new)
+    if ended not in {0, 1} or not new.exists():
+        sys.exit(f"{file.relative_to(ROOT)} could not be run (status {ended}).")
+    notes.write_bytes(gzip.compress(new.read_bytes()))
+    copies.put(copy)
 
 
-def tests_of(name: str) -> list[str]:
-    """Return the tests that belong to a file of the package: those of the innermost folder that has some."""
-    folder = max((folder for folder in TESTS if name.startswith(f"memollm/{folder}/")), key=len)
-    return [f"tests/{path}" for path in TESTS[folder].split()]
+def noted(copies: queue.Queue[Copy], pool: ThreadPoolExecutor) -> dict[str, set[Test]]:
+    """Return the tests that run each line; what is not known yet is found out."""
+    tests = [path for folder in FOLDERS for path in (ROOT / "tests" / folder).glob("test_*.py")]
+    tests = [path for path in tests if path.name not in APART]
+    version = NOTES / digest(list((ROOT / "memollm").rglob("*.[ps][yq]*")))
+    for other in {*NOTES.glob("*")} - {version}:
+        shutil.rmtree(other)
+    version.mkdir(parents=True, exist_ok=True)
+    notes = [version / f"{path.stem}-{digest([path])}.gz" for path in tests]
+    list(pool.map(lambda pair: note(copies, *pair), zip(tests, notes, strict=True)))
+    return read(notes)
 
 
-def python_of(project: Path) -> Path:
-    """Return a Python that imports the copy, also in programs that tests start."""
-    folder = project.with_name("environment")
-    venv.create(folder, symlinks=True)
-    (packages,) = (folder / "lib").glob("*/site-packages")
-    (packages / "project.pth").write_text(f"{project}\n{sysconfig.get_path('purelib')}\n", encoding="utf-8")
-    return folder / "bin" / "python"
+def read(notes: list[Path]) -> dict[str, set[Test]]:
+    """Return the tests that run each line. What failed without a change can notice nothing."""
+    lines: dict[str, set[str]] = defaultdict(set)
+    seconds: dict[str, float] = {}
+    for path in notes:
+        test = ""
+        for line in gzip.decompress(path.read_bytes()).decode().splitlines():
+            match line[:2]:
+                case "> ":
+                    test = line[2:]
+                case "< ":
+                    took, _, name = line[2:].partition(" ")
+                    seconds.setdefault(name, float(took))
+                case "! ":
+                    seconds[line[2:]] = -1
+                case _:
+                    lines[line].add(test)
+    return {
+        line: {Test(seconds[name], name) for name in names if seconds.get(name, -1) >= 0}
+        for line, names in lines.items()
+    }
 
 
-def passes(python: Path, project: Path, tests: list[str], deadline: float) -> bool:
-    """Run tests on a copy of the project; what does not end in time has failed."""
-    command = [python, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-m", "not deep", *tests]
-    quiet = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
-    run = subprocess.Popen(command, cwd=project, start_new_session=True, **quiet)
+def tests_of(place: Place, runs: dict[str, set[Test]], seconds: float) -> list[Test]:
+    """Return the tests that run a change, quickest first, as many as take so long in all.
+
+    Those of what is run at import are all that run its file.
+    """
+    lines = (f"{place.name}:{line}" for line in lines_around(place.name, place.source, place.change))
+    if runs_at_import(place.name, place.source, place.change):
+        lines = (line for line in runs if line.startswith(f"{place.name}:"))
+    tests = sorted(set().union(*(runs.get(line, ()) for line in lines)))
+    took = accumulate(test.seconds for test in tests)
+    return [test for test, until in zip(tests, took, strict=True) if until <= seconds or test is tests[0]]
+
+
+def is_noticed(copies: queue.Queue[Copy], place: Place, tests: list[Test]) -> bool:
+    """Make a change in a copy, and print which test notices it."""
+    quickest: dict[str, float] = defaultdict(float)
+    for test in tests:
+        quickest[test.file] += test.seconds
+    first = set(sorted(quickest, key=quickest.get)[:FIRST_GO])
+    goes = [test for test in tests if test.file in first], [test for test in tests if test.file not in first]
+    copy = copies.get()
     try:
-        return run.wait(deadline) == 0
-    except subprocess.TimeoutExpired:
-        return False
+        copy.write(place.name, place.change.apply(place.source))
+        by = next(filter(None, (copy.fails(go) for go in goes if go)), None)
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(run.pid, signal.SIGKILL)
-        run.wait()
+        copy.write(place.name, place.source)
+        copies.put(copy)
+    print(f"NOT NOTICED {place}" if by is None else f"noticed     {place}  by {by}", flush=True)
+    return by is not None
 
 
-def write(path: Path, source: bytes) -> None:
-    """Write a file of the copy; one of the same size and second would be taken for the one that was compiled."""
-    path.write_bytes(source)
-    Path(importlib.util.cache_from_source(str(path))).unlink(missing_ok=True)
+# The run.
+
+
+def equivalent() -> dict[tuple[str, str, str], str]:
+    """Read the changes that nobody could see, each with the reason."""
+    entries = [entry.splitlines() for entry in EQUIVALENT.read_text(encoding="utf-8").split("\n\n")[1:]]
+    return {(where, *(text.strip() for text in texts)): why for where, *texts, why in entries}
+
+
+def places(folders: list[str]) -> list[Place]:
+    """Return every change that can be made to folders of the package."""
+    files = sorted({path for folder in folders for path in (ROOT / "memollm" / folder).rglob("*.[ps][yq]*")})
+    return [
+        Place(path.relative_to(ROOT).as_posix(), change, path.read_bytes())
+        for path in files
+        for change in changes(path)
+    ]
+
+
+def sampled(asked: argparse.Namespace) -> list[Place]:
+    """Return the changes that are to be made, and say how many more are equivalent or possible."""
+    every = places(asked.only)
+    sample = sorted(random.Random(asked.seed).sample(every, min(asked.number, len(every))))
+    if asked.again:
+        survived = {line.split(None, 2)[2] for line in asked.again.read_text().splitlines() if line[:3] == "NOT"}
+        sample = [place for place in every if str(place) in survived]
+    same = equivalent()
+    if gone := set(same) - {place.described() for place in places(CORE)}:
+        print(f"{EQUIVALENT.name} names what is not there any more: {sorted(gone)}")
+    left = [place for place in sample if place.described() not in same]
+    print(f"{len(sample)} of {len(every)} possible changes, of which {len(sample) - len(left)} are equivalent.")
+    return left
 
 
 def main() -> None:
-    """Make a sample of changes, one after another, and print what became of each."""
+    """Make a sample of changes and print what became of each."""
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     options.add_argument("--number", type=int, default=30, help="how many changes to sample")
     options.add_argument("--seed", type=int, default=0, help="another seed samples other changes")
-    options.add_argument("--only", metavar="FOLDER", choices=sorted(TESTS), help="a folder of the package")
-    options.add_argument(
-        "--deadline", type=float, help="seconds for each run; else thrice those of a first, unchanged one"
-    )
+    options.add_argument("--only", metavar="FOLDER", nargs="+", default=CORE, help="folders of the package")
+    options.add_argument("--again", metavar="FILE", type=Path, help="only what an earlier output calls NOT NOTICED")
+    options.add_argument("--seconds", type=float, default=60, help="how long the tests of one change take at most")
+    options.add_argument("--jobs", type=int, default=os.cpu_count(), help="how many at once")
     asked = options.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Ended."))  # The tests that are running end, too.
-    folders = [asked.only] if asked.only else sorted(TESTS)
-    files = sorted({path for folder in folders for path in (ROOT / "memollm" / folder).rglob("*.[ps][yq]*")})
-    every = [(path.relative_to(ROOT).as_posix(), change) for path in files for change in changes(path)]
-    sample = sorted(random.Random(asked.seed).sample(every, min(asked.number, len(every))))
-    noticed = 0
-    deadlines: dict[str, float] = {}
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Ended."))
+    sample = sampled(asked)
     with tempfile.TemporaryDirectory(prefix="mutants-", ignore_cleanup_errors=True) as folder:
-        project = Path(folder) / "project"
-        shutil.copytree(ROOT, project, ignore=shutil.ignore_patterns(".*", "__pycache__"))
-        python = python_of(project)
-        for name, change in sample:
-            tests = tests_of(name)
-            if not asked.deadline and str(tests) not in deadlines:
-                begun = time.monotonic()
-                if not passes(python, project, tests, 3600):
-                    sys.exit(f"The tests of {name} fail without a change: run pytest {' '.join(tests)} first.")
-                deadlines[str(tests)] = 3 * (time.monotonic() - begun) + 10
-            source = (project / name).read_bytes()
-            write(project / name, change.apply(source))
-            failed = not passes(python, project, tests, asked.deadline or deadlines[str(tests)])
-            write(project / name, source)
-            noticed += failed
-            verdict = "noticed    " if failed else "NOT NOTICED"
-            print(f"{verdict} {name}:{change.line(source)}  {change.words(source)}", flush=True)
-    print(f"{noticed} of {len(sample)} changes were noticed; {len(every)} are possible.")
+        every = [Copy(Path(folder) / str(number)) for number in range(asked.jobs)]
+        copies: queue.Queue[Copy] = queue.Queue()
+        for copy in every:
+            copies.put(copy)
+        with ThreadPoolExecutor(asked.jobs) as pool:
+            try:
+                runs = noted(copies, pool)
+                found = [
+                    pool.submit(is_noticed, copies, place, tests_of(place, runs, asked.seconds)) for place in sample
+                ]
+                noticed = sum(each.result() for each in as_completed(found))
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+                for copy in every:
+                    copy.end()
+    print(f"{noticed} of {len(sample)} changes were noticed.")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from memollm._spending.prices import require_table
 from memollm._types.durations import seconds_of
-from memollm._types.paths import working_directory
+from memollm._types.paths import root_above, working_directory
 from memollm._types.suggest import did_you_mean
 from memollm.errors import OptionError
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 MODES: Final = ("auto", "offline", "refresh", "readonly", "off")
 ROOT_MARKS: Final = (".memollm", "pyproject.toml", ".git")
+OF_PROJECT: Final = "[tool.memollm]"
+"""How the origin of what a project has set begins."""
+ON_CHANGE: Final = ("new", "warn", "error", "ignore")
 PREFIX: Final = "MEMOLLM_"
 OTHER_VARIABLES: Final = ("RUN", "SIGNING_KEY")
 """What the environment says besides settings."""
@@ -39,6 +42,13 @@ def require_mode(where: str, mode: object) -> str:
     return mode
 
 
+def require_on_change(where: str, policy: object) -> str:
+    """Refuse what says nothing of changed code."""
+    if not isinstance(policy, str) or policy not in ON_CHANGE:
+        raise OptionError(f"{where}={policy!r}{did_you_mean(str(policy), ON_CHANGE)}")
+    return policy
+
+
 def require_name(option: str, name: object) -> str:
     """Refuse what cannot name a reader."""
     if not isinstance(name, str) or not name.strip() or not name.isprintable():
@@ -48,8 +58,8 @@ def require_name(option: str, name: object) -> str:
 
 def require_switch(where: str, value: object) -> bool:
     """Read a setting that is on or off."""
-    if isinstance(value, bool):
-        return value
+    if isinstance(value, int) and value in {0, 1}:
+        return bool(value)
     if isinstance(value, str) and value.lower() in {"1", "true", "yes", "on"}:
         return True
     if isinstance(value, str) and value.lower() in {"0", "false", "no", "off"}:
@@ -92,6 +102,7 @@ SETTINGS: Final = {
     "cache": Setting(_as_it_is),
     "namespace": Setting(require_name),
     "mode": Setting(require_mode),
+    "on_change": Setting(require_on_change),
     "keep_arguments": Setting(require_switch),
     "pickle": Setting(require_switch),
     "prices": Setting(require_table, in_environment=False),
@@ -119,6 +130,8 @@ class Configuration:
         self.generation = 0
         self._said: dict[str, Any] = {}
         self._project: dict[str, Said] | None = None
+        self._looked_around = False
+        """Whether the environment has only what is known, since something was configured."""
 
     def say(self, **options: Any) -> None:
         """Set options from code; None takes one back."""
@@ -127,6 +140,7 @@ class Configuration:
             if value is not None:
                 options[option] = setting.check(option, value)
         self._said.update(options)
+        self._looked_around = False
         self.generation += 1
 
     def get(self, option: str) -> Any:
@@ -144,8 +158,10 @@ class Configuration:
         return self._of_project().get(option, NOT_SAID)
 
     def _of_project(self) -> dict[str, Said]:
-        if self._project is None:
+        if self._project is None or not self._looked_around:
             require_variables()
+            self._looked_around = True
+        if self._project is None:
             self._project = read_project()
         return self._project
 
@@ -159,6 +175,7 @@ def configure(**options: Any) -> None:
     cache           a `Cache`, a path, or "memory:"
     namespace       the reader of all functions that name none
     mode            "auto", "offline", "refresh", "readonly" or "off"
+    on_change       what to do when a function's code has changed: "new", "warn", "error" or "ignore"
     keep_arguments  False: store a digest of arguments instead of the arguments
     pickle          False: neither write nor read pickled values
     prices          dollars per million tokens by model: {"my-model": (input, output)}
@@ -196,10 +213,7 @@ def require_variables() -> None:
 def project_root() -> Path | None:
     """Find the nearest parent of the working directory that looks like a project's root."""
     here = working_directory()
-    if here is None:
-        return None
-    # Path.exists() raises where it may not look.
-    return next((one for one in (here, *here.parents) if any(os.path.exists(one / mark) for mark in ROOT_MARKS)), None)  # noqa: PTH110
+    return None if here is None else root_above(here)
 
 
 def read_project() -> dict[str, Said]:
@@ -213,16 +227,45 @@ def read_project() -> dict[str, Said]:
         options: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8")).get("tool", {}).get("memollm", {})
     except (OSError, ValueError) as error:
         raise OptionError(f"{file} cannot be read: {error}. Mend it, or run outside the project.") from error
-    where = f"[tool.memollm] in {file}"
+    where = f"{OF_PROJECT} in {file}"
     known = {name: setting for name, setting in SETTINGS.items() if setting.in_project}
     for option, value in options.items():
         options[option] = require_setting(where, option, known).check(f"{where}: {option}", value)
-    cache = options.get("cache")
-    if cache is not None and not isinstance(cache, str):
-        raise OptionError(f"{where}: cache={cache!r}: it must be a text, a path or 'memory:'.")
-    if cache and cache != "memory:" and "://" not in cache:
-        options["cache"] = str(root / Path(cache).expanduser())
+    if options.get("cache") is not None:
+        options["cache"] = require_own_cache(where, options["cache"], root)
+    if options.get("mode") == "refresh":
+        raise OptionError(
+            f"{where}: mode='refresh' would have every run pay again and replace what is stored, so a project cannot "
+            "ask for it. Say it where you run: MEMOLLM_MODE=refresh, or memollm.configure(mode='refresh')."
+        )
     return {option: Said(value, where) for option, value in options.items()}
+
+
+def require_own_cache(where: str, cache: object, root: Path) -> str:
+    """Return where a project keeps its cache, which must be inside: a project may come from anybody."""
+    if not isinstance(cache, str):
+        raise OptionError(f"{where}: cache={cache!r}: it must be a text, a path or 'memory:'.")
+    if cache == "memory:":
+        return cache
+    place = root / Path(cache).expanduser()
+    if "://" in cache or not is_inside(place, root):
+        raise OptionError(
+            f"{where}: cache={cache!r} lies outside of the project. A project may come from anybody, so its settings "
+            "cannot send prompts elsewhere or write there (docs/security.md). If that is where you want it, say so: "
+            "MEMOLLM_CACHE, memollm.configure(cache=...) or Cache(...)."
+        )
+    return str(place)
+
+
+def is_inside(place: Path, root: Path) -> bool:
+    """Tell whether a place is in a folder, wherever links lead to."""
+    return Path(os.path.realpath(place)).is_relative_to(os.path.realpath(root))
+
+
+def holds_for(said: Said, place: str | None) -> bool:
+    """Tell whether a limit that was set is one for this cache: a project's is for the cache inside of it alone."""
+    root = project_root() if said.origin.startswith(OF_PROJECT) else None
+    return root is None or (place is not None and is_inside(Path(place), root))
 
 
 def default_place() -> Path:

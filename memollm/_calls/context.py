@@ -45,11 +45,14 @@ def namespace(name: str) -> Generator[None]:
 
 @contextmanager
 def run(id: str | None = None) -> Generator[str]:  # noqa: A002 - the user's word
-    """Read as a run of its own inside the block where no namespace is named; with an id, as the run of that id."""
+    """Read as a run of its own inside the block, whatever namespace is named around it; with an id, as that run.
+
+    A `namespace` inside the block, and `with_options(namespace=...)`, read as that namespace.
+    """
     if id is not None:
         require_name("run", id)
     name = id or os.urandom(16).hex()
-    with _scoped(role=_here().role._replace(run=name)):
+    with _scoped(role=_here().role._replace(run=name, namespace=None), replay=None):
         yield name
 
 

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import wrapt
 
-from memollm._calls.batch import BatchInvocation, OneInvocation
+from memollm._calls.batch_invocation import BatchInvocation, OneInvocation
 from memollm._calls.function import Function
 from memollm._calls.invocation import Invocation
 from memollm._calls.kind import Kind
 from memollm._calls.options import Options, options_from
+from memollm._calls.pickling import caller, goes_by_value, is_taken_apart, restore, state_of
 from memollm._calls.typing import Cached
 from memollm._drive import calls, streams
+from memollm._types.secret import veiled
 from memollm.errors import OptionError
 from memollm.stores.keeping import keeping
 
@@ -52,8 +54,22 @@ def _invocation_type(function: Function, *, one: bool = False) -> type[Invocatio
 class _Methods:
     """What a decorated function can do besides being called, bound to an object or not."""
 
-    _self_function: Function
-    __wrapped__: Callable[..., Any]
+    if TYPE_CHECKING:
+        _self_function: Function
+        __wrapped__: Callable[..., Any]
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride] - nobody sets it
+        return type(self) if is_taken_apart(caller()) else self.__wrapped__.__class__
+
+    @property
+    def __annotations__(self) -> dict[str, Any]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The function's own, not those of a class of ours."""
+        return self.__wrapped__.__annotations__
+
+    @__annotations__.setter
+    def __annotations__(self, annotations: dict[str, Any]) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        getattr(self.__wrapped__, "__func__", self.__wrapped__).__annotations__ = annotations
 
     def _self_invocation(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], n: int | None = None, *, one: bool = False
@@ -129,9 +145,13 @@ class _Methods:
 
     def peek(self, *args: Any, **kwargs: Any) -> list[Any]:
         """Return the stored samples of a call, in order, without calling anything or moving a cursor."""
-        call, engine = self._self_invocation(args, kwargs).keyed()
-        samples = engine.store.peek(call).values()
-        return [self._self_function.shown(engine.codec.decode(each.record, context=call.key)) for each in samples]
+        invocation = self._self_invocation(args, kwargs)
+        call, engine = invocation.keyed()
+        return [
+            self._self_function.shown(engine.codec.decode(sample.record, context=each.key))
+            for each in (*invocation.older(), call)
+            for sample in engine.store.peek(each).values()
+        ]
 
     def key(self, *args: Any, **kwargs: Any) -> str:
         """Return the key of a call, in hexadecimal."""
@@ -144,7 +164,7 @@ class _Methods:
 
         invocation = self._self_invocation(args, kwargs)
         call, engine = invocation.keyed()
-        explanation = explain(engine.store, call, invocation.form(), invocation.differs())
+        explanation = explain(engine.store, call, invocation.form(), invocation.older(), invocation.differs())
         print(explanation)  # noqa: T201 - printing is what it is for
         return explanation
 
@@ -158,8 +178,9 @@ class _Methods:
 
     def forget(self, *args: Any, **kwargs: Any) -> int:
         """Remove the stored samples of a call, for all namespaces; return how many there were."""
-        call, engine = self._self_invocation(args, kwargs).keyed()
-        return keeping(engine.store).forget(call)
+        invocation = self._self_invocation(args, kwargs)
+        call, engine = invocation.keyed()
+        return sum(keeping(engine.store).forget(each) for each in (*invocation.older(), call))
 
 
 class BoundCached(_Methods, BoundWrapper):
@@ -211,7 +232,7 @@ class CachedFunction(_Methods, Wrapper):
     __memollm_tag__ = "cached"
 
     def __init__(self, function: Callable[..., Any], options: Options, original: CachedFunction | None = None) -> None:
-        its = Function(function, options)
+        its = Function(function, options) if original is None else original._self_function.with_options(options)  # noqa: SLF001
         serve, invocation = SERVE[its.kind], _invocation_type(its)
         super().__init__(
             function, lambda wrapped, instance, args, kwargs: serve(invocation(its, wrapped, instance, args, kwargs))
@@ -238,7 +259,7 @@ class CachedFunction(_Methods, Wrapper):
         return CachedFunction(self.__wrapped__, merged, self._self_original or self)
 
     def __repr__(self) -> str:
-        return f"<cached_llm {self.__wrapped__!r}>"
+        return f"<cached_llm {veiled(repr(self.__wrapped__))}>"
 
     def __memollm_key__(self) -> object:
         """Say who the function is, where it is an argument of another."""
@@ -258,6 +279,8 @@ class CachedFunction(_Methods, Wrapper):
         return self.__wrapped__.__qualname__
 
     def __reduce_ex__(self, protocol: Any) -> Any:
+        if self._self_original is None and goes_by_value(self, caller()):
+            return (_blank, (), state_of(self), None, None, restore)
         return self.__reduce__()
 
 
@@ -269,6 +292,10 @@ Cached.register(BoundCached)
 def _bound(owner: object, name: str, options: dict[str, Any]) -> Any:
     method = getattr(owner, name)
     return method.with_options(**options) if options else method
+
+
+def _blank() -> CachedFunction:
+    return CachedFunction.__new__(CachedFunction)
 
 
 def _with_options(original: CachedFunction, options: dict[str, Any]) -> Any:
@@ -289,10 +316,13 @@ class CachedLlm:
     version      the function's version, instead of looking at its code
     count        the parameter by which the function itself takes how many samples to make
     batch        the parameter that holds a list of items, each of which is a call of its own
-    gather       how `.one(item)` puts single items of a batch function together
+    gather       how draws of several tasks are put together, of a function with `batch` or `count`
     concurrency  how many calls one draw may have in flight
     on_stale     what to do with a stored sample whose class has changed: "error", or "miss" to make it anew
     on_change    what to do when its code has changed: "new", "warn", "error" or "ignore"
+    ttl          how long a sample counts, as "7d"; after that its slot is vacant again
+    mode         "auto", "offline", "refresh", "readonly" or "off"
+    usage        a function from a result to its tokens and cost, where they are not found by themselves
     keep_arguments  whether the arguments are stored with the samples; False keeps a digest
     accept       a predicate; what it refuses is returned and not stored
     on_cancel    what becomes of the calls of a cancelled draw: "finish", so that their answers are kept, or "stop"
@@ -315,9 +345,9 @@ class CachedLlm:
 def decorate(function: Any, options: Options) -> CachedFunction:
     """Decorate a function with checked options."""
     if isinstance(function, (CachedFunction, BoundCached)):
-        raise OptionError(f"{function!r} is decorated already; use its .with_options(...).")
+        raise OptionError(f"{veiled(repr(function))} is decorated already; use its .with_options(...).")
     if not callable(function) and not isinstance(function, classmethod):
-        raise OptionError(f"cached_llm decorates functions; {function!r} cannot be called.")
+        raise OptionError(f"cached_llm decorates functions; {veiled(repr(function))} cannot be called.")
     return CachedFunction(cast("Callable[..., Any]", function), options)
 
 

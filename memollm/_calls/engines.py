@@ -10,10 +10,11 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
-from memollm._calls.configuration import configuration, default_place
+from memollm._calls.configuration import configuration, default_place, holds_for
 from memollm._draws.engine import Engine
 from memollm._types.locks import ForkedLock
 from memollm._types.paths import absolute
+from memollm._types.secret import veiled
 from memollm.errors import OptionError, StoreError
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Holder(Protocol):
 def require_place(place: object) -> None:
     """Refuse what names no place, and the URL of a store that there is not."""
     text = fspath(cast("Place", place)) if isinstance(place, str | PathLike) else ""
-    if "://" in text or not text.strip():
+    if "://" in text or text.strip() in {"", ":memory:"}:
         # A URL may hold a password, which must not be in a log.
         shown = re.sub("//[^/]*@", "//…@", f"{place!r}")
         raise OptionError(
@@ -72,9 +73,12 @@ def _shared(place: Place | None) -> Engine:
         require_place(place)
     where = MEMORY if place == MEMORY else str(absolute(place or default_place()))
     with _opening:
-        if where not in _opened or _opened[where].closed:
-            _opened[where] = make_engine(where)
-        return _opened[where]
+        while (found := _opened.get(where)) is None or found.closed:
+            made = make_engine(where)
+            # Whoever has interrupted this thread may have made one, too.
+            if _opened.get(where) is found:
+                _opened[where] = made
+        return found
 
 
 def make_engine(
@@ -86,9 +90,9 @@ def make_engine(
 
     named = fspath(place) if isinstance(place, PathLike) else place
     store = _store_at(named, allow_network=allow_network) if isinstance(named, str | None) else named
-    tidy = partial(_keep_within_limits, store, clock)
+    tidy = partial(_keep_within_limits, store, _path(named), clock)
     codec = Codec(pickle=_may_pickle)
-    return Engine(store, codec, clock, place=f"memollm.Cache({named!r})", path=_path(named), tidy=tidy)
+    return Engine(store, codec, clock, place=veiled(f"memollm.Cache({named!r})"), path=_path(named), tidy=tidy)
 
 
 def _path(place: str | Store | None) -> str | None:
@@ -116,9 +120,10 @@ def _may_pickle() -> bool:
     return configuration.get("pickle") is not False
 
 
-def _keep_within_limits(store: Store, clock: Callable[[], float]) -> None:
+def _keep_within_limits(store: Store, place: str | None, clock: Callable[[], float]) -> None:
     """Evict what the configuration says is too much, if it says so."""
-    said = [configuration.get(option) for option in ("max_bytes", "max_samples", "max_age")]
+    options = [configuration.said(option) for option in ("max_bytes", "max_samples", "max_age")]
+    said = [option.value if holds_for(option, place) else None for option in options]
     if any(limit is not None for limit in said):
         from memollm._upkeep.prune import limits_of, prune, silent
 

@@ -6,7 +6,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
-from memollm._calls.batching import Batching
+from memollm._calls.batch_items import Batching
 from memollm._calls.configuration import configuration
 from memollm._calls.context import current_run, reader_name
 from memollm._calls.engines import engine_of
@@ -14,10 +14,12 @@ from memollm._calls.kind import Kind, kind_of
 from memollm._calls.loading import load
 from memollm._draws.plan import Plan
 from memollm._draws.scope import Role
-from memollm._keys.keyer import Keyer
+from memollm._drive.gather import Gatherer
+from memollm._keys.keyer import Keyer, owner_of
 from memollm._spending.accounts import Books
 from memollm._spending.track import Hook
 from memollm._types.locks import renewed_in_children
+from memollm._types.secret import veiled
 from memollm._types.warn import warn
 from memollm._values.streams import heard
 from memollm.errors import NotStoredWarning, OptionError, StoreReadOnly
@@ -45,7 +47,8 @@ WHY_NOT: Final = {
 class Function:
     """A function with its options: what its calls have in common."""
 
-    def __init__(self, function: Callable[..., Any], options: Options) -> None:
+    def __init__(self, function: Callable[..., Any], options: Options, gatherer: Gatherer | None = None) -> None:
+        """With a gatherer what it asks for is put together with what others ask that have the same."""
         self.function = function
         self.options = options
         self.kind = kind_of(function)
@@ -62,7 +65,8 @@ class Function:
             count=options.count,
             batch=options.batch,
         )
-        self.batching = None if options.batch is None else Batching(self.name, options, self.kind, self.keyer)
+        self.batching = None if options.batch is None else Batching(self.name, options, self.keyer)
+        self.gatherer = self._made_gatherer() if gatherer is None else gatherer
         self.gives_one = options.n is None and options.count is None
         """A call returns its sample, not a list."""
         self.plans: dict[Role | None, Plan] = {}
@@ -79,7 +83,7 @@ class Function:
     def name(self) -> str:
         """The function's name, for messages."""
         inner = getattr(self.function, "__func__", self.function)
-        return getattr(inner, "__qualname__", None) or repr(inner)
+        return getattr(inner, "__qualname__", None) or veiled(repr(inner))
 
     def _require_one_stream(self) -> None:
         for option in ("n", "count", "batch"):
@@ -89,6 +93,19 @@ class Function:
                     f"{option}={given!r}: {self.name} is a generator function, and a stream is read one at a time. "
                     "Call it again for another, or decorate a function that returns the whole answer."
                 )
+
+    def _made_gatherer(self) -> Gatherer | None:
+        gather, gathers = self.options.gather, self.options.batch is not None or self.options.count is not None
+        if self.kind is Kind.COROUTINE:
+            return Gatherer(gather, of_samples=self.options.batch is None) if gathers else None
+        if gather is not None:
+            raise OptionError(f"gather={gather}: only coroutine functions gather; make {self.name} one.")
+        return None
+
+    def with_options(self, options: Options) -> Function:
+        """Return the same function with other options; what may be put together is, where these say nothing new."""
+        same = all(getattr(options, name) == getattr(self.options, name) for name in ("gather", "batch", "count"))
+        return Function(self.function, options, self.gatherer if same else None)
 
     def _require_uncancelled(self) -> None:
         for option in ("on_cancel", "grace"):
@@ -125,7 +142,7 @@ class Function:
         engine = engine_of(options.cache)
         if reads_only or mode == "readonly":
             engine = engine.reading
-        namespace, run = self._said("namespace", role.namespace), role.run or current_run()
+        namespace, run = self._namespace(role), role.run or current_run()
         reader = None if options.pool == 1 else reader_name(namespace=namespace, run=run)
         hook = configuration.get("on_draw")
         return Plan(
@@ -145,6 +162,7 @@ class Function:
             pool=options.pool,
             number=None if options.count is not None else options.n or 1,
             gives_one=self.gives_one,
+            streams=self.kind.streams,
             together=options.batch is not None or options.count is not None,
             aligned=options.batch is not None,
             concurrency=options.concurrency,
@@ -156,6 +174,14 @@ class Function:
             prices=configuration.get("prices"),
             watchers=() if hook is None else (Hook(hook),),
         )
+
+    def _namespace(self, role: Role) -> str | None:
+        """Return which namespace reads; inside a run of its own, only one that was named there, or is insisted on."""
+        insists = "namespace" in self.options.insisted and self.options.namespace is not None
+        if role.run is not None and role.namespace is None and not insists:
+            return None
+        name: str | None = self._said("namespace", role.namespace)
+        return name
 
     def _said(self, option: str, around: Any) -> Any:
         """Return an option: insisted on, else from around the call, else the decorator's, else configured."""
@@ -182,10 +208,11 @@ class Function:
         keyer.keep_arguments(kept is not False)
         # The run is known also where it reads as a namespace, or memoizes: what it used can be exported.
         readers = {plan.reader or plan.run, plan.run}
-        version = introduce(plan.engine, identity, readers, options.on_change, readable=keyer.keeps_arguments)
-        plan.retry = 0.0 if version is not None else time.monotonic() + RETRY
-        if version is not None and version != identity.version:
-            keyer.use_version(instance, version)
+        on_change = self._said("on_change", None) or "new"
+        older = introduce(plan.engine, identity, readers, on_change, readable=keyer.keeps_arguments)
+        plan.retry = 0.0 if older is not None else time.monotonic() + RETRY
+        if older and not plan.refreshes:
+            plan.older[owner_of(instance)] = tuple(map(keyer.of_version, older))
 
     def require_whole(self, method: str) -> None:
         """Refuse to gather answers of a function whose calls are no answers yet."""

@@ -13,8 +13,8 @@ from memollm._keys.code.changes import changed_constants
 from memollm._keys.identity import NAME_ONLY, Identity, changes
 from memollm._types.warn import warn
 from memollm.errors import CodeChanged, CodeChangedWarning, StoreReadOnly, StoreUnavailable
+from memollm.stores.documents import notes_of
 from memollm.stores.keeping import keeping
-from memollm.stores.looking import looking
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,44 +27,61 @@ def introduce_reader(engine: Engine, reader: str) -> None:
     kind, _, name = reader.partition(":")
     if (kind, name) in engine.known:
         return
-    if not looking(engine.store).notes(kind, name):
+    if not notes_of(engine.store, kind, name):
         first = {"first": time.time(), "program": Path(sys.argv[0]).name}
         # Whoever else came first has said it.
         keeping(engine.store).note(kind, name, first, instead_of=None)
-    engine.known[kind, name] = ""
+    engine.known[kind, name] = ()
 
 
-def version_for(engine: Engine, identity: Identity, on_change: str, *, readable: bool) -> str:
-    """Make a function known, and return the version whose samples it is to use: its own, or an older one.
+def introduce_function(engine: Engine, identity: Identity, on_change: str, *, readable: bool) -> tuple[str, ...]:
+    """Make a function known, and return the older versions whose samples it is to read, too; the oldest first.
 
     With `readable=False` the parts of its code are kept as digests.
     """
-    version = engine.known.get(("function", identity.lineage + identity.version))
-    while version is None:
+    known = "function", f"{on_change} {identity.lineage} {identity.version}"
+    older = engine.known.get(known)
+    while older is None:
         # Another program may change the entry meanwhile, and is then read again.
-        version = _version_for(engine, identity, on_change, readable=readable)
-    engine.known["function", identity.lineage + identity.version] = version
-    return version
+        older = _introduce_function(engine, identity, on_change, readable=readable)
+    engine.known[known] = older
+    return older
 
 
-def _version_for(engine: Engine, identity: Identity, on_change: str, *, readable: bool) -> str | None:
-    entry = looking(engine.store).notes("function", identity.lineage).get(identity.lineage)
+def _introduce_function(
+    engine: Engine, identity: Identity, on_change: str, *, readable: bool
+) -> tuple[str, ...] | None:
+    entry = notes_of(engine.store, "function", identity.lineage).get(identity.lineage)
     parts = dict(identity.parts) if readable else {label: _digest(text) for label, text in identity.parts.items()}
     latest = identity.version if entry is None else str(entry["latest"])
     if entry is not None and latest == identity.version:
-        return latest
+        return _read_too(entry, on_change)
     changed = entry is not None and _is_code(latest) and _is_code(identity.version)
-    if entry is not None and changed and on_change != "new":
-        _object(engine, identity, on_change, _told(entry, parts))
-        return latest
-    if not _keep(engine, identity, entry, parts):
+    if entry is not None and changed and on_change == "error":
+        raise CodeChanged(_forbidden(engine, identity, _told(entry, parts)))
+    after = _with_version(identity, entry, parts, after=latest if changed else None)
+    if not keeping(engine.store).note("function", identity.lineage, after, instead_of=entry):
         return None
-    if entry is not None and changed:
+    if entry is not None and changed and on_change != "ignore":
         told = _told(entry, parts)
-        known = identity.version in entry["versions"]
-        said = _old_again(identity, told) if known else _new_samples(engine, identity, told)
-        warn(said + _ignoring(entry, parts), CodeChangedWarning)
-    return identity.version
+        if identity.version in entry["versions"]:
+            text = _old_again(identity, told)
+        else:
+            text = _new_samples(engine, identity, told) if on_change == "new" else _old_samples(identity, told)
+        warn(text + _ignoring(entry, parts), CodeChangedWarning)
+    return _read_too(after, on_change)
+
+
+def _read_too(entry: Mapping[str, Any] | None, on_change: str) -> tuple[str, ...]:
+    """List the versions that a function's latest was edited from, where their samples are to be used."""
+    if entry is None or on_change not in {"warn", "ignore"}:
+        return ()
+    older: list[str] = []
+    version = entry["versions"][entry["latest"]].get("after")
+    while version in entry["versions"] and version not in older:
+        older.insert(0, str(version))
+        version = entry["versions"][version].get("after")
+    return tuple(older)
 
 
 def has_catalog(store: object) -> bool:
@@ -80,32 +97,35 @@ def _digest(text: str) -> str:
     return "blake2b:" + hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def _keep(engine: Engine, identity: Identity, entry: dict[str, Any] | None, parts: Mapping[str, str]) -> bool:
-    """Note the version as the latest; tell that nobody has changed the entry meanwhile."""
+def _with_version(
+    identity: Identity, entry: Mapping[str, Any] | None, parts: Mapping[str, str], *, after: str | None
+) -> dict[str, Any]:
+    """Return what is noted of a function, with this version as its latest; `after` is what it was edited from."""
     before = entry or {"name": identity.name, "versions": {}}
     versions = dict(before["versions"])
-    versions.setdefault(identity.version, {"first": time.time(), "parts": dict(parts)})
-    after = {**before, "latest": identity.version, "previous": before.get("latest"), "versions": versions}
-    return keeping(engine.store).note("function", identity.lineage, after, instead_of=entry)
+    versions.setdefault(identity.version, {"first": time.time(), "after": after, "parts": dict(parts)})
+    return {**before, "latest": identity.version, "previous": before.get("latest"), "versions": versions}
 
 
 def _told(entry: Mapping[str, Any], parts: Mapping[str, str]) -> str:
     return changes(entry["versions"][entry["latest"]]["parts"], parts)
 
 
-def _object(engine: Engine, identity: Identity, on_change: str, told: str) -> None:
-    if on_change == "error":
-        raise CodeChanged(
-            f"The code of {identity.name} has changed since its stored samples were made:\n{told}\n"
-            'on_change="error" forbids that. Undo the change, take on_change="new" to draw new samples, or '
-            f'{_adopting(engine, identity)} after a draw with on_change="new" to keep the old ones.'
-        )
-    if on_change == "warn":
-        warn(
-            f"The code of {identity.name} has changed, and the samples that its old code made are used all the same:\n"
-            f"{told}",
-            CodeChangedWarning,
-        )
+def _forbidden(engine: Engine, identity: Identity, told: str) -> str:
+    return (
+        f"The code of {identity.name} has changed since its stored samples were made:\n{told}\n"
+        'on_change="error" forbids that. Undo the change, take on_change="new" to draw new samples, or '
+        'make the new code known by .with_options(on_change="new").key(...), which calls nothing, and then keep '
+        f"the old ones by {_adopting(engine, identity)}."
+    )
+
+
+def _old_samples(identity: Identity, told: str) -> str:
+    return (
+        f"The code of {identity.name} has changed, and the samples that its old code made are used all the same:\n"
+        f"{told}\n"
+        "What the new code makes is stored apart, so that undoing the change does not find it."
+    )
 
 
 def _old_again(identity: Identity, told: str) -> str:
@@ -137,20 +157,20 @@ def _adopting(engine: Engine, identity: Identity) -> str:
 
 def introduce(
     engine: Engine, identity: Identity, readers: Iterable[str], on_change: str, *, readable: bool
-) -> str | None:
-    """Make a function and readers known; return the version of the function to use.
+) -> tuple[str, ...] | None:
+    """Make a function and readers known; return the older versions of the function that it is to read, too.
 
     A store that cannot be used now is no reason to fail: None says so, and the draw that follows tells the user. One
     that can only be read is.
     """
     if not has_catalog(engine.store):
-        return identity.version
+        return ()
     try:
-        version = version_for(engine, identity, on_change, readable=readable)
+        older = introduce_function(engine, identity, on_change, readable=readable)
         for reader in readers:
             introduce_reader(engine, reader)
     except StoreReadOnly:
         raise
     except StoreUnavailable:
         return None
-    return version
+    return older

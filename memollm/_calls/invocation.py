@@ -7,14 +7,19 @@ import time
 from logging import DEBUG
 from typing import TYPE_CHECKING, Any, Final
 
+from memollm._calls.batch_items import like
 from memollm._calls.configuration import configuration
 from memollm._draws.effects import Outdated
 from memollm._draws.engine import NOTHING
 from memollm._draws.flow import Draw
 from memollm._draws.rereading import Rereading
 from memollm._draws.scope import scope
+from memollm._draws.succession import Succession
+from memollm._drive.calls import get_ready
+from memollm._drive.gather import Server
 from memollm._drive.introduction import Introduction, introduce
 from memollm._keys.keyer import owner_of
+from memollm._spending.bill import told_of
 from memollm._spending.track import is_logged, tell
 from memollm._types.calls import NAMESPACES, Call, Want, new_tuple
 from memollm._types.warn import CodeLine, done_for, user_line
@@ -22,11 +27,13 @@ from memollm.errors import OptionError
 
 if TYPE_CHECKING:
     import inspect
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
     from memollm._calls.function import Function
     from memollm._draws.engine import Engine
+    from memollm._draws.plan import Plan
     from memollm._drive.calls import Called
+    from memollm._keys.keyer import Keyer
     from memollm._spending.accounts import Given
 
 
@@ -136,25 +143,23 @@ class Invocation:
         if watchers or is_logged(DEBUG):
             tell(given, plan.reader, None if here is None else here.lane, watchers)
 
-    def begin(self) -> Draw | Rereading:
+    def begin(self) -> Draw | Rereading | Succession:
         """Begin a draw."""
         plan, here = self.plan, self._here
         if plan.bare:
             return Draw(plan, self._bare_wants(), here)
         # Whoever insists on another namespace draws as that one.
         if here is not None and here.replay is not None and plan.reader == NAMESPACES + here.replay.namespace:
-            return Rereading(plan, self._wants(), here, here.replay, self._wants_anew)
+            return Rereading(plan, self._wants(), here, here.replay, self._of_older(plan), rekey=self._wants_anew)
+        if plan.older and (older := self._of_older(plan)):
+            return Succession(plan, self._wants(), here, older, self._wants_anew)
         return Draw(plan, self._wants(), here, epoch=self._epoch, rekey=self._wants_anew)
 
     def _wants_anew(self) -> Sequence[Want]:
         """Key the call again, of what the function reads now."""
         self._rekeyed += 1
-        self._calls = self._keyed_calls()
+        self._calls = self._keyed_by(self.plan.keyer)
         return self._wants()
-
-    def _keyed_calls(self) -> Sequence[Call]:
-        """Return the calls that it is."""
-        return (self.plan.keyer.call(self._instance, self._args, self._kwargs),)
 
     def _begins(self) -> None:
         """Look once more at what the function reads, just before it is called: a draw may have waited since."""
@@ -162,7 +167,7 @@ class Invocation:
         if plan.bare or self._rekeyed > PATIENCE:
             return
         still = plan.keyer.still_makes(self._instance, self._calls)
-        if still is False or (still is None and self._keyed_calls() != self._calls):
+        if still is False or (still is None and self._keyed_by(plan.keyer) != self._calls):
             raise Outdated
 
     def _wants(self) -> Sequence[Want]:
@@ -174,6 +179,13 @@ class Invocation:
             # As `Want(...)`, without a call of its own.
             return (new_tuple(Want, (calls[0], plan.reader, n, plan.pool, lane)),)
         return [Want(call, plan.reader, n, plan.pool, lane) for call in calls]
+
+    def _of_older(self, plan: Plan) -> Sequence[Sequence[Call]]:
+        """Return the same calls as older code made them, where its samples are read, too."""
+        return [self._keyed_by(keyer) for keyer in plan.older.get(owner_of(self._instance), ())]
+
+    def _keyed_by(self, keyer: Keyer) -> Sequence[Call]:
+        return (keyer.call(self._instance, self._args, self._kwargs),)
 
     def _bare_wants(self) -> Sequence[Want]:
         """Return what is to be drawn where nothing is looked up, so that no argument has to be a key."""
@@ -190,6 +202,11 @@ class Invocation:
         """Return the call and where its samples are, without drawing."""
         introduce(self)
         return self.plan.keyer.call(self._instance, *self._one()), self.plan.engine
+
+    def older(self) -> list[Call]:
+        """Return the same call as older code made it, where its samples are read, too; the oldest first."""
+        keyers = self.plan.older.get(owner_of(self._instance), ())
+        return [keyer.call(self._instance, *self._one()) for keyer in keyers]
 
     def placed(self) -> tuple[str, Engine]:
         """Return the name of the function in keys, and where its samples are."""
@@ -224,7 +241,9 @@ class Invocation:
         if given is None:
             given = self._function.keyer.signature.parameters[options.count].default
         if type(given) is not int or given < 1:
-            raise OptionError(f"{options.count}={given!r}: it says how many samples to make, so it must be 1 or more.")
+            raise OptionError(
+                f"{options.count}={given!r}: it says how many samples to make, so it must be a whole number from 1 up."
+            )
         return given
 
     # The function.
@@ -241,12 +260,28 @@ class Invocation:
             return once
         bound = self._bound()
 
-        def several(wanted: Sequence[int]) -> Any:
+        def several(wanted: Sequence[Any]) -> Any:
             self._begins()
             bound.arguments[count] = len(wanted)
             return wrapped(*bound.args[0 if self._instance is None else 1 :], **bound.kwargs)
 
-        return several
+        gatherer = self._function.gatherer
+        if gatherer is None or self.plan.bare:
+            return several
+        server = self._server(several, aligned=False)
+        return lambda wanted: gatherer.results(self._like(count), server, [*wanted])
+
+    def _like(self, without: str) -> Hashable:
+        """Return what is equal for calls of the function that may be served together, of one version of it."""
+        self._begins()
+        version = "" if self.plan.bare else self.plan.keyer.identity(self._instance).version
+        whole = self._args if self._instance is None else (self._instance, *self._args)
+        return version, like(self._function.keyer, without, whole, self._kwargs)
+
+    def _server(self, function: Callable[[list[Any]], Any], *, aligned: bool) -> Server:
+        plan = self.plan
+        told = functools.partial(told_of, usage=plan.usage, prices=plan.prices)
+        return Server(function, plan.name, aligned, told, get_ready(plan.engine))
 
     def _bound(self) -> inspect.BoundArguments:
         whole = self._args if self._instance is None else (self._instance, *self._args)

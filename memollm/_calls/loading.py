@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 NEEDED: Final = (
-    "memollm._calls.batch",
+    "memollm._calls.batch_invocation",
     "memollm._calls.introduce",
     "memollm._drive.maps",
     "memollm._keys.identity",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from memollm._calls.configuration import require_mode, require_name
+from memollm._calls.configuration import require_mode, require_name, require_on_change, require_switch
 from memollm._calls.engines import Holder, Place, require_cache
 from memollm._draws.plan import GRACE
 from memollm._drive.gather import Gather
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import timedelta
 
-ON_CHANGE: Final = ("new", "warn", "error", "ignore")
 ON_STALE: Final = ("error", "miss")
 ON_CANCEL: Final = ("finish", "stop")
 
@@ -42,7 +41,7 @@ class Options:
     on_cancel: str | None = None
     grace: float | timedelta | str | None = None
     accept: Callable[[Any], bool] | None = None
-    on_change: str = "new"
+    on_change: str | None = None
     on_stale: str = "error"
     keep_arguments: bool | None = None
     ttl: float | timedelta | str | None = None
@@ -60,8 +59,8 @@ class Options:
         self._check_batch()
         if self.key is not None and self.ignore:
             raise OptionError("key= with ignore=: what `key` returns is the whole key, so leave `ignore` out.")
-        if self.on_change not in ON_CHANGE:
-            raise OptionError(f"on_change={self.on_change!r}{did_you_mean(str(self.on_change), ON_CHANGE)}")
+        if self.on_change is not None:
+            require_on_change("on_change", self.on_change)
         if self.on_stale not in ON_STALE:
             raise OptionError(f"on_stale={self.on_stale!r}{did_you_mean(str(self.on_stale), ON_STALE)}")
         if self.cache is not None:
@@ -100,8 +99,11 @@ class Options:
             raise OptionError(f"ignore={self.batch!r} with batch={self.batch!r}: the items are what calls differ in.")
         if self.gather is not None and type(self.gather) is not Gather:
             raise OptionError(f"gather={self.gather!r}: it must be a memollm.Gather(...).")
-        if self.gather is not None and self.batch is None:
-            raise OptionError("gather without batch: say by batch= which parameter holds the list of items.")
+        if self.gather is not None and self.batch is None and self.count is None:
+            raise OptionError(
+                "gather without batch or count: say by batch= which parameter holds the list of items, or by count= "
+                "which one takes how many samples to make."
+            )
 
     @property
     def seconds_to_live(self) -> float | None:
@@ -145,6 +147,8 @@ def options_from(given: dict[str, Any], base: Options | None = None) -> Options:
     for option in given:
         if option not in OPTIONS:
             raise OptionError(f"cached_llm has no option {option!r}{did_you_mean(option, OPTIONS)}")
+    if given.get("keep_arguments") is not None:
+        given = {**given, "keep_arguments": require_switch("keep_arguments", given["keep_arguments"])}
     insisted: frozenset[str] = frozenset() if base is None else base.insisted | given.keys()
     options = replace(base or Options(), **given, insisted=insisted)
     options.check()

@@ -73,7 +73,7 @@ class OptionTypes(TypedDict, total=False):
     on_cancel: Literal["finish", "stop"] | None
     grace: float | timedelta | str | None
     accept: Callable[[Any], bool] | None
-    on_change: Literal["new", "warn", "error", "ignore"]
+    on_change: Literal["new", "warn", "error", "ignore"] | None
     on_stale: Literal["error", "miss"]
     ttl: float | timedelta | str | None
     mode: Literal["auto", "offline", "refresh", "readonly", "off"] | None
@@ -361,7 +361,9 @@ class Decorate(One, Protocol):
         self, *, batch: str, n: None = None, gather: Gather | None = None, **options: Unpack[OptionTypes]
     ) -> Batched: ...
     @overload
-    def __call__(self, *, count: str, n: int | None = None, **options: Unpack[OptionTypes]) -> Counted: ...
+    def __call__(
+        self, *, count: str, n: int | None = None, gather: Gather | None = None, **options: Unpack[OptionTypes]
+    ) -> Counted: ...
     @overload
     def __call__(self, *, n: int, **options: Unpack[OptionTypes]) -> Many: ...
     @overload

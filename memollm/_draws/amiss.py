@@ -1,6 +1,30 @@
-"""What is said of a function that makes another number of results than it was to make."""
+"""What is said where the user's functions do not what they are to do: make so many results, or judge one."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from memollm._types.warn import warn
+from memollm.errors import MemollmWarning
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def judged(function: str, accept: Callable[[Any], bool], result: Any) -> tuple[bool, MemollmWarning | None]:
+    """Tell whether a result is to be kept: unless it is refused, for it was paid for (P7).
+
+    Where `accept` raises, a warning says so; it comes back where warnings are errors.
+    """
+    try:
+        return bool(accept(result)), None
+    except Exception as error:  # noqa: BLE001 - it is the user's
+        raised = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    try:
+        warn(f"accept= of {function} raised {raised}. The answer is kept, as nothing refused it.", MemollmWarning)
+    except MemollmWarning as warning:
+        return True, warning
+    return True, None
 
 
 def wrong_number(function: str, asked: int, returned: int, *, aligned: bool) -> str:

@@ -11,9 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from memollm._types.locks import ThreadLock
 from memollm._types.requests import Fill, Write
 from memollm._types.signals import pass_on
-from memollm.errors import StoreError, StoreUnavailable
+from memollm.errors import StoreError, StoreInUse, StoreUnavailable
 from memollm.stores.flights import Signal
 
 if TYPE_CHECKING:
@@ -59,12 +60,13 @@ class Desk:
     def __init__(self, store: Drawing, on_debt: Callable[[], None]) -> None:
         self._store = store
         self._on_debt = on_debt
-        self._flushing = threading.Lock()
+        flushing = ThreadLock()
+        self._flushing, self._is_flushing = flushing.lock, flushing.mine
         self._queue: list[Pending] = []
         self.debts: list[Write] = []
         """What could not be written and must be, before positions are taken: what was delivered may still look free."""
         self._helper: ThreadPoolExecutor | None = None
-        self._beginning = threading.Lock()
+        self._beginning = threading.RLock()
         self._drain_is_due = False
         self._doing: list[Pending] = []
 
@@ -78,6 +80,8 @@ class Desk:
             if isinstance(answer, StoreError):
                 raise answer
             return answer
+        if self._is_flushing():
+            return self._perform_aside(request)
         pending = Pending(request)
         self._queue.append(pending)
         try:
@@ -89,6 +93,15 @@ class Desk:
             raise
         return pending.outcome()
 
+    def _perform_aside(self, request: Write) -> Any:
+        """Bring a write to the store by itself, for a signal handler, say, that has interrupted a flush."""
+        (answer,) = self._store.perform((request,))
+        if isinstance(answer, StoreUnavailable | StoreInUse):
+            self._owe(request)
+        if isinstance(answer, StoreError):
+            raise answer
+        return answer
+
     def paid(self, *, wait: bool) -> bool:
         """Write what is owed; tell that it was tried, or that it would have to wait."""
         if self.debts and wait:
@@ -96,7 +109,9 @@ class Desk:
         return wait or not self.debts
 
     def flush(self) -> None:
-        """Bring to the store all that is owed, and all that waits."""
+        """Bring to the store all that is owed, and all that waits; not where this very thread does so already."""
+        if self._is_flushing():
+            return
         with self._flushing:
             some = list(self._queue)
             try:
@@ -114,10 +129,10 @@ class Desk:
         if not debts and not some:
             return
         answers = self._store.perform([*debts, *(pending.request for pending in some if pending.request)])
-        paid = [not isinstance(answer, StoreUnavailable) for answer in answers[: len(debts)]]
+        paid = [not isinstance(answer, StoreUnavailable | StoreInUse) for answer in answers[: len(debts)]]
         self.debts[: len(debts)] = [debt for debt, is_paid in zip(debts, paid, strict=True) if not is_paid]
         for pending, answer in zip(some, answers[len(debts) :], strict=True):
-            if isinstance(answer, StoreUnavailable):
+            if isinstance(answer, StoreUnavailable | StoreInUse):
                 self._owe(pending.request)
             pending.answer(answer)
 

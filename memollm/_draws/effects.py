@@ -1,36 +1,36 @@
-"""What a flow yields for its drivers to do, and which flows this code runs under."""
+"""What a flow yields for its drivers to do."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
-from contextvars import ContextVar
+from threading import get_ident
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from memollm._draws.waits import Listening, Making, under
 from memollm._spending.meter import Meter, metering
 from memollm._types.requests import Look, Take, Write
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from memollm._draws.waits import Waiting
     from memollm._spending.accounts import Told
     from memollm._spending.usage import Reading
+    from memollm._types.calls import Place
     from memollm.stores.flights import Signal
 
 Flow = Generator["Effect", Any, Any]
-
-under: ContextVar[tuple[int, ...]] = ContextVar("memollm_under", default=())
-"""The draws inside whose function this code runs, or whose stream it reads."""
 
 
 class Calling:
     """Marks the code of a function, while it is called for a draw, and times it."""
 
-    __slots__ = ("_begun", "_inside", "_metered", "_ticket", "asked", "noted")
+    __slots__ = ("_begun", "_entered", "_making", "_metered", "asked", "noted")
 
-    def __init__(self, ticket: int, asked: float) -> None:
-        self._ticket = ticket
+    def __init__(self, making: Making, asked: float) -> None:
+        self._making = making
         self.asked = asked
         """When it was called, by the engine's clock."""
         self.noted: list[Reading] = []
@@ -38,7 +38,10 @@ class Calling:
     def __enter__(self) -> Self:
         meter = Meter()
         self.noted = meter.notes
-        self._inside, self._metered = under.set((*under.get(), self._ticket)), metering.set(meter)
+        self._making.begin()
+        # Kept here and not with the call, which is known to all: they hold the context, and with it this very task.
+        self._entered = under.set((*under.get(), self._making))
+        self._metered = metering.set(meter)
         self._begun = perf_counter()
         return self
 
@@ -49,9 +52,10 @@ class Calling:
     def __exit__(
         self, kind: type[BaseException] | None, failure: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._making.end()
         # A coroutine that is destroyed instead of ended is closed in the context of whoever does it.
         with suppress(ValueError):
-            under.reset(self._inside)
+            under.reset(self._entered)
             metering.reset(self._metered)
 
 
@@ -101,6 +105,8 @@ class Run(NamedTuple):
     """To be called before the flow is told why nobody waits any more, with the flights that go on without it."""
     end: Callable[[Flight], Flow]
     """To be driven at the end of each of these, after `land` or `failed`."""
+    place: Callable[[Gap], Place]
+    """Tells where the store keeps a slot."""
     origin: Sequence[int] | None = None
     """Which of the wants that were asked for each of the draw's is, where it draws a part of them."""
 
@@ -108,11 +114,20 @@ class Run(NamedTuple):
         """Return which of the wants that were asked for a flight is to serve, one for each sample."""
         return [gap.want if self.origin is None else self.origin[gap.want] for gap in flight]
 
+    def inside(self, flight: Flight) -> Making:
+        """Return what says that this thread calls the function for a flight."""
+        return Making(self.ticket, flight, self.place, get_ident())
+
+    def reading(self, flight: Flight, thread: int | None = None) -> Listening:
+        """Return what says that the stream is being read which a flight is."""
+        return Listening(self.ticket, flight, self.place, thread)
+
 
 class Await(NamedTuple):
     """Wait for all of the signals."""
 
     signals: list[Signal]
+    waiting: Waiting
 
 
 class Do(NamedTuple):

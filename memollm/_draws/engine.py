@@ -83,12 +83,11 @@ class Engine:
         self.desk = Desk(self.store, self.tender.begin)
         self.shelf = FirstSamples()
         self._waited_for: dict[Place, Signal] = {}
-        self._lock = threading.Lock()
         self._warned: set[str] = set()
         self.ready: Signal | None = None
         """That what keeping answers needs is loaded, once somebody has had that begun."""
-        self.known: dict[tuple[str, str], str] = {}
-        """What has been introduced to the store: by kind and name, the version to use."""
+        self.known: dict[tuple[str, str], tuple[str, ...]] = {}
+        """What has been introduced to the store: by kind and name; of functions, the older versions that are read."""
         self._tidy_at = 0.0
         """When the limits are looked at next; not yet, in this process, if it is 0."""
 
@@ -107,7 +106,9 @@ class Engine:
                 from memollm.stores.reading import reading_store
 
                 store = reading_store(self.store)
-                self._reading = Engine(store, self.codec, self.clock, place=self.place, path=self.path)
+                made = Engine(store, self.codec, self.clock, place=self.place, path=self.path)
+                # Whoever has interrupted this thread may have made one, too.
+                self._reading = self._reading or made
             return self._reading
 
     # What is done besides drawing.
@@ -187,11 +188,11 @@ class Engine:
     # Telling the user.
 
     def not_stored(self, function: str, error: StoreError | UncacheableResult) -> None:
-        """Warn that an answer is returned and not kept, once for each reason."""
-        reason = str(error)
-        if reason not in self._warned:
-            self._warned.add(reason)
-            warn(f"An answer of {function} was not stored. {reason}", NotStoredWarning)
+        """Warn that an answer is returned and not kept, once for each function and reason."""
+        told = f"An answer of {function} was not stored. {error}"
+        if told not in self._warned:
+            self._warned.add(told)
+            warn(told, NotStoredWarning)
 
     def after_fork_in_child(self) -> None:
         """Begin anew: threads and locks belong to the parent."""

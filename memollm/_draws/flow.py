@@ -7,22 +7,22 @@ in its own colour, and send back the answer or what went wrong. No lock or trans
 from __future__ import annotations
 
 from logging import DEBUG
+from threading import get_ident
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from memollm._draws.effects import Await, Do, Flow, Gap, Outdated, Run, under
+from memollm._draws.effects import Await, Do, Flow, Gap, Outdated, Run
 from memollm._draws.landing import Landing
 from memollm._draws.slots import Made, Recalled, Slots
+from memollm._draws.waits import Awaited, Waiting, driven
 from memollm._spending.accounts import HIT
 from memollm._spending.bill import Bill
 from memollm._spending.track import is_logged, tell
 from memollm._types.calls import new_tuple
 from memollm._types.requests import Look, Return, Settle, Take
 from memollm._types.samples import EVER, MINE, Busy, Mine, Sample, Taken
-from memollm._values.frame import LARGE, weight
 from memollm.errors import (
     CacheMiss,
-    ReentrantCall,
     StaleRecord,
     StoreError,
     StoreUnavailable,
@@ -107,7 +107,7 @@ class Draw(Landing):
             return self._several(taken, begin, wait=wait)
         ((at,), (sample,), _) = taken[0]
         self._settled = is_stored = type(sample) is Sample
-        if not is_stored or (not wait and weight(sample[0]) > LARGE):
+        if not is_stored or (not wait and engine.codec.is_heavy(sample[0])):
             return None
         call, slot = want.call, at if want.pool is None else at % want.pool
         value = engine.codec.decode(sample[0], call.key)
@@ -129,9 +129,9 @@ class Draw(Landing):
         if not slots.all_stored():
             return None
         self._settled = True
-        if not wait and slots.are_heavy():
-            return None
         codec = self._plan.engine.codec
+        if not wait and slots.are_heavy(codec):
+            return None
         if len(taken) == 1:
             decode, key = codec.decode, self._wants[0].call.key
             values = [decode(sample[0], key) for sample in cast("Sequence[Sample]", taken[0].states)]
@@ -176,6 +176,7 @@ class Draw(Landing):
     def _once(self, failure: BaseException | None) -> Flow:
         engine, plan = self._plan.engine, self._plan
         asked = engine.clock()
+        driven[self._ticket] = get_ident()
         try:
             if plan.redraws_stale and isinstance(failure, StaleRecord):
                 failure = None
@@ -234,9 +235,9 @@ class Draw(Landing):
             self._awaited |= {*busy}
             # Nothing is claimed and unfilled while waiting, so no two draws can wait for each other.
             yield from self._let_go()
-            signals = [self._signal(gap) for gap in busy]
-            yield Await(signals)
-            untold = [gap for gap, signal in zip(busy, signals, strict=True) if not self._told(gap, signal)]
+            awaited = [self._await(gap) for gap in busy]
+            yield Await([each.signal for each in awaited], Waiting(awaited, streams=self._plan.streams))
+            untold = [gap for gap, each in zip(busy, awaited, strict=True) if not self._told(gap, each.signal)]
             if untold:
                 yield from self._look_again(untold)
 
@@ -271,8 +272,8 @@ class Draw(Landing):
         self._bill.promise(len(flights))
         self._missing, self._has_claimed = len(mine), True
         # Without a store there is nothing that an answer could be kept in for whoever comes next.
-        finishes = plan.finishes and self._booked
-        yield Run(self._ticket, flights, self._land, self._failed, finishes, self._leave, self._end, self._origin)
+        ends = plan.finishes and self._booked, self._leave, self._end
+        yield Run(self._ticket, flights, self._land, self._failed, *ends, self._slots.place, self._origin)
 
     def _miss(self, gap: Gap, explain_miss: ExplainMiss) -> Flow:
         call = self._wants[gap.want].call
@@ -327,22 +328,15 @@ class Draw(Landing):
             states = [MINE] * len(gaps)
         self._slots.note(gaps, states)
 
-    def _signal(self, gap: Gap) -> Signal:
-        busy = cast("Busy", self._slots[gap])
-        if busy.ticket in under.get():
-            raise ReentrantCall(
-                f"{self._function} was called with the same arguments from inside its own call, or where its stream "
-                "is being read, and would wait for itself for ever. Call the undecorated function there "
-                "(.__wrapped__), or use other arguments."
-            )
-        engine = self._plan.engine
+    def _await(self, gap: Gap) -> Awaited:
+        engine, busy, place = self._plan.engine, cast("Busy", self._slots[gap]), self._slots.place(gap)
         if busy.ticket is not None:
             engine.left.require_running(busy.ticket)
-        return engine.settling(self._slots.place(gap), busy)
+        return Awaited(place, busy.ticket, engine.settling(place, busy))
 
     def _aside(self, work: Callable[[], Any]) -> Flow:
         """Read what is stored: where no event loop waits for it if that takes its time."""
-        return (yield Do(work, computes=True)) if self._slots.are_heavy() else work()
+        return (yield Do(work, computes=True)) if self._slots.are_heavy(self._plan.engine.codec) else work()
 
     def _values(self) -> list[Any]:
         engine, want = self._plan.engine, self._wants[0]
@@ -360,6 +354,11 @@ class Draw(Landing):
         """Return the changes by which what this draw gave was not delivered after all."""
         more = self._again.undelivered() if self._again is not None else []
         return [*self._undoing(), *more] if self._booked else more
+
+    def give_back(self) -> None:
+        """Know that what was given did not reach the user; maybe by a garbage collection, so this waits for nothing."""
+        if changes := self.undelivered():
+            self._plan.engine.owe(changes)
 
     def _undoing(self) -> list[Change]:
         """Return the changes by which nothing was delivered."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from memollm._draws.amiss import wrong_number
+from memollm._draws.amiss import judged, wrong_number
 from memollm._draws.effects import Do, Outdated
 from memollm._draws.slots import Fleeting, Made, Unstored
+from memollm._draws.waits import ended
 from memollm._spending.bill import told_of
 from memollm._types.counting import Counts
 from memollm._types.requests import Fill, Release, Settle, Write
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
     from memollm._draws.effects import Flight, Flow, Gap, Paid
     from memollm._draws.plan import Plan
     from memollm._draws.slots import Slots
-    from memollm._spending.accounts import Costs
     from memollm._spending.bill import Bill
     from memollm._types.calls import Position, Want
     from memollm._types.requests import Change, Written
+    from memollm._types.samples import Costs
 
 
 class Landing:
@@ -76,7 +77,7 @@ class Landing:
                 yield from self._accept(fills, gap, value, share.costs, paid.asked)
             except GeneratorExit:
                 raise
-            except BaseException as error:  # noqa: BLE001 - `accept` is the user's; what was paid for is kept first
+            except BaseException as error:  # noqa: BLE001 - a warning may be an error; what was paid for is kept first
                 failure = failure or error
         # The last to land says in the same commit that the draw is over.
         ends_well = failure is None and self._missing == len(flight) and right and not self._slots.gaps(Busy)
@@ -99,7 +100,8 @@ class Landing:
         self._slots[gap] = Unstored(value, costs)
         if fleeting or not self._booked:
             return
-        if plan.accept is not None and not plan.accept(value):
+        is_accepted, untold = (True, None) if plan.accept is None else judged(self._function, plan.accept, value)
+        if not is_accepted:
             self._bill.happened(Counts(refused=1))
             return
 
@@ -118,6 +120,8 @@ class Landing:
         except UncacheableResult as error:
             self._slots[gap] = Unstored(value, costs)
             plan.engine.not_stored(self._function, error)
+        if untold is not None:
+            raise untold
 
     def _save(self, fills: dict[Gap, Fill], *, last: bool) -> Flow:
         """Have answers stored, and with the last of them that the draw is over."""
@@ -176,6 +180,7 @@ class Landing:
     def _arrive(self) -> None:
         """Be over, unless calls go on."""
         if not self._going_on:
+            ended(self._ticket)
             self._plan.engine.flights.arrive(self._ticket)
 
     def _letting_go(self, slots: Slots) -> list[Change]:

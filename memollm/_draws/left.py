@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from logging import getLogger
 from typing import TYPE_CHECKING, Final, Protocol
 
+from memollm._draws.waits import ended
 from memollm._types.requests import Settle
 from memollm.stores.flights import Signal
 
@@ -108,5 +109,6 @@ class LeftCalls:
         LOG.debug("given up: a call of %s %s", left.function, why)
         left.stop()
         self._engine.owe([Settle(left.ticket, ())])
+        ended(left.ticket)
         self._engine.flights.arrive(left.ticket)
         left.over.set()

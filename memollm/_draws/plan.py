@@ -1,4 +1,4 @@
-"""What holds for all draws of one function as one reader: made once, and asked by each."""
+"""What holds for all draws of one function as one reader, made once: also how old a sample may be, its time to live."""
 
 from __future__ import annotations
 
@@ -60,6 +60,8 @@ class Plan:
     """How many samples a call draws, where neither its arguments nor its caller say."""
     gives_one: bool = True
     """A call returns its sample, not a list."""
+    streams: bool = False
+    """A call makes a stream, whose reader may take its time between chunks, or drop it."""
     together: bool = False
     """One call makes all the missing samples, and returns a list of them."""
     aligned: bool = False
@@ -77,6 +79,13 @@ class Plan:
     prices: Mapping[str, object] | None = None
     watchers: tuple[Watcher, ...] = ()
     """Who is told of every draw."""
+
+    # What older code has left.
+
+    older: dict[type | None, tuple[Keyer, ...]] = field(default_factory=dict["type | None", "tuple[Keyer, ...]"])
+    """By class: makers of keys of the older code whose samples are read, too; the oldest first."""
+    spent: dict[tuple[Call, str | None], int] = field(default_factory=dict["tuple[Call, str | None]", int])
+    """The calls, by lane, of which it had left nothing more in this epoch of the store."""
 
     # How far the function is known to the store.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from itertools import groupby, islice
 from logging import DEBUG
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from memollm._draws.effects import Do, Flow
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from memollm._draws.flow import Rekey
     from memollm._draws.plan import Plan
     from memollm._draws.scope import Scope
-    from memollm._types.calls import Want
+    from memollm._types.calls import Call, Want
     from memollm._types.requests import Change
 
 
@@ -27,14 +28,23 @@ class Rereading:
     """A draw out of a replay: what is left to be read comes first, and new draws after it where the replay goes on."""
 
     def __init__(
-        self, plan: Plan, wants: Sequence[Want], here: Scope, replay: Replay, rekey: Rekey | None = None
+        self,
+        plan: Plan,
+        wants: Sequence[Want],
+        here: Scope,
+        replay: Replay,
+        older: Sequence[Sequence[Call]] = (),
+        *,
+        rekey: Rekey | None = None,
     ) -> None:
+        """`older` has of each older code whose samples are read, too, the call in the place of each want's."""
         self._rekey = rekey
         self._plan = plan
+        self._older = older
         self._wants = wants
         self._here = here
         self._replay = replay
-        self._read: list[list[Read]] = []
+        self._read: list[list[tuple[Want, Read]]] = []
         self._more: Draw | None = None
         """What is drawn after it."""
 
@@ -77,19 +87,23 @@ class Rereading:
 
     def _read_all(self, *, wait: bool) -> None:
         try:
-            self._read = []
-            for want in self._wants:
-                self._read.append(self._replay.read(self._plan.engine.store, want, wait=wait))
+            self._read, engine = [], self._plan.engine
+            for index, want in enumerate(self._wants):
+                read: list[tuple[Want, Read]] = []
+                self._read.append(read)
+                for each in (*(want._replace(call=older[index]) for older in self._older), want):
+                    missing = each._replace(n=want.n - len(read))
+                    is_last = each.call is want.call
+                    if missing.n:
+                        found = self._replay.read(engine.store, engine.codec, missing, wait=wait, all_of_it=is_last)
+                        read += [(missing, one) for one in found]
         except BaseException:
             self.unread()
             raise
 
     def _decoded(self) -> list[list[Any]]:
         codec = self._plan.engine.codec
-        return [
-            [codec.decode(each.sample.record, want.call.key) for each in read]
-            for want, read in zip(self._wants, self._read, strict=True)
-        ]
+        return [[codec.decode(each.sample.record, want.call.key) for want, each in read] for read in self._read]
 
     def _missing(self) -> dict[int, Want]:
         """Return what is to be drawn after it, by the place of each want."""
@@ -99,11 +113,7 @@ class Rereading:
     def _given(self, values: list[list[Any]], others: list[Any]) -> list[Any]:
         """Join what was read and then what was drawn, want by want; what was read goes into the books."""
         plan, here, rest = self._plan, self._here, iter(others)
-        given = [
-            (want.call, each.slot, each.sample[2:], 0.0, HIT)
-            for want, read in zip(self._wants, self._read, strict=True)
-            for each in read
-        ]
+        given = [(want.call, each.slot, each.sample[2:], 0.0, HIT) for read in self._read for want, each in read]
         plan.books.note(given)
         watchers = (*plan.watchers, *here.watchers)
         if watchers or is_logged(DEBUG):
@@ -118,8 +128,15 @@ class Rereading:
         """Return the changes by which what was drawn was not delivered after all."""
         return [] if self._more is None else self._more.undelivered()
 
+    def give_back(self) -> None:
+        """Know that what was given did not reach the user; this waits for nothing."""
+        self.unread()
+        if self._more is not None:
+            self._more.give_back()
+
     def unread(self) -> None:
         """Let all that was read be read again, which nobody got after all."""
         store, read, self._read = self._plan.engine.store, self._read, []
-        for want, each in zip(self._wants, read, strict=False):
-            self._replay.give_back(store, want, [one.at for one in each])
+        for some in read:
+            for want, group in groupby(some, key=itemgetter(0)):
+                self._replay.give_back(store, want, [one.at for _, one in group])

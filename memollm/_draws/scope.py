@@ -16,6 +16,7 @@ class Role(NamedTuple):
 
     namespace: str | None = None
     run: str | None = None
+    """A run that a block has named; a namespace beside it was named inside of that block."""
     mode: str | None = None
 
 

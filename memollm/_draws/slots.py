@@ -13,9 +13,9 @@ from memollm._values.frame import LARGE, weight
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-    from memollm._spending.accounts import Costs, Given
+    from memollm._spending.accounts import Given
     from memollm._types.calls import Want
-    from memollm._types.samples import Taken
+    from memollm._types.samples import Costs, Taken
     from memollm._values.codec import Codec
 
 
@@ -96,14 +96,14 @@ class Slots:
     def __setitem__(self, gap: Gap, known: Known) -> None:
         self.tables[gap.want][gap.slot] = known
 
-    def are_heavy(self) -> bool:
+    def are_heavy(self, codec: Codec) -> bool:
         """Tell whether reading what is stored may take milliseconds."""
-        room = LARGE
+        room, has_key = LARGE, codec.has_key
         for table in self.tables:
             for known in table.values():
                 if type(known) is Sample:
                     room -= A_RECORD + weight(known.record)
-                    if room < 0:
+                    if room < 0 or (not has_key and codec.is_heavy(known.record)):
                         return True
         return False
 

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from memollm._draws.desk import Pending
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from memollm._draws.flow import Draw
     from memollm._draws.plan import Plan
     from memollm._draws.rereading import Rereading
+    from memollm._draws.succession import Succession
     from memollm._types.requests import Look
     from memollm.stores.flights import Signal
 
@@ -58,7 +61,7 @@ class Request(Served, Introduced, Protocol):
         """Return what this process has read already, or `NOTHING`."""
         ...
 
-    def begin(self) -> Draw | Rereading:
+    def begin(self) -> Draw | Rereading | Succession:
         """Begin a draw."""
         ...
 
@@ -137,13 +140,19 @@ def perform(effect: Effect, request: Served) -> Any:
     if isinstance(effect, Run):
         _run(effect, request)
     elif isinstance(effect, Await):
-        for signal in effect.signals:
-            signal.wait()
+        _wait(effect)
     elif isinstance(effect, Do):
         return effect.work()
     else:
         return request.plan.engine.desk.perform(effect)
     return None
+
+
+def _wait(effect: Await) -> None:
+    with effect.waiting.here(get_ident()):
+        for signal in effect.signals:
+            while not signal.wait(effect.waiting.pause()):
+                effect.waiting.look()
 
 
 def _run(run: Run, request: Served) -> None:
@@ -169,7 +178,7 @@ def _run(run: Run, request: Served) -> None:
 def _fly(run: Run, flight: Flight, function: Called, request: Served) -> None:
     plan = request.plan
     try:
-        with Calling(run.ticket, plan.engine.clock()) as calling:
+        with Calling(run.inside(flight), plan.engine.clock()) as calling:
             landing = _landing(run, flight, function(run.items(flight)), calling, plan)
     except BaseException as error:
         run.failed(error)
@@ -229,8 +238,7 @@ async def perform_async(effect: Effect, request: Served) -> Any:
     if isinstance(effect, Run):
         await _run_async(effect, request)
     elif isinstance(effect, Await):
-        for signal in effect.signals:
-            await turns().until(signal)
+        await _wait_async(effect)
     elif isinstance(effect, Do):
         return await _outcome(_computed(effect.work) if effect.computes else desk.do(effect.work))
     elif isinstance(effect, Write):
@@ -238,6 +246,22 @@ async def perform_async(effect: Effect, request: Served) -> Any:
     else:
         return await _ask(effect, request)
     return None
+
+
+async def _wait_async(effect: Await) -> None:
+    with effect.waiting.here(None):
+        for signal in effect.signals:
+            happened = turns().until(signal)
+            while (pause := effect.waiting.pause()) is not None and not happened.done():
+                try:
+                    await asyncio.wait([happened], timeout=pause)
+                except asyncio.CancelledError:
+                    # Who is called back no more takes itself off the list.
+                    happened.cancel()
+                    raise
+                if not happened.done():
+                    effect.waiting.look()
+            await happened
 
 
 async def _ask(asked: Take | Look, request: Served) -> Any:
@@ -288,7 +312,7 @@ async def _call_async(run: Run, flight: Flight, function: Called, request: Serve
     engine = request.plan.engine
     get_ready(engine)
     try:
-        with Calling(run.ticket, engine.clock()) as calling:
+        with Calling(run.inside(flight), engine.clock()) as calling:
             return _landing(run, flight, await function(run.items(flight)), calling, request.plan)
     except BaseException as error:
         run.failed(error)

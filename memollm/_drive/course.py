@@ -1,4 +1,4 @@
-"""The trampoline: a flow on its way, stepped by whoever does what it yields."""
+"""The trampoline: a flow on its way, stepped by whoever does what it yields, and told when its task is cancelled."""
 
 from __future__ import annotations
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memollm._draws.left import LOG, Left
 from memollm._drive.course import dropped
-from memollm._drive.turns import undisturbed
+from memollm._drive.interrupts import interrupts
+from memollm._drive.turns import turns, undisturbed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -51,11 +52,13 @@ class Flying:
     ) -> None:
         """`call` calls the function and returns the flow that stores its answer, which `land` drives."""
         self._run, self._plan, self._call, self._land = run, plan, call, land
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._turns = asyncio.get_running_loop(), turns()
         # What the function changes is its own, as in any task.
         self._context = contextvars.copy_context()
         self._waiting = list(reversed(run.flights))
         self._under_way: set[Airborne] = set()
+        self._finishes = run.finishes
+        self._interrupts = interrupts()
         self._failure: BaseException | None = None
         self._changed: asyncio.Future[None] | None = None
         self._is_leaving = False
@@ -96,13 +99,14 @@ class Flying:
         """Begin nothing any more, and stop all but calls that have begun and are to be finished."""
         self._is_leaving = True
         self._waiting.clear()
+        self._finishes = self._finishes and self._interrupts == interrupts()
         for each in list(self._under_way):
-            if not (self._run.finishes and each.has_begun):
+            if not (self._finishes and each.has_begun):
                 each.cancel()
 
     async def _until_it_may_be_left(self) -> None:
         """Wait for what is stopped, and for what is being stored."""
-        while any(each.is_landing or not (self._run.finishes and each.has_begun) for each in self._under_way):
+        while any(each.is_landing or not (self._finishes and each.has_begun) for each in self._under_way):
             await self._change()
 
     def _leave(self) -> None:
@@ -134,12 +138,14 @@ class Flying:
 
     def _begin(self, one: Airborne) -> None:
         self._under_way.add(one)
+        self._turns.coming += 1
         one.task = task = self._loop.create_task(self._fly(one), context=self._context.copy())
         task.add_done_callback(lambda task: self._done(one, task))
 
     async def _fly(self, one: Airborne) -> None:
         airborne.set(one)
         one.has_begun = True
+        self._turns.coming -= 1
         failure: BaseException | None = None
         try:
             landing = await self._call(one.flight)
@@ -177,6 +183,7 @@ class Flying:
         failure = asyncio.CancelledError() if task.cancelled() else task.exception()
         if not one.is_over:
             # It was cancelled before it began.
+            self._turns.coming -= 1
             failure = failure or asyncio.CancelledError()
             self._run.failed(failure)
             self._fails(failure)

@@ -1,6 +1,6 @@
-"""The driver of gathering: single items, asked for by many tasks, are served by few calls of a batch function.
+"""The driver of gathering: what many tasks ask for, items of a batch or samples of a call, is served by few calls.
 
-It stands between draws and the function; what is drawn and stored is each item's own.
+It stands between draws and the function; what is drawn and stored is each draw's own.
 """
 
 from __future__ import annotations
@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import weakref
+from collections import Counter
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from memollm._draws.amiss import not_aligned
-from memollm._draws.effects import under
+from memollm._draws.amiss import not_aligned, wrong_number
+from memollm._draws.waits import under
 from memollm._drive.calls import Portion, listed
 from memollm._drive.flying import airborne
 from memollm._drive.turns import A_PASS, outlast, turns
@@ -26,11 +27,19 @@ from memollm.errors import OptionError, WrongNumber
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
 
+    from memollm._draws.waits import Making
     from memollm._drive.flying import Airborne
     from memollm.stores.flights import Signal
 
+ITEMS: Final = (64, 0.01)
+SAMPLES: Final = (8, 0.0)
+"""How many items or samples a call serves at most, and how long the first waits, where nobody says."""
 BURST: Final = 0.1
 """Seconds at most for which a call waits besides, while a burst of draws is being taken in."""
+
+
+MISSING: Final = object()
+"""In place of a sample that a call was asked for and did not return."""
 
 
 class Server(NamedTuple):
@@ -38,6 +47,8 @@ class Server(NamedTuple):
 
     function: Callable[[list[Any]], Awaitable[Any]]
     name: str
+    aligned: bool
+    """The results belong to different items, each by its place; else they are samples, of which any will do."""
     told: Callable[..., Told]
     """Finds out what a call took, given its seconds, what it returned, and its results."""
     ready: Signal
@@ -47,17 +58,26 @@ class Server(NamedTuple):
 @public
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gather:
-    """How single items of a batch function are put together: so many a call, after waiting for others for so long."""
+    """How draws of several tasks are put together: so many items or samples a call, after waiting for so long.
 
-    max_size: int = 64
-    max_wait: float = 0.01
-    """Seconds."""
+    max_size  items a call of a `batch` function (64), or samples a request of a `count` function (8)
+    max_wait  seconds that the first waits for others: 0.01 for a batch, and 0 for samples of one call
+    joins     samples that are wanted while a request for the same call is in flight share the next one
+    """
+
+    max_size: int | None = None
+    max_wait: float | None = None
+    joins: bool = False
 
     def __post_init__(self) -> None:
-        if type(self.max_size) is not int or self.max_size < 1:
+        if self.max_size is not None and (type(self.max_size) is not int or self.max_size < 1):
             raise OptionError(f"max_size={self.max_size!r}: it must be a whole number from 1 up.")
-        if type(self.max_wait) not in {int, float} or not 0 <= self.max_wait < float("inf"):
+        if self.max_wait is not None and not (
+            type(self.max_wait) in {int, float} and 0 <= self.max_wait < float("inf")
+        ):
             raise OptionError(f"max_wait={self.max_wait!r}: it must be a number of seconds from 0 up.")
+        if type(self.joins) is not bool:
+            raise OptionError(f"joins={self.joins!r}: it must be True or False.")
 
 
 class Helping(NamedTuple):
@@ -79,18 +99,31 @@ class _Group:
     items: list[Any] = field(default_factory=list[Any])
     waiting: list[asyncio.Future[Helping]] = field(default_factory=list["asyncio.Future[Helping]"])
     airborne: list[Airborne | None] = field(default_factory=list["Airborne | None"])
-    tickets: dict[int, None] = field(default_factory=dict[int, None])
+    makings: dict[Making, None] = field(default_factory=dict["Making", None])
+    is_due: bool = False
+    """Nothing but a call in flight keeps it waiting."""
+
+
+class _Hall:
+    """The groups that wait in one event loop, and how many calls for those that are like them are in flight."""
+
+    def __init__(self) -> None:
+        self.groups: dict[Hashable, _Group] = {}
+        self.in_flight: Counter[Hashable] = Counter()
 
 
 class Gatherer:
-    """The items of one function that wait, in each event loop by itself."""
+    """What waits for the calls of one function, in each event loop by itself."""
 
-    def __init__(self, gather: Gather) -> None:
-        self._gather = gather
+    def __init__(self, gather: Gather | None, *, of_samples: bool) -> None:
+        """Of samples, a draw is not divided where nobody has said how many may be in a request."""
+        gather, most, wait = gather or Gather(), *(SAMPLES if of_samples else ITEMS)
+        self._max_size = gather.max_size or most
+        self._max_wait = wait if gather.max_wait is None else gather.max_wait
+        self._joins = gather.joins
+        self._divides = not of_samples or gather.max_size is not None
         self._lock = ForkedLock()
-        self._of_loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Hashable, _Group]] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._of_loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Hall] = weakref.WeakKeyDictionary()
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def results(self, like: Hashable, server: Server, items: list[Any]) -> Portion:
@@ -98,38 +131,52 @@ class Gatherer:
         one = airborne.get()
         if one is not None:
             one.has_begun = False
-        waiting = [self._put(like, server, item, one) for item in items]
+        hall = self._hall()
+        if not self._divides and like in hall.groups:
+            self._launch_if(hall, like, len(hall.groups[like].items) + len(items) > self._max_size)
+        waiting: list[asyncio.Future[Helping]] = []
+        for item in items:
+            waiting.append(self._put(hall, like, server, item, one))
+            self._launch_if(hall, like, self._divides and len(hall.groups[like].items) >= self._max_size)
+        self._launch_if(hall, like, like in hall.groups and len(hall.groups[like].items) >= self._max_size)
         served = [await waiting[0]] if len(waiting) == 1 else await asyncio.gather(*waiting)
         told = Told(joined([each.toll for each in served]), served[0].failure)
-        return Portion([each.result for each in served], told)
+        return Portion([each.result for each in served if each.result is not MISSING], told)
 
-    def _put(self, like: Hashable, server: Server, item: Any, one: Airborne | None) -> asyncio.Future[Helping]:
+    def _hall(self) -> _Hall:
         loop = asyncio.get_running_loop()
         with self._lock:
-            groups = self._of_loops.get(loop)
-            if groups is None:
+            hall = self._of_loops.get(loop)
+            if hall is None:
                 self._forget_closed()
-                groups = self._of_loops.setdefault(loop, {})
-        group = groups.get(like)
+                hall = self._of_loops.setdefault(loop, _Hall())
+            return hall
+
+    def _put(
+        self, hall: _Hall, like: Hashable, server: Server, item: Any, one: Airborne | None
+    ) -> asyncio.Future[Helping]:
+        loop = asyncio.get_running_loop()
+        group = hall.groups.get(like)
         if group is None:
-            timer = loop.call_later(self._gather.max_wait, self._due, groups, like, loop.time() + BURST)
-            group = groups[like] = _Group(server, contextvars.copy_context(), timer)
+            timer = loop.call_later(self._max_wait, self._due, hall, like, loop.time() + BURST)
+            group = hall.groups[like] = _Group(server, contextvars.copy_context(), timer)
         future: asyncio.Future[Helping] = loop.create_future()
         group.items.append(item)
         group.waiting.append(future)
         group.airborne.append(one)
-        group.tickets.update(dict.fromkeys(under.get()))
-        if len(group.items) >= self._gather.max_size:
-            self._launch(groups, like)
+        group.makings.update(dict.fromkeys(under.get()))
         return future
 
-    def _due(self, groups: dict[Hashable, _Group], like: Hashable, at_last: float) -> None:
+    def _due(self, hall: _Hall, like: Hashable, at_last: float) -> None:
         """Launch, unless others that were asked for already have still to come."""
-        loop = asyncio.get_running_loop()
-        if turns().is_bursting and loop.time() < at_last:
-            groups[like].timer = loop.call_later(A_PASS, self._due, groups, like, at_last)
+        loop, group, here = asyncio.get_running_loop(), hall.groups[like], turns()
+        if (here.is_bursting or here.coming) and loop.time() < at_last:
+            later = A_PASS if here.is_bursting else 0.0
+            group.timer = loop.call_later(later, self._due, hall, like, at_last)
+        elif self._joins and hall.in_flight[like]:
+            group.is_due = True
         else:
-            self._launch(groups, like)
+            self._launch(hall, like)
 
     def _forget_closed(self) -> None:
         """Let go of loops that ended while items waited: what waits there keeps its loop, and will never be served."""
@@ -137,8 +184,12 @@ class Gatherer:
             del self._of_loops[loop]
         self._under_way -= {task for task in list(self._under_way) if task.get_loop().is_closed()}
 
-    def _launch(self, groups: dict[Hashable, _Group], like: Hashable) -> None:
-        group = groups.pop(like)
+    def _launch_if(self, hall: _Hall, like: Hashable, is_full: bool) -> None:  # noqa: FBT001 - the name says what it is
+        if is_full:
+            self._launch(hall, like)
+
+    def _launch(self, hall: _Hall, like: Hashable) -> None:
+        group = hall.groups.pop(like)
         group.timer.cancel()
         served = [pair for pair in zip(group.items, group.waiting, strict=True) if not pair[1].done()]
         if not served:
@@ -147,11 +198,23 @@ class Gatherer:
             if one is not None:
                 one.has_begun = True
         # Whose item it serves, the call runs inside: one of these draws asked for again would wait for itself.
-        group.context.run(under.set, tuple(group.tickets))
+        group.context.run(under.set, tuple(group.makings))
+        group.context.run(airborne.set, None)
+        hall.in_flight[like] += 1
         task = asyncio.get_running_loop().create_task(_serve(group, served), context=group.context)
         self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        task.add_done_callback(lambda task: self._landed(hall, like, task))
         _cancel_when_unwanted(task, [future for _, future in served])
+
+    def _landed(self, hall: _Hall, like: Hashable, task: asyncio.Task[None]) -> None:
+        self._under_way.discard(task)
+        hall.in_flight[like] -= 1
+        if hall.in_flight[like]:
+            return
+        del hall.in_flight[like]
+        group = hall.groups.get(like)
+        if group is not None and group.is_due:
+            self._launch(hall, like)
 
 
 async def _serve(group: _Group, served: list[tuple[Any, asyncio.Future[Any]]]) -> None:
@@ -160,9 +223,7 @@ async def _serve(group: _Group, served: list[tuple[Any, asyncio.Future[Any]]]) -
     try:
         returned = await server.function([item for item, _ in served])
         seconds = perf_counter() - begin
-        results = listed(returned, server.name)
-        if len(results) != len(served):
-            raise WrongNumber(not_aligned(server.name, len(served), len(results)))  # noqa: TRY301 - told to all who wait
+        results, wrong = _results(server, returned, len(served))
         await outlast(server.ready)
         toll, failure = server.told(seconds, returned, results, noted=meter.notes)
     except asyncio.CancelledError:
@@ -175,10 +236,33 @@ async def _serve(group: _Group, served: list[tuple[Any, asyncio.Future[Any]]]) -
         if not isinstance(error, Exception):
             raise
     else:
-        given = [(future, result) for (_, future), result in zip(served, results, strict=True) if not future.done()]
-        # Who has gone takes no part of what the call took, so the others take all of it.
-        for (future, result), share in zip(given, toll.shares(len(given)) if given else (), strict=True):
-            future.set_result(Helping(result, share, failure))
+        _give([future for _, future in served], results, toll, wrong or failure)
+
+
+def _results(server: Server, returned: Any, asked: int) -> tuple[list[Any], WrongNumber | None]:
+    """Return the results of a call; of samples, those that there are, and what is wrong with their number."""
+    try:
+        results = listed(returned, server.name)
+    except WrongNumber as error:
+        if server.aligned:
+            raise
+        return [], error
+    if len(results) == asked:
+        return results, None
+    if server.aligned:
+        raise WrongNumber(not_aligned(server.name, asked, len(results)))
+    return results, WrongNumber(wrong_number(server.name, asked, len(results), aligned=False))
+
+
+def _give(waiting: list[asyncio.Future[Any]], results: list[Any], toll: Toll, failure: Exception | None) -> None:
+    given = [*results[: len(waiting)], *[MISSING] * (len(waiting) - len(results))]
+    here = [(future, result) for future, result in zip(waiting, given, strict=True) if not future.done()]
+    # Who has gone takes no part of what the call took, and neither does who gets nothing, so the others take all of it.
+    paying = {future for future, result in here if result is not MISSING} or {future for future, _ in here[:1]}
+    shares = iter(toll.shares(len(paying)) if paying else ())
+    for future, result in here:
+        share = next(shares) if future in paying else Toll(0)
+        future.set_result(Helping(result, share, failure))
 
 
 def _cancel_when_unwanted(task: asyncio.Task[None], waiting: list[asyncio.Future[Any]]) -> None:

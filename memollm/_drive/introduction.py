@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import threading
+from threading import get_ident
 from typing import TYPE_CHECKING, Protocol
 
 from memollm._drive.turns import in_thread, turns
+from memollm._types.locks import interrupted
 from memollm.stores.flights import Signal
 
 if TYPE_CHECKING:
@@ -18,13 +19,18 @@ class Introduction:
     def __init__(self, introduce: Callable[[], None], conclude: Callable[[bool], None]) -> None:
         self._introduce = introduce
         self._conclude = conclude
-        self._begun = threading.Lock()
+        self._begun: dict[str, tuple[int | None]] = {}
+        """By whom, once it has begun: the thread that does it, if that is the one that asked for it."""
         self._error: BaseException | None = None
         self.over = Signal()
 
-    def is_mine(self) -> bool:
-        """Tell the first who asks that it is to have it done."""
-        return self._begun.acquire(blocking=False)
+    def is_mine(self, thread: int | None) -> bool:
+        """Tell the first who asks that it is to have it done, in its own thread or in another one."""
+        asked = (thread,)
+        first = self._begun.setdefault("first", asked)
+        if first is not asked and first[0] is not None and first[0] == thread and not self.over.is_set():
+            raise interrupted()
+        return first is asked
 
     def run(self) -> None:
         """Do it."""
@@ -53,7 +59,7 @@ class Introduced(Protocol):
 def introduce(request: Introduced) -> None:
     """Do, or wait for, what comes before a function's first draw."""
     while (introduction := request.introduction()) is not None:
-        mine = introduction.is_mine()
+        mine = introduction.is_mine(get_ident())
         if mine:
             introduction.run()
         introduction.over.wait()
@@ -63,7 +69,7 @@ def introduce(request: Introduced) -> None:
 async def introduce_async(request: Introduced) -> None:
     """Have done, or wait for, what comes before a function's first draw."""
     while (introduction := request.introduction()) is not None:
-        mine = introduction.is_mine()
+        mine = introduction.is_mine(None)
         if mine:
             in_thread(introduction.run)
         await turns().until(introduction.over)

@@ -90,6 +90,11 @@ def require_items(items: object, *, is_async: bool) -> None:
     """Refuse what is no collection of items."""
     if isinstance(items, (str, bytes, bytearray, Mapping)):
         raise OptionError("map(...) takes many items, and one text or mapping looks like an item: give it as [item].")
+    if hasattr(type(items), "itertuples"):
+        raise OptionError(
+            "map(...) of a data frame would take the names of its columns. Give its rows, as df.to_dict('records') for "
+            "keyword arguments, or a column."
+        )
     if isinstance(items, Iterable) or (is_async and isinstance(items, AsyncIterable)):
         return
     if isinstance(items, AsyncIterable):

@@ -1,9 +1,8 @@
 """The drivers of maps: many items of one function at a time, in threads or in tasks.
 
-Draws begin in the order of the items, one
-after the other: those of a plain function in the thread that asks for results, those of a coroutine function in one
-task. What is stored is given at once; only where the function must run, or somebody waits, does a thread or a task go
-on with the draw.
+Draws begin in the order of the items, one after the other: those of a plain function in the thread that asks for
+results, those of a coroutine function in one task. What is stored is given at once; only where the function must run,
+or somebody waits, does a thread or a task go on with the draw.
 """
 
 from __future__ import annotations
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from memollm._draws.effects import Flow
     from memollm._draws.flow import Draw
     from memollm._draws.plan import Plan
+    from memollm._draws.succession import Succession
     from memollm._drive.calls import Called, Request
     from memollm._types.requests import Change
 
@@ -51,7 +51,7 @@ class Begun:
     A flow is driven for it, with the function of its request, which counts what it makes.
     """
 
-    def __init__(self, job: Job, index: int, request: Request, draw: Draw | Rereading) -> None:
+    def __init__(self, job: Job, index: int, request: Request, draw: Draw | Rereading | Succession) -> None:
         self.failure: BaseException | None = None
         self.index = index
         self.started = False
@@ -293,6 +293,7 @@ class AsyncCrew:
         self._room, self._news = asyncio.Event(), asyncio.Event()
 
     async def __aenter__(self) -> Self:
+        turns()
         self._beginner = asyncio.create_task(self._begin_all(), context=self._job.context.copy())
         self._beginner.add_done_callback(lambda _: self._news.set())
         return self

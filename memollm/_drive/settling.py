@@ -6,8 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from memollm._draws.desk import Pending
-from memollm._draws.effects import under
 from memollm._draws.engine import living_engines
+from memollm._draws.waits import under
 from memollm._drive.turns import in_thread, outlast, turns
 
 if TYPE_CHECKING:
@@ -54,5 +54,5 @@ async def closed(engine: Engine, timeout: float | None = None) -> None:  # noqa:
 
 def _left(engines: Sequence[Engine]) -> list[Left]:
     """Return what was left and goes on; who asks from inside a call does not wait for that call."""
-    own = under.get()
+    own = {each.ticket for each in under.get()}
     return [each for engine in engines for each in engine.left.all() if each.ticket not in own]

@@ -6,16 +6,18 @@ is about to become would be waiting for oneself.
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from threading import get_ident
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from memollm._draws.effects import Paid, Run, under
+from memollm._draws.effects import Paid, Run
 from memollm._draws.engine import NOTHING
 from memollm._draws.slots import Fleeting
 from memollm._drive.calls import drive, get_ready, land_async, perform, perform_async
 from memollm._drive.course import Course
 from memollm._drive.introduction import introduce, introduce_async
+from memollm._drive.turns import turns
 from memollm._spending.meter import Meter, metering
 from memollm._values.streams import Recording, heard, require_untold
 
@@ -23,25 +25,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 
     from memollm._draws.effects import Flow
+    from memollm._draws.flow import Draw
+    from memollm._draws.rereading import Rereading
+    from memollm._draws.succession import Succession
+    from memollm._draws.waits import Listening
     from memollm._drive.calls import Request
 
 OVER: Final = object()
-
-
-class _Reading(int):
-    """The ticket of a draw whose stream is being read, until it is `over`.
-
-    Its end is noted here instead of in the context: a collected stream ends in the middle of anything, and setting a
-    context variable while one is being set corrupts the context of CPython 3.11.
-    """
-
-    over = False
-
-    def here(self) -> None:
-        """Say that this context reads the stream; each chunk may be asked for from another."""
-        inside = under.get()
-        if self not in inside:
-            under.set((*(each for each in inside if not (isinstance(each, _Reading) and each.over)), self))
 
 
 def _landing(run: Run, recording: Recording, meter: Meter, returned: Any) -> Flow:
@@ -52,6 +42,17 @@ def _landing(run: Run, recording: Recording, meter: Meter, returned: Any) -> Flo
     return run.land(run.flights[0], [result], paid)
 
 
+@contextmanager
+def heard_to_its_end(draw: Draw | Rereading | Succession | None) -> Generator[None]:
+    """Give the position of a replayed stream back where its reader leaves before the end, as a live one does."""
+    try:
+        yield
+    except BaseException:
+        if draw is not None:
+            draw.give_back()
+        raise
+
+
 # Generator functions.
 
 
@@ -60,8 +61,10 @@ def stream(request: Request) -> Generator[Any, Any, Any]:
     if request.is_new:
         introduce(request)
     sample = request.recalled()
+    draw = None
     if sample is NOTHING:
-        course, recording = Course(request.begin().flow()), Recording()
+        draw = request.begin()
+        course, recording = Course(draw.flow()), Recording()
         while (effect := course.next()) is not None:
             with course:
                 if isinstance(effect, Run):
@@ -71,15 +74,17 @@ def stream(request: Request) -> Generator[Any, Any, Any]:
         sample = request.value(course.result)
         if sample is recording.sample:
             return heard(sample).returned
-    chunks, returned = heard(sample)
-    for chunk in chunks:
-        require_untold((yield chunk))
+    with heard_to_its_end(draw):
+        chunks, returned = heard(sample)
+        for chunk in chunks:
+            require_untold((yield chunk))
     return returned
 
 
 def _run(run: Run, request: Request, recording: Recording) -> Generator[Any, Any, None]:
-    (flight,), reading, meter = run.flights, _Reading(run.ticket), Meter()
+    (flight,), reading, meter = run.flights, run.reading(run.flights[0]), Meter()
     recording.asked = request.plan.engine.clock()
+    reading.begin()
     try:
         reading.here()
         returned = yield from _live(request.function()(run.items(flight)), recording, meter, reading)
@@ -87,12 +92,12 @@ def _run(run: Run, request: Request, recording: Recording) -> Generator[Any, Any
         run.failed(error)
         raise
     finally:
-        reading.over = True
+        reading.end()
     drive(_landing(run, recording, meter, returned), request)
 
 
 def _live(
-    source: Generator[Any, Any, Any], recording: Recording, meter: Meter, reading: _Reading
+    source: Generator[Any, Any, Any], recording: Recording, meter: Meter, reading: Listening
 ) -> Generator[Any, Any, Any]:
     """Pass chunks on, and what the reader says back to the function."""
     chunk: Any
@@ -108,6 +113,7 @@ def _live(
             recording.seconds += perf_counter() - begin
             metering.reset(metered)
         recording.hear(chunk)
+        reading.leave()
         step = source.send
         try:
             given = yield chunk
@@ -126,11 +132,14 @@ def _live(
 
 async def stream_async(request: Request) -> AsyncGenerator[Any, Any]:
     """Serve a call of an async generator function; nothing happens before its first chunk is asked for."""
+    turns()
     if request.is_new:
         await introduce_async(request)
     sample = request.recalled()
+    draw = None
     if sample is NOTHING:
-        course, recording = Course(request.begin().flow()), Recording()
+        draw = request.begin()
+        course, recording = Course(draw.flow()), Recording()
         while (run := await _until_run(course, request)) is not None:
             live = _Live(run, request, recording)
             try:
@@ -147,8 +156,9 @@ async def stream_async(request: Request) -> AsyncGenerator[Any, Any]:
         sample = request.value(course.result)
         if sample is recording.sample:
             return
-    for chunk in heard(sample).chunks:
-        require_untold((yield chunk))
+    with heard_to_its_end(draw):
+        for chunk in heard(sample).chunks:
+            require_untold((yield chunk))
 
 
 async def _until_run(course: Course, request: Request) -> Run | None:
@@ -166,7 +176,9 @@ class _Live:
         self._run, self._request, self._recording = run, request, recording
         self._meter = Meter()
         self._is_over = False
-        self._reading = _Reading(run.ticket)
+        # It can go on in this event loop alone.
+        self._reading = run.reading(run.flights[0], get_ident())
+        self._reading.begin()
         self._source: Any = None
         self._step: Callable[[Any], Awaitable[Any]] = self._begin
         self._given: Any = None
@@ -191,6 +203,7 @@ class _Live:
             with suppress(ValueError):
                 metering.reset(metered)
         self._recording.hear(chunk)
+        self._reading.leave()
         return chunk
 
     def told(self, given: Any) -> None:
@@ -205,12 +218,13 @@ class _Live:
 
     async def land(self) -> None:
         """Store what was heard; it has ended normally."""
-        self._reading.over = self._is_over = True
+        self._is_over = True
+        self._reading.end()
         await land_async(_landing(self._run, self._recording, self._meter, None), self._request)
 
     async def closed(self, failure: BaseException) -> BaseException:
         """Close the generator, which may still be open where its reader left; return what went wrong."""
-        self._reading.over = True
+        self._reading.end()
         if not self._is_over:
             self._run.failed(failure)
         try:

@@ -7,6 +7,7 @@ of a pass the others queue, and each later pass goes on with as many as fit into
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from _thread import start_new_thread
 from collections import deque
@@ -14,6 +15,7 @@ from contextlib import suppress
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
+from memollm.errors import NoEventLoop
 from memollm.stores.flights import Signal
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ class Turns:
         self._is_releasing = False
         self.asking = 0
         """How many draws wait for the store to answer."""
+        self.coming = 0
+        """How many go on in the next pass: whose turn it is, or whose calls are about to begin."""
 
     @property
     def is_bursting(self) -> bool:
@@ -100,9 +104,11 @@ class Turns:
             if not future.done():
                 future.set_result(None)
                 released += 1
+        self.coming += released
         self._loop.call_soon(self._released, perf_counter(), released)
 
     def _released(self, begun: float, released: int) -> None:
+        self.coming -= released
         took = perf_counter() - begun
         if took > A_PASS:
             self._some = max(1, self._some // 2)
@@ -162,10 +168,31 @@ _here = _Here()
 
 def turns() -> Turns:
     """Return the turns of the running loop."""
-    loop = asyncio.get_running_loop()
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError as error:
+        raise _no_loop() from error
     if _here.loop is not loop:
         _here.loop, _here.turns = loop, Turns(loop)
     return _here.turns
+
+
+def _no_loop() -> NoEventLoop:
+    """Say what works where no loop of asyncio runs."""
+    return NoEventLoop(
+        f"A coroutine function is drawn where {_driver()}; memollm waits by asyncio. Decorate a plain function and "
+        "give it to a thread (under trio: await trio.to_thread.run_sync(f, ...), which carries namespaces and runs "
+        'along), or run the program by asyncio (anyio.run(main, backend="asyncio") does).'
+    )
+
+
+def _driver() -> str:
+    trio = sys.modules.get("trio")
+    if trio is not None:
+        with suppress(RuntimeError, AttributeError):
+            trio.lowlevel.current_trio_token()
+            return "trio runs"
+    return "no event loop of asyncio runs"
 
 
 async def outlast(signal: Signal) -> None:

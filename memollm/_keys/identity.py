@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from memollm._keys.code.changes import changes
 from memollm._keys.code.fingerprint import Findings, findings
 from memollm._keys.code.layers import Layers, peeled
-from memollm._keys.code.modules import module_name, space_of
+from memollm._keys.code.lookup import underlying
+from memollm._keys.code.modules import folder_of, module_name, space_of
+from memollm._keys.code.veil import veiled_text
 from memollm._keys.code.watch import Watch
 from memollm._keys.sayings import say
 
@@ -72,9 +74,12 @@ def identify(
     found = _findings(layers, owner, canonical, ignored=ignored, also=also, documented=documented)
     if not documented:
         say(known_as, found)
-    parts = {label: found.parts[label] for label in sorted(found.parts)}
+    # Each kind of part is written without secrets; this holds for what else may come to stand there.
+    parts = {veiled_text(label): veiled_text(found.parts[label]) for label in sorted(found.parts)}
     shown = f"code:{fingerprint(parts)}" if "body" in parts else NAME_ONLY
-    return Identity(known_as, shown, parts, _lineage(known_as, parts), found.watch, tuple(found.unseen))
+    folder = "" if name is not None else _folder(layers)
+    lineage = _lineage(known_as, parts, folder)
+    return Identity(known_as, shown, parts, lineage, found.watch, tuple(found.unseen))
 
 
 def describe(owner: type, *, canonical: Callable[[object, str], str]) -> tuple[Watch, str]:
@@ -117,9 +122,20 @@ def _name(layers: Layers, owner: type | None) -> str:
     if layers.caller is not None:
         return f"{_module(layers.caller)}.{layers.caller.__qualname__}"
     qualname = _text_of(core, "__qualname__") or type(core).__qualname__
-    if owner is not None and type(core) is FunctionType:
-        return f"{_module(owner)}.{owner.__qualname__}.{core.__name__}"
-    return f"{_module(core)}.{qualname}"
+    if owner is None or type(core) is not FunctionType:
+        return f"{_module(core)}.{qualname}"
+    known_as = f"{_module(owner)}.{owner.__qualname__}"
+    if _is_overridden(core, owner):
+        # The override has the name of a method of this class, and is another function.
+        return f"{_module(core)}.{qualname}@{known_as}"
+    return f"{known_as}.{core.__name__}"
+
+
+def _is_overridden(core: FunctionType, owner: type) -> bool:
+    """Tell whether a method is one of a base's, reached by `super()`: the class has another of its name."""
+    namesakes = [vars(base)[core.__name__] for base in owner.__mro__ if core.__name__ in vars(base)]
+    standing = [_peeled(underlying(each)).core is core for each in namesakes]
+    return any(standing) and not standing[0]
 
 
 def _module(subject: object) -> str:
@@ -138,9 +154,14 @@ def _text_of(subject: object, attribute: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _lineage(name: str, parts: Mapping[str, str]) -> str:
-    """Tell apart what shares a name: by the values that a function was made with, and lambdas by their text."""
+def _folder(layers: Layers) -> str:
+    return folder_of(layers.core.__globals__) if type(layers.core) is FunctionType else ""
+
+
+def _lineage(name: str, parts: Mapping[str, str], folder: str) -> str:
+    """Tell apart what shares a name: by its folder, the values that it was made with, and lambdas by their text."""
     made_with = {label: value for label, value in parts.items() if label.startswith(("closure ", "bound "))}
     if name.endswith("<lambda>"):
         made_with["body"] = parts.get("body", "")
-    return f"{name}#{_digest(made_with, 4)}" if made_with else name
+    made = f"#{_digest(made_with, 4)}" if made_with else ""
+    return f"{name}{made} in {folder}" if folder else name + made

@@ -1,4 +1,4 @@
-"""From a call's arguments to its key: binding, what is left out, and the shortcut for arguments seen before."""
+"""From a call's arguments to its key: binding, what is left out, the hash, and the shortcut for arguments seen."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from memollm._keys.canonical import call_head, canonical, canonical_with
 from memollm._keys.functions import asked_by
 from memollm._keys.spellings import EXACT_FLOATS, is_float, is_like, means_nothing
 from memollm._types.calls import Call
+from memollm._types.secret import is_secret_name, veiled
 from memollm._types.suggest import did_you_mean
 from memollm.errors import OptionError
 
@@ -49,11 +50,6 @@ def owner_of(instance: object) -> type | None:
     return None if instance is None else instance if isinstance(instance, type) else type(instance)
 
 
-def is_api_key(name: str) -> bool:
-    """Tell whether a parameter holds a key of a provider, which is never keyed and never stored."""
-    return name == "api_key" or name.endswith("_api_key")
-
-
 class Keyer:
     """Makes the keys of one function's calls."""
 
@@ -81,6 +77,9 @@ class Keyer:
         self._unkeyed_places = self._places()
         self._bind_by_signature()
         self.keeps_arguments = True
+        self._pinned: Identity | None = None
+        self._of_version: str | None = None
+        """The version that it answers, whatever the code is."""
         self._begin()
 
     def _bind_by_signature(self) -> None:
@@ -102,8 +101,12 @@ class Keyer:
         """Who the function is, as a method of which class, and was before."""
         self._now: State | None = None
         """Who it is as no method, as far as is known."""
-        self._versions: dict[tuple[type | None, str], str] = {}
         self._shortcut_bytes = self._shortcuts = 0
+
+    def pin(self, identity: Identity) -> None:
+        """Let the function be who it was in another process, which could read its code."""
+        self._pinned = identity
+        self._begin()
 
     def apart(self) -> Keyer:
         """Return a keyer of the same function for another cache, which may have other versions of it."""
@@ -133,7 +136,7 @@ class Keyer:
         return any(p.kind is p.VAR_KEYWORD for p in self.signature.parameters.values())
 
     def _function_name(self) -> str:
-        return getattr(self._function, "__qualname__", None) or repr(self._function)
+        return getattr(self._function, "__qualname__", None) or veiled(repr(self._function))
 
     def _places(self) -> frozenset[int]:
         """Positions of the parameters that are no part of the key; what `*args` takes comes after them."""
@@ -145,10 +148,10 @@ class Keyer:
         """Tell whether a keyword counts; one may bear the name of a parameter that takes no keyword."""
         parameter = self.signature.parameters.get(name)
         by_place = parameter is not None and parameter.kind is parameter.POSITIONAL_ONLY
-        return self._is_keyed(name) or (by_place and not is_api_key(name))
+        return self._is_keyed(name) or (by_place and not is_secret_name(name))
 
     def _is_keyed(self, name: str) -> bool:
-        return name not in self._unkeyed and not is_api_key(name)
+        return name not in self._unkeyed and not is_secret_name(name)
 
     # The function.
 
@@ -173,22 +176,30 @@ class Keyer:
         return state
 
     def _identify(self, owner: type | None) -> tuple[Identity, str]:
+        if self._of_version is not None:
+            who = dataclasses.replace(self._who(owner, "any"), version=self._of_version)
+        else:
+            who = self._who(owner, self._version)
+            if self._version is None:
+                self.signature = signature_of(self._function)
+                self._bind_by_signature()
+        return who, call_head(self._parts(who))
+
+    def _who(self, owner: type | None, version: str | None) -> Identity:
+        if self._pinned is not None and owner is None:
+            return self._pinned
+        # Reading code is for the first call, not for the import.
         from memollm._keys.identity import identify
 
-        who = identify(
+        return identify(
             self._function,
             name=self._name,
-            version=self._version,
+            version=version,
             canonical=canonical,
             owner=owner,
             ignored=self._ignored(),
             also=() if self._key is None else (self._key,),
         )
-        if self._version is None:
-            self.signature = signature_of(self._function)
-            self._bind_by_signature()
-        who = dataclasses.replace(who, version=self._versions.get((owner, who.version), who.version))
-        return who, call_head(self._parts(who))
 
     def _ignored(self) -> list[str]:
         """Return what of the code does not count: defaults of parameters that are ignored, and names of globals."""
@@ -222,10 +233,7 @@ class Keyer:
 
     def name(self, instance: object) -> str:
         """Return the function's name without reading its code."""
-        from memollm._keys.identity import identify
-
-        owner = owner_of(instance)
-        return identify(self._function, name=self._name, version="any", canonical=canonical, owner=owner).name
+        return self._who(owner_of(instance), "any").name
 
     def keep_arguments(self, kept: bool) -> None:  # noqa: FBT001 - the one thing that it is about
         """Say whether calls carry their arguments in readable form, or a digest of it."""
@@ -233,12 +241,11 @@ class Keyer:
             self.keeps_arguments = kept
             self._forget_shortcuts()
 
-    def use_version(self, instance: object, version: str) -> None:
-        """Key on another version than the code's from here on: the user wants the samples of that one."""
-        owner = owner_of(instance)
-        self._versions[owner, self.identity(instance).version] = version
-        self._states.pop(owner, None)
-        self._now = None
+    def of_version(self, version: str) -> Keyer:
+        """Return a keyer of the same function with another version than its code's, whose samples are wanted, too."""
+        other = self.apart()
+        other._of_version = version  # noqa: SLF001 - it is one of us
+        return other
 
     # One call.
 
@@ -367,5 +374,5 @@ def signature_of(function: Callable[..., Any]) -> inspect.Signature:
         return inspect.signature(getattr(function, "__func__", function))
     except (TypeError, ValueError) as error:
         raise OptionError(
-            f"{function!r} has no signature that could be read; wrap it in a function of yours."
+            f"{veiled(repr(function))} has no signature that could be read; wrap it in a function of yours."
         ) from error

@@ -6,7 +6,6 @@ the store; so does the end of the program.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter
 from contextlib import suppress
@@ -14,6 +13,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from memollm._types.calls import Call
 from memollm._types.counting import Account, Counts, Use
+from memollm._types.locks import ThreadLock
+from memollm._types.samples import Costs, costs_of
 from memollm.errors import StoreError, StoreRefused
 from memollm.stores.keeping import keeping
 
@@ -30,8 +31,6 @@ HIT, SHARED, MADE = range(3)
 """How a sample was come by: it was stored; another draw was making it; this draw made it."""
 KINDS: Final = (Counts(draws=1, hits=1), Counts(draws=1, shared=1), Counts(draws=1))
 
-Costs = tuple[float, int, int, float | None]
-"""Seconds, input tokens, output tokens and dollars that making a sample took."""
 Given = tuple[Call, int, Costs, float, int]
 """A note: a sample of a call was given, of which slot; what making it took; what giving it took, if timed; how."""
 
@@ -110,7 +109,8 @@ def _divided(whole: int, k: int) -> Iterator[int]:
 
 def counts_of(given: Given, times: int = 1) -> Counts:
     """Count a sample as given so many times."""
-    _, _, (seconds, input_tokens, output_tokens, cost), took, kind = given
+    _, _, costs, took, kind = given
+    seconds, input_tokens, output_tokens, cost = costs_of(costs)
     counts = KINDS[kind]
     if kind != MADE:
         counts = counts._replace(
@@ -231,7 +231,8 @@ class Keeper:
         self._uses: list[Use] = []
         self._handed: tuple[int, dict[Account, Counts], list[Use]] | None = None
         """What was handed over under an id, as long as it is not known whether the store has it."""
-        self._writing = threading.Lock()
+        writing = ThreadLock()
+        self._writing, self._is_writing = writing.lock, writing.mine
         self._due: float | None = None
         self.has_paid = False
         """Whether any call was made."""
@@ -249,6 +250,9 @@ class Keeper:
 
     def hand_over(self) -> None:
         """Hand over all that was noted so far; what the store does not take now is tried again with the next."""
+        if self._is_writing():
+            # Whoever has interrupted this thread leaves it to it.
+            return
         with self._writing:
             self._due = None
             while self._open:

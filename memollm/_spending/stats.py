@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from memollm._spending.track import Spending, saved_of, spent_of
 from memollm._types.counting import Counts
@@ -83,6 +83,9 @@ class Stats:
 
     def __str__(self) -> str:
         return text_table((self.by, *HEAD), self._rows())
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: FBT001 - IPython's shape
+        printer.text("…" if cycle else str(self))
 
     def _repr_html_(self) -> str:
         return html_table((self.by, *HEAD), self._rows())

@@ -9,7 +9,9 @@ from memollm._spending.accounts import HIT, SHARED, Given, counts_of
 from memollm._types.counting import Counts
 from memollm._types.locks import ForkedLock
 from memollm._types.public import public
+from memollm._types.samples import costs_of
 from memollm._types.tables import cost_text, html_table, money, seconds_text, text_table
+from memollm.errors import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,7 +43,7 @@ class DrawEvent(NamedTuple):
     def __str__(self) -> str:
         cost = "" if self.cost is None else f", {money(self.cost)}"
         lane = "" if self.lane is None else f" in lane {self.lane}"
-        return (
+        return printable(
             f"{self.kind}: {self.function} {self.key[:12]} slot {self.slot} for {self.reader or 'all'}{lane} "
             f"({seconds_text(self.seconds)}{cost})"
         )
@@ -77,7 +79,8 @@ def tell(given: Sequence[Given], reader: str | None, lane: str | None, watchers:
 
 
 def _event(given: Given, reader: str | None, lane: str | None) -> DrawEvent:
-    call, slot, (seconds, input_tokens, output_tokens, cost), _, kind = given
+    call, slot, costs, _, kind = given
+    seconds, input_tokens, output_tokens, cost = costs_of(costs)
     return DrawEvent(
         call.function,
         call.key.hex(),
@@ -127,12 +130,21 @@ class Track:
         """Take note of samples that were given."""
         with self._lock:
             self.draws.extend(events)
-            self._counts = self._counts.plus(counts)
+            self._add(counts)
 
     def spent_on(self, counts: Counts) -> None:
         """Add what calls have taken."""
         with self._lock:
-            self._counts = self._counts.plus(counts)
+            self._add(counts)
+
+    def _add(self, counts: Counts) -> None:
+        while True:
+            before = self._counts
+            added = before.plus(counts)
+            # A signal handler that draws may have added some meanwhile.
+            if self._counts is before:
+                self._counts = added
+                return
 
     # As the user sees it.
 

@@ -6,6 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 from memollm._calls.typing import Cached
+from memollm._types.secret import said_by, veiled
 from memollm.errors import MemollmError, OptionError
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ def by_function(mapping: Callable[[Any, Any], Any], old: Old) -> Target | None:
     try:
         said: Any = mapping(old.key, old.value)
     except Exception as error:
-        raise OptionError(f"map raised {type(error).__name__}: {error} (for the key {_shown(old.key)}).") from error
+        raise OptionError(
+            f"map raised {type(error).__name__}: {said_by(error)} (for the key {_shown(old.key)})."
+        ) from error
     if said is None:
         return None
     if not is_tuple(said) or len(said) not in {THREE, FOUR}:
@@ -61,6 +64,11 @@ def by_position(function: Any, old: Old) -> Target:
         return Target(function, (key,), {}, old.answers)
     if is_memoized(function, key):
         return Target(function, *unmemoized(function, key[1:]), old.answers)
+    if key and isinstance(key[0], str) and _readings(function, key[1:]):
+        raise Unmapped(
+            f"the key {_shown(key)} may be positional arguments of {function.__name__}, and may be what "
+            f"diskcache.memoize has kept of a function named {key[0]!r}"
+        )
     return Target(function, key, {}, old.answers)
 
 
@@ -73,24 +81,28 @@ def is_memoized(function: Any, key: tuple[Any, ...]) -> bool:
 def unmemoized(function: Any, key: tuple[Any, ...]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Find where the positional arguments end: at a None, behind which names and values stand in turns.
 
-    `typed=True` appends types, which tell nothing that the values do not. Where a None among the arguments lets a key
-    be read in two ways, it is refused.
+    Where a None among the arguments lets a key be read in two ways, it is refused.
     """
+    found = _readings(function, key)
+    if len(found) != 1:
+        how = "in several ways" if found else "in no way"
+        raise Unmapped(f"the key {_shown(key)} can be read as arguments of {function.__name__} {how}")
+    return found[0]
+
+
+def _readings(function: Any, key: tuple[Any, ...]) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
+    """Return every way in which a key without its name can be read; the types of `typed=True` tell nothing more."""
     plain = key
     while plain and isinstance(plain[-1], type):
         plain = plain[:-1]
     signature = inspect.signature(function.__wrapped__)
-    found = [
+    return [
         (args, kwargs)
         for at, item in enumerate(plain)
         if item is None and (kwargs := _paired(plain[at + 1 :])) is not None
         for args in [plain[:at]]
         if _binds(signature, args, kwargs)
     ]
-    if len(found) != 1:
-        how = "in several ways" if found else "in no way"
-        raise Unmapped(f"the key {_shown(key)} can be read as arguments of {function.__name__} {how}")
-    return found[0]
 
 
 def _paired(items: tuple[Any, ...]) -> dict[str, Any] | None:
@@ -112,7 +124,9 @@ def require_decorated(function: Any) -> Any:
     """Refuse what is no decorated function whose samples are whole answers of one call."""
     decorated: Any = function
     if not isinstance(function, Cached):
-        raise OptionError(f"{function!r} is not decorated with cached_llm, so it has no samples. Decorate it first.")
+        raise OptionError(
+            f"{veiled(repr(function))} is not decorated with cached_llm, so it has no samples. Decorate it first."
+        )
     its = decorated._self_function  # noqa: SLF001 - it is ours
     if its.kind.streams or its.options.batch is not None:
         raise OptionError(
@@ -123,5 +137,5 @@ def require_decorated(function: Any) -> Any:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    text = veiled(repr(value))
     return text if len(text) <= 80 else f"{text[:79]}…"  # noqa: PLR2004 - a line's width

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
+from memollm.errors import StoreUnavailable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
@@ -64,6 +66,20 @@ def choose_positions(want: Want, free: Sequence[int], cursor: int) -> list[int]:
         if len(kept) == len(chosen):
             return [*chosen, *ahead]
         chosen = kept
+
+
+FARTHEST: Final = 1 << 24
+"""How many positions are walked over one by one, and how far lanes go: a damaged row may say anything."""
+
+
+def walked(first: int, end: int) -> range:
+    """Return the positions from one up to another, as long as they are as many as somebody can have drawn."""
+    if end - first > FARTHEST:
+        raise StoreUnavailable(
+            f"The cache says that {end - first:,} positions of one call were drawn, which are too many to walk over. "
+            "If it is damaged, memollm verify --repair keeps what can be read; else draw in another namespace."
+        )
+    return range(first, end)
 
 
 class Place(NamedTuple):

@@ -1,4 +1,4 @@
-"""Durations as users write them: seconds, a `timedelta`, or text such as "7d"."""
+"""Durations as users write them: seconds, a `timedelta`, or text such as "7d"; what is too old is for plans to say."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Final
 
 from memollm.errors import OptionError
 
-UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-WRITTEN: Final = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([smhdw])\s*", re.ASCII | re.IGNORECASE)
+UNITS: Final = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "y": 31_557_600.0}
+WRITTEN: Final = re.compile(rf"\s*(\d+(?:\.\d*)?|\.\d+)\s*({'|'.join(UNITS)})\s*", re.ASCII | re.IGNORECASE)
 
 
 def seconds_of(option: str, value: object) -> float:
@@ -19,7 +19,7 @@ def seconds_of(option: str, value: object) -> float:
     if not 0 < seconds < math.inf:
         raise OptionError(
             f"{option}={value!r} is no length of time. Give seconds above 0 (3600), a timedelta, or a number with one "
-            'of the units s, m, h, d, w ("90s", "15m", "12h", "7d", "2w").'
+            'of the units s, m or min, h, d, w, y ("90s", "15m", "12h", "7d", "2w", "1y").'
         )
     return seconds
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
+from memollm._types.calls import walked
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Set as AbstractSet
 
@@ -45,7 +47,7 @@ class Standing(NamedTuple):
 
     def drawn(self, lane: str | None) -> list[int]:
         """List what was given in a lane, in its order, or outside lanes."""
-        positions = range(self.next) if lane is None else self.lanes
+        positions = walked(0, self.next) if lane is None else self.lanes
         return [at for at in positions if self.lanes.get(at) == lane and at < self.next and at not in self.loose]
 
 

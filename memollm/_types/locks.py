@@ -1,4 +1,4 @@
-"""Locks that may be held when a process forks, and what is not waited for."""
+"""Locks that may be held when a process forks or a thread is interrupted, and what is not waited for."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 import threading
 import weakref
 from typing import TYPE_CHECKING, TypeVar
+
+from memollm.errors import StoreInUse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +17,29 @@ Renewed = TypeVar("Renewed")
 
 class WouldBlock(Exception):
     """What must not wait would have to; nothing has happened."""
+
+
+class ThreadLock:
+    """A lock of threads that tells the one which has it, so that nobody waits for himself.
+
+    A signal handler and a destructor run in the middle of anything, and what they interrupt goes on only after them.
+    Use it so: ask `mine()`, and if that is false, enter `lock`. What interrupts in between has let go of it by then.
+    """
+
+    __slots__ = ("lock", "mine")
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.mine: Callable[[], bool] = self.lock._is_owned  # type: ignore[attr-defined]  # noqa: SLF001
+        """Tell whether this thread has it; `threading.Condition` asks the same."""
+
+
+def interrupted() -> StoreInUse:
+    """Say that this thread would wait for itself."""
+    return StoreInUse(
+        "This thread is in the middle of using the cache: a signal handler, or a destructor, wants to use it, too, and "
+        "would wait for what it has interrupted. Let the handler note what is to be done, and do it afterwards."
+    )
 
 
 class ForkedLock:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Final
 
 
 def working_directory() -> Path | None:
@@ -12,6 +13,18 @@ def working_directory() -> Path | None:
         return Path.cwd()
     except FileNotFoundError:
         return None
+
+
+ROOT_MARKS: Final = (".memollm", "pyproject.toml", ".git")
+
+
+def root_above(place: Path) -> Path | None:
+    """Find the nearest of a folder and its parents that looks like a project's root."""
+    for folder in (place, *place.parents):
+        # Path.exists() raises where it may not look.
+        if any(os.path.exists(folder / mark) for mark in ROOT_MARKS):  # noqa: PTH110
+            return folder
+    return None
 
 
 def absolute(place: str | os.PathLike[str]) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from enum import Enum
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +30,43 @@ class Sample(NamedTuple):
     output_tokens: int = 0
     cost: float | None = None
     """In dollars; None where nobody knows a price."""
+
+
+Costs = tuple[float, int, int, float | None]
+"""What making a sample took, as it stands beside its record."""
+NOTHING_TOOK: Final[Costs] = (0.0, 0, 0, None)
+NUMBERS: Final = frozenset({float, int})
+MOST: Final = 1 << 62
+"""What every store can count to."""
+LAST_SLOT: Final = 1 << 40
+"""Past every slot that is filled."""
+LAST_MOMENT: Final = 253_370_764_800
+"""Seconds since 1970 past which no calendar goes."""
+
+
+def costs_of(sample: Sequence[Any]) -> Costs:
+    """Return what making a sample took; nothing, where somebody has written something else there."""
+    seconds, input_tokens, output_tokens, cost = sample
+    if type(seconds) in NUMBERS and type(input_tokens) is int and type(output_tokens) is int:
+        is_taken = 0 <= seconds < LAST_MOMENT and 0 <= input_tokens < MOST and 0 <= output_tokens < MOST
+        if is_taken and (cost is None or (type(cost) in NUMBERS and -MOST < cost < MOST)):
+            return (seconds, input_tokens, output_tokens, cost)
+    return NOTHING_TOOK
+
+
+def is_sound(slot: object, sample: Sample) -> bool:
+    """Tell whether what stands beside a record can be what we have written."""
+    took, stored = sample[2:], sample.stored
+    is_placed = type(slot) is int and 0 <= slot < LAST_SLOT and type(stored) in NUMBERS and 0 <= stored < LAST_MOMENT
+    return is_placed and (costs_of(took) is not NOTHING_TOOK or took == NOTHING_TOOK)
+
+
+def cleaned(slot: int, sample: Sample) -> Sample:
+    """Return a sample without what cannot be so that stands beside its record."""
+    if is_sound(slot, sample):
+        return sample
+    stored = sample.stored if is_sound(slot, Sample(sample.record, sample.stored)) else 0.0
+    return Sample(sample.record, stored, *costs_of(sample[2:]))
 
 
 class Replaced(NamedTuple):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from memollm.errors import printable
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -12,7 +14,7 @@ CENT: Final = 0.01
 
 def text_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Lay rows out in columns; all but the first are flush right."""
-    lines = [tuple(head), *map(tuple, rows)]
+    lines = [tuple(map(printable, line)) for line in (head, *rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(

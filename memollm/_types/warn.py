@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from memollm._types.secret import veiled
+
 if TYPE_CHECKING:
     from collections.abc import Generator
 
@@ -61,6 +63,6 @@ def done_for(line: CodeLine | None) -> Generator[None]:
 
 
 def warn(message: str, category: type[Warning]) -> None:
-    """Warn about the user's line."""
+    """Warn about the user's line; what others have said is in the message, without the secrets in it."""
     line = user_line()
-    warnings.warn_explicit(message, category, line.file, line.number, line.module, line.registry)
+    warnings.warn_explicit(veiled(message), category, line.file, line.number, line.module, line.registry)

@@ -11,6 +11,7 @@ from memollm._types.calls import Call
 from memollm._types.listings import Move
 from memollm._types.suggest import did_you_mean
 from memollm.errors import OptionError
+from memollm.stores.documents import notes_of
 from memollm.stores.keeping import keeping
 from memollm.stores.looking import looking
 
@@ -26,7 +27,7 @@ NO_ARGUMENTS: Final = ',"arguments":{}}'
 
 def adopt(store: Drawing, codec: Codec, name: str, *, to: str | None, version: str | None) -> int:
     """Give the stored samples of an older version, or of another name, to the latest version of a function."""
-    entries = looking(store).notes("function")
+    entries = notes_of(store, "function")
     sources = _entries_of(entries, name)
     moves: list[Move] = []
     for entry in sources.values():
@@ -37,8 +38,8 @@ def adopt(store: Drawing, codec: Codec, name: str, *, to: str | None, version: s
         moves += _moves(store, name, old, target)
     if not moves:
         raise OptionError(
-            f"adopt({name!r}): there is nothing to adopt. {_known_versions(sources)}"
-            "Name an older version with version=, or the function's new name with to=."
+            f"adopt({name!r}): there is nothing to adopt{_of_version(version, sources)}. {_known_versions(sources)}"
+            "Name an older version that has samples (version=, --version), or the function's new name (to=, --to)."
         )
     return keeping(store).adopt(
         moves, lambda move, record: codec.resign(record, context=move.old.key, new_context=move.new.key)
@@ -72,6 +73,13 @@ def _known_versions(sources: Mapping[str, Document]) -> str:
     return f"It has {', '.join(versions)}. "
 
 
+def _of_version(version: str | None, sources: Mapping[str, Document]) -> str:
+    if version is None:
+        return ""
+    known = any(_as_recorded(version, entry) in entry["versions"] for entry in sources.values())
+    return f" of version {version!r}" if known else f", as it has no version {version!r}"
+
+
 def _moves(store: Drawing, name: str, version: str, target: Document) -> list[Move]:
     moves: list[Move] = []
     for stored in looking(store).calls(name):
@@ -80,18 +88,25 @@ def _moves(store: Drawing, name: str, version: str, target: Document) -> list[Mo
                 f"adopt({name!r}): some of its calls were stored with keep_arguments=False, as digests that cannot be "
                 "re-keyed. Nothing was changed."
             )
-        function, end = _function_of(stored.call.form)
+        found = _function_of(stored.call.form)
+        if found is None:
+            # A damaged form is found by no draw, under no version; `verify` tells.
+            continue
+        function, end = found
         if function["version"] == version:
             form = _head({**function, "name": target["name"], "version": target["latest"]}) + stored.call.form[end:]
             moves.append(Move(stored.call, Call(hash_of(form), form, target["name"])))
     return moves
 
 
-def _function_of(form: str) -> tuple[dict[str, Any], int]:
-    """Read the function out of a canonical form, and where in the text it ends."""
-    start = form.index('"function":') + len('"function":')
-    function, end = json.JSONDecoder().raw_decode(form, start)
-    return function, end
+def _function_of(form: str) -> tuple[dict[str, Any], int] | None:
+    """Read the function out of a canonical form, and where in the text it ends; None where the form is none."""
+    try:
+        start = form.index('"function":') + len('"function":')
+        read: tuple[Any, int] = json.JSONDecoder().raw_decode(form, start)
+        return read if isinstance(read[0]["version"], str) else None
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
 
 
 def _head(function: Mapping[str, str]) -> str:

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from textwrap import indent
 from typing import TYPE_CHECKING, Any, Final
 
+from memollm._keys.code.changes import changes
+from memollm.errors import printable, printable_lines
+from memollm.stores.documents import notes_of
 from memollm.stores.looking import looking
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from memollm._types.calls import Call
+    from memollm._types.listings import Stored
     from memollm.stores.drawing import Drawing
 
 Object = dict[str, Any]
 NEAREST: Final = 3
+OF_CALL: Final = frozenset({"memollm", "function", "arguments"})
+"""What every canonical form has."""
 COMPARED: Final = 2000
 """How many stored calls of a function are compared, the latest first."""
 WIDTH: Final = 70
+DIGEST: Final = "blake2b:"
+VERSION: Final = "function.version"
 ABSENT: Final = "(absent)"
 
 
@@ -29,9 +39,13 @@ class Difference:
     path: str
     here: str
     stored: str
+    code: str = ""
+    """Of two versions, what has changed from the stored one to this."""
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.here} here, {self.stored} stored"
+        if self.code:
+            return f"{self.path}: the code has changed since\n" + indent(self.code, "    ")
+        return printable(f"{self.path}: {self.here} here, {self.stored} stored")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +76,7 @@ class Explanation:
     def __str__(self) -> str:
         lines = [f"{self.function}  {self.key}", f"  {self.form}"]
         lines.append(f"hit: {self.samples} stored" if self.hit else "miss: nothing is stored of this call")
-        return "\n".join([*lines, *self.lines()])
+        return printable_lines("\n".join([*lines, *self.lines()]))
 
     def lines(self) -> list[str]:
         """Say how the nearest stored calls differ."""
@@ -73,32 +87,78 @@ class Explanation:
         return lines
 
 
-def explain(store: Drawing, call: Call, form: str, changed: str = "") -> Explanation:
+def explain(store: Drawing, call: Call, form: str, older: Sequence[Call] = (), changed: str = "") -> Explanation:
     """Explain a call; `form` is its canonical form also where only a digest of it is kept.
 
-    `changed` says what of the function has changed while the program runs.
+    `older` are the same call as older code made it, where the samples of that are read, too. `changed` says what of
+    the function has changed while the program runs.
     """
     stored = looking(store).calls(call.function)
-    samples = next((each.samples for each in stored if each.call == call), 0)
-    others = [each for each in stored[-COMPARED:] if each.call != call and each.samples]
-    readable = [each for each in others if each.call.form.startswith("{")]
-    if not form.startswith("{"):
-        readable = []
-    note = ""
-    if not samples and len(readable) < len(others):
-        note = f"{len(others) - len(readable)} stored calls cannot be compared: keep_arguments=False kept a digest only"
-    if changed:
-        since = f"what the function reads has changed since this program called it first:\n{changed}"
-        note = f"{note}\n{since}" if note else since
+    samples = sum(each.samples for each in stored if each.call == call)
+    earlier = sum(each.samples for each in stored if each.call in older)
+    samples += earlier
+    others = [each for each in stored[-COMPARED:] if each.call not in (call, *older) and each.samples]
     nearest: list[Neighbour] = []
-    if not samples and readable:
-        here = json.loads(form)
-        nearest = [
-            Neighbour(each.call.key.hex(), each.samples, tuple(differences(here, json.loads(each.call.form))))
-            for each in readable
-        ]
-        nearest.sort(key=lambda near: len(near.differences))
-    return Explanation(call.function, call.key.hex(), form, samples, tuple(nearest[:NEAREST]), note)
+    notes = [f"{earlier} of them older code has made (on_change)"] if earlier else []
+    if changed:
+        notes.append(f"what the function reads has changed since this program called it first:\n{changed}")
+    if not samples:
+        digests = [each for each in others if is_digest(each.call.form) or is_digest(form)]
+        if digests:
+            notes.append(f"{len(digests)} stored calls cannot be compared: keep_arguments=False kept a digest only")
+        found = [_neighbour(form, each) for each in others if each not in digests]
+        nearest = sorted(filter(None, found), key=lambda near: len(near.differences))[:NEAREST]
+        if nearest:
+            codes = _codes_of(store, call.function)
+            nearest = [_with_code(near, codes) for near in nearest]
+        if None in found:
+            notes.append(f"{found.count(None)} stored calls cannot be read: look at them with memollm verify")
+    return Explanation(call.function, call.key.hex(), form, samples, tuple(nearest), "\n".join(notes))
+
+
+def is_digest(form: object) -> bool:
+    """Tell whether only a digest of a form was kept."""
+    return isinstance(form, str) and form.startswith(DIGEST)
+
+
+def _neighbour(form: str, stored: Stored) -> Neighbour | None:
+    """Compare a call with a stored one, of which somebody may have written anything; None where it is no call."""
+    try:
+        theirs = json.loads(stored.call.form)
+        if not isinstance(theirs, dict) or not theirs.keys() >= OF_CALL:
+            return None
+        different = tuple(differences(json.loads(form), theirs))
+        return Neighbour(stored.call.key.hex(), stored.samples, different)
+    except (TypeError, ValueError, AttributeError, RecursionError):
+        return None
+
+
+Codes = Mapping[str, Mapping[str, str]]
+
+
+def _codes_of(store: Drawing, function: str) -> Codes:
+    """Read what the versions of a function are made of."""
+    entries = [each for each in notes_of(store, "function").values() if each["name"] == function]
+    return {version: noted["parts"] for each in entries for version, noted in each["versions"].items()}
+
+
+def _with_code(near: Neighbour, codes: Codes) -> Neighbour:
+    """Say of two versions what differs in the code, where both are known."""
+    told = [_of_code(each, codes) if each.path == VERSION else each for each in near.differences]
+    return replace(near, differences=tuple(told))
+
+
+def _of_code(version: Difference, codes: Codes) -> Difference:
+    here, stored = (_parts_of(each, codes) for each in (version.here, version.stored))
+    return replace(version, code=changes(stored, here)) if here and stored else version
+
+
+def _parts_of(shown: str, codes: Codes) -> Mapping[str, str] | None:
+    """Find the parts of a version; what is shown of one that somebody made up may be no JSON."""
+    try:
+        return codes.get(json.loads(shown))
+    except (ValueError, TypeError):
+        return None
 
 
 def missing(store: Drawing, call: Call, slot: int) -> str:

@@ -13,9 +13,10 @@ import msgspec
 
 from memollm._keys.keyer import KEY_BYTES, hash_of
 from memollm._types.calls import Call
+from memollm._types.samples import is_sound
 from memollm._upkeep.transfer import transfer_of
 from memollm._upkeep.transfer.lines import CallLine, encode, sample_line
-from memollm.errors import OptionError, RecordError, StaleRecord, UntrustedRecord
+from memollm.errors import OptionError, RecordError, StaleRecord, UntrustedRecord, printable
 from memollm.stores.checking import Checkable, Fault, Kept, Unreadable
 from memollm.stores.transfer import Part
 
@@ -76,7 +77,7 @@ class Verified:
         lines += [f"note: {note}" for note in self._notes()]
         if self.repaired is not None:
             lines += _told(self.repaired)
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))
 
     def _notes(self) -> Iterator[str]:
         if self.untrusted:
@@ -84,9 +85,9 @@ class Verified:
         if self.newer:
             yield f"{self.newer:,} samples were written by a later memollm; upgrade it to read them"
         if self.kept.ahead:
-            yield f"{self.kept.ahead:,} cursors are past every sample, as those of pools are"
+            yield f"cursors past every sample: {self.kept.ahead:,}, as pools and draws that came to nothing leave them"
         if self.kept.leftovers:
-            yield f"{self.kept.leftovers:,} processes died while they drew; what they had is free again"
+            yield f"processes that died while they drew: {self.kept.leftovers:,}; what they had is free again"
 
 
 def _told(repaired: Repaired) -> list[str]:
@@ -130,18 +131,21 @@ class Content:
                 for slot, sample in inside.samples(entry):
                     self.samples += 1
                     self._told(self.samples, total)
-                    fault = None if wrong is not None else self._fault_of_record(entry.call, slot, sample.record)
+                    fault = None if wrong is not None else self._fault_of_sample(entry.call, slot, sample)
                     if fault is not None:
                         yield Finding(fault, entry, slot, sample)
             except Unreadable as error:
                 what = f"not all of its samples can be read ({error}); a repair salvages what can"
                 yield Finding(Fault("structure", _place(entry.call), what), entry, None, None)
 
-    def _fault_of_record(self, call: Call, slot: int, record: bytes) -> Fault | None:
+    def _fault_of_sample(self, call: Call, slot: int, sample: Sample) -> Fault | None:
         where = f"{_place(call)} slot {slot}"
         advice = "forget the call, or have a repair move the sample aside"
-        if not is_a(record, bytes):
+        if not is_a(sample.record, bytes):
             return Fault("record", where, f"the record is no record; {advice}")
+        if not is_sound(slot, sample):
+            return Fault("record", where, f"what stands beside the record is no time or no amount; {advice}")
+        record = sample.record
         try:
             self.untrusted += not self._codec.is_trusted(record, context=call.key)
         except StaleRecord:
@@ -177,7 +181,7 @@ def fault_of(call: Call) -> Fault | None:
         return None
     try:
         form = json.loads(call.form)
-    except ValueError:
+    except (ValueError, RecursionError):
         form = None
     if not isinstance(form, dict) or not {"memollm", "function", "arguments"} <= form.keys():
         return Fault("key", _place(call), f"its form is no canonical form; {advice}")

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from memollm._types.samples import ATOMS
+from memollm._types.secret import said_by
 from memollm._types.signals import pass_on
-from memollm._values.live import refuse_live
+from memollm._values.live import refuse_live, refuse_secret
 from memollm._values.names import WAY_OUT, check_fields, class_name, fields_of, find_class, is_model
 from memollm._values.same import kind_of
 from memollm._values.schema import schema_of
@@ -76,6 +78,8 @@ class TypedWriter(Writer):
 
     def _model(self, value: Any, name: str, path: str, depth: int) -> Any:
         """Write pydantic's own JSON where its validation gives the same model back, else the model's state."""
+        # Its own serializers may well show what a secret hides.
+        _refuse_secrets(value, path)
         fields = fields_of(type(value)) or ()
         beside = {key: item for key, item in value.__dict__.items() if key not in fields}
         for unset in ([], list(_with_extras(value, []))):
@@ -196,7 +200,7 @@ def _of_model(name: str, text: bytes, schema: str, unset: Sequence[list[Any]], b
         model = _load_model(cls, text, beside, unset)
     except Exception as exc:
         pass_on(exc)
-        raise StaleRecord(f"{name}{_where(exc)} no longer takes what was stored: {exc}. {WAY_OUT}") from exc
+        raise StaleRecord(f"{name}{_where(exc)} no longer takes what was stored: {said_by(exc)}. {WAY_OUT}") from exc
     if schema and schema == schema_of(cls):
         return model
     try:
@@ -251,6 +255,25 @@ def _part(value: Any, step: Any) -> Any:
     return value.__dict__[step] if step in value.__dict__ else value.__pydantic_extra__[step]
 
 
+def _refuse_secrets(value: Any, path: str) -> None:
+    """Refuse a secret wherever it is in a model."""
+    kind = kind_of(value)
+    parts: Iterable[tuple[str, Any]] = ()
+    if kind in {list, tuple}:
+        items: list[Any] = value
+        parts = ((f"[{place}]", item) for place, item in enumerate(items))
+    elif kind is dict:
+        entries: dict[Any, Any] = value
+        parts = ((f"[{key!r}]", item) for key, item in entries.items())
+    elif kind not in ATOMS:
+        refuse_secret(value, path)
+        own: dict[str, Any] = getattr(value, "__dict__", {})
+        extras: dict[str, Any] = getattr(value, "__pydantic_extra__", None) or {}
+        parts = ((f".{name}", item) for name, item in (*own.items(), *extras.items()))
+    for step, part in parts:
+        _refuse_secrets(part, path + step)
+
+
 def _with_extras(value: Any, path: list[Any]) -> Iterator[list[Any]]:
     """Give the path to each model that has undeclared fields."""
     kind = kind_of(value)
@@ -270,7 +293,7 @@ def _with_extras(value: Any, path: list[Any]) -> Iterator[list[Any]]:
 
 
 def _no_longer_taken(name: str, exc: Exception) -> StaleRecord:
-    return StaleRecord(f"{name} no longer takes what was stored: {type(exc).__name__}: {exc}. {WAY_OUT}")
+    return StaleRecord(f"{name} no longer takes what was stored: {type(exc).__name__}: {said_by(exc)}. {WAY_OUT}")
 
 
 def _where(exc: Exception) -> str:

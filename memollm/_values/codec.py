@@ -8,6 +8,7 @@ from xxhash import xxh3_64_hexdigest
 
 from memollm._types.locks import ForkedLock
 from memollm._types.samples import is_atomic
+from memollm._types.secret import said_by
 from memollm._types.signals import pass_on
 from memollm._values.classes import Registered, TypedWriter, read_classes
 from memollm._values.frame import (
@@ -16,6 +17,7 @@ from memollm._values.frame import (
     JSON,
     JSON_HEAD,
     JSON_SEED,
+    LARGE,
     PICKLE,
     SIGNATURE_LENGTH,
     SIGNED,
@@ -24,6 +26,7 @@ from memollm._values.frame import (
     packed,
     unframed,
     unpacked,
+    weight,
 )
 from memollm._values.same import Sameness
 from memollm._values.tree import BUILT_IN, Reader, from_json, is_plain, to_json, too_deep
@@ -72,7 +75,7 @@ class Codec:
             raise too_deep("the result") from exc
         except Exception as exc:  # No memory left, or the value was changed meanwhile by another thread.
             pass_on(exc)
-            raise UncacheableResult(f"the result cannot be stored: {type(exc).__name__}: {exc}") from exc
+            raise UncacheableResult(f"the result cannot be stored: {_said_by(exc)}") from exc
         kind, rest = packed(kind, body)
         return framed(kind, self._signed(kind, rest, context))
 
@@ -91,7 +94,7 @@ class Codec:
             raise DamagedRecord("the record is nested more deeply than can be followed here") from exc
         except Exception as exc:
             pass_on(exc)
-            raise DamagedRecord(f"the record does not hold what was written: {type(exc).__name__}: {exc}") from exc
+            raise DamagedRecord(f"the record does not hold what was written: {_said_by(exc)}") from exc
 
     def is_trusted(self, record: bytes, *, context: bytes) -> bool:
         """Check a record without reading its value: raise if its bytes or its signature do not fit.
@@ -112,7 +115,7 @@ class Codec:
             raise
         except Exception as exc:
             pass_on(exc)
-            raise DamagedRecord(f"the record does not hold what was written: {type(exc).__name__}: {exc}") from exc
+            raise DamagedRecord(f"the record does not hold what was written: {_said_by(exc)}") from exc
 
     def _opened(self, record: bytes, context: bytes) -> tuple[bytes, bytes]:
         kind, rest = unframed(record)
@@ -201,6 +204,15 @@ class Codec:
         """Read what the owner of another signing key signed, besides one's own."""
         self._own_signer().trust(key)
 
+    def is_heavy(self, record: bytes) -> bool:
+        """Tell whether reading a record may take milliseconds: it is large, or its key is still on the disk."""
+        return weight(record) > LARGE or (not self.has_key and record[:2].upper() in SIGNED)
+
+    @property
+    def has_key(self) -> bool:
+        """Whether the key of signatures was read from the disk."""
+        return self._signer is not None
+
     def load_key(self) -> None:
         """Have the key at hand, and make it if there is none."""
         self._own_signer()
@@ -214,8 +226,14 @@ class Codec:
 
         with self._making:
             if self._signer is None:
-                self._signer = Signer.of_user()
+                made = Signer.of_user()
+                # Whoever has interrupted this thread may have made one, too.
+                self._signer = self._signer or made
             return self._signer
+
+
+def _said_by(error: Exception) -> str:
+    return f"{type(error).__name__}: {said_by(error)}"
 
 
 def _message(kind: bytes, rest: bytes, context: bytes) -> bytes:

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from memollm._types.secret import said_by
 from memollm.errors import StaleRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MAINS = ("__main__", "__mp_main__")
-WAY_OUT = "Restore the class as it was, or forget this sample and draw it again"
+WAY_OUT = 'Restore the class as it was, take on_stale="miss" to have the function called again, or forget this sample'
 
 
 def class_name(cls: Any) -> str | None:
@@ -63,7 +64,9 @@ def find_class(name: str) -> Any:
     try:
         found = _find(name)
     except Exception as exc:  # A module may raise anything while it is imported.
-        raise StaleRecord(f"the class {name} cannot be found ({exc}): it was moved or removed. {WAY_OUT}") from exc
+        raise StaleRecord(
+            f"the class {name} cannot be found ({said_by(exc)}): it was moved or removed. {WAY_OUT}"
+        ) from exc
     if not isinstance(found, type):
         raise StaleRecord(f"{name} is no class any more. {WAY_OUT}")
     return found

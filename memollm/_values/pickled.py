@@ -16,6 +16,7 @@ from typing import Any
 import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
 from cloudpickle import cloudpickle as _inside
 
+from memollm._types.secret import said_by
 from memollm._values.live import refuse_live
 from memollm._values.names import check_fields, class_name, fields_of, find_class
 from memollm._values.same import kind_of
@@ -57,8 +58,8 @@ def dumps(value: object) -> bytes:
         if isinstance(exc.__context__, RecursionError):
             raise too_deep("the result") from exc
         raise UncacheableResult(
-            f"the result, a {type(value).__qualname__}, cannot be stored: {exc}. Return plain data, a dataclass or a "
-            "pydantic model, or register the type with an encoder of your own",
+            f"the result, a {type(value).__qualname__}, cannot be stored: {said_by(exc)}. Return plain data, a "
+            "dataclass or a pydantic model, or register the type with an encoder of your own",
         ) from exc
     pickled = file.getvalue()
     by_value = b"cloudpickle" in pickled
@@ -79,8 +80,8 @@ def loads(body: bytes) -> object:
         raise
     except Exception as exc:
         raise StaleRecord(
-            f"the stored object cannot be rebuilt ({type(exc).__name__}: {exc}): its class was moved or has changed. "
-            "Restore it, or forget this sample and draw it again",
+            f"the stored object cannot be rebuilt ({type(exc).__name__}: {said_by(exc)}): its class was moved or has "
+            "changed. Restore it, or forget this sample and draw it again",
         ) from exc
 
 

@@ -1,4 +1,4 @@
-"""What a stream leaves behind: its chunks as one sample, how they are recorded, and how a sample is read as chunks."""
+"""What a stream leaves behind: its chunks as one sample, how they are recorded, and how a sample is replayed."""
 
 from __future__ import annotations
 

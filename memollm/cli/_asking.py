@@ -5,8 +5,7 @@ from __future__ import annotations
 import sys
 
 from memollm.cli._output import note
-from memollm.cli._words import printable
-from memollm.errors import OptionError
+from memollm.errors import OptionError, printable
 
 
 def agreed(question: str, *, yes: bool) -> bool:

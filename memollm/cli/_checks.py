@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from memollm.cli._words import counted, size_text
 from memollm.errors import StoreError
+from memollm.stores.documents import notes_of
 from memollm.stores.sqlite.filelocks import lock_descriptor, unlock_descriptor
 from memollm.stores.sqlite.files import (
     NETWORK_FILESYSTEMS,
@@ -20,6 +21,10 @@ from memollm.stores.sqlite.files import (
     filesystem_of,
     refuse_foreign,
 )
+from memollm.stores.sqlite.inside import KINDS
+from memollm.stores.sqlite.own_files import open_own
+from memollm.stores.sqlite.reader import SqliteReader
+from memollm.stores.sqlite.schema import foreign_texts
 from memollm.stores.sqlite.sql import SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -30,6 +35,8 @@ NOTE: Final = "note"
 WRONG: Final = "wrong"
 OTHERS: Final = 0o077
 WAL_RESET_FIXED: Final = (3, 51, 3)
+MOST_SHOWN: Final = 5
+"""How much of what is not ours is shown."""
 LITTLE_SPACE: Final = 100 << 20
 KERNEL_LOCKS: Final = Path("/proc/locks")
 
@@ -90,41 +97,82 @@ def check_files(files: Files) -> Iterator[CheckResult]:
     log = files.database.with_name(files.database.name + "-wal")
     logged = log.stat().st_size if log.exists() else 0
     yield CheckResult("file", OK, f"{files.database}, {size_text(size)} and {size_text(logged)} of log")
+    try:
+        version = refuse_foreign(files.database)
+    except StoreError as error:
+        # It is no file of ours, and nobody is to change anything about it.
+        yield CheckResult("schema", WRONG, str(error))
+        return
     yield from _check_permissions(files)
-    yield from _check_schema(files.database)
+    yield from _check_schema(files, version)
 
 
 def _check_permissions(files: Files) -> Iterator[CheckResult]:
     if os.name != "posix":
         return
+    yield from _check_folder(files.folder)
     beside = [files.database.with_name(files.database.name + ending) for ending in ("-wal", "-shm")]
     there = [each for each in (files.database, files.lock, files.epoch, files.owners, *beside) if each.exists()]
     wrong = list(_wrong_permissions(there))
     yield from wrong or [CheckResult("permissions", OK, f"{counted(len(there), 'file')} of this user alone")]
 
 
+def _check_folder(folder: Path) -> Iterator[CheckResult]:
+    """Look at who else may put files into a folder, or another one in its place."""
+    for each in (folder, *folder.resolve().parents):
+        status = each.stat()
+        mode, is_own = stat.S_IMODE(status.st_mode), each == folder
+        if status.st_uid not in {os.geteuid(), 0}:
+            yield CheckResult(
+                "folder", WRONG, f"{each} belongs to another user, who can change or replace what is stored"
+            )
+        elif mode & stat.S_IWOTH and (is_own or not mode & stat.S_ISVTX):
+            advice = "`chmod 700` it" if is_own else "`chmod o-w` it, or use a folder elsewhere"
+            yield CheckResult("folder", WRONG, f"anybody can write to {each}, and change what is stored; {advice}")
+        elif is_own and mode & stat.S_IWGRP:
+            yield CheckResult("folder", NOTE, f"the group of {each} can write there, and change what is stored")
+
+
 def _wrong_permissions(paths: Iterable[Path]) -> Iterator[CheckResult]:
     for path in paths:
-        if stat.S_IMODE(path.stat().st_mode) & OTHERS:
+        if path.is_symlink():
+            yield CheckResult("permissions", WRONG, f"{path} is a link, and no file that memollm has made; remove it")
+        elif path.stat().st_uid not in {os.geteuid(), 0}:
+            yield CheckResult("permissions", WRONG, f"{path} belongs to another user; use another cache")
+        elif stat.S_IMODE(path.stat().st_mode) & OTHERS:
             mode = "700" if path.is_dir() else "600"
             yield CheckResult("permissions", WRONG, f"other users can reach {path}; `chmod {mode}` it")
         elif not os.access(path, os.R_OK | os.W_OK):
             yield CheckResult("permissions", WRONG, f"{path} is not readable and writable for this user; make it so")
 
 
-def _check_schema(database: Path) -> Iterator[CheckResult]:
-    try:
-        version = refuse_foreign(database)
-    except StoreError as error:
-        yield CheckResult("schema", WRONG, str(error))
-        return
+def _check_schema(files: Files, version: int | None) -> Iterator[CheckResult]:
+    database = files.database
     if version is None:
-        yield CheckResult(
-            "schema", WRONG, f"{database} cannot be read now: it is damaged, or its permissions are wrong"
-        )
+        text = f"{database} cannot be read now: it is damaged, or its permissions are wrong"
+        yield CheckResult("schema", WRONG, text)
+        return
+    older = "" if version == SCHEMA_VERSION else f"; the next program that opens it makes it {SCHEMA_VERSION}"
+    foreign = foreign_texts(database)
+    for entry in foreign[:MOST_SHOWN]:
+        yield CheckResult("schema", WRONG, f"memollm did not make {entry}")
+    if foreign:
+        yield CheckResult("schema", WRONG, f"{len(foreign)} such entries; `memollm verify --repair` saves the samples")
     else:
-        older = "" if version == SCHEMA_VERSION else f"; the next program that opens it makes it {SCHEMA_VERSION}"
         yield CheckResult("schema", OK, f"version {version}{older}")
+        yield from _check_catalog(files)
+
+
+def _check_catalog(files: Files) -> Iterator[CheckResult]:
+    """Read every document, as far as that writes nothing."""
+    reader = SqliteReader(files.database, allow_network=True)
+    try:
+        count = sum(len(notes_of(reader, kind)) for kind in KINDS)
+        yield CheckResult("catalog", OK, counted(count, "document"))
+    except StoreError as error:
+        yield CheckResult("catalog", WRONG, str(error))
+    finally:
+        reader.close()
 
 
 def check_users(files: Files) -> Iterator[CheckResult]:
@@ -146,8 +194,8 @@ def check_users(files: Files) -> Iterator[CheckResult]:
 def _is_held(path: Path) -> bool:
     """Tell whether a process holds a lock file, by one attempt at it."""
     try:
-        descriptor = os.open(path, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
-    except OSError:
+        descriptor = open_own(path)
+    except (OSError, StoreError):
         return False
     try:
         got = lock_descriptor(descriptor, blocking=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from memollm.stores.documents import notes_of
 from memollm.stores.looking import looking
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def function_names(context: click.Context, _parameter: click.Parameter, begun: s
 
 
 def _functions(cache: Cache) -> list[str]:
-    return sorted({str(entry["name"]) for entry in looking(cache.store).notes("function").values()})
+    return sorted({str(entry["name"]) for entry in notes_of(cache.store, "function").values()})
 
 
 def namespace_names(context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:

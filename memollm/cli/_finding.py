@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from memollm._types.suggest import did_you_mean
 from memollm.cli._words import counted
 from memollm.errors import OptionError
+from memollm.stores.documents import notes_of
 from memollm.stores.looking import looking
 
 if TYPE_CHECKING:
@@ -38,7 +39,10 @@ class Described(NamedTuple):
 
 def compact(value: object) -> str:
     """Write an argument on one line."""
-    return json.dumps(value, ensure_ascii=False)
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except RecursionError:
+        return "(nested too deeply to be shown)"
 
 
 def described(form: str) -> Described:
@@ -75,5 +79,5 @@ def require_function(cache: Cache, name: str | None) -> None:
 
 def function_names(cache: Cache) -> Sequence[str]:
     """Name every function that the cache knows, in order."""
-    noted = {str(entry["name"]) for entry in looking(cache.store).notes("function").values()}
+    noted = {str(entry["name"]) for entry in notes_of(cache.store, "function").values()}
     return sorted(noted | {item.function for item in looking(cache.store).inventory()})

@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from memollm.cli._words import cells, middle_cut, padded, printable
+from memollm._types.secret import veiled
+from memollm.cli._words import cells, middle_cut, padded
+from memollm.errors import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -51,7 +53,7 @@ def say_wrapped(text: str) -> None:
 
 def note(text: str) -> None:
     """Write a line for the reader, beside what the command puts out."""
-    sys.stderr.write(f"{printable(text)}\n")
+    sys.stderr.write(f"{printable(veiled(text))}\n")
 
 
 def json_text(value: object, *, indent: int | None = None) -> str:

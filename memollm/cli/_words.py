@@ -16,15 +16,6 @@ UNITS: Final = ((31_557_600, "y"), (86_400, "d"), (3_600, "h"), (60, "min"))
 WIDE: Final = frozenset({"W", "F"})
 
 
-def printable(text: str) -> str:
-    """Write what is not printable as an escape, so that a stored text cannot steer the terminal."""
-    return text if text.isprintable() else "".join(map(_printable, text))
-
-
-def _printable(character: str) -> str:
-    return character if character.isprintable() else character.encode("unicode_escape", "backslashreplace").decode()
-
-
 def cells(text: str) -> int:
     """Count the cells of a terminal that a text takes: some characters take two, accents none."""
     return len(text) if text.isascii() else sum(map(_cells, text))

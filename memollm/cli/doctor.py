@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from memollm import __version__
 from memollm._calls.configuration import OTHER_VARIABLES, PREFIX, SETTINGS, configuration
+from memollm._types.secret import veiled
 from memollm._values.signing import VARIABLE, key_file
 from memollm.cli._checks import (
     NOTE,
@@ -42,7 +43,7 @@ def doctor(*, as_json: bool) -> int:
     It changes nothing, and needs no cache to be there. A line that begins with ! is wrong, and the exit code is then 1;
     one with ~ is worth knowing. The samples themselves are checked by `memollm verify`.
     """
-    findings = list(_findings())
+    findings = [finding._replace(text=veiled(finding.text)) for finding in _findings()]
     wrong = sum(finding.state == WRONG for finding in findings)
     if as_json:
         list_json(finding._asdict() for finding in findings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -15,6 +16,7 @@ from memollm.cli._options import command, full_option, json_option
 from memollm.cli._output import Column, list_json, say, show_json, show_table
 from memollm.cli._words import age_text, counted, moment
 from memollm.errors import OptionError
+from memollm.stores.documents import notes_of
 from memollm.stores.looking import looking
 
 if TYPE_CHECKING:
@@ -63,7 +65,7 @@ def functions(*, name: str | None, diff: tuple[str, str] | None, full: bool, as_
         elif diff is not None:
             _show_difference(name, _versions(cache, name), diff, as_json=as_json)
         else:
-            _show_versions(_versions(cache, name), full=full, as_json=as_json)
+            _show_versions(name, _versions(cache, name), full=full, as_json=as_json)
 
 
 # All functions.
@@ -84,7 +86,7 @@ def _functions(cache: Cache) -> list[_ListedFunction]:
         calls[item.function] += 1
         samples[item.function] += item.samples
     noted: dict[str, list[Document]] = {}
-    for entry in looking(cache.store).notes("function").values():
+    for entry in notes_of(cache.store, "function").values():
         noted.setdefault(str(entry["name"]), []).append(entry)
     return [
         _ListedFunction(
@@ -133,7 +135,7 @@ def _versions(cache: Cache, name: str) -> list[_ListedVersion]:
         calls[version] += 1
         samples[version] += each.samples
     listed: dict[str, _ListedVersion] = {}
-    for entry in looking(cache.store).notes("function").values():
+    for entry in notes_of(cache.store, "function").values():
         if entry["name"] == name:
             roles = {entry.get("previous"): PREVIOUS, entry["latest"]: LATEST}
             for version, noted in entry["versions"].items():
@@ -148,7 +150,7 @@ def _versions(cache: Cache, name: str) -> list[_ListedVersion]:
     return [*sorted(listed.values(), key=lambda each: each.first or 0.0), *unknown]
 
 
-def _show_versions(versions: list[_ListedVersion], *, full: bool, as_json: bool) -> None:
+def _show_versions(name: str, versions: list[_ListedVersion], *, full: bool, as_json: bool) -> None:
     if as_json:
         list_json(
             {**each._asdict(), "first": None if each.first is None else moment(each.first), "parts": dict(each.parts)}
@@ -167,7 +169,7 @@ def _show_versions(versions: list[_ListedVersion], *, full: bool, as_json: bool)
     ]
     show_table(VERSIONS, rows, full=full)
     if any(each.role == PREVIOUS for each in versions):
-        say("\nWhat changed: memollm functions NAME --diff previous latest")
+        say(f"\nWhat changed: memollm functions {shlex.quote(name)} --diff previous latest")
 
 
 def _show_difference(name: str, versions: list[_ListedVersion], diff: tuple[str, str], *, as_json: bool) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from memollm._takeover import SOURCES
+from memollm._types.secret import said_by
 from memollm.cli._options import command, json_option
 from memollm.cli._output import note, progress, say, show_json
 from memollm.cli._words import counted
@@ -57,10 +58,11 @@ def named(name: str) -> Any:
         return reduce(getattr, inside.split("."), import_module(module))
     except (ImportError, AttributeError) as error:
         raise OptionError(
-            f"{name!r} cannot be found: {error}. Run the command in the folder of your project."
+            f"{name!r} cannot be found: {said_by(error)}. Run the command in the folder of your project."
         ) from error
     except Exception as error:
         # Importing runs the user's module, which may fail in any way.
         raise OptionError(
-            f"{name!r} cannot be imported: {type(error).__name__}: {error}. Make `python -c 'import {module}'` work."
+            f"{name!r} cannot be imported: {type(error).__name__}: {said_by(error)}. Make "
+            f"`python -c 'import {module}'` work."
         ) from error

@@ -11,6 +11,7 @@ from memollm.cli._asking import agreed
 from memollm.cli._opening import existing_cache
 from memollm.cli._options import command, json_option, yes_option
 from memollm.cli._output import say, show_json
+from memollm.cli._words import counted
 
 if TYPE_CHECKING:
     from memollm._upkeep.prune import Policy, Pruned
@@ -62,7 +63,10 @@ def prune(
             return
         else:
             done = pruned(dry=False)
-            told = f"{done.calls:,} calls with {done.samples:,} samples are gone; {done.kept_samples:,} samples stay."
+            told = (
+                f"{counted(done.calls, 'call')} with {counted(done.samples, 'sample')} removed; "
+                f"{counted(done.kept_samples, 'sample')} kept."
+            )
     if as_json:
         show_json({"removed": not dry_run, **asdict(done)})
     else:

@@ -14,7 +14,7 @@ from memollm.cli._options import command, full_option, json_option, yes_option
 from memollm.cli._output import Column, list_json, say, show_table
 from memollm.cli._words import age_text, counted, moment
 from memollm.errors import OptionError
-from memollm.stores.looking import looking
+from memollm.stores.documents import notes_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +39,7 @@ def namespaces(*, full: bool, as_json: bool) -> None:
     BEGUN is how long ago a namespace drew first, and BY the program that did.
     """
     with existing_cache() as cache:
-        listed, notes = cache.namespaces(), looking(cache.store).notes("namespace")
+        listed, notes = cache.namespaces(), notes_of(cache.store, "namespace")
     if as_json:
         list_json([_document(each, notes.get(each.name, {})) for each in listed])
     elif listed:

@@ -22,10 +22,10 @@ from memollm.cli._words import (
     local_time,
     middle_cut,
     moment,
-    printable,
     size_text,
     tokens_text,
 )
+from memollm.errors import printable
 from memollm.stores.keeping import keeping
 from memollm.stores.looking import looking
 

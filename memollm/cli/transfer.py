@@ -10,6 +10,7 @@ import click
 
 from memollm._cache import Cache
 from memollm._calls.engines import require_place
+from memollm._values.signing import VARIABLE
 from memollm.cli._completing import namespace_names
 from memollm.cli._opening import existing_cache
 from memollm.cli._options import command, function_option, json_option
@@ -60,6 +61,11 @@ def load(file: Path, *, as_json: bool) -> None:
     else:
         here = done.samples - done.added
         say(f"{counted(done.added, 'sample')} added, {here:,} here already, of {counted(done.calls, 'call')}.")
+    if done.untrusted:
+        note(
+            f"{counted(done.untrusted, 'sample')} signed by a key that is not trusted here, so not read. To share the "
+            f"key, set {VARIABLE}, or Cache(...).trust(it)."
+        )
 
 
 @contextmanager

@@ -51,7 +51,7 @@ class Drawing(Protocol):
         ...
 
     def epoch(self) -> int:
-        """Return a number that changes when something stored was replaced or removed, by whichever process.
+        """Return a number that changes when something stored was replaced or removed, or a reader was, by any process.
 
         This never waits. Below zero it says nothing: what is read then must not be remembered.
         """

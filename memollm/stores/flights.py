@@ -60,14 +60,15 @@ class Signal:
             if callback in self._callbacks:
                 self._callbacks.remove(callback)
 
-    def wait(self) -> None:
-        """Block this thread until it happens."""
-        if self._set:
-            return
-        latch = threading.Lock()
-        latch.acquire()
-        self.then(latch.release)
-        latch.acquire()
+    def wait(self, seconds: float | None = None) -> bool:
+        """Block this thread until it happens, or so many seconds have passed; tell whether it has."""
+        if not self._set:
+            latch = threading.Lock()
+            latch.acquire()
+            self.then(latch.release)
+            if not latch.acquire(timeout=-1 if seconds is None else seconds):
+                self.unless(latch.release)
+        return self._set
 
 
 class Flights:
@@ -121,8 +122,10 @@ class Flights:
         """Return the signal that the draw has filled this place or has ended."""
         with self._lock:
             waiting = self.under_way.get(ticket)
-            if waiting is not None and ticket not in self._over:
-                return waiting.setdefault(place, Signal())
+            signal = None if waiting is None else waiting.setdefault(place, Signal())
+            # Asked only now: a garbage collection, or a signal's handler, may have ended the draw just before.
+            if signal is not None and ticket in self.under_way and ticket not in self._over:
+                return signal
         over = Signal()
         over.set()
         return over

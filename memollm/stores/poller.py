@@ -54,7 +54,8 @@ class Poller:
             self._watched.pop(place, None)
 
     def _begin(self) -> None:
-        if self._thread is None:
+        # A destructor that waits in that very thread keeps it from looking.
+        if self._thread in {None, threading.current_thread()}:
             thread = threading.Thread(target=self._run, name="memollm-poller", daemon=True)
             # At the end of the interpreter none begins any more; then this raises, and who waits is told so.
             thread.start()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast, runtime_checkable
 
-from memollm._types.calls import Place, Want, recorder
+from memollm._types.calls import Place, Want, recorder, walked
 from memollm._types.locks import WouldBlock
 from memollm._types.requests import Look, Take
 from memollm.stores.looking import Looking, looking
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from memollm._types.calls import Call
     from memollm._types.listings import Standing
-    from memollm._types.requests import Fill
     from memollm._types.samples import Sample, State, Taken
     from memollm.stores.drawing import Drawing
 
@@ -63,8 +62,8 @@ def reading_store(store: Drawing) -> ReadingStore:
 class ReadingStore(MemoryDrawing):
     """A store whose samples are another's, and whose cursors, claims and lanes end with this process.
 
-    A reader begins where it stands in the other store; what is in flight there counts as not given. Nothing that is
-    filled is kept: a vacant slot stays vacant, for whoever comes to it next.
+    A reader begins where it stands in the other store; what is in flight there counts as not given. What is filled is
+    kept here, for all readers of this process.
     """
 
     keeping = None
@@ -93,8 +92,8 @@ class ReadingStore(MemoryDrawing):
             return (MemoryLooking(self._content) if begun else looking(self._base)).standing(reader, call)
 
     def peek(self, call: Call, slots: Sequence[int] | None = None) -> dict[int, Sample]:
-        """Read the other store."""
-        return self._base.peek(call, slots)
+        """Read the other store, and what was filled here."""
+        return dict(sorted({**super().peek(call, slots), **self._base.peek(call, slots)}.items()))
 
     def epoch(self) -> int:
         """Read the other store's."""
@@ -152,7 +151,7 @@ class ReadingStore(MemoryDrawing):
             return set(range(want.n))
         standing = MemoryLooking(self._content).standing(want.reader, want.call)
         end = max([standing.next, *(at + 1 for at in standing.lanes)])
-        return {*standing.loose, *range(standing.next, end + n)}
+        return {*standing.loose, *walked(standing.next, end + n)}
 
     def _read(self, call: Call, slots: Iterable[int], *, wait: bool) -> None:
         """Have the samples of slots at hand; what is not was vacant when it was last looked at, so it is read again."""
@@ -170,10 +169,9 @@ class ReadingStore(MemoryDrawing):
         self._count_at_hand += len(samples)
 
     def _sample(self, place: Place) -> Sample | None:
-        return self._at_hand.get(place.call, {}).get(place.slot)
-
-    def _fill(self, fill: Fill) -> Sample | None:
-        """Keep nothing: the sample is its draw's alone."""
+        """Return the newest sample of a slot, from there or from here."""
+        there, here = self._at_hand.get(place.call, {}).get(place.slot), super()._sample(place)
+        return here if there is None or (here is not None and here.stored > there.stored) else there
 
 
 class _LookingHere:

@@ -22,7 +22,6 @@ class GenerationCases(Bench):
         return [
             ("rewind", lambda: self.keeping.rewind("reader")),
             ("drop", lambda: self.keeping.drop("reader")),
-            ("forget", lambda: self.keeping.forget(call())),
             ("rewind twice", lambda: [self.keeping.rewind("reader"), self.keeping.rewind("reader")]),
         ]
 
@@ -70,6 +69,21 @@ class GenerationCases(Bench):
                     hand.abandon()
                     assert self._next() == [2], name
                     assert successor.settle().void == ()
+
+    def test_settlements_of_a_forgotten_sequence_are_told(self) -> None:
+        """Who was drawing a call when it was forgotten is told, to draw of the sequence that has begun (P1)."""
+        for text in ("all", "none", "unknown"):
+            hand = self.take(2, of=call(text))
+            self.keeping.forget(call(text))
+            successor = self.take(of=call(text))
+            assert successor.at == [0]
+            if text == "unknown":
+                self.write(Settle(hand.ticket, None))
+            else:
+                assert [each.at for each in hand.settle(*([0, 1] if text == "none" else [])).void] == [0, 1]
+            hand.abandon()
+            assert successor.settle().void == ()
+            assert self.take(of=call(text)).at == [1]
 
     def test_take_that_delivered_before_frees_nothing(self) -> None:
         """A draw that does not know what it was given before frees nothing after (P1)."""

@@ -153,6 +153,15 @@ class KeepingCases(Bench):
         self.keeping.forget(call())
         assert self.store.epoch() != epoch
 
+    def test_setting_a_reader_back_begins_an_epoch(self) -> None:
+        """Who remembers how far a reader has come learns that it begins anew."""
+        self.stock(b"zero")
+        for change in (self.keeping.rewind, self.keeping.drop):
+            self.drawn()
+            epoch = self.store.epoch()
+            change("reader")
+            assert self.store.epoch() != epoch
+
     def test_forgetting_the_unknown(self) -> None:
         """A call that was never drawn had no samples."""
         assert self.keeping.forget(call("never")) == 0

@@ -10,8 +10,8 @@ from memollm._spending.stats import grouped, stats_of, summed
 from memollm._types.counting import Account, Counts
 from memollm.cli._output import fitted, json_text
 from memollm.cli._reading import Shown, difference, text_difference
-from memollm.cli._words import cells, dollars, duration_text, middle_cut, padded, printable, size_text
-from memollm.errors import OptionError
+from memollm.cli._words import cells, dollars, duration_text, middle_cut, padded, size_text
+from memollm.errors import OptionError, printable
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,10 @@ import errno
 import json
 import os
 import shlex
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 from filling import fill
@@ -232,16 +234,58 @@ def test_doctor_finds_what_others_can_read(memollm, stocked):
     assert ran.lines[-1] == "1 wrong."
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs permissions")
+def test_doctor_finds_a_folder_that_others_can_write(memollm, stocked):
+    """A folder in which anybody can put files is wrong, and so is one of another user."""
+    stocked.chmod(0o777)
+    ran = memollm("doctor")
+    assert ran.code == 1
+    assert f"! folder: anybody can write to {stocked}, and change what is stored; `chmod 700` it" in ran.out.replace(
+        "\n    ", " "
+    )
+    if os.geteuid() == 0:
+        stocked.chmod(0o700)
+        os.chown(stocked, 65534, 65534)
+        assert "belongs to another user" in memollm("doctor").out.replace("\n    ", " ")
+
+
+def test_doctor_shows_what_is_not_ours(memollm, stocked):
+    """What somebody has planted in the schema is shown as it was written, and can steer no terminal."""
+    with closing(sqlite3.connect(stocked / "memollm.db")) as connection, connection:
+        connection.execute('CREATE TRIGGER "\x1b[2J" AFTER INSERT ON sample BEGIN DELETE FROM sample; END')
+    ran = memollm("doctor")
+    text = ran.out.replace("\n    ", " ")
+    assert ran.code == 1
+    assert "! schema: memollm did not make trigger \\x1b[2J on sample: CREATE TRIGGER" in text
+    assert "DELETE FROM sample; END" in text
+    assert "`memollm verify --repair` saves the samples" in text
+    assert "did not make" in memollm("ls").err
+    assert memollm("verify", "--repair").code == 0
+    assert memollm("doctor").code == 0
+
+
+def test_doctor_finds_damaged_notes(memollm, stocked):
+    """A document of the catalog that cannot be read is wrong."""
+    with closing(sqlite3.connect(stocked / "memollm.db")) as connection, connection:
+        connection.execute("UPDATE catalog_function SET value = '{}'")
+    ran = memollm("doctor")
+    assert ran.code == 1
+    assert "! catalog: What the cache notes about" in ran.out
+
+
 def test_doctor_of_a_foreign_file(memollm, project):
-    """A file that is no cache is found to be that."""
+    """A file that is no cache is found to be that, and nothing is advised to be done to it."""
     (project / "notes.db").write_text("These are notes. " * 9, encoding="utf-8")
+    (project / "notes.db").chmod(0o644)
     ran = memollm("doctor", "--cache", "notes.db")
     assert ran.code == 1
     assert "is not a memollm cache" in ran.out.replace("\n    ", " ")
+    assert "chmod" not in ran.out
 
 
 HOLDER = """
 import sys
+from contextlib import closing
 from pathlib import Path
 from memollm._types.calls import Call, Want
 from memollm._types.requests import Take

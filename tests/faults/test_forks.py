@@ -528,3 +528,22 @@ def test_fork_waits_for_what_is_loaded_beside_a_call(project):
         """,
     )
     assert project.run("beside.py", deadline=30) == ["2"]
+
+
+def test_fork_in_an_import_of_its_own_waits_for_nothing(project):
+    """A module that forks while it is imported does not wait for its own import (P7)."""
+    project.write("ask.py", ASK)
+    project.write("numpy.py", "from ask import *\nended(forked(lambda: None))")
+    project.write(
+        "own.py",
+        """
+        import importlib
+
+        loading = importlib.import_module("memollm._calls.loading")
+        loading.PATIENCE = 3600
+        assert any(module == "numpy" for module in loading.LATER)
+        import numpy
+        print("imported")
+        """,
+    )
+    assert project.run("own.py", deadline=30) == ["imported"]

@@ -178,3 +178,29 @@ def check(project, size, draws, kills):
     # A slot that was committed as delivered, by a process killed before it could say so, is all that may be missing.
     if size.readers == 1:
         assert len(stored) - len(draws) <= kills * THREADS
+
+
+def test_a_draw_that_is_killed_between_its_calls_gives_everything_back(project):
+    """P3: of two samples one is made and kept; who draws again gets that one first."""
+    project.write(
+        "ask.py",
+        """
+        from memollm import cached_llm
+
+        @cached_llm(namespace="n", name="ask", version=1)
+        def ask(prompt):
+            print("called")
+            return input()
+
+        print(ask.draw(2, "x"))
+        """,
+    )
+    killed = project.start("ask.py")
+    assert killed.line() == "called"
+    killed.say("one")
+    assert killed.line() == "called"
+    killed.kill()
+    again = project.start("ask.py")
+    assert again.line() == "called"
+    again.say("two")
+    assert again.finish() == ["['one', 'two']"]

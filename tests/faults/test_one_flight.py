@@ -367,3 +367,18 @@ def test_when_the_flying_process_ends_one_waiter_takes_over(project, flights, ho
     answers = [[line for line in other.finish() if line != "waiting"] for other in others]
     assert answers == [[str(second)]] * 4
     assert flights.next(patience=0) is None
+
+
+def test_a_refused_answer_frees_its_slot_at_once(cache):
+    """P5: who waits for the slot takes over while the draw that was refused goes on with its next call."""
+    model = Gates()
+    ask = cache.cached_llm(lambda prompt: model.fly(), name="ask", version=1, accept=lambda answer: answer != "bad")
+    with ThreadPoolExecutor(2) as pool:
+        two = pool.submit(ask.with_options(namespace="a").draw, 2, "x")
+        model.begun().put("bad")
+        second = model.begun()
+        one = pool.submit(ask.with_options(namespace="b"), "x")
+        model.begun().put("good")
+        assert one.result(PATIENCE) == "good"
+        second.put("fine")
+        assert two.result(PATIENCE) == ["bad", "fine"]

@@ -35,6 +35,8 @@ class Failed(Exception):
 
 
 class NumberCodec:
+    has_key = True
+
     def encode(self, value, *_):
         return b"%d" % value
 

@@ -57,8 +57,8 @@ def test_readers_begin_where_they_stand(stores):
     assert drawn(looking(base), "reader", call(), None) == [0, 2, 3]
 
 
-def test_nothing_filled_is_kept(stores):
-    """A vacant slot is filled for its draw alone: who comes to it next fills it again, its own reader goes on (P1)."""
+def test_what_is_filled_is_kept_here_alone(stores):
+    """A sample that is made here is given to every reader of this process, and the other store has none of it (P2)."""
     base, reading = stores
     stock(base, b"zero")
     hand = take(reading, 2)
@@ -69,9 +69,11 @@ def test_nothing_filled_is_kept(stores):
     hand.fill(b"one")
     hand.settle()
     assert settled(reading, Place(call(), 1)) == [True]
-    assert waiting.look(1) == [MINE]
+    assert waiting.look(1) == [Sample(b"one", NOON)]
+    assert take(reading, 2, reader="c").records == [b"zero", b"one"]
     assert take(reading).at == [2]
-    assert list(reading.peek(call())) == list(base.peek(call())) == [0]
+    assert list(reading.peek(call())) == [0, 1]
+    assert list(base.peek(call())) == [0]
 
 
 def test_given_back_positions_come_first(stores):

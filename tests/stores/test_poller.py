@@ -135,3 +135,23 @@ def test_pauses_grow(poller, slots, monkeypatch):
     assert ended(poller)
     assert pauses[:7] == sorted(pauses[:7])
     assert pauses[0] < pauses[6] == max(pauses)
+
+
+def test_what_waits_in_the_looking_thread_is_looked_at_by_another(slots):
+    """A destructor may run in that very thread, and draw, and wait for what nobody else would look at."""
+    inner, outer = Woken(), Woken()
+
+    def poll(places):
+        if not inner.places:
+            slots.free.add(PLACES[1])
+            inner.places.append("asked")
+            poller.watch([PLACES[1]], inner)
+            inner.wait_for(1)
+            slots.free.add(PLACES[0])
+        return slots.poll(places)
+
+    poller = Poller(poll)
+    poller.watch([PLACES[0]], outer)
+    assert outer.wait_for(1) == [PLACES[0]]
+    assert inner.places == ["asked", PLACES[1]]
+    assert ended(poller)

@@ -17,7 +17,7 @@ from memollm._types.requests import Fill
 from memollm._types.samples import MINE, Sample
 from memollm.errors import StoreClosed, StoreRefused, StoreUnavailable
 from memollm.stores.looking import looking
-from memollm.stores.sqlite import connections, files as sqlite_files, session
+from memollm.stores.sqlite import connections, files as sqlite_files, lock as lock_module, session
 from memollm.stores.sqlite.files import Files, filesystem_of
 from memollm.stores.sqlite.link import FileVanished, Link
 from memollm.stores.sqlite.lock import WriteLock
@@ -392,6 +392,21 @@ def test_store_that_is_dropped_is_closed(tmp_path, kind, monkeypatch, opened):
 # The catalog.
 
 
+@pytest.mark.parametrize(
+    ("failure", "advice"),
+    [
+        ("database or disk is full", "Free some space"),
+        ("attempt to write a readonly database", "Make the folder and its files writable"),
+        ("database disk image is malformed", "The file is damaged: memollm verify --repair"),
+        ("disk I/O error", "Draws go on without it"),
+    ],
+)
+def test_failure_says_what_can_be_done(tmp_path, failure, advice):
+    """Nobody is sent to repair a file that is whole."""
+    told = str(sqlite_files.translated(sqlite3.OperationalError(failure), tmp_path / "memollm.db"))
+    assert told.startswith(f"The cache {tmp_path / 'memollm.db'} failed: {failure}. {advice}")
+
+
 def test_catalog_is_json_under_the_write_ahead_log(store):
     """Documents are readable JSON in the same file, whose log is neither folded nor changed by them."""
     stock(store, b"zero")
@@ -439,3 +454,13 @@ def test_a_check_waits_for_who_makes_the_file(store):
                 looked.result(A_MOMENT)
             Link(files, lock)._end()
         assert looked.result(PATIENCE) == (0, [])
+
+
+def test_nobody_writes_between_leaving_and_closing(store, monkeypatch):
+    """What a process has in flight is voided and its file is closed under one hold of the lock (P1)."""
+    take(store)
+    link, closed = store._open_as[0], []
+    unlock = lock_module.unlock_descriptor
+    monkeypatch.setattr(lock_module, "unlock_descriptor", lambda number: (closed.append(link.closed), unlock(number)))
+    store.close()
+    assert closed == [True]

@@ -15,7 +15,7 @@ import pytest
 from hands import at_once, stock, take
 
 from memollm._types.calls import Place, Want
-from memollm._types.requests import Settle, Take, Write
+from memollm._types.requests import Look, Settle, Take, Write
 from memollm._types.samples import MINE, Busy, Sample
 from memollm.errors import StoreUnavailable
 from memollm.stores.sqlite.filelocks import lock_descriptor, unlock_descriptor
@@ -41,6 +41,42 @@ def test_held_lock_is_not_waited_for(store):
     finally:
         os.close(descriptor)
     assert at_once(store) == ([0], [b"zero"])
+
+
+def test_what_is_stored_is_looked_at_under_no_lock(store):
+    """While another process writes, a slot that was filled meanwhile is read at once (P5, P12)."""
+    stock(store, b"zero")
+    descriptor = os.open(store.files.lock, os.O_RDWR)
+    try:
+        assert lock_descriptor(descriptor, blocking=False)
+        (sample,) = store.at_once(Look(0, (SLOT,)))
+        assert sample.record == b"zero"
+    finally:
+        os.close(descriptor)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts in /proc")
+def test_closed_store_leaves_no_descriptor(tmp_path, opened):
+    """A program that opens and closes many caches does not run out of files (P7)."""
+    for number in range(3):
+        store = opened(tmp_path / str(number))
+        stock(store, b"zero")
+        store.close()
+    del store
+    gc.collect()
+    links = [str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+    assert [link for link in links if str(tmp_path) in link] == []
+
+
+def test_owner_without_standard_input_leaves_no_descriptor(tmp_path):
+    """The first file of a program whose standard input is closed has number 0, and is closed like any other (P5)."""
+    program = (
+        "import os, sys; from pathlib import Path; from memollm.stores.sqlite.owners import Owner\n"
+        "os.close(0); owner = Owner(Path(sys.argv[1])); os.fstat(0); owner.forget()\n"
+        "try: os.fstat(0)\nexcept OSError: print('closed')"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "owners")]
+    assert subprocess.run(command, capture_output=True, timeout=PATIENCE, check=True).stdout == b"closed\n"
 
 
 def test_foreign_writer_is_not_waited_for(store):

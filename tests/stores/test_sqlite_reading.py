@@ -61,7 +61,7 @@ def use(reader):
     if hand.states == [MINE]:
         hand.fill(b"mine")
         hand.settle()
-    return hand.at, store.peek(call())
+    return hand.at, reader.peek(call())
 
 
 def closed_cache(opened, path):

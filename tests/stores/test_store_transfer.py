@@ -12,7 +12,7 @@ from memollm._types.samples import MINE, Replaced, Sample, digest_of
 from memollm.stores.keeping import keeping
 from memollm.stores.looking import drawn, looking
 from memollm.stores.memory.store import MemoryStore
-from memollm.stores.transfer import Part, Stretch
+from memollm.stores.transfer import Lane, Part, Stretch
 from memollm.testing._bench import Hand, asked, call, written
 
 CALL = call()
@@ -102,6 +102,17 @@ def test_lanes_and_uses_and_counts_come_along(pair, tmp_path):
     with keeping(target).transfer().snapshot() as snapshot:
         (entry,) = snapshot.entries(Part(None, f"{RUNS}r", "r"))
         assert snapshot.stretches(entry) == [Stretch("r", 0, 2)]
+
+
+def test_a_lane_keeps_its_own_order(pair, tmp_path):
+    """What a lane drew later may stand before: it is told, and replayed, in the order of the lane."""
+    source, target = pair
+    draw(source, 5)
+    order = [4, 1, 3, 0]
+    keeping(source).transfer().merge(lambda shelf: shelf.record(shelf.call(CALL, 0.0), Lane(READER, "a", order)))
+    moved(source, target, tmp_path)
+    for store in pair:
+        assert drawn(looking(store), READER, CALL, "a") == order
 
 
 def test_what_was_given_back_stays_to_be_drawn(pair, tmp_path):

@@ -268,6 +268,23 @@ def no_batch(prompts: list[str]) -> int:
 
 
 Gather(64)  # E: keywords only
+
+
+@cached_llm(count="n", gather=Gather(joins=True), on_cancel="stop")
+async def gathered_samples(prompt: str, n: int = 1) -> list[int]:
+    return [len(prompt)] * n
+
+
+async def samples() -> None:
+    assert_type(await gathered_samples("x"), list[int])
+
+
+@cached_llm(grace="2m")
+async def patient(prompt: str) -> int:
+    return len(prompt)
+
+
+cached_llm(on_cancel="finnish")  # E: a wrong way
 cached_llm(batch=1)  # E: a wrong option
 
 

@@ -49,6 +49,7 @@ def write(folder, **files):
             (path.parent / "__init__.py").touch()
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(dedent(body), encoding="utf-8")
+    (folder / "pyproject.toml").touch()
     return folder
 
 

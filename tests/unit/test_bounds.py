@@ -32,9 +32,18 @@ def test_what_was_read_is_remembered_up_to_a_limit(cache, monkeypatch, limit, va
         paid.append(prompt)
         return [prompt, "x" * 2000]
 
-    seen = drawn_twice(ask, lambda: cache._engine.shelf._of)
+    seen = drawn_twice(ask, lambda: cache._engine.shelf.of)
     assert (max(seen), seen.count(3) > 3) == (3, True)
     assert paid == PROMPTS
+
+
+def test_what_was_read_is_given_without_the_store(cache, monkeypatch):
+    """A plain memoized call that is asked again costs no transaction: the file may be busy or far."""
+    ask = cache.cached_llm(lambda prompt: prompt.upper(), name="ask", version=1, pool=1)
+    ask("x")
+    assert ask("x") == "X"
+    monkeypatch.setattr(type(cache.store), "perform", lambda *_: pytest.fail("the store was asked"))
+    assert ask("x") == "X"
 
 
 @pytest.mark.parametrize(("limit", "value"), [("SHORTCUTS", 3), ("SHORTCUT_BYTES", 300)])

@@ -154,6 +154,19 @@ def test_a_draw_that_fails_in_its_middle_sets_nothing_aside_for_ever(cache):
     assert budget.calls == 3
 
 
+def test_a_draw_that_fails_in_its_middle_opens_no_more_than_what_is_left(cache):
+    """P14: what was called before the failure is spent; the rest of the limit holds to the call."""
+    model = FakeModel(failing={2})
+    ask = asking(cache, model, namespace="a")
+    with memollm.budget(calls=3) as budget:
+        with pytest.raises(ModelDown):
+            ask.draw(3, "x")
+        with pytest.raises(BudgetExceeded, match="1 of 3 calls are spent"):
+            ask.draw(3, "y")
+        assert ask.draw(2, "y") == ["y #1", "y #2"]
+    assert budget.calls == 3
+
+
 def test_concurrent_calls_of_a_failing_draw(cache):
     """P3: the same for draws whose calls overlap, in threads and in tasks."""
     model = FakeModel(failing={2})

@@ -8,6 +8,7 @@ import importlib.util
 import inspect
 import itertools
 import linecache
+import os
 import re
 import sqlite3
 import sys
@@ -31,6 +32,7 @@ class Thing:
     size: int
 
 
+moments = itertools.count(1)
 PROGRAM = """
 SYSTEM = "Be brief."
 
@@ -45,13 +47,11 @@ def ask(prompt, temperature=1.0):
 @pytest.fixture
 def load(tmp_path):
     """Load a program's text as the module `program`, as a new run of the edited file would."""
-    versions = itertools.count()
 
     def load(text):
-        folder = tmp_path / f"version{next(versions)}"
-        folder.mkdir()
-        path = folder / "program.py"
+        path = tmp_path / "program.py"
         path.write_text(text)
+        os.utime(path, (next(moments), next(moments)))
         spec = importlib.util.spec_from_file_location("program", path)
         module = importlib.util.module_from_spec(spec)
         sys.modules["program"] = module
@@ -112,14 +112,15 @@ def test_a_changed_function_draws_new_samples_and_says_what_changed(load, reopen
 
 
 def test_on_change_warn_and_ignore_use_the_old_samples(load, reopen):
-    """The user may say that an edit does not matter."""
+    """The user may say that an edit does not matter; it is told once, and not by every run."""
     old = asked(reopen(), load(PROGRAM))("x")
     changed = load(PROGRAM.replace("brief", "quick"))
     with pytest.warns(CodeChangedWarning, match="used all the same"):
         assert asked(reopen(), changed, on_change="warn").peek("x") == [old]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert asked(reopen(), changed, on_change="ignore").peek("x") == [old]
+        assert asked(reopen(), changed, on_change="warn").peek("x") == [old]
+        assert asked(reopen(), load(PROGRAM.replace("brief", "kind")), on_change="ignore").peek("x") == [old]
 
 
 def test_a_cache_in_memory_is_adopted_in_the_program(load):
@@ -161,6 +162,8 @@ def test_adopting_keeps_the_old_samples_for_the_new_code(load, reopen):
     assert cache.adopt("program.ask") == 2
     assert new.peek("x") == old
     assert {space.name: space.draws for space in cache.namespaces()} == {"a": 2, "b": 1}
+    with pytest.raises(OptionError, match="nothing to adopt, as it has no version 'zz'"):
+        cache.adopt("program.ask", version="zz")
     with pytest.raises(OptionError, match="nothing to adopt"):
         cache.adopt("program.ask")
 
@@ -212,6 +215,15 @@ def test_merging_keeps_every_sample_and_what_was_drawn(cache):
     assert two.with_options(namespace="c").draw(4, "x") == [0, 1, 2, 5]
 
 
+def test_a_version_to_adopt_is_named_as_it_was_given(cache):
+    """`version="1"` of `adopt` is the `version="1"` of `cached_llm`."""
+    one = cache.cached_llm(lambda x: x, name="ask", version="1", namespace="a")
+    two = cache.cached_llm(lambda x: x, name="ask", version="2", namespace="a")
+    one.draw(2, "x"), two("y")
+    assert cache.adopt("ask", version="1") == 2
+    assert two.peek("x") == ["x", "x"]
+
+
 def test_adopting_is_refused_while_samples_are_being_made(cache):
     """All or nothing: a call in flight stops the move, and nothing has changed."""
     one = cache.cached_llm(lambda x: x, name="ask", version=1, namespace="a")
@@ -241,10 +253,11 @@ def test_calls_with_one_hash_never_share(cache, monkeypatch):
     assert ask.peek("y") == ["y", "y"]
 
 
-def test_arguments_need_not_lie_on_disk(tmp_path, capsys):
+@pytest.mark.parametrize("no", [False, 0, "no"])
+def test_arguments_need_not_lie_on_disk(tmp_path, no, capsys):
     """With `keep_arguments=False` no file holds the prompt; explaining and adopting say why they cannot."""
     with Cache(tmp_path / "cache") as cache:
-        ask = cache.cached_llm(lambda prompt: "ok", name="ask", version=1, namespace="a", keep_arguments=False)
+        ask = cache.cached_llm(lambda prompt: "ok", name="ask", version=1, namespace="a", keep_arguments=no)
         assert ask("a secret prompt") == "ok"
         assert ask.peek("a secret prompt") == ["ok"]
         assert "1 stored calls cannot be compared" in str(ask.explain("another"))

@@ -52,6 +52,10 @@ def test_an_unknown_variable_names_the_nearest_known(project, monkeypatch):
     monkeypatch.setenv("MEMOLLM_SIGNING_KEY", "k")
     monkeypatch.setenv("MEMO_LLM", "somebody else's")
     assert ask("x") == "X"
+    monkeypatch.setenv("MEMOLLM_NAMESAPCE", "said while it runs")
+    configure(namespace=None)
+    with pytest.raises(OptionError, match="MEMOLLM_NAMESAPCE"):
+        ask("y")
 
 
 @pytest.mark.parametrize("variable", ["MEMOLLM_PRICES", "MEMOLLM_ON_DRAW"])
@@ -174,6 +178,6 @@ def test_outside_a_project_the_user_has_a_cache(tmp_path, monkeypatch):
     folder.mkdir()
     monkeypatch.chdir(folder)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.setattr("memollm._calls.configuration.ROOT_MARKS", (".no-such-mark",))
+    monkeypatch.setattr("memollm._types.paths.ROOT_MARKS", (".no-such-mark",))
     memollm.cached_llm(lambda x: x, name="f", version=1)(1)
     assert (tmp_path / "data" / "memollm" / "memollm.db").exists()

@@ -8,6 +8,7 @@ import inspect
 import pickle
 import subprocess
 import sys
+import typing
 
 import pytest
 
@@ -86,6 +87,51 @@ def test_methods_in_either_order_of_decorators():
     assert Agent.static_method_outside(1) == agent.static_method_outside(1) == 1
     assert agent.static_method.draw(2, 5) == Agent.static_method_outside.draw(2, 5) == [5, 5]
     assert agent.method.with_options(n=2)(9) == [("bob", 9)] * 2
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"version": "1"}, {"on_change": "error"}, {"version": "1", "pool": 1}], ids=str
+)
+def test_an_override_and_what_it_overrides_are_two_functions(options):
+    """P8: an override that asks its base's method has samples of its own, and the base's are no change of its code."""
+    cache = Cache("memory:")
+
+    class Base:
+        def __memollm_key__(self):
+            return 1
+
+        @cache.cached_llm(**options)
+        def ask(self, x):
+            return f"base {x}"
+
+        @classmethod
+        @cache.cached_llm(**options)
+        def of_class(cls, x):
+            return f"base {x}"
+
+    class Child(Base):
+        @cache.cached_llm(**options)
+        def ask(self, x):
+            return "child of " + super().ask(x)
+
+        @classmethod
+        @cache.cached_llm(**options)
+        def of_class(cls, x):
+            return "child of " + super().of_class(x)
+
+    class Grandchild(Child):
+        @cache.cached_llm(**options)
+        def ask(self, x):
+            return "grand" + super().ask(x)
+
+    for ask, answer in [
+        (Child().ask, "child of base x"),
+        (Grandchild().ask, "grandchild of base x"),
+        (Base().ask, "base x"),
+        (Child.of_class, "child of base x"),
+    ]:
+        assert ask("x") == answer
+        assert ask.peek("x") == [answer]
 
 
 def test_a_method_of_an_object_without_identity_says_what_to_do():
@@ -186,9 +232,11 @@ def test_wrong_arguments_raise_what_the_function_would():
         ({"count": "k"}, "count='k'"),
         ({"key": 3}, "key=3"),
         ({"accept": "x"}, "accept='x'"),
+        ({"keep_arguments": "nonsense"}, "keep_arguments='nonsense'"),
         ({"key": len, "ignore": ("prompt",)}, "leave `ignore` out"),
         ({"name_space": "a"}, "no option 'name_space'. Did you mean 'namespace'"),
         ({"cache": "redis://there"}, "memollm knows paths"),
+        ({"cache": ":memory:"}, "memollm knows paths, 'memory:'"),
         ({"cache": "redis://me:secret@there/0"}, "'redis://…@there/0'"),
     ],
 )
@@ -210,6 +258,28 @@ def test_only_functions_are_decorated():
         cached_llm(ask)
 
 
+def test_its_annotations_are_those_of_the_function():
+    """Whoever reads the hints of a decorated function reads the function's, and may set them."""
+    hints = {"prompt": str, "model": str, "temperature": float, "return": str}
+    assert typing.get_type_hints(ask) == hints
+    assert ask.__annotations__ == ask.__wrapped__.__annotations__
+
+    @functools.wraps(ask)
+    def wrapper(*args, **kwargs):
+        return ask(*args, **kwargs)
+
+    assert typing.get_type_hints(wrapper) == hints
+
+    class Holder:
+        @memory.cached_llm
+        def method(self, x: int) -> str:
+            return str(x)
+
+    assert typing.get_type_hints(Holder().method) == {"x": int, "return": str}
+    Holder.method.__annotations__ = {"x": "float"}
+    assert typing.get_type_hints(Holder.method) == {"x": float}
+
+
 def test_it_pickles_by_reference():
     """A decorated function comes back as the same object; with other options, as an equal function."""
     assert pickle.loads(pickle.dumps(ask)) is ask
@@ -219,6 +289,53 @@ def test_it_pickles_by_reference():
     assert five("pickled") == ["pickled m 1.0"] * 5
     agent = Agent("bob")
     assert pickle.loads(pickle.dumps(agent.method))(1) == ("bob", 1)
+
+
+SENDING = """
+import sys
+import cloudpickle
+from memollm import cached_llm
+
+PROMPT = "say "
+
+def helper(x):
+    return PROMPT + x
+
+@cached_llm(pool=1, cache="there")
+def ask(q):
+    print("called", q)
+    return helper(q)
+
+@cached_llm(pool=1, cache="there")
+def again(q, n):
+    return q if n == 0 else again(q, n - 1)
+
+def work(q):
+    return ask(q)
+
+if __name__ == "__main__":
+    print(ask("hello"), ask.key("x"), again("a", 2))
+    sys.stdout.buffer.write(cloudpickle.dumps((ask, ask.with_options(n=2, pool=2), again, work)))
+"""
+TAKING = """
+import pickle, sys
+
+ask, two, again, work = pickle.load(sys.stdin.buffer)
+print(ask("hello"), ask.key("x"), again("a", 2))
+print(work("hello"), two("hello"))
+"""
+
+
+def test_cloudpickle_takes_it_by_value(tmp_path):
+    """A function of a main program draws from the same samples where cloudpickle has sent it, and whoever uses it."""
+    (tmp_path / "sending.py").write_text(SENDING)
+    run = functools.partial(subprocess.run, cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    sent = run([sys.executable, "-W", "error", "sending.py"]).stdout
+    said, _, pickled = sent.partition(b"a\n")
+    called, told = said.decode().splitlines()
+    assert called == "called hello"
+    taken = run([sys.executable, "-W", "error", "-c", TAKING], input=pickled).stdout.decode()
+    assert taken.splitlines() == [f"{told}a", "called hello", "say hello ['say hello', 'say hello']"]
 
 
 def test_errors_pickle():

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 import memollm
-from memollm import NotStoredWarning, OptionError, ReentrantCall, WrongNumber
+from memollm import MemollmWarning, NotStoredWarning, OptionError, ReentrantCall, WrongNumber
 
 
 class Model:
@@ -80,6 +80,39 @@ def test_a_run_block_reads_from_the_start(cache, model):
         assert [ask("x"), ask("x")] == first
     with memollm.run(run):
         assert ask("x") == "x 3"
+
+
+def test_a_run_block_wins_over_namespaces_around_it(cache, model):
+    """The innermost block says who reads, over the decorator and outer blocks; `with_options` insists."""
+    ask = asking(cache, model, namespace="a")
+    assert ask("x") == "x 1"
+    with memollm.run():
+        assert [ask("x"), ask("x")] == ["x 1", "x 2"]
+        with memollm.namespace("b"):
+            assert ask("x") == "x 1"
+        assert ask.with_options(namespace="a")("x") == "x 2"
+        assert ask.with_options(n=1)("x") == ["x 3"]
+    with memollm.namespace("b"), memollm.run() as run:
+        assert ask("x") == "x 1"
+    with memollm.replay("a"), memollm.run(run):
+        assert ask("x") == "x 2"
+    assert {space.name: space.draws for space in cache.namespaces()} == {"a": 2, "b": 1}
+
+
+def test_a_call_that_is_forgotten_meanwhile_gives_no_sample_twice(cache):
+    """P1, P7: what was being made is kept, and is given where its slot comes in the sequence that has begun."""
+    numbers = itertools.count()
+
+    @cache.cached_llm(namespace="a")
+    def ask(prompt):
+        made = next(numbers)
+        if made == 1:
+            ask.forget(prompt)
+        return made
+
+    assert [ask("x"), ask("x")] == [0, 2]
+    assert sorted(ask.peek("x")) == [1, 2]
+    assert [ask("x"), ask("x")] == [1, 3]
 
 
 def test_a_pool_of_one_is_plain_memoization(cache, model):
@@ -345,21 +378,24 @@ def test_what_accept_refuses_is_returned_and_not_stored(cache):
     assert ask.peek("x") == ["whole"]
 
 
-def test_what_came_beside_a_failing_accept_is_kept(cache):
-    """P7: an `accept` that raises fails the draw; the other samples of the same call are paid for, and stay."""
+def test_what_accept_cannot_judge_is_kept(cache):
+    """P7: where `accept` cannot tell, nothing refuses an answer that was paid for: it is given, kept, and warned of."""
 
     def accept(answer):
         if answer == 1:
-            raise ZeroDivisionError
+            raise ZeroDivisionError("by nothing")
         return True
 
     @cache.cached_llm(namespace="a", count="n", accept=accept)
     def ask(prompt, n=3):
         return list(range(n))
 
-    with pytest.raises(ZeroDivisionError):
-        ask("x")
-    assert ask.peek("x") == [0, 2]
+    with pytest.warns(MemollmWarning, match=r"ask raised ZeroDivisionError: by nothing\. The answer is kept"):
+        assert ask("x") == [0, 1, 2]
+    assert ask.peek("x") == [0, 1, 2]
+    with pytest.raises(MemollmWarning, match="by nothing"):
+        ask("where warnings are errors")
+    assert ask.peek("where warnings are errors") == [0, 1, 2]
 
 
 @pytest.mark.parametrize("returned", ["abc", None, {"a": 1}])
@@ -496,3 +532,36 @@ def test_an_unstorable_result_is_returned_with_a_warning(cache):
         assert list(ask("x")) == [0, 1, 2]
     assert ask.peek("x") == []
     assert cache.namespaces() == [memollm.Namespace("a", 1, 0)]
+
+
+def test_an_error_keeps_its_cause(cache):
+    """What a function raised comes out as it was raised: with what it was raised from."""
+    cause = KeyError("deep")
+
+    def failing(prompt):
+        raise ValueError("high") from cause
+
+    ask = asking(cache, failing)
+    for draw in (ask, lambda prompt: ask.draw(2, prompt), ask.with_options(concurrency=2, n=2)):
+        with pytest.raises(ValueError, match="high") as raised:
+            draw("x")
+        assert raised.value.__cause__ is cause
+
+
+def test_an_interrupt_of_a_hit_ends_it(cache, model, monkeypatch):
+    """P3: Ctrl-C while a stored sample is read comes out, and the next draw gives that sample."""
+    ask = asking(cache, model, namespace="a", pool=2)
+    first = ask.with_options(namespace="b").draw(1, "x")
+    decode, interrupts = cache._engine.codec.decode, [KeyboardInterrupt]
+
+    def interrupted(*arguments):
+        if interrupts:
+            raise interrupts.pop()
+        return decode(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cache._engine.codec, "decode", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            ask("x")
+    assert [ask("x")] == first
+    assert model.calls == 1

@@ -16,6 +16,8 @@ from memollm._types.durations import seconds_of
         (timedelta(days=1, seconds=1), 86401),
         ("90s", 90),
         ("15m", 900),
+        ("15 Min", 900),
+        ("1y", 31557600),
         ("12h", 43200),
         ("7d", 604800),
         (" 1.5 W ", 907200),

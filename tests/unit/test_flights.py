@@ -6,6 +6,9 @@ import asyncio
 import contextvars
 import gc
 import logging
+import signal
+import sys
+from types import ModuleType
 
 import pytest
 from models import AsyncGates, run, until_in_loop
@@ -291,8 +294,8 @@ def test_a_refused_answer_that_nobody_waits_for_leaves_the_slot_vacant(cache):
     assert simulated(cache, main()) == (1, 11)
 
 
-def test_an_accept_that_raises_for_a_call_that_was_left_hurts_nobody(cache):
-    """The slot is for the next draw, which is told itself."""
+def test_an_accept_that_raises_for_a_call_that_was_left_loses_no_answer(cache):
+    """What it cannot judge is kept, as ever, and the next draw gets it."""
     model = Slow(10, 1)
     ask = asking(cache, model, accept=lambda answer: 1 // answer)
 
@@ -300,7 +303,7 @@ def test_an_accept_that_raises_for_a_call_that_was_left_hurts_nobody(cache):
         await given_up(ask("x"), 2)
         return await ask("x")
 
-    assert simulated(cache, main()) == (1, 11)
+    assert simulated(cache, main()) == (0, 10)
 
 
 # How long.
@@ -624,3 +627,48 @@ def test_options_that_cannot_be(cache, options, reason):
     """A value that says nothing is an error that names the way out."""
     with pytest.raises(OptionError, match=reason):
         asking(cache, Slow(), **options)
+
+
+# Notebooks.
+
+
+@pytest.fixture
+def cell(monkeypatch):
+    """Run a coroutine as a notebook's kernel does: an interrupt cancels its task, and the loop goes on."""
+    monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
+
+    async def run_cell(main):
+        task, loop = asyncio.ensure_future(main), asyncio.get_running_loop()
+        before = signal.signal(signal.SIGINT, lambda *_: loop.call_soon_threadsafe(task.cancel))
+        try:
+            await asyncio.wait([task])
+        finally:
+            signal.signal(signal.SIGINT, before)
+        return task
+
+    return run_cell
+
+
+def test_a_notebook_s_interrupt_stops_calls(cache, cell):
+    """Ctrl-C in a cell cancels its calls and those that were left before; a time-out in the next cell does not."""
+    model = Slow(10, 10, 10)
+    ask = asking(cache, model)
+
+    async def interrupted():
+        await given_up(ask("left"), 2)
+        waits = asyncio.create_task(ask("waits"))
+        await until_in_loop(lambda: model.calls == 2)
+        signal.raise_signal(signal.SIGINT)
+        await waits
+
+    async def main():
+        assert (await cell(interrupted())).cancelled()
+        await asyncio.sleep(1)
+        assert (model.stopped, ask.peek("left"), ask.peek("waits")) == (2, [], [])
+        await cell(given_up(ask("next"), 2))
+        assert await memollm.settle() == 0
+        return ask.peek("next")
+
+    before = signal.getsignal(signal.SIGINT)
+    assert simulated(cache, main())[0] == [2]
+    assert signal.getsignal(signal.SIGINT) is before

@@ -83,6 +83,24 @@ def test_a_full_batch_does_not_wait(cache):
     assert called == [["a", "b"], ["c", "d"]]
 
 
+def test_another_loop_breaks_no_batch_up(cache):
+    """What waits to be joined in one loop is still joined after another thread's loop asked for something."""
+    called = []
+    generate = gathering(cache, counting(called), gather=Gather(max_size=2, max_wait=LONG))
+
+    async def main():
+        first = asyncio.create_task(generate.one("a"))
+        await until_in_loop(lambda: any(generate._self_function.batching.gatherer._of_loops.values()))
+        await asyncio.to_thread(run, pair("yz"))
+        return [await generate.one("b"), await first]
+
+    async def pair(prompts):
+        return await asyncio.gather(*map(generate.one, prompts))
+
+    assert run(main()) == ["b!", "a!"]
+    assert called == [["y", "z"], ["a", "b"]]
+
+
 def test_a_single_item_is_served_after_a_while(cache):
     """An item that nobody joins is served alone after `max_wait`."""
     called = []
@@ -218,8 +236,8 @@ def test_a_cancelled_waiter_disturbs_nobody(cache):
 
 def waiting_items(generate):
     """Count the items that wait for others to join them."""
-    of_loops = generate._self_function.batching.gatherer._of_loops
-    return sum(len(group.items) for groups in list(of_loops.values()) for group in groups.values())
+    of_loops = generate._self_function.gatherer._of_loops
+    return sum(len(group.items) for hall in list(of_loops.values()) for group in hall.groups.values())
 
 
 def test_who_is_cancelled_before_the_call_is_not_asked_for(cache):
@@ -375,10 +393,17 @@ def test_gathering_is_for_coroutine_functions_with_batch(cache):
         cache.cached_llm(gather=Gather(), batch="prompts")(lambda prompts: prompts)
     with pytest.raises(OptionError, match=r"must be a memollm\.Gather"):
         cache.cached_llm(gather=64, batch="prompts")(at_once)
-    for wrong in ({"max_size": 0}, {"max_size": 2.5}, {"max_wait": -1}, {"max_wait": float("nan")}, {"max_wait": "1"}):
+    for wrong in (
+        {"max_size": 0},
+        {"max_size": 2.5},
+        {"max_wait": -1},
+        {"max_wait": float("nan")},
+        {"max_wait": "1"},
+        {"joins": 1},
+    ):
         with pytest.raises(OptionError, match=next(iter(wrong))):
             Gather(**wrong)
-    assert memollm.Gather() == Gather(max_size=64, max_wait=0.01)
+    assert memollm.Gather() == Gather(max_size=None, max_wait=None, joins=False)
 
 
 @pytest.mark.parametrize("size", [2, 1])
@@ -388,7 +413,7 @@ def test_loops_that_ended_are_let_go(cache, size):
     generate = gathering(cache, batches, gather=Gather(max_size=size, max_wait=LONG))
 
     def waits(loop):
-        return generate._self_function.batching.gatherer._of_loops.get(loop)
+        return generate._self_function.gatherer._of_loops.get(loop)
 
     async def main():
         loops.append(weakref.ref(asyncio.get_running_loop()))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from memollm._keys.canonical import canonical as canonical_of_calls
 from memollm._keys.identity import NAME_ONLY, changes, fingerprint, identify
 from memollm.errors import MemollmWarning
 from tests.unit.programs import canonical, load, run, write
@@ -362,6 +363,80 @@ def test_what_a_function_is_made_with_counts(monkeypatch, tmp_path, name, edit, 
     assert label in {part for part in after.parts if after.parts[part] != before.parts.get(part)}
 
 
+@pytest.mark.parametrize(
+    ("statement", "read"),
+    [
+        ("from lab import prompts", "prompts.SYSTEM"),
+        ("from lab.prompts import SYSTEM", "SYSTEM"),
+        ("from . import prompts", "prompts.SYSTEM"),
+        ("from .prompts import SYSTEM as brief", "brief"),
+        ("import lab.prompts", "lab.prompts.SYSTEM"),
+        ("import lab.prompts as brief", "brief.SYSTEM"),
+    ],
+)
+def test_what_a_function_imports_for_itself_counts(monkeypatch, tmp_path, statement, read):
+    """P8: a prompt of the same package, however it is imported in the function, and before its first call."""
+    found = []
+    for word in ("one", "two", "one"):
+        folder = tmp_path / str(len(found))
+        folder.mkdir()
+        ask = f"def ask(q):\n    {statement}\n    return {read} + q\n"
+        module = load(monkeypatch, write(folder, lab__ask=ask, lab__prompts=f"SYSTEM = {word!r}\n"), "lab.ask")
+        found.append(who(module.ask))
+    assert "body" in found[0].parts
+    assert (found[0].version != found[1].version, found[0].version == found[2].version) == (True, True)
+
+
+@pytest.mark.parametrize("edit", [('"a+"', '"b+"'), ('"a+"', '"a+", re.I')])
+def test_a_pattern_counts_by_its_text_and_flags(monkeypatch, tmp_path, edit):
+    """P8: what a function finds depends on the pattern that it reads."""
+    text = 'import re\nPATTERN = re.compile("a+")\ndef ask(q):\n    return PATTERN.findall(q)\n'
+    before, after = (who(module.ask) for module in twins(monkeypatch, tmp_path, text, edit))
+    assert "body" in before.parts
+    assert before.version != after.version
+
+
+def test_a_helper_without_source_hides_nothing_else(monkeypatch, tmp_path):
+    """P8: what was made by `exec` counts by its name, and the function that calls it by its text."""
+    text = 'exec("def helper(q): return q")\ndef ask(q):\n    return helper(q) + "one"\n'
+    before, after = (who(module.ask) for module in twins(monkeypatch, tmp_path, text, ('"one"', '"two"')))
+    assert before.parts["helper made.helper"] == "no source"
+    assert before.version != after.version
+
+
+def test_an_attribute_that_a_function_sets_itself_does_not_count(monkeypatch, tmp_path):
+    """P9: what changes with every call would give every call a key of its own."""
+    text = (
+        "class Box: pass\nBOX = Box()\nBOX.seen = 0\nBOX.style = 'dry'\n"
+        "def ask(q):\n    BOX.seen = BOX.seen + 1\n    return BOX.style + q\n"
+    )
+    before, more, other = (
+        who(module.ask) for module in twins(monkeypatch, tmp_path, text, ("seen = 0", "seen = 7"), ("dry", "wet"))
+    )
+    assert before.version == more.version
+    assert before.version != other.version
+
+
+def test_a_static_method_knows_no_class(monkeypatch, tmp_path):
+    """P9: its first argument is an argument, whatever the class has under the names that it reads there."""
+    text = "class Agent:\n    STYLE = 'dry'\n    @staticmethod\n    def ask(agent): return agent.STYLE\n"
+    before, after = (who(module.Agent.ask) for module in twins(monkeypatch, tmp_path, text, ("dry", "wet")))
+    assert "body" in before.parts
+    assert before.version == after.version
+
+
+@pytest.mark.parametrize(("number", "written"), [(2**64 - 1, "18446744073709551615"), (2**64, "0x10000000000000000")])
+def test_how_a_large_number_is_written_is_frozen(monkeypatch, tmp_path, number, written):
+    """P9: decimal up to 64 bits, hexadecimal beyond, where decimal digits have a limit."""
+    (module,) = twins(monkeypatch, tmp_path, f"def ask(q): return {number}\n")
+    assert who(module.ask).parts["body"].endswith(f"return {written}")
+
+
+def test_the_order_in_which_parts_were_read_does_not_count():
+    """P9: what a function reads is found in some order, which is no part of its version."""
+    assert fingerprint({"body": "x", "global A": "1"}) == fingerprint({"global A": "1", "body": "x"})
+
+
 def test_lambdas_on_one_line_are_told_apart(monkeypatch, tmp_path):
     (made,) = twins(monkeypatch, tmp_path, MAKES)
     left, right = map(who, made.two)
@@ -432,12 +507,10 @@ def call(**options):
 
 
 def test_an_object_without_a_text_counts_by_its_type_and_a_secret_not_at_all():
-    found = who(unsteady)
+    found = identify(unsteady, canonical=canonical_of_calls)
     assert found.parts[f"constant {__name__}.LOCK"] == "object of _thread:lock"
     mixed = found.parts[f"constant {__name__}.MIXED"]
-    assert (
-        mixed == 'dict("client": object of _thread:lock, "of": list(dict("api_key": <secret>)), "prompt": "be brief")'
-    )
+    assert mixed == 'dict("client": object of _thread:lock, "of": [{"api_key":{"!secret":null}}], "prompt": "be brief")'
     assert found.parts[f"import {__name__}.itertools"] == "itertools"
     assert len(found.parts[f"constant {__name__}.HUGE"]) < 2000
     assert "sk-" not in str(found.parts)

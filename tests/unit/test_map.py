@@ -15,7 +15,7 @@ import pytest
 
 import memollm
 from memollm import OptionError, Progress
-from memollm._drive.progress import Bar, Tally, listener_for
+from memollm._drive.progress import RECENT, TICK, Bar, Tally, listener_for, now_and_then
 from memollm.testing import FakeClock, FakeModel, ModelDown
 
 DEADLINE = 20
@@ -260,6 +260,18 @@ def test_no_more_are_under_way_than_concurrency_says(cache, colour):
     assert model.busiest == 5
 
 
+def test_so_many_are_under_way_where_nobody_says(cache, colour):
+    """16 threads of a plain function, 64 tasks of a coroutine function."""
+    most = {"plain": 16, "coroutine": 64}[colour]
+    gate = threading.Event()
+    model = FakeModel(gate=gate)
+    opener = threading.Thread(target=lambda: (model.wait_for(most), gate.set()))
+    opener.start()
+    finish(function_of(cache, colour, model, namespace="a").map(map(str, range(100))))
+    opener.join(DEADLINE)
+    assert model.busiest == most
+
+
 def test_one_at_a_time_stays_in_the_thread_of_the_caller(cache):
     """With concurrency=1 a plain function is called where the map was."""
 
@@ -401,6 +413,7 @@ def test_an_error_of_the_items_is_raised_when_what_is_under_way_is_kept(ask, mod
         ("a prompt", {}, r"\[item\]"),
         ({"prompt": "x"}, {}, r"\[item\]"),
         (3, {}, "any other iterable"),
+        (type("Frame", (list,), {"itertuples": None})(["prompt"]), {}, "names of its columns"),
         (["x"], {"concurrency": 0}, "from 1 up"),
         (["x"], {"concurrency": True}, "from 1 up"),
         (["x"], {"on_error": "rais"}, "Did you mean 'raise'"),
@@ -614,6 +627,16 @@ def test_progress_is_told_every_tenth_of_a_second_and_at_the_end():
     assert str(told[-1]) == "6 of 10 done, 3 hits, 4 paid, 1 failed, 0:06 saved, 3/s, 0:01 left"
 
 
+def test_long_work_tells_the_first_and_the_last_step_and_some_between():
+    """What is told ten times a second costs nothing, however many steps there are."""
+    clock, told = FakeClock(), []
+    step = now_and_then(lambda done, total: told.append(done), clock)
+    for done in range(1, 12):
+        step(done, 11)
+        clock.advance(0 if done % 4 else TICK)
+    assert told == [1, 5, 9, 11]
+
+
 def test_the_rate_forgets_what_was_stored():
     """A fast first half of hits does not promise a fast second half."""
     clock, told = FakeClock(), []
@@ -625,6 +648,15 @@ def test_the_rate_forgets_what_was_stored():
         tally.count(paid=1, seconds=1.0)
     assert told[-1].rate == pytest.approx(1, rel=0.05)
     assert told[-1].eta is None
+    rates = [progress.rate for progress in told]
+    assert rates[int(RECENT) - 1] > 1
+    assert rates[int(RECENT)] == 1
+
+
+def test_durations_are_told_as_a_clock_does():
+    """Minutes have 60 seconds, and hours 60 minutes."""
+    told = Progress(done=1, total=2, hits=1, paid=1, failed=0, saved=3725.4, rate=0.01, eta=60.0)
+    assert str(told) == "1 of 2 done, 1 hits, 1 paid, 1:02:05 saved, 0.01/s, 1:00 left"
 
 
 def test_hits_and_paid_are_counted_truthfully(cache, colour):

@@ -219,6 +219,20 @@ def test_readonly_draws_are_distinct_among_themselves(cache):
             ask()
 
 
+def test_readonly_calls_once_for_what_it_gives_again(cache):
+    """P2: in this process what was called for serves every reader, and a pool; the store has none of it."""
+    numbers = itertools.count(1)
+    ask = cache.cached_llm(lambda prompt: next(numbers), name="ask", version=1)
+    with memollm.mode("readonly"):
+        assert [ask.with_options(pool=1)("x") for _ in range(3)] == [1, 1, 1]
+        assert [ask.with_options(pool=2, namespace="p")("x") for _ in range(4)] == [1, 2, 1, 2]
+        for name in "ab":
+            assert ask.with_options(namespace=name).draw(3, "x") == [1, 2, 3]
+        with memollm.replay("a"):
+            assert [ask("x"), ask("x"), ask("x")] == ask.peek("x") == [1, 2, 3]
+    assert ask.peek("x") == cache.namespaces() == []
+
+
 def test_threads_that_begin_to_read_at_once_share_what_they_have_read(cache, monkeypatch):
     """P1: one place for all threads, also where several of them are the first that want it."""
     make, both = reading.reading_store, threading.Barrier(2)
@@ -480,7 +494,7 @@ def test_cache_that_may_only_be_read_is_drawn_from(tmp_path, monkeypatch):
         with pytest.warns(NotStoredWarning, match=r"cannot be written: .* mode=\"readonly\""):
             assert ask.draw(3, "x") == ["x 0", "x 1", "x 2"]
         assert ask("x") == "x 3"
-        assert ask.peek("x") == ["x 0", "x 1"]
+        assert ask.peek("x") == ["x 0", "x 1", "x 2", "x 3"]
     assert {path.name: path.read_bytes() for path in (tmp_path / "cache").iterdir() if path.is_file()} == before
 
 

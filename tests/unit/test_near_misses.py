@@ -80,6 +80,15 @@ class Frozen:
     note: str = dataclasses.field(default="", compare=False)
 
 
+@dataclasses.dataclass
+class Titled(list):
+    title: str = ""
+
+    def with_items(self, *items):
+        self.extend(items)
+        return self
+
+
 class UndecoratedP(P):
     pass
 
@@ -161,8 +170,8 @@ def documented(doc):
     return dataclasses.dataclass(type("Made", (), {"__annotations__": {"x": int}, "__doc__": doc}))
 
 
-def annotated(**fields):
-    return type("Made", (), {"__annotations__": fields})
+def annotated(defaults=None, **fields):
+    return type("Made", (), {"__annotations__": fields, **(defaults or {})})
 
 
 def with_attribute(value, **attributes):
@@ -322,6 +331,8 @@ DIFFERENT = [
     (M(), M(z=3)),
     (M(z=3), M(z="3")),
     (M, N),
+    (Titled(), Titled("a")),
+    (Titled().with_items(1), Titled().with_items(2)),
     (M, M()),
     (model(x=(int, 1)), model(x=(int, 2))),
     (model(x=(int, 1)), model(x=(float, 1))),
@@ -343,6 +354,8 @@ DIFFERENT = [
     (typed({"a": int}), typed({"a": str})),
     (typed({"a": int}), typed({"a": int}, total=False)),
     (annotated(x=int), annotated(x=str)),
+    (annotated(x=int), annotated({"x": 1}, x=int)),
+    (annotated({"x": 1}, x=int), annotated({"x": 2}, x=int)),
     (made(attrs.field()), made(attrs.field(default=None))),
     (
         made(attrs.field(factory=list)),

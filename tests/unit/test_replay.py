@@ -17,6 +17,7 @@ import memollm.testing
 from memollm import CacheMiss, OptionError, ReplayExhausted
 from memollm._draws.replay import Replay
 from memollm._types.calls import Call, Want
+from memollm._values.codec import Codec
 from memollm.stores.memory.store import MemoryStore
 
 
@@ -67,9 +68,24 @@ def test_a_replay_ends_where_its_namespace_stands(cache):
 def test_a_replay_of_nothing_is_at_its_end(cache):
     """A namespace that never drew has nothing to replay, and is not made by it."""
     ask = asking(cache)
-    with memollm.replay("never"), pytest.raises(ReplayExhausted):
+    with memollm.replay("never"), pytest.raises(ReplayExhausted, match=r"no namespace 'never' .*\(it has: none\)"):
         ask("x")
     assert cache.namespaces() == []
+
+
+def test_a_misspelt_namespace_is_told(cache):
+    """A replay that goes on may begin a namespace, and says so where its name is near that of another."""
+    ask = asking(cache)
+    with memollm.namespace("paper"):
+        ask("x")
+    with memollm.replay("papr"), pytest.raises(ReplayExhausted, match=r"no namespace 'papr' .* mean 'paper'\?"):
+        ask("x")
+    with memollm.replay("papr", then="draw"):
+        with pytest.warns(memollm.MemollmWarning, match=r"mean 'paper'\? It begins with this draw"):
+            ask("x")
+        ask("y")
+    with memollm.replay("quite another", then="draw"):
+        ask("x")
 
 
 def test_a_replay_that_goes_on_draws_as_the_namespace(cache):
@@ -553,7 +569,7 @@ def test_a_store_that_is_gone_is_not_taken_for_another():
     """P8: a replay keeps the stores that it has read, so that none takes another's place in memory."""
     store, call = MemoryStore(), Call(b"key", "form", "ask")
     replay, is_there = Replay("a", goes_on=True), weakref.ref(store)
-    assert replay.read(store, Want(call, "namespace:a", 1, None), wait=True) == []
+    assert replay.read(store, Codec(), Want(call, "namespace:a", 1, None), wait=True) == []
     del store
     gc.collect()
     assert is_there() is not None

@@ -12,6 +12,7 @@ import pytest
 from models import PATIENCE, run
 from stored_types import Answer
 
+from memollm import Cache, replay
 from memollm._draws import engine
 from memollm._spending import prices
 from memollm._values import signing as _signing
@@ -240,3 +241,34 @@ def test_what_the_first_answer_needs_is_loaded_off_the_loop(cache, home, monkeyp
     assert (home / "signing.key").exists()
     assert set(threads) == {"key", "prices"}
     assert threading.get_ident() not in threads.values()
+
+
+@pytest.mark.parametrize("how", ["draw", "several", "replay"])
+def test_the_first_signed_sample_of_a_process_is_read_off_the_loop(tmp_path, home, monkeypatch, how):
+    """P12: the key that a stored sample was signed with is read from the disk where no event loop waits for it."""
+
+    async def ask(prompt):
+        return Answer(prompt)
+
+    with Cache(tmp_path / "cache") as cache:
+        run(cache.cached_llm(ask, name="ask", version=1, namespace="n").draw(2, "a"))
+    read, threads = _signing.read_or_make_key, []
+
+    def noted(path):
+        threads.append(threading.get_ident())
+        return read(path)
+
+    monkeypatch.setattr(_signing, "read_or_make_key", noted)
+    with Cache(tmp_path / "cache") as cache:
+        anew = cache.cached_llm(ask, name="ask", version=1, namespace="n" if how == "replay" else "other")
+        monkeypatch.setattr(cache._engine.codec, "load_key", lambda: None)
+
+        async def main():
+            if how == "replay":
+                with replay("n"):
+                    return [await anew("a"), await anew("a")]
+            return await anew.draw(2, "a") if how == "several" else [await anew("a"), await anew("a")]
+
+        assert run(main()) == [Answer("a")] * 2
+    assert len(threads) == 1
+    assert threading.get_ident() not in threads

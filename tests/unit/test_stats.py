@@ -6,6 +6,7 @@ import dataclasses
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 from models import run, until
@@ -13,6 +14,7 @@ from models import run, until
 import memollm
 import memollm._spending.stats
 from memollm import Cache, OptionError, configure
+from memollm._spending.accounts import stretches
 from memollm._types.counting import Counts
 from memollm.errors import StoreUnavailable
 from memollm.stores.transfer import Part, Stretch
@@ -62,21 +64,42 @@ def test_a_workload_counts_to_the_cent(cache):
     assert dataclasses.replace(stats.total, name="ask") == line
 
 
+def test_a_hit_whose_price_nobody_knows_saves_no_money(cache):
+    """P14: its tokens and its time were saved; what they would have cost is not guessed."""
+    ask = telling(cache)
+    ask("x", model="nobody-knows-this-model")
+    with memollm.namespace("b"):
+        ask("x", model="nobody-knows-this-model")
+    saved = cache.stats().total.saved
+    assert saved[1:4] == (1000, 100, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "told"),
+    [((), []), ((3,), [(3, 3)]), ((0, 1, 2), [(0, 2)]), ((0, 2, 3, 7), [(0, 0), (2, 3), (7, 7)])],
+)
+def test_what_was_used_is_told_in_stretches(numbers, told):
+    """A run of consecutive samples is one entry, and what lies between two runs is in neither."""
+    assert [*stretches({*numbers})] == told
+
+
 def test_by_namespace_run_and_day(tmp_path):
     """The same counts, grouped as the user asks; all groups add up to the same total."""
     clock = FakeClock()
     with Cache("memory:", clock=clock) as cache:
         ask = telling(cache)
         with memollm.run("first"):
+            with memollm.namespace("a"):
+                ask("x")
             ask("x")
-            ask.with_options(namespace=None)("x")
             # A count is of the day on which it is handed over.
             cache.stats()
             clock.advance(DAY)
             with memollm.namespace("b"):
                 ask("x")
         with memollm.run("second"):
-            ask("x")
+            with memollm.namespace("a"):
+                ask("x")
             ask.with_options(pool=1)("x")
         by = {name: cache.stats(name) for name in ("function", "namespace", "run", "day")}
     days = [time.strftime("%Y-%m-%d", time.localtime(clock() - ago)) for ago in (DAY, 0)]
@@ -324,3 +347,11 @@ def test_what_a_store_does_not_take_is_handed_over_later(cache, monkeypatch):
 
 def refuse(*_):
     raise StoreUnavailable("busy")
+
+
+def test_stats_are_a_table_in_ipython(cache):
+    """A shell that prints what an expression gives prints the table."""
+    shown = []
+    stats = cache.stats()
+    stats._repr_pretty_(SimpleNamespace(text=shown.append), cycle=False)
+    assert shown == [str(stats)]

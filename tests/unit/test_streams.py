@@ -14,7 +14,7 @@ from models import PATIENCE, run, until, until_in_loop, waiting
 
 import memollm
 from memollm import NotStoredWarning, OptionError, ReentrantCall, ReplayedStream
-from memollm._draws.effects import under
+from memollm._draws.waits import under
 
 
 def whole(stream):
@@ -228,6 +228,73 @@ def test_an_abandoned_async_stream_gives_its_position_back(cache, end):
     assert run(main()) == [1, 2]
     assert tell.peek("x") == [[1, 2]]
     assert cache.namespaces() == [memollm.Namespace("a", 1, 1)]
+
+
+@pytest.mark.parametrize("end", ["closed", "collected", "thrown into", "sent to", "never ended"])
+def test_an_abandoned_replayed_stream_gives_its_position_back(cache, end):
+    """P3: where its chunks come from makes no difference, so the next draw of the namespace replays them."""
+    tell, produced = telling(cache, name="tell", version=1)
+    with memollm.namespace("a"):
+        whole(tell("x"))
+    with memollm.namespace("b"):
+        stream = tell("x")
+        next(stream)
+        if end == "closed":
+            stream.close()
+        elif end == "thrown into":
+            with pytest.raises(KeyError):
+                stream.throw(KeyError("x"))
+        elif end == "sent to":
+            with pytest.raises(ReplayedStream):
+                stream.send("x")
+        elif end == "never ended":
+            assert list(itertools.islice(stream, 2)) == ["x1", "x2"]
+        del stream
+        gc.collect()
+        assert whole(tell("x"))[0] == ["x0", "x1", "x2"] == produced
+        assert whole(tell("x"))[0] == ["x3", "x4", "x5"]
+
+
+@pytest.mark.parametrize("end", ["closed", "collected", "cancelled"])
+def test_an_abandoned_replayed_async_stream_gives_its_position_back(cache, end):
+    """P3: it is one rule for live and replayed streams, in tasks, too."""
+    tell, _ = telling_async(cache, name="tell", version=1)
+
+    async def read_one():
+        async for _ in tell("x"):
+            await asyncio.sleep(PATIENCE)
+
+    async def main():
+        with memollm.namespace("a"):
+            first = await whole_async(tell("x"))
+        with memollm.namespace("b"):
+            if end == "cancelled":
+                task = asyncio.create_task(read_one())
+                await until_in_loop(lambda: cache.namespaces()[-1].name == "b")
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+            else:
+                stream = tell("x")
+                await anext(stream)
+                if end == "closed":
+                    await stream.aclose()
+                del stream
+            gc.collect()
+            await until_in_loop(lambda: cache.namespaces()[-1].draws == 0)
+            return first == await whole_async(tell("x")), await whole_async(tell("x"))
+
+    assert run(main()) == (True, ["x3", "x4", "x5"])
+
+
+def test_a_stream_that_is_read_again_and_left_is_read_again(cache):
+    """P3: a block that replays a namespace begins again with the stream that nobody heard to its end."""
+    tell, _ = telling(cache, namespace="a")
+    drawn = [whole(tell("x"))[0] for _ in range(2)]
+    with memollm.replay("a", then="draw"):
+        next(tell("x"))
+        assert [whole(tell("x"))[0] for _ in range(2)] == drawn
+        assert whole(tell("x"))[0] == ["x6", "x7", "x8"]
 
 
 def test_a_stream_that_fails_stores_nothing(cache):
@@ -458,3 +525,12 @@ def test_a_stream_that_outlives_its_closed_cache_leaves_no_thread(cache):
     assert engine.desk.debts
     engine.tender.begin()
     until(lambda: engine.tender._thread is None)
+
+
+def test_a_stream_took_what_its_function_took(cache, monkeypatch):
+    """P14: the time of each step counts, and that which its reader takes between them does not."""
+    monkeypatch.setattr("memollm._drive.streams.perf_counter", itertools.count().__next__)
+    tell, _ = telling(cache)
+    with memollm.track() as tracked:
+        whole(tell("x", chunks=3))
+    assert [draw.seconds for draw in tracked.draws] == [4.0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
 import re
@@ -10,9 +11,11 @@ import re
 import pytest
 from models import numbering
 
-from memollm import Cache, OptionError, UntrustedRecord, mode, namespace, run
+from memollm import Cache, OptionError, UntrustedRecord, lane, mode, namespace, replay, run
 from memollm._upkeep.transfer import loading
 from memollm.stores.looking import looking
+from memollm.testing import FakeClock
+from memollm.testing.fakes import NOON
 
 
 @dataclasses.dataclass
@@ -80,17 +83,17 @@ def test_signed_records_stay_signed_and_are_read(make, tmp_path):
     fill(make("a"))
     make("a").export(tmp_path / "x.jsonl")
     b = make("b")
-    b.load(tmp_path / "x.jsonl")
+    assert b.load(tmp_path / "x.jsonl").untrusted == 0
     assert b.cached_llm(lambda which: None, name="ask", version="1").peek("class")[0] == Verdict(3)
 
 
 def test_a_file_of_another_user_is_loaded_and_its_code_is_not(make, tmp_path, monkeypatch):
-    """Records that a foreign key signed are kept as they are, and refused when they are read (P10)."""
+    """Records that a foreign key signed are kept as they are, counted, and refused when they are read (P10)."""
     fill(make("a"))
     make("a").export(tmp_path / "x.jsonl")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "other-user"))
     b = make("b")
-    b.load(tmp_path / "x.jsonl")
+    assert b.load(tmp_path / "x.jsonl").untrusted == 2 * 3
     ask = b.cached_llm(lambda which: None, name="ask", version="1")
     assert ask.peek("json")
     with pytest.raises(UntrustedRecord):
@@ -205,7 +208,39 @@ def test_a_run_exports_what_was_used_just_now(make, tmp_path):
         pooled("q")
         with namespace("n"):
             plain.draw(2, "q")
+    with run("two"), namespace("n"):
+        plain.with_options(name="of another run")("q")
     assert cache.export(tmp_path / "x.jsonl", run="one").samples == 3
+    assert "of another run" not in (tmp_path / "x.jsonl").read_text(encoding="utf-8")
+
+
+def test_lanes_travel_with_their_namespace(cache, tmp_path):
+    """P2: a replay in another cache gives each lane what it had drawn, in whatever order the lanes come."""
+    ask, drawn = numbering(cache, namespace="n"), {"a": [], "b": []}
+    for name in "bab":
+        with lane(name):
+            drawn[name].append(ask("q"))
+    cache.export(tmp_path / "x.jsonl")
+    with Cache("memory:") as other:
+        other.load(tmp_path / "x.jsonl")
+        again = numbering(other, 50)
+        with replay("n"):
+            for name, answers in drawn.items():
+                with lane(name):
+                    assert again.draw(len(answers), "q") == answers
+
+
+def test_a_call_is_as_old_as_its_first_sample(tmp_path):
+    """The file says when it was first drawn, whatever was added later."""
+    clock = FakeClock()
+    with Cache("memory:", clock=clock) as cache:
+        ask = numbering(cache)
+        ask("q")
+        clock.advance(1000)
+        ask.draw(2, "q")
+        cache.export(tmp_path / "x.jsonl")
+    lines = [json.loads(line) for line in (tmp_path / "x.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [line["made"] for line in lines if line["is"] == "call"] == [NOON]
 
 
 def test_a_function_exports_alone(make, tmp_path):
@@ -374,6 +409,39 @@ def test_what_was_free_here_and_given_elsewhere_is_not_given_again(make, tmp_pat
         here.load(tmp_path / "x.jsonl")
     with namespace("n"):
         assert asks[0].draw(3, "q") == ["q 2", "q 3", "q 4"]
+
+
+def test_what_was_given_back_here_and_there_is_given_once(make, tmp_path):
+    """A position that is free in both caches and drawn in one is no longer free in the other (P1)."""
+    here, there = make("here"), make("there")
+    numbers = itertools.count()
+
+    def chunks(prompt):
+        yield next(numbers)
+
+    asks = [each.cached_llm(chunks, name="ask", version=1, namespace="n") for each in (here, there)]
+    abandoned = asks[0]("q")
+    next(abandoned)
+    list(asks[0]("q"))
+    abandoned.close()
+    here.export(tmp_path / "x.jsonl")
+    there.load(tmp_path / "x.jsonl")
+    drawn = list(asks[1]("q"))
+    there.export(tmp_path / "x.jsonl")
+    here.load(tmp_path / "x.jsonl")
+    assert drawn not in (list(asks[0]("q")), list(asks[0]("q")))
+
+
+def test_versions_of_both_caches_are_known_after_a_merge(cache, tmp_path):
+    """The version that was the latest here stays so, and older ones of the file may be adopted into it."""
+    with Cache("memory:") as other:
+        other.cached_llm(lambda x: x, name="ask", version=1).draw(2, "x")
+        other.export(tmp_path / "x.jsonl")
+    ask = cache.cached_llm(lambda x: x, name="ask", version=2)
+    ask("y")
+    cache.load(tmp_path / "x.jsonl")
+    assert cache.adopt("ask", version="1") == 2
+    assert ask.peek("x") == ["x", "x"]
 
 
 def test_a_replaced_sample_does_not_come_back(cache, tmp_path):

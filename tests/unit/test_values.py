@@ -137,6 +137,16 @@ def test_only_stale_samples_are_made_anew(tmp_path, monkeypatch, reader):
         assert ask.peek("x") == ["first", "anew", "third", "too"]
 
 
+def test_each_function_whose_answers_are_not_stored_is_told_of(tmp_path):
+    """A second function is paid for anew in every run, for the same reason or not; each is told of once."""
+    with Cache(tmp_path) as cache:
+        for name in ("first", "second"):
+            ask = cache.cached_llm(lambda prompt: iter("abc"), name=name, version=1)
+            with pytest.warns(NotStoredWarning, match=name):
+                ask("a")
+            ask("b")
+
+
 def test_without_pickle_such_answers_are_returned_and_not_stored(tmp_path):
     """`configure(pickle=False)` forbids cloudpickle, for writing and for reading."""
     with Cache(tmp_path) as cache:

@@ -12,6 +12,8 @@ import pytest
 
 from memollm import Cache, OptionError, StoreUnavailable, namespace
 from memollm.stores.looking import looking
+from memollm.stores.sqlite.pages import stray_rows
+from memollm.stores.sqlite.repair import _take_place
 from memollm.stores.sqlite.salvage import _insert
 
 CALLS = 300
@@ -93,6 +95,7 @@ def test_a_whole_cache_has_no_fault(cache):
     verified = cache.verify()
     assert (verified.ok, verified.calls, verified.samples, verified.kept.cursors) == (True, 3, 6, 3)
     assert "checked 3 calls, 6 samples, 3 cursors" in str(verified)
+    assert "note:" not in str(verified)
 
 
 def test_progress_is_told(cache):
@@ -115,6 +118,14 @@ def test_progress_is_told(cache):
         (sql("INSERT INTO cursor (reader, call, next) VALUES (99, 1, 5)"), "orphan", 0),
         (sql("INSERT INTO claim VALUES (1, 9, 77, 1)"), "orphan", 0),
         (sql("INSERT INTO replaced VALUES (999, 0, 1.0, x'00')"), "orphan", 0),
+        (
+            sql(
+                "INSERT INTO loose (reader, call, position) SELECT reader, call, 0 FROM cursor WHERE call = 5",
+                "DELETE FROM cursor WHERE call = 5",
+            ),
+            "orphan",
+            0,
+        ),
         (sql("UPDATE catalog_namespace SET value = '{'"), "catalog", 0),
     ],
 )
@@ -209,6 +220,14 @@ def test_a_broken_file_is_salvaged(damaged, tmp_path, do, at_least):
     assert cache.verify().ok
 
 
+def test_a_log_of_the_broken_file_is_not_read_into_the_new_one(tmp_path):
+    """Where damage kept a log from being folded in, it goes with the file that it was of (P7)."""
+    for name in ("memollm.db", "memollm.db-wal", "memollm.db-shm", "draft"):
+        (tmp_path / name).write_text(name)
+    _take_place(tmp_path / "draft", tmp_path / "memollm.db")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir() if path.is_file()} == {"memollm.db": "draft"}
+
+
 def test_a_namespace_goes_on_after_a_salvage(damaged):
     """What it has drawn and is still there it is not given again (P1)."""
     cache = damaged(sql("PRAGMA writable_schema = ON", "DELETE FROM sqlite_master WHERE name = 'call_by_key'"))
@@ -244,6 +263,18 @@ def test_a_repair_is_noticed_by_whoever_has_the_cache_open(tmp_path):
         assert other.verify(repair=True).ok
         assert ask.peek("x") == []
         assert [again("x"), ask("x")] == ["new", "new"]
+
+
+@pytest.mark.parametrize("page", [512, PAGE])
+def test_rows_of_every_length_are_read_out_of_their_pages(tmp_path, page):
+    """Where a row goes on in other pages, how much of it stands in its own follows from its length."""
+    lengths = range(0, 4 * page, 7 if page == PAGE else 1)
+    with closing(sqlite3.connect(tmp_path / "x.db")) as made, made:
+        made.execute(f"PRAGMA page_size = {page}")
+        made.execute("CREATE TABLE sample (call, slot, stored, record)")
+        made.executemany("INSERT INTO sample VALUES (?, 1, 2.0, zeroblob(?))", ((each, each) for each in lengths))
+    rows = [row for table, row in stray_rows((tmp_path / "x.db").read_bytes()) if table == "sample"]
+    assert {row[0]: len(row[3]) for row in rows} == {each: each for each in lengths}
 
 
 def test_a_row_that_damage_made_too_long_is_left_out():

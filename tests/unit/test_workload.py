@@ -244,8 +244,8 @@ def test_alone_on_one_puzzle_memollm_gives_what_no_cache_would_have():
     assert all(run.bill.samples == 0 for run in mine.runs[1:])
 
 
-def test_gathered_samples_of_one_chat_share_a_request():
-    """Seven agents that want a sample each of the same prompt pay for it once."""
+def test_samples_of_one_chat_share_a_request():
+    """Seven agents that want a sample each of the same prompt at one moment pay for it once, however they ask."""
     chat = ("step 4 8 8 13",)
 
     async def main(opened):
@@ -262,7 +262,8 @@ def test_gathered_samples_of_one_chat_share_a_request():
         return model.bill
 
     with folder() as at:
-        assert bill(Memollm, at / "each")[:2] == (7, 7)
+        assert bill(NoCache, at / "each")[:2] == (7, 7)
+        assert bill(Memollm, at / "counted")[:2] == (1, 7)
         assert bill(MemollmGathered, at / "gathered")[:2] == (1, 7)
 
 

@@ -1,4 +1,4 @@
-"""Classes by name and schema, and the constructs of `typing`.
+"""Classes themselves as arguments, by name and schema, and the constructs of `typing`; not their instances.
 
 A class that is a schema (a model, a dataclass, a TypedDict, an enumeration, …) is described field by field, because
 two versions of it make two different calls; the order of fields counts, since models answer in that order. Each class
@@ -28,6 +28,7 @@ from memollm._keys.canonical.names import (
     qualified,
 )
 from memollm._keys.canonical.objects import is_model
+from memollm._keys.canonical.veil import of_schema
 from memollm._keys.canonical.walk import Encoder, attributes, child, quote, tag, text
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def _model_schema(cls: Any, _depth: int, _seen: Seen) -> str:
     written_out = None if core is None else _serialized(cls)
     if written_out not in (None, schema):
         schema = {"read": schema, "written": written_out}
-    written = json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
+    written = json.dumps(of_schema(schema), ensure_ascii=False, separators=(",", ":"))
     _SCHEMAS[cls] = (namespace(cls).get("__pydantic_core_schema__"), written)
     return written
 

@@ -6,7 +6,9 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from memollm._keys.canonical import arrays, callables, classes, clients, objects, plain
+from memollm._keys.canonical.veil import by_shape, under
 from memollm._keys.canonical.walk import EXACT, RECOGNIZERS, TOO_DEEP, Refused, attributes, failed, quote, text
+from memollm._types.secret import ORDINARY, veiled
 from memollm.errors import UnkeyableArgument
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ RECOGNIZERS.extend(
 
 def canonical(value: object, path: str = "") -> str:
     """Write the canonical JSON text of a value: equal exactly when values are equal and of equal types, recursively."""
-    return _encodable(_text(value, path))
+    return _encodable(by_shape(_text(value, path)))
 
 
 def canonical_call(identity: Mapping[str, str], arguments: Mapping[str, object]) -> str:
@@ -54,8 +56,9 @@ def canonical_with(head: str, arguments: Mapping[str, object]) -> str:
     for name in sorted(arguments):
         value = arguments[name]
         # As `_text` does, without its calls: most arguments are texts.
-        texts.append(f"{quote(name)}:{quote(value) if type(value) is str else _text(value, name)}")
-    return _encodable(f"{head}{','.join(texts)}}}}}")
+        part = quote(value) if type(value) is str else _text(value, name)
+        texts.append(f"{quote(name)}:{part if name in ORDINARY else under(name, part)}")
+    return _encodable(f"{head}{by_shape(','.join(texts))}}}}}")
 
 
 def _text(value: object, path: str) -> str:
@@ -80,8 +83,8 @@ def _unkeyable(refused: Refused, prefix: str) -> UnkeyableArgument:
     cycle = _cycle(steps) if reason == TOO_DEEP else None
     if cycle is not None:
         steps, reason = steps[:cycle], "stands inside itself"
-    path = prefix + "".join(step for step, _ in steps)
-    return UnkeyableArgument(f"{_shortened(path) or 'The value'} {reason}. {_ways_out(prefix)}", path)
+    path = veiled(prefix + "".join(step for step, _ in steps))
+    return UnkeyableArgument(f"{_shortened(path) or 'The value'} {veiled(reason)}. {_ways_out(prefix)}", path)
 
 
 def _cycle(steps: list[tuple[str, object]]) -> int | None:

@@ -1,4 +1,4 @@
-"""Instances of the user's classes: by what they say themselves, by their fields, or by the builtin that they extend."""
+"""Instances of classes, such as dataclasses: by what they say themselves, their fields, or the builtin they extend."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from memollm._keys.canonical.walk import (
     tag,
     text,
 )
+from memollm._types.secret import is_secret_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,10 +31,7 @@ _MODELS = ("pydantic.main", "pydantic.v1.main")
 
 def secret(cls: type[Any]) -> Encoder | None:
     """Recognize a class that hides its content: pydantic's secrets, and whatever says so."""
-    hides = lookup(cls, "get_secret_value") is not None or lookup(cls, "__memollm_secret__")
-    if not hides and not any(_is_starlette_secret(base) for base in lineage(cls)):
-        return None
-    return lambda _value, _depth: tag("secret", quote(class_name(cls)))
+    return (lambda _value, _depth: tag("secret", quote(class_name(cls)))) if is_secret_type(cls) else None
 
 
 def keyed(cls: type[Any]) -> Encoder | None:
@@ -67,10 +65,6 @@ def extended(cls: type[Any]) -> Encoder | None:
 def is_model(cls: type[Any]) -> bool:
     """Tell whether a class is a pydantic model, of either version."""
     return any(namespace(base).get("__module__") in _MODELS and base.__name__ == "BaseModel" for base in lineage(cls))
-
-
-def _is_starlette_secret(cls: type[Any]) -> bool:
-    return namespace(cls).get("__module__") == "starlette.datastructures" and cls.__name__ == "Secret"
 
 
 def _keyed(value: Any, depth: int) -> str:

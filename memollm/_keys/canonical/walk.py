@@ -7,10 +7,13 @@ from json.encoder import encode_basestring
 from typing import Any, Final, TypeVar
 
 from memollm._keys.canonical.names import class_name
+from memollm._keys.canonical.veil import TAG, under
+from memollm._types.secret import ORDINARY, holds_secret, is_ordinary
 from memollm.errors import MemollmError
 
 DEEPEST: Final = 200
-TAG: Final = "!"
+PAIR: Final = 2
+LONGEST_NAME: Final = 64
 TOO_DEEP: Final = f"is nested deeper than {DEEPEST} levels, or than the stack allows"
 
 quote: Final[Callable[[str], str]] = encode_basestring
@@ -57,6 +60,9 @@ def sequence(items: Iterable[Any], depth: int, owner: object) -> str:
             parts.append(quote(item) if type(item) is str else text(item, depth + 1))  # noqa: PERF401 - The count is the index in the path.
     except Exception as error:  # noqa: BLE001 - Whatever a hostile object raises is a refusal.
         raise located(error, f"[{len(parts)}]", owner) from None
+    if len(parts) == PAIR and len(parts[0]) <= LONGEST_NAME and parts[0][0] == '"':
+        # It may be a header; or two texts, which are told apart in any case.
+        parts[1] = under(parts[0][1:-1], parts[1], counts=True)
     return f"[{','.join(parts)}]"
 
 
@@ -78,7 +84,12 @@ def mapping(value: dict[Any, Any], depth: int) -> str:
             if type(key) is not str:
                 break
             item = value[key]
-            parts.append(f"{quote(key)}:{quote(item) if type(item) is str else text(item, depth + 1)}")
+            part = quote(item) if type(item) is str else text(item, depth + 1)
+            if key not in ORDINARY and not is_ordinary(key):
+                if holds_secret(key):
+                    break
+                part = under(key, part)
+            parts.append(f"{quote(key)}:{part}")
     except Exception as error:  # noqa: BLE001 - Whatever a hostile object raises is a refusal.
         raise located(error, f"[{_step(key)}]", value) from None
     if len(parts) != len(value) or (len(parts) == 1 and str(key)[:1] == TAG):
@@ -95,7 +106,8 @@ def pairs(items: Iterable[tuple[Any, Any]], depth: int, owner: object, *, ordere
             step = f".keys()[{len(parts)}]"
             name = text(key, depth + 1)
             step = f"[{name}]"
-            parts.append(f"[{name},{text(item, depth + 1)}]")
+            part = text(item, depth + 1)
+            parts.append(f"[{name},{under(key, part) if type(key) is str else part}]")
     except Exception as error:  # noqa: BLE001 - Whatever a hostile object raises is a refusal.
         raise located(error, step, owner) from None
     return f"[{','.join(parts if ordered else sorted(parts))}]"
@@ -107,7 +119,7 @@ def attributes(members: Iterable[tuple[str, Item]], encode: Callable[[Item], str
     name = ""
     try:
         for name, item in members:
-            parts.append(f"{quote(name)}:{encode(item)}")
+            parts.append(f"{quote(name)}:{under(name, encode(item))}")
     except Exception as error:  # noqa: BLE001 - Whatever a hostile object raises is a refusal.
         raise located(error, f".{name}", owner) from None
     return "{" + ",".join(parts) + "}"

@@ -19,9 +19,10 @@ from memollm._keys.code.outputs import Outputs
 from memollm._keys.code.reads import Reads, reads_of
 from memollm._keys.code.schemas import has_plain_defaults, schema_of
 from memollm._keys.code.source import CodeSource, Edited, code_digest, function_source
-from memollm._keys.code.syntax import cleaned, is_secret, text
+from memollm._keys.code.syntax import cleaned, text
 from memollm._keys.code.values import Canonical, Contents, hint_text, type_name
 from memollm._keys.code.watch import Sightings, Watch
+from memollm._types.secret import SECRET, is_secret_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -401,8 +402,8 @@ class _Collector:
 
     def _take_value(self, found: Found, value: object) -> None:
         name = found.label.rpartition(".")[2].rpartition(" ")[2]
-        if is_secret(name) and value is not None:
-            self._found.parts[found.label] = "<secret>"
+        if is_secret_name(name) and not isinstance(value, (int, float)):
+            self._found.parts[found.label] = SECRET
         elif name == "__name__" and isinstance(value, str):
             self._found.parts[found.label] = module_name({"__name__": value, **space_of(value)})
         else:

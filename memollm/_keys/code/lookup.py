@@ -95,6 +95,9 @@ class View:
         if name in (self.receiver_name, SUPER):
             return self._through_receiver(name, rest)
         if name in self.reads.imports:
+            for module in sorted(self.reads.submodules):
+                if module.startswith(f"{name}."):
+                    _load(module, self.home)
             found = self._imported(*self.reads.imports[name])
             return (found, rest) if found else None
         if name in self.cells:

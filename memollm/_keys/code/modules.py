@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from memollm._types.paths import absolute, working_directory
+from memollm._types.paths import absolute, root_above, working_directory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,6 +81,18 @@ def project_of(space: Mapping[str, Any]) -> str | None:
 def checkout_of(folder: Path) -> Path | None:
     """Give the nearest folder, this one or above it, that is the root of a project; a cache may come and go."""
     return next((each for each in (folder, *folder.parents) if any((each / mark).exists() for mark in _MARKS)), None)
+
+
+def folder_of(space: Mapping[str, Any]) -> str:
+    """Say in which folder of its project a module's file lies: two programs of one name are not edits of each other."""
+    file = (
+        space.get("__file__") if space.get("__name__") not in _MAIN else space.get("__file__") or _notebook_path(space)
+    )
+    if not isinstance(file, str):
+        return ""
+    folder = absolute(file).parent
+    root = root_above(folder)
+    return folder.name if root is None else folder.relative_to(root).as_posix().removeprefix(".")
 
 
 class Home:

@@ -37,6 +37,8 @@ class Reads:
     """What functions are given: which function, at which place or under which name, and what."""
     modules: set[str] = field(default_factory=set[str])
     """Modules that are imported by a call."""
+    submodules: set[str] = field(default_factory=set[str])
+    """What `import a.b` loads, where it binds `a`."""
 
 
 def reads_of(node: ast.AST, *, receiver: str | None = None) -> Reads:
@@ -164,6 +166,7 @@ class _Finder:
             if isinstance(node, ast.Import):
                 whole = alias.name if alias.asname else alias.name.partition(".")[0]
                 self.reads.imports[alias.asname or whole] = (whole, None)
+                self.reads.submodules.add(alias.name)
             else:
                 module = "." * node.level + (node.module or "")
                 self.reads.imports[alias.asname or alias.name] = (module, alias.name)

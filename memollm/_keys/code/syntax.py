@@ -11,6 +11,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, cast
 
+from memollm._keys.code.veil import veiled_tree
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -18,15 +20,6 @@ FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 _DEFS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _HINTS = frozenset({"returns", "annotation"})
 _NEVER = frozenset({"type_comment", "type_params", "kind"})
-_SECRET = re.compile(
-    r"(?:^|_)(?:api_?key|secret(?:_?key)?|passw(?:or)?d|credentials?|(?:access|auth|bearer|hf|github)_?token)$",
-    re.IGNORECASE,
-)
-
-
-def is_secret(name: str) -> bool:
-    """Tell whether a variable of this name holds what must never be written down."""
-    return _SECRET.search(name) is not None
 
 
 def is_memo(decorator: ast.AST) -> bool:
@@ -171,7 +164,11 @@ _ABSENT_TAILS = re.compile(r"(?: (?:as|from|if|=)|,) ?(?=:?$)|(?<=return) $")
 
 
 def text(node: ast.AST) -> str:
-    """Write a tree as normalized source, one form for everything that means the same."""
+    """Write a tree as normalized source, one form for everything that means the same, without the secrets in it."""
+    return _whole(veiled_tree(node))
+
+
+def _whole(node: ast.AST) -> str:
     return "\n".join(_lines(node)) if isinstance(node, ast.stmt) else _expression(node)
 
 
@@ -251,7 +248,7 @@ def _any(node: ast.AST) -> str:
 def _inside(value: object) -> str:
     if isinstance(value, list):
         return f"[{'; '.join(_inside(item) for item in cast('list[object]', value))}]"
-    return text(value) if isinstance(value, ast.AST) else _constant_text(value)
+    return _whole(value) if isinstance(value, ast.AST) else _constant_text(value)
 
 
 def _constant_text(value: object) -> str:
@@ -279,8 +276,6 @@ def _call(node: ast.Call) -> str:
 def _keyword(node: ast.keyword) -> str:
     if node.arg is None:
         return f"**{_expression(node.value)}"
-    if is_secret(node.arg) and isinstance(node.value, ast.Constant) and node.value.value is not None:
-        return f"{node.arg}=<secret>"
     return f"{node.arg}={_expression(node.value)}"
 
 
@@ -326,8 +321,7 @@ def _parameter(arg: ast.arg, default: ast.expr | None) -> str:
     hint = f": {_expression(arg.annotation)}" if arg.annotation else ""
     if default is None:
         return arg.arg + hint
-    hidden = is_secret(arg.arg) and isinstance(default, ast.Constant) and default.value is not None
-    return f"{arg.arg}{hint}={'<secret>' if hidden else _expression(default)}"
+    return f"{arg.arg}{hint}={_expression(default)}"
 
 
 def _f_string(node: ast.JoinedStr) -> str:

@@ -13,11 +13,12 @@ from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodTyp
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from memollm._keys.canonical.names import class_of, lookup
+from memollm._keys.canonical.veil import under
 from memollm._keys.code import kinds
 from memollm._keys.code.lookup import own_dict
 from memollm._keys.code.modules import module_name, space_of
-from memollm._keys.code.syntax import is_secret
 from memollm._keys.code.watch import Sightings, in_context
+from memollm._types.secret import SECRET, is_secret_name, is_secret_type
 
 if TYPE_CHECKING:
     from memollm._keys.code.outputs import Outputs
@@ -44,6 +45,8 @@ class Contents:
         self._project = project
         self._outputs = outputs
         self._label = ""
+        self._name = ""
+        """Under which what is being written stands."""
         self._left = _MAX_ITEMS
         self._met: dict[int, str] = {}
         """Objects that were written already, and where."""
@@ -61,6 +64,7 @@ class Contents:
     def text(self, value: object, label: str) -> str:
         """Write a value that stands under a label: a very long text by its beginning and its digest."""
         self._label, self._left, self._met = label, _MAX_ITEMS, {}
+        self._name = label.rpartition(".")[2].rpartition(" ")[2]
         whole = self._write(value, label, ())
         if len(whole) <= _MAX_TEXT:
             return whole
@@ -72,7 +76,7 @@ class Contents:
         if kind in _ATOMS:
             return self._atom(value, at)
         if issubclass(kind, PurePath):
-            return self._path(os.fspath(cast("PurePath", value))) or self._canonical(value, at)
+            return self._path(os.fspath(cast("PurePath", value))) or self._formed(value, at)
         if issubclass(kind, _CODE) or issubclass(kind, type):
             return self._of_code(value, at)
         if id(value) in above:
@@ -92,7 +96,11 @@ class Contents:
     def _atom(self, value: object, at: str) -> str:
         if type(value) is str and (path := self._path(value)):
             return path
-        return self._canonical(value, at)
+        return self._formed(value, at)
+
+    def _formed(self, value: object, at: str) -> str:
+        """Write a value's canonical form, without what its name says is a secret."""
+        return under(self._name, self._canonical(value, at))
 
     def _path(self, text: str) -> str:
         """Write a path under the project's root as one that every checkout has."""
@@ -114,8 +122,8 @@ class Contents:
         kind = class_of(value)
         if kind in (list, dict, tuple, set, frozenset) and (plain := self._plain(value, at)):
             return plain
-        if lookup(kind, "get_secret_value") is not None or lookup(kind, "__memollm_secret__"):
-            return "<secret>"
+        if is_secret_type(kind):
+            return SECRET
         if kind is ContextVar:
             return self._context(value, at, above)
         if lookup(kind, "__memollm_key__") is not None or hasattr(kind, "tobytes"):
@@ -131,15 +139,15 @@ class Contents:
         return self._instance(value, at, above)
 
     def _plain(self, value: object, at: str) -> str:
-        """Write a container that is plain all the way down; nothing if it is not, or holds what must not be written."""
-        if _has_secret(value) or not self._sightings.content(value, self._label):
+        """Write a container that is plain all the way down; nothing if it is not."""
+        if not self._sightings.content(value, self._label):
             return ""
-        written = self._canonical(value, at)
+        written = self._formed(value, at)
         return "" if self._project is not None and self._project in written else written
 
     def _told(self, value: Any, at: str) -> str:
         """Write what tells for itself, and look at it again by asking again."""
-        written = self._canonical(value, at)
+        written = self._formed(value, at)
         if not hasattr(class_of(value), "tobytes"):
             self._sightings.text(lambda own: self._canonical(own, ""), value, self._canonical(value, ""), self._label)
         elif getattr(value, "nbytes", 0) <= _MAX_BYTES:
@@ -161,7 +169,7 @@ class Contents:
         texts = (
             f"{name}={str(held)!a}"
             if name.endswith("base_url")
-            else f"{name}={self._write(held, f'{at}.{name}', above)}"
+            else f"{name}={self._item(name, held, f'{at}.{name}', above)}"
             for name, held in told.items()
         )
         return f"object of {type_name(class_of(value))}({', '.join(texts)})"
@@ -191,7 +199,15 @@ class Contents:
         return f"{type_name(kind)}({', '.join([*texts, *self._attributes(value, at, above)])})"
 
     def _item(self, key: object, item: object, at: str, above: tuple[int, ...]) -> str:
-        return "<secret>" if _names_secret(key) else self._write(item, at, above)
+        if type(key) is not str:
+            return self._write(item, at, above)
+        if is_secret_name(key) and (item is None or isinstance(item, (str, bytes))):
+            return SECRET
+        before, self._name = self._name, key
+        try:
+            return self._write(item, at, above)
+        finally:
+            self._name = before
 
     def _instance(self, value: Any, at: str, above: tuple[int, ...]) -> str:
         kind = class_of(value)
@@ -231,28 +247,13 @@ class Contents:
     def _leaf(self, value: object, at: str) -> str:
         """Write what holds nothing visible: by its canonical form, if it has one."""
         try:
-            return self._canonical(value, at)
+            return self._formed(value, at)
         except Exception:  # noqa: BLE001 - it has none.
             return self._hidden(value, at)
 
     def _hidden(self, value: object, at: str) -> str:
         self.unseen.append((at, type_name(class_of(value))))
         return f"object of {type_name(class_of(value))}"
-
-
-def _has_secret(value: object) -> bool:
-    """Tell whether a container, or one inside it, has a value that must not be written down."""
-    waiting, seen = [value], set[int]()
-    for each in waiting:
-        if type(each) not in (dict, list, tuple) or id(each) in seen:
-            continue
-        seen.add(id(each))
-        if class_of(each) is dict and any(_names_secret(key) for key in cast("dict[object, object]", each)):
-            return True
-        held: Any = each
-        items = held.values() if class_of(held) is dict else held
-        waiting += [item for item in items if type(item) in (dict, list, tuple)]
-    return False
 
 
 def _bytes_of(value: Any) -> object:
@@ -262,10 +263,6 @@ def _bytes_of(value: Any) -> object:
 def _is(value: object, *kinds_of: type) -> bool:
     """Tell the type of a value, which type checkers are not to narrow by it."""
     return issubclass(class_of(value), kinds_of)
-
-
-def _names_secret(key: object) -> bool:
-    return type(key) is str and is_secret(key)
 
 
 def _shown(key: object) -> str:

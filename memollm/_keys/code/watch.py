@@ -50,6 +50,10 @@ class Watch:
     def __bool__(self) -> bool:
         return bool(self._functions or self._looks or self._more)
 
+    def __reduce__(self) -> tuple[type[Watch], tuple[()]]:
+        """Let another process look at nothing again: who a function was here, it is there for good."""
+        return Watch, ()
+
     def holds(self) -> bool:
         """Tell whether everything is as it was seen."""
         try:

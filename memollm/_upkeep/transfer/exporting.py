@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memollm._types.calls import NAMESPACES, RUNS, recorder
+from memollm._types.samples import is_sound
 from memollm._types.suggest import did_you_mean
 from memollm._upkeep.transfer.files import written
 from memollm._upkeep.transfer.lines import (
@@ -23,6 +25,7 @@ from memollm._upkeep.transfer.lines import (
 )
 from memollm._values.frame import unframed
 from memollm.errors import OptionError, RecordError
+from memollm.stores.documents import notes_of
 from memollm.stores.keeping import keeping
 from memollm.stores.looking import looking
 from memollm.stores.transfer import Cursor, Part, Stretch
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from os import PathLike
 
+    from memollm._types.samples import Sample
     from memollm.stores.drawing import Drawing
     from memollm.stores.looking import Document
     from memollm.stores.transfer import Entry, Snapshot, Transfer
@@ -62,8 +66,9 @@ class Choice:
         if sum(each is not None for each in (function, namespace, run)) > 1:
             raise OptionError("export: say one of function=, namespace= and run=, or none of them for everything.")
         self._looking = looking(store)
+        self._notes = partial(notes_of, store)
         self.whole = function is namespace is run is None
-        self.functions = self._looking.notes("function")
+        self.functions = self._notes("function")
         self.reader: str | None = None
         if function is not None:
             self._require("function", function, {str(entry["name"]) for entry in self.functions.values()})
@@ -77,7 +82,7 @@ class Choice:
                 "run",
                 run,
                 {
-                    *self._looking.notes("run"),
+                    *self._notes("run"),
                     *self._readers(RUNS),
                     *(account.run for account in self._looking.counted()),
                 },
@@ -94,7 +99,7 @@ class Choice:
             raise OptionError(f"The cache knows no {what} {name!r}{did_you_mean(name, sorted(known))}")
 
     def _last_run(self) -> str:
-        runs = self._looking.notes("run")
+        runs = self._notes("run")
         if not runs:
             raise OptionError("run='last': the cache knows no run yet. Draw something first.")
         return max(runs, key=lambda run: float(runs[run].get("first", 0)))
@@ -104,10 +109,10 @@ class Choice:
         for lineage, entry in sorted(self.functions.items()):
             if self.whole or entry["name"] in functions:
                 yield DocumentLine(kind="function", name=lineage, content=entry)
-        for name, entry in sorted(self._looking.notes("namespace").items()):
+        for name, entry in sorted(self._notes("namespace").items()):
             if self.has_reader(NAMESPACES + name):
                 yield DocumentLine(kind="namespace", name=name, content=entry)
-        for name, entry in sorted(self._looking.notes("run").items()):
+        for name, entry in sorted(self._notes("run").items()):
             if self.has_reader(RUNS + name):
                 yield DocumentLine(kind="run", name=name, content=entry)
 
@@ -176,7 +181,7 @@ class Export:
         for slot, sample in snapshot.samples(entry):
             self._seen += 1
             self._told(self._seen, self._total)
-            if keeps(slot) and self._is_whole(sample.record):
+            if keeps(slot) and self._is_whole(slot, sample):
                 self.samples += 1
                 yield sample_line(slot, sample)
         for lane in snapshot.lanes(entry):
@@ -189,13 +194,14 @@ class Export:
         for one in stretches:
             yield UseLine(run=one.run, first=one.first, last=one.last)
 
-    def _is_whole(self, record: bytes) -> bool:
+    def _is_whole(self, slot: int, sample: Sample) -> bool:
         try:
-            unframed(record)
-        except RecordError:
-            self.damaged += 1
-            return False
-        return True
+            unframed(sample.record)
+            whole = is_sound(slot, sample)
+        except (RecordError, TypeError):
+            whole = False
+        self.damaged += not whole
+        return whole
 
 
 def joined(stretches: Iterable[Stretch]) -> list[Stretch]:

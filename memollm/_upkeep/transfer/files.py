@@ -6,6 +6,7 @@ import gzip
 import io
 import os
 import secrets
+import stat
 import sys
 import zlib
 from contextlib import ExitStack, contextmanager
@@ -15,12 +16,20 @@ from typing import IO, TYPE_CHECKING, Any, Final
 from memollm.errors import OptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
 
 GZIP: Final = b"\x1f\x8b"
+UNBLOCKED: Final = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 ZSTD: Final = b"\x28\xb5\x2f\xfd"
 SUFFIXES: Final = (".jsonl", ".jsonl.gz", ".jsonl.zst")
 GZIP_LEVEL: Final = 6
+LINE: Final = 64 << 20
+"""How many bytes a line may have in any file,"""
+PER_BYTE: Final = 16
+"""and how many for each byte of a packed one: what is long in an export was packed before, and shrinks no further."""
+LONGEST_LINE: Final = 1 << 30
+WINDOW: Final = 1 << 27
+"""How much memory unpacking may take, which a packed file asks for."""
 
 
 class UnreadableFile(OptionError):
@@ -67,11 +76,25 @@ def _packing(plain: IO[bytes], suffix: str) -> Generator[IO[bytes]]:
         yield plain
 
 
+def lines_of(path: Path) -> Iterator[bytes]:
+    """Read a file line by line; a line that is far larger than the file itself is refused before it is read whole."""
+    with opened(path) as file:
+        limit = min(LONGEST_LINE, max(LINE, PER_BYTE * path.stat().st_size))
+        while line := file.readline(limit + 1):
+            if len(line) > limit:
+                raise UnreadableFile(
+                    f"{path} holds a line of more than {limit >> 20:,} MB, which no export of its size has. It was "
+                    "changed, or made to fill the memory, and nothing of it was loaded; export it again."
+                )
+            yield line
+
+
 @contextmanager
 def opened(path: Path) -> Generator[IO[bytes]]:
     """Read a file, unpacked whatever its name is."""
     try:
-        with path.open("rb") as plain:
+        with os.fdopen(os.open(path, os.O_RDONLY | UNBLOCKED), "rb") as plain:
+            _require_file(path, plain)
             magic = plain.read(len(ZSTD))
             plain.seek(0)
             if magic.startswith(GZIP):
@@ -88,6 +111,11 @@ def opened(path: Path) -> Generator[IO[bytes]]:
         raise UnreadableFile(f"{path} is cut short or damaged ({error}). Copy or export it again.") from error
     except OSError as error:
         raise UnreadableFile(f"{path} cannot be read: {error.strerror or error}. Make it readable for you.") from error
+
+
+def _require_file(path: Path, file: IO[bytes]) -> None:
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        raise UnreadableFile(f"{path} is no file. Name a file that export has made.")
 
 
 # Zstandard, by Python itself from 3.14 on, else by the package `zstandard`.
@@ -112,10 +140,13 @@ def _zstd_unpacking(plain: IO[bytes]) -> Generator[IO[bytes]]:
     if sys.version_info >= (3, 14):
         from compression import zstd
 
+        # The limit of a window is that of the library, 128 MB.
         damage, file = zstd.ZstdError, zstd.ZstdFile(plain)
     else:
         package = _zstandard()
-        reader = package.ZstdDecompressor().stream_reader(plain, read_across_frames=True, closefd=False)
+        reader = package.ZstdDecompressor(max_window_size=WINDOW).stream_reader(
+            plain, read_across_frames=True, closefd=False
+        )
         damage, file = package.ZstdError, io.BufferedReader(reader)
     try:
         with file:

@@ -7,17 +7,21 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
-from memollm._types.calls import Call
+from memollm._types.calls import FARTHEST, Call
 from memollm._types.counting import Account, Counts
-from memollm._types.samples import Sample
+from memollm._types.samples import LAST_MOMENT, LAST_SLOT, MOST, Sample
 from memollm._values.frame import split
 from memollm.errors import DamagedRecord
 
 VERSION: Final = 1
 Number = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
 """A slot or a position, or a number of tokens: what every store can count to."""
-Moment = Annotated[float, msgspec.Meta(ge=0, lt=253_370_764_800)]
+Slot = Annotated[int, msgspec.Meta(ge=0, lt=LAST_SLOT)]
+LanePosition = Annotated[int, msgspec.Meta(ge=0, lt=FARTHEST)]
+Moment = Annotated[float, msgspec.Meta(ge=0, lt=LAST_MOMENT)]
 """Seconds since 1970, of a time that a calendar has."""
+Duration = Annotated[float, msgspec.Meta(ge=0, lt=LAST_MOMENT)]
+Amount = Annotated[float, msgspec.Meta(gt=-MOST, lt=MOST)]
 
 
 class _Line(msgspec.Struct, tag_field="is", omit_defaults=True, forbid_unknown_fields=True, kw_only=True):
@@ -88,12 +92,12 @@ class CallLine(_Line, tag="call", kw_only=True):
 
 
 class _Slot(_Line, kw_only=True):
-    slot: Number
+    slot: Slot
     stored: Moment
-    seconds: float = 0.0
+    seconds: Duration = 0.0
     input_tokens: Number = 0
     output_tokens: Number = 0
-    cost: float | None = None
+    cost: Amount | None = None
 
     def _sample(self, record: bytes) -> Sample:
         return Sample(record, self.stored, self.seconds, self.input_tokens, self.output_tokens, self.cost)
@@ -128,23 +132,23 @@ class LaneLine(_Line, tag="lane", kw_only=True):
 
     recorder: str
     name: str
-    positions: list[Number]
+    positions: list[LanePosition]
 
 
 class CursorLine(_Line, tag="cursor", kw_only=True):
     """How far a reader has come."""
 
     reader: str
-    next: Number
-    free: list[Number] = []
+    next: Slot
+    free: list[Slot] = []
 
 
 class UseLine(_Line, tag="use", kw_only=True):
     """What a run used besides what its cursor tells."""
 
     run: str
-    first: Number
-    last: Number
+    first: Slot
+    last: Slot
 
 
 class CountLine(_Line, tag="count", kw_only=True):

@@ -10,7 +10,7 @@ import msgspec
 from memollm._keys.keyer import KEY_BYTES, hash_of
 from memollm._types.counting import Account, Counts
 from memollm._upkeep.transfer.exporting import document_of, transfer_of
-from memollm._upkeep.transfer.files import UnreadableFile, opened
+from memollm._upkeep.transfer.files import UnreadableFile, lines_of
 from memollm._upkeep.transfer.lines import (
     VERSION,
     CallLine,
@@ -28,9 +28,9 @@ from memollm._upkeep.transfer.lines import (
 )
 from memollm._upkeep.transfer.merging import Joining
 from memollm._values.frame import unframed
-from memollm.errors import RecordError
+from memollm.errors import OptionError, RecordError, UntrustedRecord
+from memollm.stores.documents import notes_of
 from memollm.stores.keeping import keeping
-from memollm.stores.looking import looking
 from memollm.stores.transfer import Cursor, Lane, Shelf, Stretch
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from memollm._types.calls import Call
+    from memollm._values.codec import Codec
     from memollm.stores.drawing import Drawing
 
 BATCH: Final = 500
@@ -51,6 +52,8 @@ class Loaded(NamedTuple):
     samples: int
     added: int
     """Samples that were not here yet."""
+    untrusted: int = 0
+    """Samples of the file that a key unknown here has signed: they are kept, and cannot be read until it is trusted."""
 
 
 # Reading.
@@ -58,11 +61,10 @@ class Loaded(NamedTuple):
 
 def lines(path: Path) -> Iterator[Line]:
     """Read a file's lines, each of them checked, from the header to the end."""
-    with opened(path) as file:
-        check = Check(path)
-        for number, text in enumerate(file, 1):
-            yield check.checked(number, text)
-        check.require_end()
+    check = Check(path)
+    for number, text in enumerate(lines_of(path), 1):
+        yield check.checked(number, text)
+    check.require_end()
 
 
 class Check:
@@ -158,23 +160,38 @@ def batches(every: Iterable[Line]) -> Iterator[list[Line]]:
 class Load:
     """One load on its way."""
 
-    def __init__(self, store: Drawing) -> None:
+    def __init__(self, store: Drawing, codec: Codec) -> None:
         self._store = store
+        self._codec = codec
         self._transfer = transfer_of(store)
-        self.added = self.calls = self.samples = 0
+        self.added = self.calls = self.samples = self.untrusted = 0
 
     def put(self, batch: Sequence[Line]) -> None:
         """Put a batch of lines into the cache: documents by themselves, the rest in one transaction."""
+        key = b""
         for line in batch:
             if isinstance(line, DocumentLine):
                 self._note(line)
+            elif isinstance(line, CallLine):
+                key = line.call().key
+            elif isinstance(line, SampleLine | PackedLine):
+                self.untrusted += not self._is_trusted(line.sample().record, key)
         rest = [line for line in batch if not isinstance(line, DocumentLine | Header | End)]
         if rest:
             self._transfer.merge(lambda shelf: self._join(shelf, rest))
 
+    def _is_trusted(self, record: bytes, key: bytes) -> bool:
+        try:
+            return self._codec.is_trusted(record, context=key)
+        except UntrustedRecord:
+            return False
+        except (RecordError, OptionError, OSError):
+            # Reading it will say what is wrong with it, or with the place of one's own key.
+            return True
+
     def _note(self, line: DocumentLine) -> None:
         while True:
-            here = looking(self._store).notes(line.kind, line.name).get(line.name)
+            here = notes_of(self._store, line.kind, line.name).get(line.name)
             document = line.content
             if here is not None:
                 document = document_of(here, line.content) if line.kind == "function" else here
@@ -216,12 +233,12 @@ def missing(there: Counts, here: Counts) -> Counts:
     return Counts._make(max(more - less, 0) for more, less in zip(there, here, strict=True))
 
 
-def load(store: Drawing, path: str | PathLike[str], *, told: Callable[[int, int], object]) -> Loaded:
+def load(store: Drawing, codec: Codec, path: str | PathLike[str], *, told: Callable[[int, int], object]) -> Loaded:
     """Bring a file's content into a cache; the whole file is checked before anything of it is."""
     path = Path(path).expanduser()
     total = sum(isinstance(line, SampleLine | PackedLine) for line in lines(path))
-    work = Load(store)
+    work = Load(store, codec)
     for batch in batches(lines(path)):
         work.put(batch)
         told(work.samples, total)
-    return Loaded(work.calls, work.samples, work.added)
+    return Loaded(work.calls, work.samples, work.added, work.untrusted)

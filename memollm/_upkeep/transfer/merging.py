@@ -6,6 +6,7 @@ import math
 import zlib
 from typing import TYPE_CHECKING, Any, Final
 
+from memollm._types.calls import walked
 from memollm._types.samples import digest_of
 from memollm.stores.transfer import Cursor, Lane, Stretch
 
@@ -132,8 +133,8 @@ class Joining:
     def _those_between(self, first: int, end: int) -> list[int]:
         """List the positions of a stretch that can have an image, without counting far beyond the samples."""
         if self._parted is None:
-            return list(range(first, end))
-        return [*range(first, min(end, self._parted)), *(at for at in self._moved if first <= at < end)]
+            return list(walked(first, end))
+        return [*walked(first, min(end, self._parted)), *(at for at in self._moved if first <= at < end)]
 
     # What was drawn.
 
@@ -164,5 +165,5 @@ class Joining:
             images = set(self._images_of(drawn))
             given = images.intersection(here.free)
             upto = max([here.next, *(at + 1 for at in images)])
-            free = set(range(here.next, upto)) - images
+            free = set(walked(here.next, upto)) - images
         self._shelf.draw(self._handle, cursor.reader, upto, given=given, free=free)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import secrets
-import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from memollm._types.calls import Call, Place, Position, recorder
+from memollm._types.calls import Call, Place, Position, recorder, walked
+from memollm._types.locks import ThreadLock
 from memollm.stores.flights import Flights
 from memollm.stores.repeats import Repeats
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def _new_generation() -> int:
-    return secrets.randbits(62)
+    return 1 + secrets.randbits(62)
 
 
 @dataclass(slots=True)
@@ -51,8 +51,8 @@ class MemoryContent:
 
     def begin_process(self) -> None:
         """Begin anew: whoever held the lock is in the parent, and will never let go of it here."""
-        # Reentrant, since a garbage collection may end a draw while this thread holds it.
-        self.lock = threading.RLock()
+        lock = ThreadLock()
+        self.lock, self.mine = lock.lock, lock.mine
 
     def holds(self, ticket: int | None) -> bool:
         """Tell whether a loose position is not free."""
@@ -67,6 +67,11 @@ class MemoryContent:
         cursor = self.cursors.get(position.reader, {}).get(position.call)
         return cursor if cursor is not None and cursor.generation == position.generation else None
 
+    def is_forgotten(self, position: Position) -> bool:
+        """Tell whether a position is of a sequence that was forgotten meanwhile: the one that follows it is below 0."""
+        cursor = self.cursors.get(position.reader, {}).get(position.call)
+        return cursor is not None and cursor.generation < 0 and cursor.generation != position.generation
+
     def recorded_for(self, reader: str, call: Call) -> dict[int, str]:
         """Return whose lane's the positions of a call are for a reader."""
         return self.recorded.setdefault((recorder(reader), call), {})
@@ -78,5 +83,5 @@ class MemoryContent:
     def reserve(self, cursor: MemoryCursor, reader: str, call: Call) -> None:
         """Pass over what is recorded for lanes from the cursor on."""
         end = max(self.recorded.get((recorder(reader), call), {}), default=-1) + 1
-        cursor.loose.update(dict.fromkeys(range(cursor.next, end)))
+        cursor.loose.update(dict.fromkeys(walked(cursor.next, end)))
         cursor.next = max(cursor.next, end)

@@ -35,7 +35,11 @@ class MemoryKeeping(Keeping):
         with content.lock:
             content.epoch += 1
             for reader, cursors in list(content.cursors.items()):
-                if cursors.pop(call, None) is not None and not cursors:
+                cursor = cursors.pop(call, None)
+                if cursor is not None and any(map(content.holds, cursor.loose.values())):
+                    # What is in flight is told that its sequence is no more.
+                    cursors[call] = MemoryCursor(generation=-MemoryCursor().generation)
+                elif not cursors:
                     del content.cursors[reader]
             for key in [key for key in content.recorded if key[1] == call]:
                 del content.recorded[key]
@@ -112,6 +116,7 @@ class MemoryKeeping(Keeping):
         """Begin new cursors."""
         content = self._content
         with content.lock:
+            content.epoch += 1
             cursors = content.cursors.get(reader, {})
             for call in cursors:
                 cursors[call] = MemoryCursor()
@@ -124,6 +129,7 @@ class MemoryKeeping(Keeping):
         with content.lock:
             for key in [key for key in content.recorded if key[0] == reader]:
                 del content.recorded[key]
+            content.epoch += 1
             return content.cursors.pop(reader, None) is not None
 
     # Counts and notes.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from memollm._types.calls import Call, Place, Position, Want, choose_positions
-from memollm._types.locks import renewed_in_children
+from memollm._types.locks import interrupted, renewed_in_children
 from memollm._types.requests import Answer, Fill, Look, Release, Request, Return, Settle, Take, Write, Written
 from memollm._types.samples import MINE, Busy, Replaced, Sample, State, Taken, digest_of
 from memollm.errors import StoreError
@@ -47,6 +47,8 @@ class MemoryDrawing(Drawing, InLine):
 
     def perform(self, requests: Sequence[Request]) -> list[Answer | StoreError]:
         """Do what each asks for."""
+        if self._content.mine():
+            return [interrupted()] * len(requests)
         with self._content.lock:
             answers = [self._tried(request) for request in requests]
         for request, answer in zip(requests, answers, strict=True):
@@ -70,6 +72,8 @@ class MemoryDrawing(Drawing, InLine):
 
     def at_once(self, request: Take | Look) -> list[Taken] | list[State] | None:
         """Answer; nothing here is ever waited for long."""
+        if self._content.mine():
+            raise interrupted()
         with self._content.lock:
             return self._answered(request, wait=False)
 
@@ -202,10 +206,10 @@ class MemoryDrawing(Drawing, InLine):
         return [each for each in in_flight if not self._let_go(each, settle.ticket, returned=each in returned)]
 
     def _let_go(self, position: Position, ticket: int, *, returned: bool) -> bool:
-        """Free or deliver a position in flight; tell whether it was the draw's, or of a sequence that is no more."""
+        """Free or deliver a position in flight; tell whether it was the draw's, or its reader was set back."""
         cursor = self._content.cursor_of(position)
         if cursor is None:
-            return True
+            return not self._content.is_forgotten(position)
         if cursor.loose.get(position.at) != ticket:
             return False
         if returned:

@@ -6,19 +6,25 @@ Their tables belong to the schema, so that opening one writes nothing.
 from __future__ import annotations
 
 import json
+import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 # Not on first need, as a note is written under a lock: a forked child may wait for ever for what is being imported.
 from sqlitedict import SqliteDict
 
-from memollm.errors import StoreUnavailable
+from memollm.stores.documents import damaged, document_of
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping
     from pathlib import Path
 
+    from memollm.stores.looking import Document
     from memollm.stores.sqlite.link import Link
+
+
+# What fails here is raised, and told in our own words.
+logging.getLogger("sqlitedict").addHandler(logging.NullHandler())
 
 
 def put(link: Link, kind: str, name: str, document: Mapping[str, Any]) -> None:
@@ -33,17 +39,14 @@ def put(link: Link, kind: str, name: str, document: Mapping[str, Any]) -> None:
         documents.conn.select_one("SELECT 1")
 
 
-def documents_of(rows: Iterable[tuple[str, str]], database: Path) -> dict[str, dict[str, Any]]:
+def documents_of(rows: Iterable[tuple[object, object]]) -> dict[str, Document]:
     """Make documents of their rows."""
-    documents: dict[str, dict[str, Any]] = {}
+    documents: dict[str, Document] = {}
     for name, text in rows:
-        try:
-            documents[name] = json.loads(text)
-        except ValueError as error:
-            raise StoreUnavailable(
-                f"The cache {database} failed: what it notes about {name!r} is damaged. memollm verify --repair keeps "
-                "what can be read."
-            ) from error
+        document = document_of(text)
+        if document is None or not isinstance(name, str):
+            raise damaged(name)
+        documents[name] = document
     return documents
 
 

@@ -12,6 +12,7 @@ from memollm.stores.sqlite.connections import connect
 from memollm.stores.sqlite.files import Files, refuse_foreign, translated
 from memollm.stores.sqlite.inside import SqliteInside
 from memollm.stores.sqlite.lock import WriteLock
+from memollm.stores.sqlite.own_files import require_own
 from memollm.stores.sqlite.repair import SqliteRepair, repairing
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class SqliteChecks:
     def inside(self) -> Generator[SqliteInside]:
         """Look inside, in a transaction of its own."""
         with self._locking() as lock:
+            require_own(self._files.database, writes=True)
             # Whoever makes the file at this moment does so under the lock.
             with lock.held():
                 connection = connect(self._files.database, mode="rw")

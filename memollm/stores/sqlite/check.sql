@@ -34,11 +34,113 @@ DELETE FROM used WHERE call NOT IN (SELECT id FROM call);
 -- name: drop_orphan_replaced  They go.
 DELETE FROM replaced WHERE call NOT IN (SELECT id FROM call);
 
+-- name: absurd_cursor  Cursors that are no numbers, or farther than anybody draws.
+SELECT count(*) FROM cursor WHERE
+    typeof(next) <> 'integer' OR typeof(generation) <> 'integer' OR next NOT BETWEEN 0 AND 1099511627776;
+-- name: absurd_loose  The same of positions.
+SELECT count(*) FROM loose WHERE
+    typeof(position) <> 'integer' OR typeof(owner) NOT IN ('integer', 'null')
+    OR typeof(ticket) NOT IN ('integer', 'null') OR position NOT BETWEEN 0 AND 1099511627776;
+-- name: absurd_claim  The same of claims.
+SELECT count(*) FROM claim WHERE
+    typeof(slot) <> 'integer' OR typeof(owner) <> 'integer' OR typeof(ticket) <> 'integer'
+    OR slot NOT BETWEEN 0 AND 1099511627776;
+-- name: absurd_recorded  The same of what lanes were given; they do not go as far.
+SELECT count(*) FROM recorded WHERE
+    typeof(position) <> 'integer' OR typeof(nth) <> 'integer' OR position NOT BETWEEN 0 AND 16777215;
+-- name: absurd_used  What runs used that are no numbers.
+SELECT count(*) FROM used WHERE
+    typeof(run) <> 'text' OR typeof(first) <> 'integer' OR typeof(last) <> 'integer'
+    OR first NOT BETWEEN 0 AND 1099511627776 OR last NOT BETWEEN first AND 1099511627776;
+-- name: absurd_replaced  Digests that are none.
+SELECT count(*) FROM replaced WHERE
+    typeof(slot) <> 'integer' OR typeof(stored) NOT IN ('real', 'integer') OR typeof(digest) <> 'blob';
+-- name: absurd_reader  Names that are no texts.
+SELECT count(*) FROM reader WHERE
+    typeof(name) <> 'text';
+-- name: absurd_lane  The same of lanes.
+SELECT count(*) FROM lane WHERE
+    typeof(name) <> 'text';
+-- name: absurd_tally  Counts that are no numbers.
+SELECT count(*) FROM tally WHERE
+    typeof(day) <> 'text' OR typeof(run) <> 'text' OR typeof(namespace) <> 'text'
+    OR typeof(function) <> 'text' OR typeof(draws) <> 'integer' OR draws NOT BETWEEN 0 AND 1099511627776
+    OR typeof(hits) <> 'integer' OR hits NOT BETWEEN 0 AND 1099511627776
+    OR typeof(shared) <> 'integer' OR shared NOT BETWEEN 0 AND 1099511627776
+    OR typeof(paid) <> 'integer' OR paid NOT BETWEEN 0 AND 1099511627776
+    OR typeof(refused) <> 'integer' OR refused NOT BETWEEN 0 AND 1099511627776
+    OR typeof(failed) <> 'integer' OR failed NOT BETWEEN 0 AND 1099511627776
+    OR typeof(unpriced) <> 'integer' OR unpriced NOT BETWEEN 0 AND 1099511627776
+    OR typeof(timed) <> 'integer' OR timed NOT BETWEEN 0 AND 1099511627776
+    OR typeof(spent_input) <> 'integer' OR spent_input NOT BETWEEN 0 AND 1099511627776
+    OR typeof(spent_output) <> 'integer' OR spent_output NOT BETWEEN 0 AND 1099511627776
+    OR typeof(saved_input) <> 'integer' OR saved_input NOT BETWEEN 0 AND 1099511627776
+    OR typeof(saved_output) <> 'integer' OR saved_output NOT BETWEEN 0 AND 1099511627776
+    OR typeof(timed_seconds) NOT IN ('real', 'integer') OR typeof(spent_seconds) NOT IN ('real', 'integer')
+    OR typeof(spent_cost) NOT IN ('real', 'integer') OR typeof(saved_seconds) NOT IN ('real', 'integer')
+    OR typeof(saved_cost) NOT IN ('real', 'integer');
+-- name: absurd_call  Times that are none.
+SELECT count(*) FROM call WHERE
+    typeof(made) NOT IN ('real', 'integer') OR typeof(used) NOT IN ('real', 'integer')
+    OR made NOT BETWEEN 0 AND 253370764799 OR used NOT BETWEEN 0 AND 253370764799;
+
+-- name: drop_absurd_cursor  They go.
+DELETE FROM cursor WHERE
+    typeof(next) <> 'integer' OR typeof(generation) <> 'integer' OR next NOT BETWEEN 0 AND 1099511627776;
+-- name: drop_absurd_loose  They go.
+DELETE FROM loose WHERE
+    typeof(position) <> 'integer' OR typeof(owner) NOT IN ('integer', 'null')
+    OR typeof(ticket) NOT IN ('integer', 'null') OR position NOT BETWEEN 0 AND 1099511627776;
+-- name: drop_absurd_claim  They go.
+DELETE FROM claim WHERE
+    typeof(slot) <> 'integer' OR typeof(owner) <> 'integer' OR typeof(ticket) <> 'integer'
+    OR slot NOT BETWEEN 0 AND 1099511627776;
+-- name: drop_absurd_recorded  They go.
+DELETE FROM recorded WHERE
+    typeof(position) <> 'integer' OR typeof(nth) <> 'integer' OR position NOT BETWEEN 0 AND 16777215;
+-- name: drop_absurd_used  They go.
+DELETE FROM used WHERE
+    typeof(run) <> 'text' OR typeof(first) <> 'integer' OR typeof(last) <> 'integer'
+    OR first NOT BETWEEN 0 AND 1099511627776 OR last NOT BETWEEN first AND 1099511627776;
+-- name: drop_absurd_replaced  They go.
+DELETE FROM replaced WHERE
+    typeof(slot) <> 'integer' OR typeof(stored) NOT IN ('real', 'integer') OR typeof(digest) <> 'blob';
+-- name: drop_absurd_reader  They go.
+DELETE FROM reader WHERE
+    typeof(name) <> 'text';
+-- name: drop_absurd_lane  They go.
+DELETE FROM lane WHERE
+    typeof(name) <> 'text';
+-- name: drop_absurd_tally  They go.
+DELETE FROM tally WHERE
+    typeof(day) <> 'text' OR typeof(run) <> 'text' OR typeof(namespace) <> 'text'
+    OR typeof(function) <> 'text' OR typeof(draws) <> 'integer' OR draws NOT BETWEEN 0 AND 1099511627776
+    OR typeof(hits) <> 'integer' OR hits NOT BETWEEN 0 AND 1099511627776
+    OR typeof(shared) <> 'integer' OR shared NOT BETWEEN 0 AND 1099511627776
+    OR typeof(paid) <> 'integer' OR paid NOT BETWEEN 0 AND 1099511627776
+    OR typeof(refused) <> 'integer' OR refused NOT BETWEEN 0 AND 1099511627776
+    OR typeof(failed) <> 'integer' OR failed NOT BETWEEN 0 AND 1099511627776
+    OR typeof(unpriced) <> 'integer' OR unpriced NOT BETWEEN 0 AND 1099511627776
+    OR typeof(timed) <> 'integer' OR timed NOT BETWEEN 0 AND 1099511627776
+    OR typeof(spent_input) <> 'integer' OR spent_input NOT BETWEEN 0 AND 1099511627776
+    OR typeof(spent_output) <> 'integer' OR spent_output NOT BETWEEN 0 AND 1099511627776
+    OR typeof(saved_input) <> 'integer' OR saved_input NOT BETWEEN 0 AND 1099511627776
+    OR typeof(saved_output) <> 'integer' OR saved_output NOT BETWEEN 0 AND 1099511627776
+    OR typeof(timed_seconds) NOT IN ('real', 'integer') OR typeof(spent_seconds) NOT IN ('real', 'integer')
+    OR typeof(spent_cost) NOT IN ('real', 'integer') OR typeof(saved_seconds) NOT IN ('real', 'integer')
+    OR typeof(saved_cost) NOT IN ('real', 'integer');
+-- name: drop_absurd_call  Its samples stay, and when they were made.
+UPDATE call SET used = 0,
+    made = coalesce((SELECT min(stored) FROM sample WHERE sample.call = call.id AND typeof(stored) IN ('real', 'integer')), 0)
+WHERE
+    typeof(made) NOT IN ('real', 'integer') OR typeof(used) NOT IN ('real', 'integer')
+    OR made NOT BETWEEN 0 AND 253370764799 OR used NOT BETWEEN 0 AND 253370764799;
+
 -- name: abandoned_samples  Samples of a call that is not there, to be kept aside.
 SELECT call, slot, record, stored, seconds, input_tokens, output_tokens, cost
 FROM sample WHERE call NOT IN (SELECT id FROM call) ORDER BY call, slot;
 -- name: count_cursors  How many cursors there are.
-SELECT count(*) FROM cursor;
+SELECT count(*) FROM cursor WHERE next >= 0;
 -- name: cursors_ahead  Cursors past every sample of their call, as those of pools are.
 SELECT count(*) FROM cursor WHERE next > coalesce((SELECT max(slot) + 1 FROM sample WHERE sample.call = cursor.call), 0);
 -- name: remove_sample  A sample that was kept aside.

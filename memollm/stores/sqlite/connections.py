@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import sqlite3
+import sys
 import time
 import weakref
 from contextlib import suppress
-from threading import Lock, get_ident
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from threading import RLock, get_ident
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 from memollm.errors import StoreUnavailable
 from memollm.stores.sqlite.lock import POLL, acquired
@@ -21,13 +22,54 @@ RECOVERY_PATIENCE: Final = 5.0
 """Seconds for which a new connection waits: another's recovery after a crash keeps out even those who only read."""
 
 
+STEPS: Final = 20_000_000
+"""How many steps of SQLite's machine a statement may take on the smallest file: less than a second's."""
+STEPS_PER_BYTE: Final = 50
+"""How many more it may take for each byte of the file; the longest of ours take half of one."""
+PARTS: Final = 100
+"""In how many parts those steps are counted."""
+
+
 class Connection(sqlite3.Connection):
-    """A connection that is known while it is open, and closed if everybody has forgotten it."""
+    """A connection that is known while it is open, and closed if everybody has forgotten it.
+
+    A statement that goes on for far longer than the file is large is interrupted: in a damaged file, or one that was
+    made for it, rows can lead back to themselves.
+    """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self.thread = get_ident()
         _open[id(self)] = self
         super().__init__(*arguments, **options)
+        self._left: list[int] = []
+        self._steps = 0
+        # What is in the schema is ours, or nothing is read; these are for what might be put there later.
+        self.execute("PRAGMA trusted_schema = OFF")
+        self.execute("PRAGMA cell_size_check = ON")
+        if sys.version_info >= (3, 12):
+            self.setconfig(sqlite3.SQLITE_DBCONFIG_ENABLE_TRIGGER, False)
+            self.setconfig(sqlite3.SQLITE_DBCONFIG_ENABLE_VIEW, False)
+
+    def allow_work(self, database: Path) -> None:
+        """Let the statements to come take as long as the file as it is now can need."""
+        self._left = [1, *[0] * PARTS]
+        # A method of C: a signal is handled after the statement, where what it raises is not lost.
+        self._steps = (STEPS + STEPS_PER_BYTE * size_of(database)) // PARTS
+        self.set_progress_handler(self._left.pop, self._steps)
+
+    def be_interruptible(self) -> None:
+        """Let Ctrl-C end a statement in the middle."""
+        left = self._left
+
+        def count() -> int:
+            # Python handles signals in a function of its own.
+            return left.pop()
+
+        self.set_progress_handler(count, self._steps)
+
+    def has_run_away(self, error: BaseException) -> bool:
+        """Tell whether a failure says that what was allowed has been used up."""
+        return not self._left and getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT
 
     def close(self) -> None:
         """Close it; that nobody had done so is nothing to warn of."""
@@ -46,7 +88,7 @@ _inherited: list[str] = []
 """That SQLite was in use when this process was forked, if it was."""
 
 
-def connect(database: Path, *, mode: str, patience: float | None = None) -> sqlite3.Connection:
+def connect(database: Path, *, mode: str, patience: float | None = None) -> Connection:
     """Open a connection that any one thread at a time may use, with transactions under our own control."""
     if _inherited:
         raise StoreUnavailable(
@@ -54,7 +96,7 @@ def connect(database: Path, *, mode: str, patience: float | None = None) -> sqli
             "use for too long, so that nothing may be opened here any more. Fork while no other thread draws, or have "
             "multiprocessing start its processes by spawn or forkserver."
         )
-    return sqlite3.connect(
+    connection = sqlite3.connect(
         f"{database.as_uri()}?mode={mode}",
         uri=True,
         timeout=RECOVERY_PATIENCE if patience is None else patience,
@@ -62,6 +104,25 @@ def connect(database: Path, *, mode: str, patience: float | None = None) -> sqli
         check_same_thread=False,
         factory=Connection,
     )
+    connection.allow_work(database)
+    return connection
+
+
+def may_go_on(connection: sqlite3.Connection, error: Exception, database: Path) -> bool:
+    """Let a statement take as long as the file as it is now can need, if it was interrupted for taking long."""
+    if not isinstance(connection, Connection) or not connection.has_run_away(error):
+        return False
+    connection.allow_work(database)
+    return True
+
+
+def size_of(database: Path) -> int:
+    """Return how many bytes a database and its log have."""
+    size = 0
+    for path in (database, database.with_name(f"{database.name}-wal")):
+        with suppress(OSError):
+            size += path.stat().st_size
+    return size
 
 
 def wait_until_closed(until: float) -> None:
@@ -105,13 +166,15 @@ def _refuse() -> NoReturn:
 class Readers:
     """Connections that read without any lock, each of them for one thread at a time."""
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection]) -> None:
+    def __init__(self, database: Path, connect: Callable[[], Connection]) -> None:
+        self._database = database
         self._connect = connect
-        self._connecting = Lock()
+        # Reentrant: whoever interrupts this thread may read, too.
+        self._connecting = RLock()
         self._closed = False
         self._idle: list[sqlite3.Cursor] = []
         """A cursor of each connection that no thread uses at this moment."""
-        self._connections: weakref.WeakSet[sqlite3.Connection] = weakref.WeakSet()
+        self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         """Those that are open; one that an interrupt has lost is closed by that."""
 
     def read(self, statement: str, values: Sequence[Any]) -> list[Any]:
@@ -121,6 +184,11 @@ class Readers:
         except IndexError:
             cursor = self._another()
         try:
+            return cursor.execute(statement, values).fetchall()
+        except sqlite3.OperationalError as error:
+            # It may have been used up by others before this one, or the file has grown.
+            if not may_go_on(cursor.connection, error, self._database):
+                raise
             return cursor.execute(statement, values).fetchall()
         finally:
             # After an interrupt between the two the next statement ends the one before it.
@@ -141,7 +209,7 @@ class Readers:
             while True:
                 connection = self._idle.pop().connection
                 connection.close()
-                self._connections.discard(connection)
+                self._connections.discard(cast("Connection", connection))
 
     def close(self, until: float = 0.0) -> bool:
         """Close those that nobody uses, and each of the others when it has been used; tell whether all are by a time.

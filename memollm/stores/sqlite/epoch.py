@@ -12,6 +12,8 @@ from typing import Final
 
 LEAST: Final = 8
 """The smallest epoch of a file that nobody has cut short."""
+MOST: Final = 1 << 40
+"""Far beyond what replacing makes; a file that somebody has made so large begins anew."""
 GOOD_FOR: Final = 200e-6
 """Seconds for which a process goes by an epoch that it has read.
 
@@ -47,7 +49,7 @@ class Epoch:
         """Begin the next one; under the write lock."""
         now = self.now()
         # A file that is new, or was cut short, does not come to be what somebody has seen before.
-        os.ftruncate(self._descriptor, now + 1 if now >= LEAST else random.randint(LEAST, 4096))  # noqa: S311 - no secret
+        os.ftruncate(self._descriptor, now + 1 if LEAST <= now < MOST else random.randint(LEAST, 4096))  # noqa: S311 - no secret
         self._begun = perf_counter()
 
     def outlast(self) -> None:

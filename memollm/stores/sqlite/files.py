@@ -13,10 +13,13 @@ from memollm._types.paths import absolute
 from memollm._types.signals import pass_on
 from memollm.errors import ChangeRefused, StoreReadOnly, StoreRefused, StoreUnavailable
 from memollm.stores.sqlite.connections import connect
+from memollm.stores.sqlite.own_files import make_folder, open_own, require_own, require_own_place
 from memollm.stores.sqlite.sql import FIRST_VERSION, SCHEMA_VERSION
 
 APPLICATION_ID: Final = 0x6D656D6F  # "memo"
 OLDEST_SQLITE: Final = (3, 24, 0)  # Upserts and the WAL features in use.
+PROJECTS: Final = ".memollm"
+"""The name of a cache's folder at a project's root."""
 MOUNTS: Final = Path("/proc/self/mountinfo")
 NETWORK_FILESYSTEMS: Final = frozenset(
     {
@@ -82,14 +85,18 @@ class Files:
 
     def prepare(self) -> None:
         """Make the folders, private to the user; a `.memollm` folder keeps itself out of git."""
+        if self.folder.name == PROJECTS:
+            require_own_place(self.folder)
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.owners.mkdir(mode=0o700, exist_ok=True)
-        if self.folder.name == ".memollm" and not (ignore := self.folder / ".gitignore").exists():
-            ignore.write_text("*\n", encoding="utf-8")
+        require_own(self.database, writes=True)
+        make_folder(self.owners)
+        if self.folder.name == PROJECTS and not os.path.lexists(ignore := self.folder / ".gitignore"):
+            with os.fdopen(open_own(ignore, os.O_RDWR | os.O_CREAT | os.O_EXCL), "wb") as file:
+                file.write(b"*\n")
 
     def open_private(self, path: Path) -> int:
         """Open a file beside the database for reading and writing, made on first need with mode 0600."""
-        return os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+        return open_own(path, os.O_RDWR | os.O_CREAT)
 
 
 def refuse_foreign(database: Path) -> int | None:
@@ -97,6 +104,7 @@ def refuse_foreign(database: Path) -> int | None:
 
     Return the schema's version, if it can be told at this moment.
     """
+    require_own(database, writes=False)
     if not database.exists() or not database.stat().st_size:
         return 0
     log = database.with_name(database.name + "-wal")
@@ -108,11 +116,14 @@ def refuse_foreign(database: Path) -> int | None:
     except sqlite3.DatabaseError as error:
         refuse_unreadable(database, error)
         return None
+    except ValueError as error:
+        # A text in the schema is none.
+        raise translated(error, database) from error
 
 
 def recognize(connection: sqlite3.Connection, database: Path) -> int:
     """Return the schema's version, 0 for an empty database; refuse one that is not ours or newer than we are."""
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    (tables,) = connection.execute("SELECT EXISTS (SELECT 1 FROM sqlite_master)").fetchone()
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     if application not in {0, APPLICATION_ID} or (tables and not application):
@@ -187,8 +198,9 @@ def refuse_old_sqlite() -> None:
         )
 
 
-FAILURES: Final = (sqlite3.Error, OSError, OverflowError, UnicodeEncodeError)
-"""What SQLite raises, and what keeps Python from handing it a value."""
+FAILURES: Final = (sqlite3.Error, OSError, OverflowError, ValueError, TypeError)
+"""What SQLite raises, what keeps Python from handing it a value, and what comes of rows that hold something else than
+we have written: a column takes values of any type."""
 OF_ONE_CHANGE: Final = (
     sqlite3.DataError,
     sqlite3.IntegrityError,
@@ -203,6 +215,11 @@ OF_ONE_CHANGE: Final = (
 def translated(error: Exception, database: Path) -> StoreUnavailable:
     """Say what happened to the store in the user's words."""
     pass_on(error)
+    if isinstance(error, ValueError | TypeError) and not isinstance(error, UnicodeEncodeError):
+        return StoreUnavailable(
+            f"The cache {database} failed: a row holds something else than memollm has written "
+            f"({shortened(str(error))}). memollm verify --repair keeps what can be read."
+        )
     kind = ChangeRefused if isinstance(error, OF_ONE_CHANGE) else StoreUnavailable
     return kind(f"The cache {database} failed: {shortened(str(error))}. {_advice(error)}")
 
@@ -218,6 +235,11 @@ def _advice(error: BaseException) -> str:
         return "Free some space on its disk, or move the cache with MEMOLLM_CACHE."
     if "readonly" in text or "read-only" in text or "permission" in text or "unable to open" in text:
         return "Make the folder and its files writable for this user, or move the cache with MEMOLLM_CACHE."
+    if text == "interrupted":
+        return (
+            "A statement took far longer than so large a file can need, so its rows lead back to themselves: memollm "
+            "verify --repair keeps what can be read."
+        )
     if any(sign in text for sign in SIGNS_OF_DAMAGE):
         return "The file is damaged: memollm verify --repair keeps what can be read, or restore it from a copy."
     return "Draws go on without it; what they return is not kept."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -10,14 +9,17 @@ from typing import TYPE_CHECKING, Any, Final
 from memollm._types.calls import Call
 from memollm._types.samples import Sample
 from memollm.stores.checking import Fault, Kept, Unreadable
-from memollm.stores.sqlite.owners import is_alive
+from memollm.stores.documents import document_of, has_shape
+from memollm.stores.sqlite.owner_locks import is_alive
 from memollm.stores.sqlite.salvage import readable
+from memollm.stores.sqlite.schema import foreign_entries, listed
 from memollm.stores.sqlite.sql import statements
 from memollm.stores.transfer import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from memollm.stores.sqlite.connections import Connection
     from memollm.stores.sqlite.files import Files
 
 KINDS: Final = ("function", "namespace", "run")
@@ -31,8 +33,8 @@ ORPHANS: Final = {
     "used": "notes of what runs used of a call that is gone",
     "replaced": "notes of what was replaced of a call that is gone",
 }
-STEPS: Final = 100_000
-"""How many steps of SQLite's machine pass before an interrupt is noticed."""
+ABSURD: Final = ("cursor", "loose", "claim", "recorded", "used", "replaced", "reader", "lane", "tally", "call")
+"""Tables in which a row may hold what we never write; samples are looked at one by one."""
 REPORTED: Final = 100
 """How many faults of structure are told; where there are more, the file is to be repaired as a whole anyway."""
 
@@ -40,18 +42,19 @@ REPORTED: Final = 100
 class SqliteInside:
     """Reads as long as there is something to be read."""
 
-    def __init__(self, connection: sqlite3.Connection, files: Files) -> None:
+    def __init__(self, connection: Connection, files: Files) -> None:
         self._connection = connection
         self._files = files
         connection.text_factory = readable
-        # A handler that does nothing lets Python notice an interrupt in the middle of a long statement.
-        connection.set_progress_handler(lambda: None, STEPS)
+        connection.be_interruptible()
 
     def rows(self, statement: str, *values: object) -> Iterator[Any]:
         """Give rows as long as they can be read."""
         try:
             yield from self._connection.execute(statement, values)
         except sqlite3.DatabaseError as error:
+            if self._connection.has_run_away(error):
+                raise Unreadable("reading takes far longer than so large a file can need") from error
             if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
                 raise KeyboardInterrupt from error
             raise Unreadable(str(error)) from error
@@ -74,12 +77,24 @@ class SqliteInside:
             count = self._number(f"orphan_{table}")
             if count:
                 yield Fault("orphan", f"table {table}", f"{what}: {count:,}; a repair removes them")
+        for table in ABSURD:
+            count = self._number(f"absurd_{table}")
+            if count:
+                what = f"rows that hold what memollm never writes: {count:,}; a repair removes them"
+                yield Fault("row", f"table {table}", what)
         for kind in KINDS:
             yield from self._documents(kind)
 
     def structure(self) -> Iterator[Fault]:
         """Let SQLite check its pages and indexes."""
         advice = "what can still be read is salvaged by a repair"
+        try:
+            foreign = foreign_entries(self._connection)
+            if foreign:
+                what = f"its schema holds what memollm did not make: {listed(foreign)}; a repair leaves that behind"
+                yield Fault("structure", self._files.database.name, what)
+        except sqlite3.DatabaseError as error:
+            yield Fault("structure", self._files.database.name, f"{error}; {advice}")
         try:
             for (told,) in self.rows(f"PRAGMA integrity_check({REPORTED})"):
                 if told != "ok":
@@ -91,8 +106,8 @@ class SqliteInside:
     def _documents(self, kind: str) -> Iterator[Fault]:
         try:
             for name, document in self.rows(statements()[f"notes_{kind}"], None):
-                if not is_document(document):
-                    yield Fault("catalog", f"catalog_{kind} {name!r}", "the document is no JSON; a repair removes it")
+                if not is_whole(kind, name, document):
+                    yield Fault("catalog", f"catalog_{kind} {name!r}", "the document is damaged; a repair removes it")
         except Unreadable as error:
             yield Fault(
                 "structure", f"table catalog_{kind}", f"{error}; what can still be read is salvaged by a repair"
@@ -110,7 +125,7 @@ class SqliteInside:
         """List the owners whose processes are gone."""
         with suppress(Unreadable):
             owners = list(self.rows(statements()["owners"]))
-            return [number for number, name in owners if not is_alive(self._files.owners, str(name))]
+            return [number for number, name in owners if not is_alive(self._files.owners, name)]
         return []
 
     def entries(self) -> Iterator[Entry]:
@@ -124,9 +139,7 @@ class SqliteInside:
             yield slot, Sample._make(sample)
 
 
-def is_document(text: Any) -> bool:
-    """Tell whether a text of the catalog is a document."""
-    try:
-        return isinstance(json.loads(text), dict)
-    except (TypeError, ValueError, RecursionError):
-        return False
+def is_whole(kind: str, name: object, text: object) -> bool:
+    """Tell whether a row of the catalog is a document, and what is read of it is there."""
+    document = document_of(text)
+    return isinstance(name, str) and document is not None and has_shape(kind, document)

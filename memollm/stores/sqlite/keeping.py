@@ -79,7 +79,7 @@ class SqliteKeeping(Keeping):
 
         def compare_and_set(link: Link) -> bool:
             rows = link.execute(statements()[f"notes_{kind}"], (name,)).fetchall()
-            if catalog.documents_of(rows, link.files.database).get(name) != instead_of:
+            if catalog.documents_of(rows).get(name) != instead_of:
                 return False
             catalog.put(link, kind, name, document)
             return True

@@ -1,7 +1,10 @@
 -- The statements by which a SQLite store is kept. A line `-- name: x` begins the statement x; what follows on it says why.
 
--- name: remove_call  A forgotten call, unless somebody is filling a slot of it at this moment.
-DELETE FROM call WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM claim WHERE call = ?1);
+-- name: remove_call  A forgotten call, unless somebody is filling a slot of it at this moment, or has drawn from it.
+DELETE FROM call WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM claim WHERE call = ?1)
+    AND NOT EXISTS (SELECT 1 FROM cursor WHERE call = ?1);
+-- name: in_flight  The positions of a call that are in flight, or were when their process died.
+SELECT reader, owner, ticket FROM loose WHERE call = ?1 AND owner IS NOT NULL;
 -- name: rewind_cursors  Back to the start of another sequence; what is in flight no longer belongs to the reader.
 UPDATE cursor SET next = 0, generation = ?2 WHERE reader = ?1;
 -- name: drop_cursors  As if the reader had never drawn.

@@ -10,9 +10,9 @@ from memollm._types.calls import Position, Want, choose_positions, new_tuple
 from memollm._types.requests import Fill, Look, Settle, Take, Write, Written
 from memollm._types.samples import EVER, MINE, Busy, Sample, State, Taken
 from memollm.stores.repeats import Repeats
+from memollm.stores.sqlite.claimants import Ownership
 from memollm.stores.sqlite.files import OF_ONE_CHANGE
 from memollm.stores.sqlite.link import FileVanished, vanished
-from memollm.stores.sqlite.ownership import Ownership
 from memollm.stores.sqlite.rows import Rows
 from memollm.stores.sqlite.settling import Settling
 from memollm.stores.sqlite.sql import statements
@@ -38,7 +38,7 @@ as_sample: Final[Callable[[Iterable[Any]], Sample]] = partial(new_tuple, Sample)
 
 def new_generation() -> int:
     """Return a number for a sequence of draws that is begun anew."""
-    return secrets.randbits(GENERATION_BITS)
+    return 1 + secrets.randbits(GENERATION_BITS)
 
 
 class Ledger:

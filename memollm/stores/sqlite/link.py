@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 
 from memollm._types.locks import WouldBlock
 from memollm.errors import ChangeRefused
-from memollm.stores.sqlite.connections import Closed, Readers, abandon, connect
+from memollm.stores.sqlite.connections import Closed, Connection, Readers, abandon, connect, may_go_on
 from memollm.stores.sqlite.epoch import Epoch
 from memollm.stores.sqlite.files import APPLICATION_ID, Files, recognize
+from memollm.stores.sqlite.schema import refuse_foreign_entries
 from memollm.stores.sqlite.sql import SCHEMA_VERSION, upgrade
 
 if TYPE_CHECKING:
@@ -54,13 +55,13 @@ class Link:
             raise
         # One cursor for all statements of a transaction: the next statement ends the one before it.
         self.execute = self.writer.cursor().execute
-        self._readers = Readers(self._connect)
+        self._readers = Readers(files.database, self._connect)
         self.read = self._readers.read
         """Read without any lock, on a connection that no other thread uses meanwhile."""
         self.identity = _identity(files.database)
         self._log_identity = _identity(self._log)
 
-    def _connect(self, *, patience: float | None = None) -> sqlite3.Connection:
+    def _connect(self, *, patience: float | None = None) -> Connection:
         # Made by us first, so that it is private from its first byte.
         if not self.files.database.exists():
             os.close(self.files.open_private(self.files.database))
@@ -79,6 +80,7 @@ class Link:
     def _prepare(self) -> None:
         execute = self.writer.execute
         version = recognize(self.writer, self.files.database)
+        refuse_foreign_entries(self.writer, self.files.database)
         if not version:
             # Said before the first table, it lets removed samples give their space back.
             execute("PRAGMA auto_vacuum = INCREMENTAL")
@@ -112,6 +114,10 @@ class Link:
         self.execute("COMMIT")
         self.epoch.begin()
         self.new_epoch = False
+
+    def may_go_on(self, error: Exception) -> bool:
+        """Let a statement take as long as the file as it is now can need, if it was interrupted for taking long."""
+        return may_go_on(self.writer, error, self.files.database)
 
     def rollback(self) -> bool:
         """End the transaction as if it had not been; tell whether there was one that had not ended."""
@@ -174,12 +180,23 @@ class Link:
 
     # Its end.
 
-    def close(self) -> None:
-        """Close every connection, under the lock: the last one folds the log into the database."""
+    def close(self, at_last: Callable[[], object] = bool) -> None:
+        """Close every connection, under the lock: the last one folds the log into the database.
+
+        What is done at last is done under the same lock, so that nobody writes between it and the close.
+        """
         if not self.closed:
             self._readers.close(time.monotonic() + CLOSE_PATIENCE)
             with self.lock.held():
-                self._end()
+                try:
+                    if not self.closed:
+                        at_last()
+                except FileVanished:
+                    # Closing would remove a log that is another file's by now.
+                    self.abandon()
+                    raise
+                finally:
+                    self._end()
 
     def close_by(self, until: float) -> bool:
         """Close, unless that takes until past a time of the monotonic clock; then it stays open, and this is false."""

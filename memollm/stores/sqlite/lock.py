@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 import time
+import weakref
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, TypeVar, TypeVarTuple
 
-from memollm._types.locks import WouldBlock
+from memollm._types.locks import ThreadLock, WouldBlock, interrupted
 from memollm.stores.sqlite.filelocks import lock_descriptor, unlock_descriptor
 
 if sys.platform != "win32":
     import fcntl
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable, Generator
 
 T = TypeVar("T")
@@ -27,7 +28,7 @@ POLL: Final = 0.001
 class AtOnce:
     """A thread's lock for a block that nobody waits for: `WouldBlock` where another has it."""
 
-    def __init__(self, lock: threading.Lock) -> None:
+    def __init__(self, lock: threading.RLock) -> None:
         self._lock = lock
 
     def __enter__(self) -> None:
@@ -41,16 +42,21 @@ class AtOnce:
 class WriteLock:
     """The one lock under which every write, checkpoint and close happens: threads queue, then processes do.
 
-    Nobody waits for anything but SQLite's own work while holding it.
+    Nobody waits for anything but SQLite's own work while holding it. Before `threads` is entered, `mine` is asked:
+    a thread that was interrupted while it holds the lock would wait for itself.
     """
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
-        self.threads = threading.Lock()
+        threads = ThreadLock()
+        self.threads, self.mine = threads.lock, threads.mine
         self.threads_at_once = AtOnce(self.threads)
+        _living[id(self)] = self
 
     def run(self, work: Callable[[*Arguments], T], *arguments: *Arguments, wait: bool) -> T:
         """Do work under the lock; without `wait`, raise `WouldBlock` if anybody has it."""
+        if self.mine():
+            raise interrupted()
         # An interrupt may come right after a call of `acquire` has taken a lock; into `with` it does not come.
         with self.threads if wait else self.threads_at_once:
             try:
@@ -64,6 +70,8 @@ class WriteLock:
     @contextmanager
     def held(self) -> Generator[None]:
         """Hold the lock for a block."""
+        if self.mine():
+            raise interrupted()
         with self.threads:
             try:
                 if not lock_descriptor(self.descriptor, blocking=False):
@@ -76,6 +84,8 @@ class WriteLock:
         """Wait for the other processes; without `wait`, raise `WouldBlock`."""
         if not wait:
             raise WouldBlock
+        if any(other.mine() and other is not self and other.is_of(self) for other in _known()):
+            raise interrupted()
         if sys.platform == "win32":
             while not lock_descriptor(self.descriptor, blocking=False):
                 time.sleep(POLL)
@@ -86,7 +96,7 @@ class WriteLock:
     @contextmanager
     def threads_held(self, until: float) -> Generator[bool]:
         """Keep the other threads out for a block; false if one stays in past a time of the monotonic clock."""
-        got = acquired(self.threads, until)
+        got = not self.mine() and acquired(self.threads, until)
         try:
             yield got
         finally:
@@ -105,6 +115,13 @@ class WriteLock:
             unlock_descriptor(self.descriptor)
         return True
 
+    def is_of(self, other: WriteLock) -> bool:
+        """Tell whether two objects are locks of one file."""
+        try:
+            return os.path.sameopenfile(self.descriptor, other.descriptor)
+        except OSError:
+            return False
+
     def close(self) -> None:
         """Let go of the file; in a forked child this leaves the parent its lock, as long as nothing is unlocked."""
         descriptor, self.descriptor = self.descriptor, -1
@@ -117,6 +134,13 @@ class WriteLock:
             self.close()
 
 
-def acquired(lock: threading.Lock, until: float) -> bool:
+_living: weakref.WeakValueDictionary[int, WriteLock] = weakref.WeakValueDictionary()
+
+
+def _known() -> list[WriteLock]:
+    return [lock for reference in _living.valuerefs() if (lock := reference()) is not None]
+
+
+def acquired(lock: threading.Lock | threading.RLock, until: float) -> bool:
     """Take a lock, unless that takes until past a time of the monotonic clock."""
     return lock.acquire(timeout=max(0.0, until - time.monotonic()))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from memollm._types.calls import Call, recorder
 from memollm._types.counting import Account, Counts
 from memollm._types.listings import Item, ListedReader, ReaderOfCall, Standing, Stored, Surveyed
-from memollm._types.samples import Sample
+from memollm._types.samples import MOST, NUMBERS, Sample, cleaned
 from memollm.stores.looking import Looking, mentions
 from memollm.stores.sqlite.catalog import documents_of
 
@@ -79,13 +79,19 @@ class SqliteLooking(Looking):
 
     def notes(self, kind: str, name: str | None = None) -> Mapping[str, Document]:
         """Read documents of the catalog."""
-        return documents_of(self._rows(f"notes_{kind}", name), self._database)
+        return documents_of(self._rows(f"notes_{kind}", name))
 
 
 def counted(rows: Iterable[tuple[Any, ...]]) -> dict[Account, Counts]:
     """Make counts of their rows."""
     width = len(Account._fields)
-    return {Account._make(row[:width]): Counts._make(row[width:]) for row in rows}
+    return {Account._make(row[:width]): Counts._make(row[width:]) for row in rows if _is_counted(row, width)}
+
+
+def _is_counted(row: tuple[Any, ...], width: int) -> bool:
+    """Tell whether a row holds texts and amounts; one that does not was not written by us."""
+    amounts = all(type(amount) in NUMBERS and 0 <= amount < MOST for amount in row[width:])
+    return amounts and {*map(type, row[:width])} == {str}
 
 
 def peeked(rows: Callable[..., list[Any]], call: Call, slots: Sequence[int] | None) -> dict[int, Sample]:
@@ -98,4 +104,4 @@ def peeked(rows: Callable[..., list[Any]], call: Call, slots: Sequence[int] | No
     else:
         found = rows("samples_of", call.key, call.form, first, last)
     wanted = None if slots is None else {*slots}
-    return {row[0]: Sample._make(row[1:]) for row in found if wanted is None or row[0] in wanted}
+    return {row[0]: cleaned(row[0], Sample._make(row[1:])) for row in found if wanted is None or row[0] in wanted}

@@ -55,6 +55,8 @@ class Pages:
         self._size = LARGEST_PAGE if size == 1 else max(512, size)
         self._usable = self._size - data[20]
         self._data = data
+        self._left = 2 * len(data)
+        """How many bytes of rows may still be read: all of them are once in the file, unless it was made to hang us."""
 
     def in_use(self) -> list[int]:
         """List the pages that are not on the list of free ones, whose rows were removed."""
@@ -86,8 +88,9 @@ class Pages:
                 continue
 
     def _payload(self, page: bytes, at: int, length: int) -> bytes:
-        if length > len(self._data):
-            raise ValueError("a row longer than the file")
+        self._left -= length
+        if length > len(self._data) or self._left < 0:
+            raise ValueError("rows longer than the file")
         largest, least = self._usable - 35, (self._usable - 12) * 32 // 255 - 23
         local = length
         if length > largest:

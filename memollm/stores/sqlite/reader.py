@@ -9,9 +9,9 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from memollm.errors import StoreUnavailable
+from memollm.errors import MemollmError, StoreRefused, StoreUnavailable
 from memollm.stores.sqlite import forks
-from memollm.stores.sqlite.connections import Closed, Readers, connect
+from memollm.stores.sqlite.connections import Closed, Connection, Readers, connect
 from memollm.stores.sqlite.epoch import Epoch
 from memollm.stores.sqlite.files import (
     Files,
@@ -23,6 +23,8 @@ from memollm.stores.sqlite.files import (
 )
 from memollm.stores.sqlite.lock import acquired
 from memollm.stores.sqlite.looking import SqliteLooking, peeked
+from memollm.stores.sqlite.own_files import open_own, require_own
+from memollm.stores.sqlite.schema import refuse_foreign_entries
 from memollm.stores.sqlite.sql import SCHEMA_VERSION, statements
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ class SqliteReader:
         forks.know(self)
 
     def _begin_process(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         """Held by who opens and closes, never while somebody reads."""
         self._readers: Readers | None = None
         self._opened_as: object = None
@@ -98,7 +100,9 @@ class SqliteReader:
             except sqlite3.DatabaseError as error:
                 refuse_unreadable(self.files.database, error)
                 raise self._unreadable(error) from error
-            except OSError as error:
+            except MemollmError:
+                raise
+            except (OSError, ValueError, TypeError) as error:
                 raise translated(error, self.files.database) from error
 
     def _current(self) -> Readers | None:
@@ -108,7 +112,7 @@ class SqliteReader:
             if now != self._opened_as:
                 self._let_go()
                 if now is not None:
-                    self._readers = Readers(partial(self._open, now[0]))
+                    self._readers = Readers(self.files.database, partial(self._open, now[0]))
                 self._opened_as = now
             return self._readers
 
@@ -128,13 +132,15 @@ class SqliteReader:
         # Nobody has it open and the database alone says all. Any other mode would make the files of a log.
         return ("mode=ro&immutable=1", status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
 
-    def _open(self, how: str) -> sqlite3.Connection:
+    def _open(self, how: str) -> Connection:
         refuse_old_sqlite()
         if not self._allow_network:
             refuse_network(self.files.folder)
+        require_own(self.files.database, writes=False)
         connection = connect(self.files.database, mode=how.removeprefix("mode="))
         try:
             version = recognize(connection, self.files.database)
+            refuse_foreign_entries(connection, self.files.database)
             self._require_current(version)
         except BaseException:
             connection.close()
@@ -180,8 +186,8 @@ class SqliteReader:
         """Read the number beside the file; below zero where there is none."""
         epoch = self._epoch
         if epoch is None:
-            with suppress(OSError):
-                epoch = self._epoch = Epoch(os.open(self.files.epoch, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0)))
+            with suppress(OSError, StoreRefused):
+                epoch = self._epoch = Epoch(open_own(self.files.epoch, os.O_RDONLY))
         return -1 if epoch is None else epoch.recent()
 
 

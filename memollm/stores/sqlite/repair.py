@@ -14,7 +14,7 @@ from memollm.errors import StoreUnavailable
 from memollm.stores.sqlite.connections import connect
 from memollm.stores.sqlite.epoch import Epoch
 from memollm.stores.sqlite.files import APPLICATION_ID, Files
-from memollm.stores.sqlite.inside import KINDS, SqliteInside, is_document
+from memollm.stores.sqlite.inside import ABSURD, KINDS, SqliteInside, is_whole
 from memollm.stores.sqlite.link import is_busy
 from memollm.stores.sqlite.salvage import be_lenient, salvage
 from memollm.stores.sqlite.sql import SCHEMA_VERSION, statements, upgrade
@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
 
+    from memollm.stores.sqlite.connections import Connection
     from memollm.stores.transfer import Entry
 
-    Look = Callable[[sqlite3.Connection], SqliteInside]
+    Look = Callable[[Connection], SqliteInside]
 
 OF_CALL = ("forget_samples", "forget_cursors", "forget_loose", "forget_recorded", "forget_used", "forget_replaced")
 ORPHANED = ("sample", "cursor", "loose", "claim", "recorded", "used", "replaced")
@@ -60,6 +61,8 @@ class SqliteRepair:
 
     def tidy(self) -> None:
         """Remove what belongs to nothing."""
+        for table in ABSURD:
+            self._do(f"drop_absurd_{table}")
         for table in ORPHANED:
             self._do(f"drop_orphan_{table}")
         for owner in self.inside.dead():
@@ -67,7 +70,7 @@ class SqliteRepair:
                 self._do(statement, owner)
         for kind in KINDS:
             for name, document in self._do(f"notes_{kind}", None).fetchall():
-                if not is_document(document):
+                if not is_whole(kind, name, document):
                     self._do(f"remove_note_{kind}", name)
 
 

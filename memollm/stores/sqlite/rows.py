@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-from memollm._types.calls import Call, Position, recorder
+from memollm._types.calls import Call, Position, recorder, walked
 from memollm.stores.sqlite.sql import statements
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class Rows:
         (end,) = self.do("end_of_lanes", recorded_by, call).fetchone()
         if end is None or end <= cursor:
             return cursor
-        for at in range(cursor, end):
+        for at in walked(cursor, end):
             self.do("pass_over", reader, call, at)
         self.do("advance", reader, call, end)
         return int(end)

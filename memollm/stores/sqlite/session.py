@@ -10,8 +10,8 @@ from _thread import start_new_thread
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple
 
-from memollm._types.locks import WouldBlock
-from memollm.errors import StoreClosed, StoreError
+from memollm._types.locks import ThreadLock, WouldBlock, interrupted
+from memollm.errors import MemollmError, StoreClosed, StoreError
 from memollm.stores.flights import Flights
 from memollm.stores.sqlite import forks
 from memollm.stores.sqlite.connections import Closed
@@ -50,7 +50,8 @@ class Session:
         _living[id(self)] = self
 
     def _begin_process(self) -> None:
-        self._opening = threading.Lock()
+        opening = ThreadLock()
+        self._opening, self._is_opening = opening.lock, opening.mine
         self._open_as = None
         self._when_dropped: weakref.finalize[..., Session] | None = None
         self._rested: Opened | None = None
@@ -66,6 +67,7 @@ class Session:
         if not wait and not self._closed and self._open_as is None:
             # Opening reads the disk and waits for the lock.
             raise WouldBlock
+        self._require_uninterrupted()
         with self._opening:
             if self._closed:
                 raise StoreClosed(f"The cache {self.files.database} was closed. Make a new Cache to go on.")
@@ -110,11 +112,13 @@ class Session:
 
     def close(self) -> None:
         """Close the file for good."""
+        self._require_uninterrupted()
         self._closed = True
         self.leave()
 
     def leave(self) -> None:
         """Void what this process has in flight, and close the file; the next use opens it again."""
+        self._require_uninterrupted()
         with self._opening:
             opened = self._taken_away() or self._reopened()
             rested, self._rested = self._rested, None
@@ -123,6 +127,12 @@ class Session:
         if opened is not None:
             with self.translating():
                 _leave(*opened)
+
+    def _require_uninterrupted(self) -> None:
+        """Refuse what would wait for what this very thread was interrupted in."""
+        opened = self._open_as
+        if self._is_opening() or (opened is not None and opened[0].lock.mine()):
+            raise interrupted()
 
     def _reopened(self) -> Opened | None:
         """Open what was closed for a while, if there is anything in flight that somebody has to be told of."""
@@ -136,6 +146,7 @@ class Session:
 
     def rest(self) -> None:
         """Close the file, and leave what is in flight as it is; the next use opens the file again."""
+        self._require_uninterrupted()
         with self._opening:
             opened = self._taken_away()
             self._rested = opened or self._rested
@@ -210,6 +221,8 @@ class Session:
         """Say in the user's words what fails in a block."""
         try:
             yield
+        except MemollmError:
+            raise
         except FAILURES as error:
             raise translated(error, self.files.database) from error
 
@@ -232,6 +245,8 @@ class Session:
             lock = link.lock
             try:
                 # As `WriteLock.run` does, without a call of its own.
+                if lock.mine():
+                    raise interrupted()
                 with lock.threads if wait else lock.threads_at_once:
                     try:
                         if not lock_descriptor(lock.descriptor, blocking=False):
@@ -246,10 +261,10 @@ class Session:
             except FileVanished:
                 self._lose(link)
                 raise
+            except MemollmError:
+                raise
             except FAILURES as error:
-                until = self._patience.until() if until is None else until
-                with self.translating():
-                    self._patience.after(error, until, wait=wait)
+                until = self._until_again(link, error, until, wait=wait)
         if durable:
             # Whatever was replaced, nobody has a look at it in any process by the time that the caller is told.
             link.epoch.outlast()
@@ -258,6 +273,16 @@ class Session:
         if self._commits >= COMMITS_BETWEEN_CHECKS:
             self._tend(link)
         return result
+
+    def _until_again(self, link: Link, error: Exception, until: float | None, *, wait: bool) -> float:
+        """Wait a little for another attempt, and return until when to make any; raise what is no reason to."""
+        if until is None:
+            until = self._patience.until()
+            if link.may_go_on(error):
+                return until
+        with self.translating():
+            self._patience.after(error, until, wait=wait)
+        return until
 
     def _transaction(
         self,
@@ -342,22 +367,22 @@ class Session:
 
 def _leave(link: Link, ledger: Ledger) -> None:
     """Void what this process has in flight and close the file."""
+
+    def bury() -> None:
+        link.require_unmoved()
+        link.execute("BEGIN IMMEDIATE")
+        try:
+            ledger.ownership.leave_all()
+            link.commit()
+        except BaseException:
+            link.rollback()
+            raise
+
     try:
-        with link.locked():
-            link.require_unmoved()
-            link.execute("BEGIN IMMEDIATE")
-            try:
-                ledger.ownership.leave_all()
-                link.commit()
-            except BaseException:
-                link.rollback()
-                raise
-    except FileVanished:
-        # Closing would remove a log that is another file's by now.
-        link.abandon()
+        with suppress(FileVanished):
+            link.close(bury)
     finally:
         ledger.ownership.leave()
-        link.close()
 
 
 def _leave_soon(link: Link, ledger: Ledger) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from memollm._types.calls import Place, Position
     from memollm._types.requests import Change
-    from memollm.stores.sqlite.ownership import Ownership
+    from memollm.stores.sqlite.claimants import Ownership
     from memollm.stores.sqlite.rows import Rows
 
 
@@ -112,9 +112,9 @@ class Settling:
                 self._tell_void(reader, call, position)
 
     def _tell_void(self, reader: int, call: int, position: Position) -> None:
-        """Tell that others may have a position, unless it is of a sequence that is no more."""
+        """Tell that others may have a position, or that it was forgotten, unless its reader was set back meanwhile."""
         row = self._rows.do("cursor", reader, call).fetchone()
-        if row is not None and row[1] == position.generation:
+        if row is not None and (row[1] == position.generation or row[1] < 0):
             self._void.append(position)
 
     def _settle_unknown(self, settle: Settle, me: int) -> None:

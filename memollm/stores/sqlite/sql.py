@@ -12,6 +12,9 @@ FIRST_VERSION: Final = 3
 """The oldest schema that can be brought up to date; what was before it was never released."""
 MIGRATIONS: Final[list[tuple[str, ...]]] = []
 """Statements that make each version after the first out of the one before it. A new file has the latest at once."""
+EARLIER: Final[list[str]] = []
+"""What else the schema of a file may say that came to the latest version by a migration: one that alters a table leaves
+another text than a new file has, and whatever nobody knows here is refused on opening."""
 SCHEMA_VERSION: Final = FIRST_VERSION + len(MIGRATIONS)
 
 

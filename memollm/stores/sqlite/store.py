@@ -11,7 +11,7 @@ from memollm._types.calls import new_tuple
 from memollm._types.locks import WouldBlock
 from memollm._types.requests import Fill, Look, Take, Write, Written
 from memollm._types.samples import Sample, Taken
-from memollm.errors import ChangeRefused, StoreError, StoreUnavailable
+from memollm.errors import ChangeRefused, StoreError, StoreRefused, StoreUnavailable
 from memollm.stores.drawing import Drawing, InLine
 from memollm.stores.poller import Poller
 from memollm.stores.sqlite.check import SqliteChecks
@@ -21,7 +21,7 @@ from memollm.stores.sqlite.keeping import SqliteKeeping
 from memollm.stores.sqlite.ledger import Ledger
 from memollm.stores.sqlite.link import Link
 from memollm.stores.sqlite.looking import SqliteLooking, peeked
-from memollm.stores.sqlite.owners import is_alive
+from memollm.stores.sqlite.owner_locks import is_alive
 from memollm.stores.sqlite.session import NOT_OPEN, Session
 from memollm.stores.sqlite.sql import statements
 
@@ -154,15 +154,23 @@ class SqliteStore(Session, Drawing, InLine):
 
     def _seen(self, request: Take | Look, *, wait: bool) -> list[Taken] | list[State] | None:
         """Answer without any lock, if that moves no cursor and all is stored."""
-        if type(request) is Take:
-            want = request.wants[0]
-            if want.reader is None and want.n == 1 == len(request.wants) and request.ticket not in self.flights.answers:
-                call = want.call
-                for row in self._read(self._first_touch, (call.key, 0), wait=wait):
-                    if row[0] == call.form and row[2] > request.newer_than:
-                        return [new_tuple(Taken, ((0,), (new_tuple(Sample, row[1:]),), 0))]
-            return None
-        samples = [self._sample(place, request.newer_than, wait=wait) for place in request.places]  # type: ignore[union-attr]
+        try:
+            if type(request) is Take:
+                want = request.wants[0]
+                if (
+                    want.reader is None
+                    and want.n == 1 == len(request.wants)
+                    and request.ticket not in self.flights.answers
+                ):
+                    call = want.call
+                    for row in self._read(self._first_touch, (call.key, 0), wait=wait):
+                        if row[0] == call.form and row[2] > request.newer_than:
+                            return [new_tuple(Taken, ((0,), (new_tuple(Sample, row[1:]),), 0))]
+                return None
+            samples = [self._sample(place, request.newer_than, wait=wait) for place in request.places]  # type: ignore[union-attr]
+        except TypeError as error:
+            # Whoever has written the row, what stands in the place of a time is none.
+            raise translated(error, self.files.database) from error
         return None if None in samples else samples  # type: ignore[return-value]
 
     def _sample(self, place: Place, newer_than: float, *, wait: bool) -> Sample | None:
@@ -235,7 +243,7 @@ class SqliteStore(Session, Drawing, InLine):
     def checks(self) -> SqliteChecks:
         """Give access to the file; an older schema is brought up to date first, where the file allows it."""
         if self._open_as is None and self.files.database.exists():
-            with suppress(StoreUnavailable):
+            with suppress(StoreUnavailable, StoreRefused):
                 self._opened()
             with suppress(StoreUnavailable):
                 self.rest()

@@ -1,16 +1,21 @@
 -- The statements by which content is moved between caches.
 
 -- name: entries  Every call, in the order of an export file.
-SELECT id, key, form, function, made FROM call ORDER BY function, form, key;
+SELECT id, key, form, function, min(max(coalesce(CAST(made AS REAL), 0), 0), 253370764799) FROM call
+WHERE typeof(call.key) = 'blob' AND typeof(call.form) = 'text' AND typeof(call.function) = 'text'
+ORDER BY function, form, key;
 -- name: entries_of_function  The calls of a function.
-SELECT id, key, form, function, made FROM call WHERE function = ? ORDER BY form, key;
+SELECT id, key, form, function, min(max(coalesce(CAST(made AS REAL), 0), 0), 253370764799) FROM call
+WHERE function = ? AND typeof(call.key) = 'blob' AND typeof(call.form) = 'text' AND typeof(call.function) = 'text'
+ORDER BY form, key;
 -- name: entries_of_reader  The calls that a reader has drawn from, or that a run used besides.
-SELECT id, key, form, function, made FROM call WHERE id IN (
+SELECT id, key, form, function, min(max(coalesce(CAST(made AS REAL), 0), 0), 253370764799) FROM call
+WHERE typeof(call.key) = 'blob' AND typeof(call.form) = 'text' AND typeof(call.function) = 'text' AND id IN (
     SELECT cursor.call FROM cursor JOIN reader ON reader.id = cursor.reader WHERE reader.name = ?1
     UNION SELECT used.call FROM used WHERE used.run = ?2
 ) ORDER BY function, form, key;
--- name: size  How many samples there are.
-SELECT count(*) FROM sample;
+-- name: size  How many samples there are; SQLite counts a whole table in one step, which nothing could interrupt.
+SELECT count(*) FROM sample WHERE slot >= 0;
 -- name: size_of_function  How many of a function.
 SELECT count(*) FROM sample WHERE call IN (SELECT id FROM call WHERE function = ?);
 -- name: size_of_reader  How many of the calls that a reader has drawn from, or that a run used besides.
@@ -19,20 +24,20 @@ SELECT count(*) FROM sample WHERE call IN (
     UNION SELECT used.call FROM used WHERE used.run = ?2
 );
 -- name: cursors_with_readers  The readers of a call.
-SELECT reader.id, reader.name, cursor.next FROM cursor JOIN reader ON reader.id = cursor.reader
+SELECT reader.id, CAST(reader.name AS TEXT), CAST(cursor.next AS INTEGER) FROM cursor JOIN reader ON reader.id = cursor.reader
 WHERE cursor.call = ? ORDER BY reader.name;
 -- name: not_given  Positions that a reader has come to and was not given; in flight with a filled slot, it may be at any moment.
-SELECT position FROM loose WHERE reader = ?1 AND call = ?2 AND (
+SELECT CAST(position AS INTEGER) FROM loose WHERE reader = ?1 AND call = ?2 AND (
     owner IS NULL OR NOT EXISTS (SELECT 1 FROM sample WHERE sample.call = ?2 AND sample.slot = loose.position)
 ) ORDER BY position;
 -- name: lanes  What lanes were given of a call.
-SELECT reader.name, lane.name, recorded.position
+SELECT CAST(reader.name AS TEXT), CAST(lane.name AS TEXT), CAST(recorded.position AS INTEGER)
 FROM recorded JOIN reader ON reader.id = recorded.recorder JOIN lane ON lane.id = recorded.lane
 WHERE recorded.call = ? ORDER BY reader.name, lane.name, recorded.nth;
 -- name: replaced  What was replaced of a call, by slot and moment.
 SELECT slot, stored, digest FROM replaced WHERE call = ? ORDER BY slot, stored;
 -- name: stretches  What runs used of a call.
-SELECT run, first, last FROM used WHERE call = ? ORDER BY run, first;
+SELECT CAST(run AS TEXT), CAST(first AS INTEGER), CAST(last AS INTEGER) FROM used WHERE call = ? ORDER BY run, first;
 
 -- name: bring_call  A call that comes from elsewhere; it counts as used now.
 INSERT INTO call (key, function, form, made, used) VALUES (?, ?, ?, ?, ?);

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from memollm._types.calls import walked
 from memollm.stores.keeping import in_use
 from memollm.stores.sqlite.ledger import Ledger, new_generation
 
@@ -31,11 +32,17 @@ class Upkeep:
     def forget(self, call: Call) -> int:
         """Remove a call with its samples and cursors."""
         number = self._numbers.find_call(call)
-        return 0 if number is None else self._forget(number)
+        if number is None:
+            return 0
+        holds, in_flight = self._ledger.ownership.holds, self._do("in_flight", number).fetchall()
+        return self._forget(number, {reader for reader, owner, ticket in in_flight if holds(owner, ticket)})
 
-    def _forget(self, number: int) -> int:
+    def _forget(self, number: int, drawing: Iterable[int] = ()) -> int:
+        """Remove a call; readers that are drawing it are told that their sequence is no more."""
         for statement in OF_CALL:
             self._do(statement, number)
+        for reader in drawing:
+            self._do("join_cursor", reader, number, 0, -new_generation())
         samples = self._do("forget_samples", number).rowcount
         self._do("remove_call", number)
         self._numbers.calls.clear()
@@ -83,7 +90,7 @@ class Upkeep:
         self._do("join_use", old, new)
         for reader, drawn, had in self._do("cursors_of_call", old, new).fetchall():
             # What the reader had not come to of the new call's own samples stays to be drawn.
-            for at in range(had, start):
+            for at in walked(had, start):
                 self._do("pass_over", reader, new, at)
             self._do("join_cursor", reader, new, start + drawn, new_generation())
         self._do("forget_cursors", old)

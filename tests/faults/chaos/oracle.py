@@ -210,9 +210,16 @@ class Oracle:
         return False
 
     def _refreshes(self, place):
-        names = {operation["operation"] for operation in self.of_place[place] if operation["mode"] == "refresh"}
-        made = (call["prompts"] for call in self.calls if call["operation"] in names and call["outcome"] == "answered")
-        return sum(prompts.count(place[1]) for prompts in made)
+        """Return how many answers may have taken the place of others: a gathered call serves several operations."""
+        refreshing = [each for each in self.of_place[place] if each["mode"] == "refresh"]
+        return sum(
+            call["prompts"].count(place[1])
+            for call in self.calls
+            if call["outcome"] == "answered" and call["kind"] == place[0]
+            if any(
+                each["pid"] == call["pid"] and each["begin"] <= call["begin"] <= self._end(each) for each in refreshing
+            )
+        )
 
     def _as_missing(self):
         """P4: a draw that was given what it asked for has had nothing made that it was not given."""

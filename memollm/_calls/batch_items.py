@@ -6,9 +6,8 @@ import marshal
 from collections.abc import Hashable, Iterable, Mapping, Set as AbstractSet
 from typing import TYPE_CHECKING, Any
 
-from memollm._calls.kind import Kind
-from memollm._drive.gather import Gather, Gatherer
 from memollm._keys.keyer import MARSHAL_FORMAT, is_plain
+from memollm._types.secret import veiled
 from memollm.errors import OptionError
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 class Batching:
     """What the calls of one batch function have in common."""
 
-    def __init__(self, function: str, options: Options, kind: Kind, keyer: Keyer) -> None:
+    def __init__(self, function: str, options: Options, keyer: Keyer) -> None:
         self.name = options.batch or ""
         self._keyer = keyer
         parameters = keyer.signature.parameters
@@ -34,9 +33,6 @@ class Batching:
         self._index = (
             list(parameters).index(self.name) if parameter and parameter.kind < parameter.VAR_POSITIONAL else None
         )
-        if options.gather is not None and kind is not Kind.COROUTINE:
-            raise OptionError(f"gather={options.gather}: only coroutine functions gather; make {function} one.")
-        self.gatherer = Gatherer(options.gather or Gather())
 
     def given(self, instance: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Return what a call gives for the parameter."""
@@ -56,20 +52,23 @@ class Batching:
             return (*args[:index], value, *args[index + 1 :]), kwargs
         return args, {**kwargs, self.name: value}
 
-    def like(self, instance: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hashable:
-        """Return what is equal for calls that differ in the parameter alone."""
-        bound = self._keyer.bind(args if instance is None else (instance, *args), kwargs)
-        bound.apply_defaults()
-        return tuple((name, _likeness(value)) for name, value in bound.arguments.items() if name != self.name)
-
     def _place(self, instance: object) -> int | None:
         return self._index if self._index is None or instance is None else self._index - 1
 
     def items(self, given: Any) -> list[Any]:
         """Return the items of a list."""
         if isinstance(given, str | bytes | Mapping | AbstractSet) or not isinstance(given, Iterable):
-            raise OptionError(f"{self.name}={given!r}: batch={self.name!r} says that it holds a list of items.")
+            raise OptionError(
+                f"{veiled(f'{self.name}={given!r}')}: batch={self.name!r} says that it holds a list of items."
+            )
         return list(given)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+
+
+def like(keyer: Keyer, without: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hashable:
+    """Return what is equal for calls that differ in one parameter alone; those of a method begin with its object."""
+    bound = keyer.bind(args, kwargs)
+    bound.apply_defaults()
+    return tuple((name, _likeness(value)) for name, value in bound.arguments.items() if name != without)
 
 
 def _likeness(value: Any) -> Hashable:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memollm.stores.sqlite.owners import Owner, is_alive
+from memollm.stores.sqlite.owner_locks import Owner, is_alive
 
 if TYPE_CHECKING:
     from memollm.stores.flights import Flights

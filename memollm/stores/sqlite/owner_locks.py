@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from memollm.errors import StoreRefused
 from memollm.stores.sqlite.filelocks import lock_descriptor
+from memollm.stores.sqlite.own_files import make_folder, open_own, require_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-FLAGS: Final = os.O_RDWR | getattr(os, "O_CLOEXEC", 0)
+NAME: Final = re.compile("[0-9a-f]{32}")
+"""An owner's name; whatever else is stored as one is nobody's, and no path is made of it."""
 
 
 class Owner:
@@ -21,8 +25,8 @@ class Owner:
     def __init__(self, folder: Path) -> None:
         self.name = uuid.uuid4().hex
         self._path = _path(folder, self.name)
-        folder.mkdir(mode=0o700, exist_ok=True)
-        self._descriptor = os.open(self._path, FLAGS | os.O_CREAT, 0o600)
+        make_folder(folder)
+        self._descriptor = open_own(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         lock_descriptor(self._descriptor, blocking=False)
 
     def release(self) -> None:
@@ -41,11 +45,17 @@ class Owner:
             self.forget()
 
 
-def is_alive(folder: Path, name: str) -> bool:
-    """Tell, by one attempt at its lock, whether an owner's process lives; a dead one's file is removed."""
+def is_alive(folder: Path, name: object) -> bool:
+    """Tell, by one attempt at its lock, whether an owner's process lives; a dead one's file is removed.
+
+    The name is as it is stored, so it may be anything.
+    """
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        return False
     try:
-        descriptor = os.open(_path(folder, name), FLAGS)
-    except FileNotFoundError:
+        require_folder(folder)
+        descriptor = open_own(_path(folder, name))
+    except (FileNotFoundError, StoreRefused):
         return False
     try:
         if not lock_descriptor(descriptor, blocking=False):

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from memollm._calls.invocation import Invocation
-from memollm._calls.kind import Kind
 from memollm._draws.engine import NOTHING
-from memollm._drive.calls import get_ready
-from memollm._drive.gather import Server
-from memollm._spending.bill import told_of
 from memollm.errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from memollm._calls.batching import Arguments, Batching
+    from memollm._calls.batch_items import Arguments, Batching
     from memollm._drive.calls import Called
+    from memollm._keys.keyer import Keyer
     from memollm._types.calls import Call, Want
 
 
@@ -31,15 +27,15 @@ class BatchInvocation(Invocation):
         self._items = self._listed()
         if self.plan.bare:
             return NOTHING if self._items else []
-        self._calls = self._keyed_calls()
+        self._calls = self._keyed_by(self.plan.keyer)
         if not self._items:
             return []
         if not self.plan.remembers or self._n is not None:
             return NOTHING
         return self._remembered(self._calls)
 
-    def _keyed_calls(self) -> Sequence[Call]:
-        call, replaced = self.plan.keyer.call, self._batching.replaced
+    def _keyed_by(self, keyer: Keyer) -> Sequence[Call]:
+        call, replaced = keyer.call, self._batching.replaced
         instance, args, kwargs = self._instance, self._args, self._kwargs
         return [call(instance, *replaced(instance, args, kwargs, item)) for item in self._items]
 
@@ -103,18 +99,12 @@ class OneInvocation(BatchInvocation):
 
     def function(self) -> Called:
         """Return what calls the function for the item, together with those of other tasks where it can."""
-        plan, batching, items = self.plan, self._batching, self._items
-        if self._function.kind is not Kind.COROUTINE:
+        gatherer, items = self._function.gatherer, self._items
+        if gatherer is None:
             return super().function()
-        self._begins()
-        # Items that were keyed as another version's are not of one call with these.
-        version = "" if plan.bare else plan.keyer.identity(self._instance).version
-        like = version, batching.like(self._instance, self._args, self._kwargs)
-        server = Server(
-            self._serve, plan.name, partial(told_of, usage=plan.usage, prices=plan.prices), get_ready(plan.engine)
-        )
+        server = self._server(self._serve, aligned=True)
 
         def gathered(wanted: Sequence[int]) -> Any:
-            return batching.gatherer.results(like, server, items * len(wanted))
+            return gatherer.results(self._like(self._batching.name), server, items * len(wanted))
 
         return gathered
