@@ -90,7 +90,7 @@ def test_another_loop_breaks_no_batch_up(cache):
 
     async def main():
         first = asyncio.create_task(generate.one("a"))
-        await until_in_loop(lambda: any(generate._self_function.batching.gatherer._of_loops.values()))
+        await until_in_loop(lambda: any(generate._self_function.gatherer._of_loops.values()))
         await asyncio.to_thread(run, pair("yz"))
         return [await generate.one("b"), await first]
 

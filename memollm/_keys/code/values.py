@@ -21,6 +21,8 @@ from memollm._keys.code.watch import Sightings, in_context
 from memollm._types.secret import SECRET, is_secret_name, is_secret_type
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from memollm._keys.code.outputs import Outputs
 
 Canonical = Callable[[object, str], str]
@@ -30,6 +32,7 @@ _ATOMS: Final = frozenset({*PLAIN, range, slice})
 _CODE: Final = (FunctionType, MethodType, functools.partial, BuiltinFunctionType, MethodWrapperType)
 _MAPPINGS: Final = (dict, MappingProxyType)
 _LISTS: Final = (list, tuple, set, frozenset, deque)
+_DEFAULTS: Final = ("default", "const", "example", "examples")
 _MAX_NESTING: Final = 20
 _MAX_ITEMS: Final = 20_000
 _MAX_TEXT: Final = 10_000
@@ -233,7 +236,15 @@ class Contents:
             if name in counted:
                 self._sightings.attribute(value, name, self._label)
         every = {**own, **slots}
-        return [f"{name}={self._item(name, every[name], f'{at}.{name}', above)}" for name in sorted(counted)]
+        return [
+            f"{name}={self._item(self._meant(name, every), every[name], f'{at}.{name}', above)}"
+            for name in sorted(counted)
+        ]
+
+    def _meant(self, name: str, every: Mapping[str, object]) -> str:
+        """Return under which name a secret would stand: the default of a field has the field's."""
+        own = every.get("name", self._name) if name in _DEFAULTS else name
+        return own if type(own) is str else name
 
     def _is_output(self, value: object, held: object, name: str) -> bool:
         """Tell whether the code that reads an attribute changes it itself."""
