@@ -69,6 +69,7 @@ class BatchInvocation(Invocation):
         return lambda wanted: self._serve([items[index] for index in wanted])
 
     def _serve(self, items: list[Any]) -> Any:
+        self._begins()
         args, kwargs = self._with(items)
         return self._wrapped(*args, **kwargs)
 
@@ -101,9 +102,9 @@ class OneInvocation(BatchInvocation):
         gatherer, items = self._function.gatherer, self._items
         if gatherer is None:
             return super().function()
-        like, server = self._like(self._batching.name), self._server(self._serve, aligned=True)
+        server = self._server(self._serve, aligned=True)
 
         def gathered(wanted: Sequence[int]) -> Any:
-            return gatherer.results(like, server, items * len(wanted))
+            return gatherer.results(self._like(self._batching.name), server, items * len(wanted))
 
         return gathered

@@ -164,7 +164,7 @@ class _Methods:
 
         invocation = self._self_invocation(args, kwargs)
         call, engine = invocation.keyed()
-        explanation = explain(engine.store, call, invocation.form(), invocation.older())
+        explanation = explain(engine.store, call, invocation.form(), invocation.older(), invocation.differs())
         print(explanation)  # noqa: T201 - printing is what it is for
         return explanation
 

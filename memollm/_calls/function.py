@@ -212,7 +212,7 @@ class Function:
         older = introduce(plan.engine, identity, readers, on_change, readable=keyer.keeps_arguments)
         plan.retry = 0.0 if older is not None else time.monotonic() + RETRY
         if older and not plan.refreshes:
-            plan.older[owner_of(instance)] = tuple(keyer.of_version(instance, version) for version in older)
+            plan.older[owner_of(instance)] = tuple(map(keyer.of_version, older))
 
     def require_whole(self, method: str) -> None:
         """Refuse to gather answers of a function whose calls are no answers yet."""

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from memollm._keys.code.changes import changed_constants
 from memollm._keys.identity import NAME_ONLY, Identity, changes
 from memollm._types.warn import warn
 from memollm.errors import CodeChanged, CodeChangedWarning, StoreReadOnly, StoreUnavailable
@@ -67,7 +68,7 @@ def _introduce_function(
             text = _old_again(identity, told)
         else:
             text = _new_samples(engine, identity, told) if on_change == "new" else _old_samples(identity, told)
-        warn(text, CodeChangedWarning)
+        warn(text + _ignoring(entry, parts), CodeChangedWarning)
     return _read_too(after, on_change)
 
 
@@ -137,6 +138,13 @@ def _new_samples(engine: Engine, identity: Identity, told: str) -> str:
         f"The old ones stay stored. To keep using them for the new code: {_adopting(engine, identity)}; "
         "to decide by yourself when samples are outdated: version=."
     )
+
+
+def _ignoring(entry: Mapping[str, Any], parts: Mapping[str, str]) -> str:
+    """Say how to leave out what differs from run to run and does not matter."""
+    names = changed_constants(entry["versions"][entry["latest"]]["parts"], parts)
+    listed = "".join(f'"{name}", ' for name in names[:3]).rstrip()
+    return f"\nWhat differs from run to run and does not matter is left out by ignore=({listed})." if names else ""
 
 
 def _adopting(engine: Engine, identity: Identity) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import time
 from logging import DEBUG
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from memollm._calls.batch_items import like
 from memollm._calls.configuration import configuration
+from memollm._draws.effects import Outdated
 from memollm._draws.engine import NOTHING
 from memollm._draws.flow import Draw
 from memollm._draws.rereading import Rereading
@@ -36,6 +37,10 @@ if TYPE_CHECKING:
     from memollm._spending.accounts import Given
 
 
+PATIENCE: Final = 100
+"""How often a draw is keyed anew because what its function reads has changed, before it goes on all the same."""
+
+
 class Invocation:
     """A call as it was made: `wrapped` is bound already if there is an instance."""
 
@@ -49,6 +54,7 @@ class Invocation:
         "_instance",
         "_kwargs",
         "_n",
+        "_rekeyed",
         "_wrapped",
         "is_new",
         "plan",
@@ -72,6 +78,7 @@ class Invocation:
         self._kwargs = kwargs
         self._n = n
         self._epoch: int | None = None
+        self._rekeyed = 0
         self._here = here = scope.get()
         plan = function.plans.get(None if here is None else here.role)
         if plan is None or plan.engine.closed or function.generation != configuration.generation:
@@ -143,10 +150,25 @@ class Invocation:
             return Draw(plan, self._bare_wants(), here)
         # Whoever insists on another namespace draws as that one.
         if here is not None and here.replay is not None and plan.reader == NAMESPACES + here.replay.namespace:
-            return Rereading(plan, self._wants(), here, here.replay, self._of_older(plan))
+            return Rereading(plan, self._wants(), here, here.replay, self._of_older(plan), rekey=self._wants_anew)
         if plan.older and (older := self._of_older(plan)):
-            return Succession(plan, self._wants(), here, older)
-        return Draw(plan, self._wants(), here, epoch=self._epoch)
+            return Succession(plan, self._wants(), here, older, self._wants_anew)
+        return Draw(plan, self._wants(), here, epoch=self._epoch, rekey=self._wants_anew)
+
+    def _wants_anew(self) -> Sequence[Want]:
+        """Key the call again, of what the function reads now."""
+        self._rekeyed += 1
+        self._calls = self._keyed_by(self.plan.keyer)
+        return self._wants()
+
+    def _begins(self) -> None:
+        """Look once more at what the function reads, just before it is called: a draw may have waited since."""
+        plan = self.plan
+        if plan.bare or self._rekeyed > PATIENCE:
+            return
+        still = plan.keyer.still_makes(self._instance, self._calls)
+        if still is False or (still is None and self._keyed_by(plan.keyer) != self._calls):
+            raise Outdated
 
     def _wants(self) -> Sequence[Want]:
         """Return what is to be drawn: of each call as many as are asked for."""
@@ -194,6 +216,10 @@ class Invocation:
         """Return the canonical form of the call."""
         return self.plan.keyer.form(self._instance, *self._one())
 
+    def differs(self) -> str:
+        """Say how the function differs from what it was when this process called it first."""
+        return self.plan.keyer.differs(self._instance)
+
     def _one(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments of the one call that it is."""
         return self._args, self._kwargs
@@ -226,23 +252,31 @@ class Invocation:
         """Return what calls the function, given which of the wants it is to serve, one for each sample."""
         wrapped, args, kwargs, count = self._wrapped, self._args, self._kwargs, self._function.options.count
         if count is None:
-            return lambda _: wrapped(*args, **kwargs)
+
+            def once(_: Sequence[int]) -> Any:
+                self._begins()
+                return wrapped(*args, **kwargs)
+
+            return once
         bound = self._bound()
 
         def several(wanted: Sequence[Any]) -> Any:
+            self._begins()
             bound.arguments[count] = len(wanted)
             return wrapped(*bound.args[0 if self._instance is None else 1 :], **bound.kwargs)
 
         gatherer = self._function.gatherer
         if gatherer is None or self.plan.bare:
             return several
-        like, server = self._like(count), self._server(several, aligned=False)
-        return lambda wanted: gatherer.results(like, server, [*wanted])
+        server = self._server(several, aligned=False)
+        return lambda wanted: gatherer.results(self._like(count), server, [*wanted])
 
     def _like(self, without: str) -> Hashable:
-        """Return what is equal for calls of the function that may be served together."""
+        """Return what is equal for calls of the function that may be served together, of one version of it."""
+        self._begins()
+        version = "" if self.plan.bare else self.plan.keyer.identity(self._instance).version
         whole = self._args if self._instance is None else (self._instance, *self._args)
-        return like(self._function.keyer, without, whole, self._kwargs)
+        return version, like(self._function.keyer, without, whole, self._kwargs)
 
     def _server(self, function: Callable[[list[Any]], Any], *, aligned: bool) -> Server:
         plan = self.plan

@@ -5,10 +5,14 @@ from __future__ import annotations
 import functools
 import inspect
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+RUNNERS: Final = frozenset({"run", "run_until_complete", "run_coroutine_threadsafe", "run_sync", "result", "start"})
+"""What a function calls that runs a coroutine to its end."""
 
 
 class Kind(Enum):
@@ -37,4 +41,16 @@ def kind_of(function: Callable[..., Any]) -> Kind:
             return Kind.STREAM
         if inspect.isasyncgenfunction(each):
             return Kind.STREAM_ASYNC
-    return Kind.PLAIN
+    return Kind.COROUTINE if _passes_on_a_coroutine(function) else Kind.PLAIN
+
+
+def _passes_on_a_coroutine(wrapper: Callable[..., Any]) -> bool:
+    """Tell whether a plain function wraps a coroutine function and returns its coroutine, instead of running it."""
+    inner = inspect.unwrap(wrapper)
+    code = getattr(wrapper, "__code__", None)
+    return (
+        inner is not wrapper
+        and inspect.iscoroutinefunction(inner)
+        and code is not None
+        and RUNNERS.isdisjoint(code.co_names)
+    )

@@ -59,6 +59,13 @@ class Calling:
             metering.reset(self._metered)
 
 
+class Outdated(Exception):
+    """What a function reads has changed since its call was keyed: the draw is to be keyed and taken anew.
+
+    It is no failure of the function, which was not called.
+    """
+
+
 class Gap(NamedTuple):
     """A slot that a draw is to fill, and which of its wants that is for."""
 

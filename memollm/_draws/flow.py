@@ -11,7 +11,7 @@ from threading import get_ident
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from memollm._draws.effects import Await, Do, Flow, Gap, Run
+from memollm._draws.effects import Await, Do, Flow, Gap, Outdated, Run
 from memollm._draws.landing import Landing
 from memollm._draws.slots import Made, Recalled, Slots
 from memollm._draws.waits import Awaited, Waiting, driven
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from memollm._types.requests import Change
     from memollm.stores.flights import Signal
 
+    Rekey = Callable[[], Sequence[Want]]
+
 AT_ONCE: Final = 1_000
 """How many samples an event loop takes itself."""
 
@@ -53,17 +55,20 @@ class Draw(Landing):
     _again: Draw | None = None
     """The draw that took others in place of those that are void."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - made for every draw, where keywords cost
         self,
         plan: Plan,
         wants: Sequence[Want],
         here: Scope | None = None,
         origin: Sequence[int] | None = None,
         epoch: int | None = None,
+        rekey: Rekey | None = None,
     ) -> None:
         self._plan = plan
         self._wants = wants
         self._here = here
+        self._rekey = rekey
+        """Makes the wants of the whole request anew, of what the function reads now."""
         self._origin = origin
         """See `Run.origin`."""
         self._epoch = epoch
@@ -150,7 +155,25 @@ class Draw(Landing):
     # The long way.
 
     def flow(self, failure: BaseException | None = None) -> Flow:
-        """Draw, and return the values in the order of the wants and their positions."""
+        """Draw, and return the values in the order of the wants and their positions.
+
+        What the function reads may change while the draw waits, and is then drawn as another version's.
+        """
+        try:
+            return (yield from self._once(failure))
+        except Outdated:
+            if self._rekey is None:
+                raise
+        # All of this draw has been given back.
+        self._booked = False
+        every, origin = self._rekey(), self._origin
+        wants = every if origin is None else [
+            every[index]._replace(n=want.n) for index, want in zip(origin, self._wants, strict=True)
+        ]  # fmt: skip
+        self._again = Draw(self._plan, wants, self._here, origin, rekey=self._rekey)
+        return (yield from self._again.flow())
+
+    def _once(self, failure: BaseException | None) -> Flow:
         engine, plan = self._plan.engine, self._plan
         asked = engine.clock()
         driven[self._ticket] = get_ident()
@@ -368,7 +391,7 @@ class Draw(Landing):
         origin = [
             index if self._origin is None else self._origin[index] for index in (ats[number][0] for number in short)
         ]
-        self._again = Draw(self._plan, wants, self._here, origin)
+        self._again = Draw(self._plan, wants, self._here, origin, rekey=self._rekey)
         others = yield from self._again.flow()
         for number, value in zip(short, others, strict=True):
             values[number] = value

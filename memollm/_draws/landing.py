@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from memollm._draws.amiss import judged, wrong_number
-from memollm._draws.effects import Do
+from memollm._draws.effects import Do, Outdated
 from memollm._draws.slots import Fleeting, Made, Unstored
 from memollm._draws.waits import ended
 from memollm._spending.bill import told_of
@@ -58,7 +58,7 @@ class Landing:
     def _failed(self, error: BaseException) -> None:
         """Know that a call has raised, or was cancelled or left."""
         self._bill.put_back()
-        if isinstance(error, Exception):
+        if isinstance(error, Exception) and type(error) is not Outdated:
             self._bill.happened(Counts(failed=1))
 
     def _land(self, flight: Flight, results: Sequence[Any], paid: Paid) -> Flow:

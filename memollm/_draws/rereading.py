@@ -17,6 +17,7 @@ from memollm._types.locks import WouldBlock
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from memollm._draws.flow import Rekey
     from memollm._draws.plan import Plan
     from memollm._draws.scope import Scope
     from memollm._types.calls import Call, Want
@@ -27,9 +28,17 @@ class Rereading:
     """A draw out of a replay: what is left to be read comes first, and new draws after it where the replay goes on."""
 
     def __init__(
-        self, plan: Plan, wants: Sequence[Want], here: Scope, replay: Replay, older: Sequence[Sequence[Call]] = ()
+        self,
+        plan: Plan,
+        wants: Sequence[Want],
+        here: Scope,
+        replay: Replay,
+        older: Sequence[Sequence[Call]] = (),
+        *,
+        rekey: Rekey | None = None,
     ) -> None:
         """`older` has of each older code whose samples are read, too, the call in the place of each want's."""
+        self._rekey = rekey
         self._plan = plan
         self._older = older
         self._wants = wants
@@ -57,7 +66,7 @@ class Rereading:
             values = self._decoded() if self._read else (yield from self._read_aside())
             others: list[Any] = []
             if missing := self._missing():
-                self._more = Draw(self._plan, [*missing.values()], self._here, [*missing])
+                self._more = Draw(self._plan, [*missing.values()], self._here, [*missing], rekey=self._rekey)
                 others = yield from self._more.flow()
             return self._given(values, others)
         except BaseException:

@@ -19,6 +19,7 @@ from memollm.stores.looking import looking
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from memollm._draws.flow import Rekey
     from memollm._draws.plan import Plan
     from memollm._draws.scope import Scope
     from memollm._types.calls import Call, Want
@@ -31,8 +32,19 @@ REMEMBERED: Final = 10_000
 class Succession:
     """A draw of calls of which older code may have left samples."""
 
-    def __init__(self, plan: Plan, wants: Sequence[Want], here: Scope | None, older: Sequence[Sequence[Call]]) -> None:
-        """`older` has of each older code, from the oldest on, the call in the place of each want's."""
+    def __init__(
+        self,
+        plan: Plan,
+        wants: Sequence[Want],
+        here: Scope | None,
+        older: Sequence[Sequence[Call]],
+        rekey: Rekey | None = None,
+    ) -> None:
+        """`older` has of each older code, from the oldest on, the call in the place of each want's.
+
+        `rekey` is for what the newer code makes itself: older code is never called.
+        """
+        self._rekey = rekey
         self._plan = plan
         self._wants = wants
         self._here = here
@@ -45,7 +57,7 @@ class Succession:
         """Draw at once where this process knows that older code has left nothing; else leave it to the flow."""
         if not all(map(self._is_spent, self._wants)):
             return None
-        draw = Draw(self._plan, self._wants, self._here)
+        draw = Draw(self._plan, self._wants, self._here, rekey=self._rekey)
         self._draws = [draw]
         return draw.at_once(wait=wait)
 
@@ -76,7 +88,8 @@ class Succession:
             if missing.n:
                 rest[index] = missing
         if rest:
-            others = iter((yield from self._deliver(Draw(self._plan, [*rest.values()], self._here, [*rest]))))
+            draw = Draw(self._plan, [*rest.values()], self._here, [*rest], rekey=self._rekey)
+            others = iter((yield from self._deliver(draw)))
             for index, want in rest.items():
                 values[index] += [next(others) for _ in range(want.n)]
         return [value for some in values for value in some]

@@ -8,6 +8,7 @@ from contextlib import suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
+from memollm._draws.effects import Outdated
 from memollm._draws.left import LOG, Left
 from memollm._drive.course import dropped
 from memollm._drive.interrupts import interrupts
@@ -195,7 +196,7 @@ class Flying:
             self._failure = self._failure or error
         elif isinstance(error, asyncio.CancelledError):
             LOG.debug("stopped: a call of %s that nobody waited for any more", self._plan.name)
-        else:
+        elif not isinstance(error, Outdated):
             LOG.debug("failed: a call of %s that nobody waited for any more: %r", self._plan.name, error)
 
     def _over(self, one: Airborne) -> None:

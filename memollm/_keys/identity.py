@@ -7,7 +7,7 @@ import json
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import FunctionType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from memollm._keys.code.changes import changes
 from memollm._keys.code.fingerprint import Findings, findings
@@ -15,17 +15,16 @@ from memollm._keys.code.layers import Layers, peeled
 from memollm._keys.code.lookup import underlying
 from memollm._keys.code.modules import folder_of, module_name, space_of
 from memollm._keys.code.veil import veiled_text
-from memollm._types.warn import warn
-from memollm.errors import MemollmWarning
+from memollm._keys.code.watch import Watch
+from memollm._keys.sayings import say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
 __all__ = ["NAME_ONLY", "Identity", "changes", "fingerprint", "identify"]
 
 NAME_ONLY = "name-only"
 _FORMAT = 1
-_said: set[str] = set()
 # A canonical form may ask for the identity of a function that a value holds: of one that is being identified already.
 _active: ContextVar[frozenset[int]] = ContextVar("_active", default=frozenset())
 
@@ -43,6 +42,10 @@ class Identity:
     version: str
     parts: Mapping[str, str] = field(default_factory=dict[str, str])
     lineage: str = ""
+    watch: Watch = field(default_factory=Watch, compare=False, repr=False)
+    """What is to be looked at again: as long as it holds, this is who the function is."""
+    unseen: tuple[tuple[str, str], ...] = field(default=(), compare=False, repr=False)
+    """What is read and cannot be seen into: where, and its type."""
 
 
 def identify(
@@ -52,9 +55,14 @@ def identify(
     name: str | None = None,
     version: str | None = None,
     owner: type | None = None,
+    ignored: Collection[str] = (),
+    also: Collection[object] = (),
+    documented: bool = False,
 ) -> Identity:
     """Say who a function is; `owner` is the class through which a method is called, where it is known.
 
+    `ignored` names what of it does not count, and `also` holds functions that decide with it. Of one that is
+    `documented` counts what it says of itself, as a tool does to a model.
     To be asked when the function is first called and not when it is defined: what it reads may be defined later.
     """
     layers = _peeled(function)
@@ -63,14 +71,23 @@ def identify(
         return Identity(known_as, f"version:{version}", {}, known_as)
     if id(layers.core) in _active.get():
         return Identity(known_as, NAME_ONLY, {}, known_as)
-    found = _findings(layers, owner, canonical)
-    if found.blind:
-        _say_once(known_as, found)
+    found = _findings(layers, owner, canonical, ignored=ignored, also=also, documented=documented)
+    if not documented:
+        say(known_as, found)
     # Each kind of part is written without secrets; this holds for what else may come to stand there.
     parts = {veiled_text(label): veiled_text(found.parts[label]) for label in sorted(found.parts)}
     shown = f"code:{fingerprint(parts)}" if "body" in parts else NAME_ONLY
     folder = "" if name is not None else _folder(layers)
-    return Identity(known_as, shown, parts, _lineage(known_as, parts, folder))
+    lineage = _lineage(known_as, parts, folder)
+    return Identity(known_as, shown, parts, lineage, found.watch, tuple(found.unseen))
+
+
+def describe(owner: type, *, canonical: Callable[[object, str], str]) -> tuple[Watch, str]:
+    """Say what a class does and holds, and what is to be looked at again."""
+    found = findings(Layers(owner), None, canonical)
+    if found.unseen:
+        raise ValueError(f"its class holds what has no stable identity ({found.unseen[0][0]})")
+    return found.watch, f"code:{fingerprint(found.parts)}"
 
 
 def fingerprint(parts: Mapping[str, str]) -> str:
@@ -90,10 +107,10 @@ def _peeled(function: object) -> Layers:
         return Layers(function)
 
 
-def _findings(layers: Layers, owner: type | None, canonical: Callable[[object, str], str]) -> Findings:
+def _findings(layers: Layers, owner: type | None, canonical: Callable[[object, str], str], **options: Any) -> Findings:
     token = _active.set(_active.get() | {id(layers.core)})
     try:
-        return findings(layers, owner, canonical)
+        return findings(layers, owner, canonical, **options)
     except Exception as error:  # noqa: BLE001 - a hostile function is one without source.
         return Findings(blind=f"reading it failed ({type(error).__name__})")
     finally:
@@ -148,15 +165,3 @@ def _lineage(name: str, parts: Mapping[str, str], folder: str) -> str:
         made_with["body"] = parts.get("body", "")
     made = f"#{_digest(made_with, 4)}" if made_with else ""
     return f"{name}{made} in {folder}" if folder else name + made
-
-
-def _say_once(name: str, found: Findings) -> None:
-    if name in _said:
-        return
-    _said.add(name)
-    warn(
-        f"memollm cannot read the code of {name}: {found.blind}. "
-        f"{'Its compiled form counts instead' if found.parts else 'It counts by its name only'}, so an edit may go "
-        f"unnoticed or make samples anew. To own this, give cached_llm a version= and change it with the code.",
-        MemollmWarning,
-    )

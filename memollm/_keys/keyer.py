@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import dis
 import functools
 import hashlib
 import inspect
 import marshal
-import os
-import re
 from types import CodeType
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import xxhash
 
-from memollm._keys.canonical import call_head, canonical, canonical_with, hooks
+from memollm._keys.canonical import call_head, canonical, canonical_with
+from memollm._keys.functions import asked_by
+from memollm._keys.spellings import EXACT_FLOATS, is_float, is_like, means_nothing
 from memollm._types.calls import Call
 from memollm._types.secret import is_secret_name, veiled
 from memollm._types.suggest import did_you_mean
 from memollm.errors import OptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from types import FunctionType
+    from collections.abc import Callable, Iterator, Sequence
 
     from memollm._keys.identity import Identity
+    from memollm._keys.states import State, States
 
 MARSHAL_FORMAT: Final = 2
 """The last format without references, so that equal plain values of one history have equal bytes."""
@@ -51,69 +50,6 @@ def owner_of(instance: object) -> type | None:
     return None if instance is None else instance if isinstance(instance, type) else type(instance)
 
 
-UNSEEN: Final = re.compile(r"(object of |(dict|list|tuple|set|frozenset)\(.*object of )", re.DOTALL)
-"""The text of a value that counts by its type alone."""
-
-
-def _function_text(function: FunctionType) -> str:
-    """Say what a function does that is an argument; one of a library is told by its name."""
-    from memollm._keys.identity import NAME_ONLY, identify
-
-    if is_of_library(function):
-        return "library"
-    identity = identify(function, canonical=canonical)
-    if identity.version == NAME_ONLY:
-        raise ValueError("its code cannot be read")
-    unseen = [label for label, text in identity.parts.items() if label != "body" and UNSEEN.match(text)]
-    unseen += [name for name in function.__code__.co_freevars if f"closure {name}" not in identity.parts]
-    if unseen:
-        raise ValueError(f"it reads what has no stable identity ({unseen[0]})")
-    return identity.version
-
-
-def is_of_library(function: FunctionType) -> bool:
-    """Tell whether a function's file belongs to Python or to an installed package, whose code differs by version."""
-    import sysconfig
-
-    paths = [sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")]
-    return any(function.__code__.co_filename.startswith(path + os.sep) for path in paths)
-
-
-def reads_of(function: Callable[..., Any]) -> tuple[dict[str, Any], list[tuple[str, Any]]]:
-    """Return a function's globals, and those of them that its code reads and does not assign, as they are now."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    core = inspect.unwrap(getattr(function, "__func__", function))
-    code = getattr(core, "__code__", None)
-    if code is None:
-        return {}, []
-    space: dict[str, Any] = core.__globals__
-    names, assigned = names_in(code)
-    return space, [(n, space[n]) for n in sorted(names - assigned) if n in space and not inspect.ismodule(space[n])]
-
-
-def names_in(code: CodeType) -> tuple[set[str], set[str]]:
-    """Return the global names and attributes that code, and code inside it, reads, and the globals that it assigns."""
-    names = set(code.co_names)
-    assigned = {step.argval for step in dis.get_instructions(code) if step.opname in {"STORE_GLOBAL", "DELETE_GLOBAL"}}
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            inner, inner_assigned = names_in(constant)
-            names |= inner
-            assigned |= inner_assigned
-    return names, assigned
-
-
-def _module_name(module: str) -> str:
-    from memollm._keys.code.modules import module_name, space_of
-
-    return module_name(space_of(module) or {"__name__": module})
-
-
-hooks.functions = _function_text
-hooks.module_name = _module_name
-
-
 class Keyer:
     """Makes the keys of one function's calls."""
 
@@ -130,6 +66,7 @@ class Keyer:
     ) -> None:
         self._function = function
         self._name, self._version = name, version
+        self._package = str(getattr(_core_of(function), "__module__", "")).partition(".")[0]
         self.signature = signature_of(function)
         self._require_parameters("ignore", ignore)
         self._require_parameters("count", () if count is None else (count,))
@@ -138,6 +75,15 @@ class Keyer:
         self._unkeyed = frozenset([*ignore, count] if count else ignore)
         self._key = key
         self._unkeyed_places = self._places()
+        self._bind_by_signature()
+        self.keeps_arguments = True
+        self._pinned: Identity | None = None
+        self._of_version: str | None = None
+        """The version that it answers, whatever the code is."""
+        self._begin()
+
+    def _bind_by_signature(self) -> None:
+        """Learn how calls are bound, and the defaults as they are now."""
         self._parameters = parameters = self.signature.parameters
         kinds = [parameter.kind for parameter in parameters.values()]
         self._is_simple = {*kinds} <= {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
@@ -145,17 +91,17 @@ class Keyer:
         self._positional = kinds.count(inspect.Parameter.POSITIONAL_OR_KEYWORD)
         self._defaults = {name: p.default for name, p in parameters.items() if p.default is not p.empty}
         self._keyed = tuple(name for name in parameters if self._is_keyed(name))
-        self.keeps_arguments = True
-        self._pinned: Identity | None = None
-        self._begin()
+        self._floats = tuple(name for name, p in parameters.items() if is_float(p.annotation))
+        """Parameters for which a whole number is the same as a float."""
+        self._absent = {name: value for name, value in self._defaults.items() if means_nothing(value)}
+        """Parameters whose default only says that they were not given."""
 
     def _begin(self) -> None:
-        self._identities: dict[type | None, tuple[Identity, str]] = {}
-        """Who the function is, as a method of which class, and what all forms of its calls begin with."""
-        self._versions: dict[type | None, str] = {}
-        is_known = self._version is not None or self._pinned is not None
-        self._globals, self._watched = ({}, []) if is_known else reads_of(self._function)
-        self._forget_shortcuts()
+        self._states: dict[type | None, States] = {}
+        """Who the function is, as a method of which class, and was before."""
+        self._now: State | None = None
+        """Who it is as no method, as far as is known."""
+        self._shortcut_bytes = self._shortcuts = 0
 
     def pin(self, identity: Identity) -> None:
         """Let the function be who it was in another process, which could read its code."""
@@ -168,25 +114,23 @@ class Keyer:
         other._begin()  # noqa: SLF001 - it is one of us
         return other
 
-    def _notice_changes(self) -> None:
-        """Forget what was found out about the code if a global that it reads was assigned anew."""
-        for name, value in self._watched:
-            if self._globals.get(name) is not value:
-                self._identities = {}
-                self._globals, self._watched = reads_of(self._function)
-                self._forget_shortcuts()
-                return
-
     def _require_parameters(self, option: str, names: Sequence[str]) -> None:
         for name in names:
             if type(cast("object", name)) is not str:
                 raise OptionError(f"{option}={name!r}: it must be the name of a parameter, as text.")
             parameter = self.signature.parameters.get(name)
+            if option == "ignore" and parameter is None and self._may_read(name):
+                continue
             if parameter is None and not self._takes_any_keyword():
                 raise OptionError(
                     f"{option}={name!r}: {self._function_name()} has no parameter of that name"
                     f"{did_you_mean(name, self.signature.parameters)}"
                 )
+
+    def _may_read(self, name: str) -> bool:
+        """Tell whether a name may be one that the function reads: its own, or with a module one of its helpers'."""
+        code = getattr(_core_of(self._function), "__code__", None)
+        return code is not None and ("." in name or name in {*names_in(code), *code.co_freevars})
 
     def _takes_any_keyword(self) -> bool:
         return any(p.kind is p.VAR_KEYWORD for p in self.signature.parameters.values())
@@ -216,26 +160,66 @@ class Keyer:
 
         Not earlier, because what the function reads may be defined after it.
         """
-        return self._identified(instance)[0]
+        return self._state(owner_of(instance)).identity
 
-    def _identified(self, instance: object) -> tuple[Identity, str]:
-        owner = owner_of(instance)
-        if self._watched:
-            self._notice_changes()
-        found = self._identities.get(owner)
-        if found is None:
-            who = self._identify(owner, self._version)
-            who = dataclasses.replace(who, version=self._versions.get(owner, who.version))
-            found = self._identities[owner] = who, call_head(self._parts(who))
-        return found
+    def _state(self, owner: type | None) -> State:
+        """Return who the function is now; what it reads is looked at."""
+        states = self._states.get(owner)
+        if states is None:
+            # Reading code is for the first call, not for the import.
+            from memollm._keys.states import States
 
-    def _identify(self, owner: type | None, version: str | None) -> Identity:
+            states = self._states[owner] = States(functools.partial(self._identify, owner))
+        state = states.now()
+        if owner is None:
+            self._now = state
+        return state
+
+    def _identify(self, owner: type | None) -> tuple[Identity, str]:
+        if self._of_version is not None:
+            who = dataclasses.replace(self._who(owner, "any"), version=self._of_version)
+        else:
+            who = self._who(owner, self._version)
+            if self._version is None:
+                self.signature = signature_of(self._function)
+                self._bind_by_signature()
+        return who, call_head(self._parts(who))
+
+    def _who(self, owner: type | None, version: str | None) -> Identity:
         if self._pinned is not None and owner is None:
             return self._pinned
         # Reading code is for the first call, not for the import.
         from memollm._keys.identity import identify
 
-        return identify(self._function, name=self._name, version=version, canonical=canonical, owner=owner)
+        return identify(
+            self._function,
+            name=self._name,
+            version=version,
+            canonical=canonical,
+            owner=owner,
+            ignored=self._ignored(),
+            also=() if self._key is None else (self._key,),
+        )
+
+    def _ignored(self) -> list[str]:
+        """Return what of the code does not count: defaults of parameters that are ignored, and names of globals."""
+        known = self.signature.parameters
+        return [f"default {name}" if name in known else name for name in self._unkeyed]
+
+    def differs(self, instance: object) -> str:
+        """Say how the function differs from what it was when this process called it first; nothing if it does not."""
+        identity = self.identity(instance)
+        first = self._states[owner_of(instance)].first
+        if first is None or first.version == identity.version:
+            return ""
+        from memollm._keys.identity import changes
+
+        return changes(first.parts, identity.parts)
+
+    def still_makes(self, instance: object, calls: Sequence[Call]) -> bool | None:
+        """Tell whether what the function reads is as it was when calls were keyed; None if their forms do not say."""
+        head = self._state(owner_of(instance)).head
+        return all(call.form.startswith(head) for call in calls) if self.keeps_arguments else None
 
     def _parts(self, identity: Identity) -> dict[str, str]:
         """Return what of an identity stands in the form of a call."""
@@ -249,7 +233,7 @@ class Keyer:
 
     def name(self, instance: object) -> str:
         """Return the function's name without reading its code."""
-        return self._identify(owner_of(instance), "any").name
+        return self._who(owner_of(instance), "any").name
 
     def keep_arguments(self, kept: bool) -> None:  # noqa: FBT001 - the one thing that it is about
         """Say whether calls carry their arguments in readable form, or a digest of it."""
@@ -257,10 +241,10 @@ class Keyer:
             self.keeps_arguments = kept
             self._forget_shortcuts()
 
-    def of_version(self, instance: object, version: str) -> Keyer:
+    def of_version(self, version: str) -> Keyer:
         """Return a keyer of the same function with another version than its code's, whose samples are wanted, too."""
         other = self.apart()
-        other._versions[owner_of(instance)] = version  # noqa: SLF001 - it is one of us
+        other._of_version = version  # noqa: SLF001 - it is one of us
         return other
 
     # One call.
@@ -268,15 +252,16 @@ class Keyer:
     def call(self, instance: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         """Return the call with its key, remembered if all its arguments are plain builtins seen before."""
         if self._key is not None or instance is not None:
-            return self._make(instance, args, kwargs)
-        if self._watched:
-            self._notice_changes()
+            return self._make(self._state(owner_of(instance)), instance, args, kwargs)
+        state = self._now
+        if state is None or (state.holds is not None and not state.holds()):
+            state = self._state(None)
         try:
             seen = (args, kwargs) if not self._unkeyed else self._seen(args, kwargs)
             token = marshal.dumps(seen, MARSHAL_FORMAT)
         except ValueError:
-            return self._make(instance, args, kwargs)
-        return self._shortcuts.get(token) or self._remember(token, seen, args, kwargs)
+            return self._make(state, None, args, kwargs)
+        return state.shortcuts.get(token) or self._remember(state, token, seen, args, kwargs)
 
     def _seen(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Return the arguments with `None` in place of those that are no part of the key."""
@@ -285,36 +270,49 @@ class Keyer:
             {name: value for name, value in kwargs.items() if self._is_keyed_keyword(name)},
         )
 
-    def _remember(self, token: bytes, seen: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
-        call = self._make(None, args, kwargs)
+    def _remember(self, state: State, token: bytes, seen: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        call = self._make(state, None, args, kwargs)
         # marshal writes any bytes-like object as bytes; equal bytes mean equal values only among plain builtins.
         if _is_flat(seen) or is_plain(seen):
-            if len(self._shortcuts) >= SHORTCUTS or self._shortcut_bytes > SHORTCUT_BYTES:
+            if self._shortcuts >= SHORTCUTS or self._shortcut_bytes > SHORTCUT_BYTES:
                 self._forget_shortcuts()
-            self._shortcuts[token] = call
+            state.shortcuts[token] = call
+            self._shortcuts += 1
             self._shortcut_bytes += len(token) + len(call.form)
         return call
 
     def _forget_shortcuts(self) -> None:
-        self._shortcuts: dict[bytes, Call] = {}
-        self._shortcut_bytes = 0
+        for states in list(self._states.values()):
+            states.clear()
+        self._shortcut_bytes = self._shortcuts = 0
 
-    def _make(self, instance: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
-        identity, head = self._identified(instance)
-        form = self._form(head, instance, args, kwargs)
-        return Call(hash_of(form), form if self.keeps_arguments else digest_of(form), identity.name)
+    def _make(self, state: State, instance: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        form = self._form(state.head, instance, args, kwargs)
+        return Call(hash_of(form), form if self.keeps_arguments else digest_of(form), state.identity.name)
 
     def form(self, instance: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         """Return the canonical form of a call."""
-        return self._form(self._identified(instance)[1], instance, args, kwargs)
+        return self._form(self._state(owner_of(instance)).head, instance, args, kwargs)
 
     def _form(self, head: str, instance: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         full = args if instance is None else (instance, *args)
         arguments = self.arguments(full, kwargs) if self._key is None else {"key": self._key(*full, **kwargs)}
-        return canonical_with(head, arguments)
+        with asked_by(self._package):
+            return canonical_with(head, arguments)
 
     def arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, object]:
         """Bind arguments, apply the defaults, and leave out what is no part of the key."""
+        arguments = self._arguments(args, kwargs)
+        for name in self._floats:
+            given = arguments.get(name)
+            if type(given) is int and abs(given) <= EXACT_FLOATS:
+                arguments[name] = float(given)
+        for name, nothing in self._absent.items():
+            if name in arguments and (arguments[name] is nothing or is_like(arguments[name], nothing)):
+                del arguments[name]
+        return arguments
+
+    def _arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, object]:
         if self._is_simple and len(args) <= self._positional:
             given = dict(zip(self._parameters, args, strict=False))
             if given.keys().isdisjoint(kwargs):
@@ -335,6 +333,21 @@ class Keyer:
             return self.signature.bind(*args, **kwargs)
         except TypeError as error:
             raise TypeError(f"{self._function_name()}() {error}") from None
+
+
+def _core_of(function: Callable[..., Any]) -> Any:
+    """Return the plain function under partials, class methods and wrappers."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return inspect.unwrap(getattr(function, "__func__", function))
+
+
+def names_in(code: CodeType) -> Iterator[str]:
+    """List the names in compiled code, inner functions included."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from names_in(constant)
 
 
 def _is_flat(seen: tuple[tuple[Any, ...], dict[str, Any]]) -> bool:

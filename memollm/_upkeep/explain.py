@@ -87,10 +87,11 @@ class Explanation:
         return lines
 
 
-def explain(store: Drawing, call: Call, form: str, older: Sequence[Call] = ()) -> Explanation:
+def explain(store: Drawing, call: Call, form: str, older: Sequence[Call] = (), changed: str = "") -> Explanation:
     """Explain a call; `form` is its canonical form also where only a digest of it is kept.
 
-    `older` are the same call as older code made it, where the samples of that are read, too.
+    `older` are the same call as older code made it, where the samples of that are read, too. `changed` says what of
+    the function has changed while the program runs.
     """
     stored = looking(store).calls(call.function)
     samples = sum(each.samples for each in stored if each.call == call)
@@ -99,6 +100,8 @@ def explain(store: Drawing, call: Call, form: str, older: Sequence[Call] = ()) -
     others = [each for each in stored[-COMPARED:] if each.call not in (call, *older) and each.samples]
     nearest: list[Neighbour] = []
     notes = [f"{earlier} of them older code has made (on_change)"] if earlier else []
+    if changed:
+        notes.append(f"what the function reads has changed since this program called it first:\n{changed}")
     if not samples:
         digests = [each for each in others if is_digest(each.call.form) or is_digest(form)]
         if digests:

@@ -54,7 +54,7 @@ def test_keys_are_remembered_up_to_a_limit(monkeypatch, limit, value):
     seen, keys = [], []
     for prompt in [*PROMPTS, *PROMPTS]:
         keys.append(keyer.call(None, (prompt,), {}).key)
-        seen.append(len(keyer._shortcuts))
+        seen.append(len(keyer._now.shortcuts))
     assert (max(seen), seen.count(3) > 3) == (3, True)
     assert keys[:10] == keys[10:]
     assert len({*keys}) == 10

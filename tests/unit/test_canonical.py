@@ -184,10 +184,10 @@ GOLDEN = [
     (Point(1, ["t"]), '{"!dataclass":["app.Point",{"tags":["t"],"x":1}]}'),
     (Chapter("One"), '{"!attrs":["app.Chapter",{"title":"One"}]}'),
     (Packed(1), '{"!struct":["app.Packed",{"a":1,"b":"x"}]}'),
-    (Person(name="Ann"), '{"!model":["app.Person",{"age":3,"name":"Ann"},{},{"_mood":""}]}'),
+    (Person(name="Ann"), '{"!model":["app.Person",{"age":3,"name":"Ann"},{},{"_mood":""},{"!unset":["age"]}]}'),
     (
         Person(name="Ann", pet="cat"),
-        '{"!model":["app.Person",{"age":3,"name":"Ann"},{"pet":"cat"},{"_mood":""}]}',
+        '{"!model":["app.Person",{"age":3,"name":"Ann"},{"pet":"cat"},{"_mood":""},{"!unset":["age"]}]}',
     ),
     (Old(a=2), '{"!model":["app.Old",{"a":2}]}'),
     (Pair(1), '{"!namedtuple":["app.Pair",{"b":1,"a":"x"}]}'),

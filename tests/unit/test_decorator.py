@@ -164,7 +164,8 @@ def test_one_call_however_it_is_written():
     """P9: defaults are applied and keywords are bound, so equal calls have one key."""
     keys = {ask.key("x"), ask.key(prompt="x"), ask.key("x", temperature=1.0), ask.key("x", model="m")}
     assert len(keys) == 1
-    assert ask.key("x", temperature=1) not in keys
+    assert ask.key("x", temperature=1) in keys, "the parameter says that it is a float"
+    assert ask.key("x", temperature=2) not in keys
 
 
 def test_what_is_no_part_of_the_key():

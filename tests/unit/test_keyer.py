@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import threading
 
 import pytest
 from hypothesis import given, strategies as st
@@ -43,7 +44,7 @@ def test_the_shortcut_gives_the_key_of_the_full_path(shape, args, kwargs, others
             inspect.signature(made(shape)).bind(*given_args, **kwargs)
         except TypeError:
             continue
-        assert keyer.call(None, given_args, kwargs) == keyer._make(None, given_args, kwargs)
+        assert keyer.call(None, given_args, kwargs) == keyer._make(keyer._state(None), None, given_args, kwargs)
 
 
 SECRET = "sk-never-to-be-seen"
@@ -147,10 +148,11 @@ def test_functions_that_read_what_has_no_identity_are_refused():
 
         return count
 
-    for tool in (reading(Options("a")), counting(1)):
+    for tool in (reading(threading.local()), counting(1)):
         with pytest.raises(UnkeyableArgument, match="tool"):
             use(tool)
     assert use.key(reading) != use.key(counting)
+    assert use.key(reading(Options("a"))) == use.key(reading(Options("a"))) != use.key(reading(Options("b")))
 
 
 def test_functions_of_libraries_are_keyed_by_name():

@@ -14,6 +14,7 @@ a dict, of a set) does not count. Nothing is keyed by ``repr``, ``id`` or pickle
     arrays     NumPy, recognized without importing it
     callables  functions, methods, partials
     classes    classes by their schema, typing constructs
+    clients    clients of providers
     veil       what is secret: not keyed, or a digest
     names      qualified names, with ``__main__`` resolved
 """

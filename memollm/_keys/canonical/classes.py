@@ -17,7 +17,16 @@ from types import GenericAlias, GetSetDescriptorType, MemberDescriptorType, Unio
 from typing import TYPE_CHECKING, Any, Union, cast
 from weakref import WeakKeyDictionary
 
-from memollm._keys.canonical.names import class_name, class_of, is_python_class, lineage, lookup, namespace, qualified
+from memollm._keys.canonical.names import (
+    class_name,
+    class_of,
+    hooks,
+    is_python_class,
+    lineage,
+    lookup,
+    namespace,
+    qualified,
+)
 from memollm._keys.canonical.objects import is_model
 from memollm._keys.canonical.veil import of_schema
 from memollm._keys.canonical.walk import Encoder, attributes, child, quote, tag, text
@@ -97,8 +106,11 @@ def _member(part: Any, depth: int, seen: Seen) -> str:
 def _class(cls: type[Any], depth: int, seen: Seen, *, root: bool = False) -> str:
     name = quote(class_name(cls))
     schema = _schema_of(cls, root=root)
+    code = hooks.classes(cls) if root and hooks.classes is not None else ""
+    if code:
+        name = f"{name},{tag('code', quote(code))}"
     if schema is None:
-        return tag("class", name)
+        return tag("class", f"[{name}]" if code else name)
     if cls in seen:
         return tag("class", f"[{name},{seen[cls]}]")
     seen[cls] = len(seen)
@@ -130,9 +142,20 @@ def _model_schema(cls: Any, _depth: int, _seen: Seen) -> str:
     if known is not None and known[0] is core and core is not None:
         return known[1]
     schema = cls.schema() if core is None else cls.model_json_schema()
+    written_out = None if core is None else _serialized(cls)
+    if written_out not in (None, schema):
+        schema = {"read": schema, "written": written_out}
     written = json.dumps(of_schema(schema), ensure_ascii=False, separators=(",", ":"))
     _SCHEMAS[cls] = (namespace(cls).get("__pydantic_core_schema__"), written)
     return written
+
+
+def _serialized(cls: Any) -> Any:
+    """Ask for the schema of what a model writes, where it can be told."""
+    try:
+        return cls.model_json_schema(mode="serialization")
+    except Exception:  # noqa: BLE001 - a serializer may be of anything.
+        return None
 
 
 def _members(cls: Any, depth: int, _seen: Seen) -> str:

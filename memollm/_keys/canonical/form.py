@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from memollm._keys.canonical import arrays, callables, classes, objects, plain
+from memollm._keys.canonical import arrays, callables, classes, clients, objects, plain
 from memollm._keys.canonical.veil import by_shape, under
 from memollm._keys.canonical.walk import EXACT, RECOGNIZERS, TOO_DEEP, Refused, attributes, failed, quote, text
 from memollm._types.secret import ORDINARY, veiled
@@ -29,6 +29,7 @@ RECOGNIZERS.extend(
         arrays.recognize,
         objects.modelled,
         objects.extended,
+        clients.recognize,
     )
 )
 

@@ -40,8 +40,12 @@ class Hooks:
 
     functions: Callable[[FunctionType], str] | None = None
     """A stable fingerprint of a function's code, closure and defaults; without one, functions are refused."""
+    classes: Callable[[type[Any]], str] | None = None
+    """What a class of the user's does and holds beyond its name and fields; nothing for a class of a library."""
     module_name: Callable[[str], str] = module_name
     """The name that a module has in every process."""
+    started: float = 0.0
+    """When this process began."""
 
 
 hooks = Hooks()

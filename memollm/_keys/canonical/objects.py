@@ -6,7 +6,7 @@ from enum import Enum
 from types import MemberDescriptorType
 from typing import TYPE_CHECKING, Any
 
-from memollm._keys.canonical.names import class_name, class_of, is_python_class, lineage, lookup, namespace
+from memollm._keys.canonical.names import class_name, class_of, hooks, is_python_class, lineage, lookup, namespace
 from memollm._keys.canonical.plain import COPIES
 from memollm._keys.canonical.walk import (
     EXACT,
@@ -80,7 +80,11 @@ def _keyed(value: Any, depth: int) -> str:
 
 
 def _instance(kind: str, value: object, *parts: str) -> str:
-    return tag(kind, f"[{','.join((quote(class_name(class_of(value))), *parts))}]")
+    cls = class_of(value)
+    # Who says itself what it is keyed on has said all.
+    code = "" if kind == "key" or hooks.classes is None else hooks.classes(cls)
+    more = (tag("code", quote(code)),) if code else ()
+    return tag(kind, f"[{','.join((quote(class_name(cls)), *parts, *more))}]")
 
 
 def _member(value: Enum, depth: int) -> str:
@@ -145,7 +149,11 @@ def _model(value: Any, depth: int) -> str:
     parts = [_fields(fields, depth, value), mapping(dict(extras), depth)]
     private: dict[str, Any] = getattr(value, "__pydantic_private__", None) or {}
     parts += [_fields(sorted(private.items()), depth, value)] if private else []
-    return _instance("model", value, *(parts if private or extras else parts[:1]))
+    parts = parts if private or extras else parts[:1]
+    given: Any = getattr(value, "__pydantic_fields_set__" if newer is not None else "__fields_set__", None)
+    # What was not given is told apart by `exclude_unset`.
+    unset = [] if given is None else [quote(name) for name, _ in fields if name not in given]
+    return _instance("model", value, *parts, *([tag("unset", f"[{','.join(unset)}]")] if unset else []))
 
 
 def _field_info(value: Any, depth: int) -> str:

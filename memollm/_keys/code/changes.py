@@ -21,6 +21,13 @@ def changes(old_parts: Mapping[str, str], new_parts: Mapping[str, str]) -> str:
     return "\n".join(told) or "nothing that can be named"
 
 
+def changed_constants(old_parts: Mapping[str, str], new_parts: Mapping[str, str]) -> list[str]:
+    """Name the globals and variables that differ, as `ignore` takes them."""
+    kinds = ("constant ", "closure ")
+    labels = sorted(label for label in {*old_parts, *new_parts} if old_parts.get(label) != new_parts.get(label))
+    return [label.partition(" ")[2].rpartition(".")[2] for label in labels if label.startswith(kinds)]
+
+
 def _change(label: str, old: str | None, new: str | None) -> Iterator[str]:
     if old == new:
         return

@@ -2,96 +2,185 @@
 
 from __future__ import annotations
 
-import ast
 import functools
+import inspect
 from collections import deque
 from dataclasses import dataclass, field
-from types import FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any, cast
+from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodType, MethodWrapperType, ModuleType
+from typing import TYPE_CHECKING, Any, Final
 
+from memollm._keys.canonical.names import class_of
+from memollm._keys.code.bytecode import reads_of_code
+from memollm._keys.code.decorators import imports_of, without_memo, without_outer
 from memollm._keys.code.layers import Layers, peeled
-from memollm._keys.code.lookup import Found, View, cells_of, class_views, owner_of, underlying
-from memollm._keys.code.modules import Home, module_name, space_of
-from memollm._keys.code.reads import Path, Reads, reads_of
-from memollm._keys.code.source import CodeSource, Edited, class_source, code_digest, function_source, names_in
-from memollm._keys.code.syntax import cleaned, is_memo, text
-from memollm._keys.code.values import PLAIN, Canonical, code_inside, type_name, value_text
+from memollm._keys.code.lookup import Found, View, cells_of, class_space, class_views, closure_of, owner_of, underlying
+from memollm._keys.code.modules import Home, module_name, project_of, space_of
+from memollm._keys.code.outputs import Outputs
+from memollm._keys.code.reads import Reads, reads_of
+from memollm._keys.code.schemas import has_plain_defaults, schema_of
+from memollm._keys.code.source import CodeSource, Edited, code_digest, function_source
+from memollm._keys.code.syntax import cleaned, text
+from memollm._keys.code.values import Canonical, Contents, hint_text, type_name
+from memollm._keys.code.watch import Sightings, Watch
+from memollm._types.secret import SECRET, is_secret_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
-MAX_HELPERS = 200
+MAX_HELPERS: Final = 200
+_BOUND: Final = (BuiltinFunctionType, MethodWrapperType, MethodType)
 
 
 @dataclass(slots=True)
 class Findings:
-    """The parts, and why the function's own text is not among them, if it is not."""
+    """The parts, and what there is to say about them."""
 
     parts: dict[str, str] = field(default_factory=dict[str, str])
     blind: str = ""
+    """Why the function's own text is not among them, if it is not."""
+    unseen: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    """What is read and could not be seen into: its label and its type."""
+    spent: list[str] = field(default_factory=list[str])
+    """Containers that the code both changes and hands on."""
+    watch: Watch = field(default_factory=Watch)
+    """What is to be looked at again."""
 
 
-def findings(layers: Layers, owner: type | None, canonical: Canonical) -> Findings:
-    """Collect what the code of a function is made of."""
-    if type(layers.core) is not FunctionType:
-        return Findings(blind="it is not a function written in Python")
-    return _Collector(layers, layers.core, canonical).run(owner)
+def findings(
+    layers: Layers,
+    owner: type | None,
+    canonical: Canonical,
+    *,
+    ignored: Collection[str] = (),
+    also: Collection[object] = (),
+    documented: bool = False,
+) -> Findings:
+    """Collect what the code of a function is made of; `also` holds functions that decide with it."""
+    space = layers.core.__globals__ if type(layers.core) is FunctionType else {}
+    return _Collector(layers, space, canonical, ignored).run(owner, also, documented=documented)
 
 
 class _Collector:
     """A walk over the helpers, nearest first, that ends when there are no more or too many."""
 
-    def __init__(self, layers: Layers, core: FunctionType, canonical: Canonical) -> None:
+    def __init__(self, layers: Layers, space: dict[str, Any], canonical: Canonical, ignored: Collection[str]) -> None:
         self._layers = layers
-        self._core = core
         self._canonical = canonical
-        self._home = Home(core.__globals__)
+        self._ignored = frozenset(ignored)
+        self._home = Home(space)
         self._found = Findings()
-        self._seen: dict[tuple[int, int], object] = {(id(core), id(layers.receiver)): core}
+        self._sightings = Sightings()
+        self._outputs = Outputs()
+        self._contents = Contents(canonical, project_of(space), self._outputs)
+        self._seen: dict[tuple[int, int], object] = {(id(layers.core), id(layers.receiver)): layers.core}
         self._documented: set[int] = set()
         self._waiting: deque[Callable[[], None]] = deque()
-        self._values: dict[str, object] = {}
-        self._changing: list[Found] = []
+        self._values: dict[str, Found] = {}
+        self._known_outputs = 0
+        """How many there were when values were written last."""
+        self._expanded: dict[int, object] = {}
+        """What functions are bound to or closed over, each taken once; kept alive, their ids stay their own."""
 
-    def run(self, owner: type | None) -> Findings:
-        self._root(owner)
+    def run(self, owner: type | None, also: Collection[object], *, documented: bool) -> Findings:
+        core = self._layers.core
+        if type(core) is FunctionType:
+            self._root(core, owner, documented=documented)
+        elif isinstance(core, type):
+            self._whole_class(core)
+        else:
+            self._builtin(core)
+        self._around(also)
+        self._walk()
+        while self._known_outputs != len(self._outputs):
+            # What was written before it was known that the code changes it is written once more.
+            for label in self._values:
+                self._found.parts.pop(label, None)
+            self._contents.begin_again()
+            self._walk()
+        self._forget_outputs()
+        return self._found
+
+    def _around(self, also: Collection[object]) -> None:
+        """Count what stands around the function, and what decides with it."""
         for wrapper in self._layers.wrappers:
-            self._later(wrapper, functools.partial(self._helper, wrapper, None))
+            self._wrapper(wrapper)
+            registry: Any = getattr(wrapper, "registry", None)
+            if class_of(registry) is MappingProxyType:
+                self._take(Found("registry", registry), called=False)
         for label, value in self._layers.bound.items():
             self._take(Found(label, value), called=False)
-        while self._waiting:
-            self._waiting.popleft()()
-        self._forget_changing()
-        return self._found
+        for number, function in enumerate(also):
+            self._take(Found(f"key {number}", function), called=True)
+
+    def _whole_class(self, owner: type) -> None:
+        self._home, self._seen = Home(space_of(owner.__module__)), {}
+        for base in owner.__mro__:
+            if self._home.holds(base.__module__):
+                self._later(base, functools.partial(self._class, base))
+
+    def _walk(self) -> None:
+        self._known_outputs = len(self._outputs)
+        while self._waiting or self._unwritten():
+            while self._waiting:
+                self._waiting.popleft()()
+            self._outputs.settle()
+            self._write_values()
+        self._outputs.settle()
 
     # The function itself --------------------------------------------------------------------------------------------
 
-    def _root(self, owner: type | None) -> None:
-        core = self._core
+    def _root(self, core: FunctionType, owner: type | None, *, documented: bool) -> None:
         defined_in = owner_of(core)
         receiver = self._layers.receiver
         view = self._view(core, "", owner or defined_in if receiver is None else receiver, defined_in)
-        try:
-            source = function_source(core)
-        except Edited as edited:
-            self._compiled_only(core, "body", view)
-            self._found.blind = f"{edited} no longer holds the code that runs"
-            return
+        self._sightings.function(core, "body")
+        self._defaults(core, "default ")
+        source, self._found.blind = self._source(core)
         if source is None:
-            self._found.blind = "there is no source for it"
+            self._compiled_only(core, "body", view)
             return
-        self._defaults(core)
-        node = _without_outer(cleaned(source.node), view)
+        if documented:
+            self._found.parts["documented"] = text(cleaned(source.node, documented=True))
+            self._told(core, "documented")
+        node = without_outer(cleaned(source.node), view)
         self._found.parts["body"] = text(node)
         self._follow(view, reads_of(node, receiver=view.receiver_name), source)
 
-    def _defaults(self, core: FunctionType) -> None:
-        code = core.__code__
+    def _source(self, function: FunctionType) -> tuple[CodeSource | None, str]:
+        """Find a function's text, and say why there is none that could be trusted."""
+        try:
+            source = function_source(function)
+        except Edited as edited:
+            return None, f"{edited} no longer holds the code that runs"
+        return source, "" if source else "there is no source for it"
+
+    def _builtin(self, core: Any) -> None:
+        """Count a function written in C by its name, and by what it is bound to."""
+        self._found.blind = "it is not a function written in Python"
+        receiver = getattr(core, "__self__", None)
+        if isinstance(core, _BOUND) and receiver is not None and not isinstance(receiver, ModuleType):
+            self._found.parts["body"] = f"builtin {core.__qualname__}"
+            self._take(Found("bound self", receiver), called=False)
+            self._found.blind = ""
+
+    def _defaults(self, function: FunctionType, label: str) -> None:
+        code = function.__code__
         names = code.co_varnames[: code.co_argcount]
-        values = core.__defaults__ or ()
-        defaults = dict(zip(names[len(names) - len(values) :], values, strict=False)) | (core.__kwdefaults__ or {})
+        values = function.__defaults__ or ()
+        defaults = dict(zip(names[len(names) - len(values) :], values, strict=False)) | (function.__kwdefaults__ or {})
         for name, value in defaults.items():
-            self._take(Found(f"default {name}", value), called=False)
+            self._take_safely(Found(f"{label}{name}", value), called=False)
+
+    def _told(self, function: FunctionType, label: str) -> None:
+        """Count what is said of a function that is handed on: its docstring as it is now, and its attributes."""
+        self._found.parts[f"{label}.__doc__"] = inspect.cleandoc(function.__doc__ or "")
+        self._sightings.docstring(function, label)
+        hints = {hint: hint_text(told, self._canonical) for hint, told in function.__annotations__.items()}
+        self._found.parts[f"{label}.__annotations__"] = str(hints)
+        for name, value in vars(function).items():
+            if not name.startswith("__"):
+                steps = ((Sightings.name, (vars(function), name)),)
+                self._take_safely(Found(f"{label}.{name}", value, steps=steps), called=False)
 
     # Helpers --------------------------------------------------------------------------------------------------------
 
@@ -106,52 +195,91 @@ class _Collector:
         self._seen[place] = subject, receiver
         self._waiting.append(job)
 
+    def _wrapper(self, wrapper: FunctionType) -> None:
+        """Count a decorator's function; one of another package by how it is written above the function."""
+        if self._home.holds(wrapper.__globals__.get("__name__")):
+            self._later(wrapper, functools.partial(self._helper, wrapper, None))
+
     def _helper(self, function: FunctionType, receiver: object, reached: str = "") -> None:
         name = f"{module_name(function.__globals__)}.{function.__code__.co_qualname}"
         label = self._free_label(f"helper {name}")
         view = self._view(function, f"{name}.", receiver, owner_of(function))
         view.receiver_label = reached
-        try:
-            source = function_source(function)
-        except Edited:
+        self._sightings.function(function, label)
+        source, _ = self._source(function)
+        if source is None:
+            self._defaults(function, f"default {name}.")
             self._compiled_only(function, label, view)
             return
-        if source is None:
-            self._found.parts[label] = "no source"
-            return
-        node = cleaned(source.node, documented=id(function) in self._documented)
-        node = _without_memo(node, view)
+        documented = id(function) in self._documented
+        node = without_memo(cleaned(source.node, documented=documented), view)
+        self._outputs.of_function(function, node)
+        if not has_plain_defaults(node, function):
+            self._defaults(function, f"default {name}.")
         self._found.parts[label] = text(node)
+        if documented:
+            self._told(function, label)
         self._follow(view, reads_of(node, receiver=view.receiver_name), source)
 
     def _class(self, owner: type) -> None:
+        """Count a class as it is: what its methods say, its schema, and what it holds."""
         space = space_of(owner.__module__)
         name = f"{module_name(space)}.{owner.__qualname__}"
         label = self._free_label(f"helper {name}")
-        source = class_source(owner)
-        if source is None:
-            self._found.parts[label] = value_text(owner, name, self._canonical)
-            return
+        self._sightings.items(class_space(owner), label)
         functions = list(class_views(owner))
-        cells = {key: value for function in functions for key, value in cells_of(function).items()}
-        cells.pop("__class__", None)
-        view = View(self._home, f"{name}.", functions[0].__globals__ if functions else space, cells)
-        node = cleaned(source.node)
-        self._found.parts[label] = _compiled_class(functions) or text(node)
-        self._follow(view, reads_of(node), source)
+        texts = [self._method(owner, name, label, function) for function in functions]
+        head = f"class {owner.__qualname__}({', '.join(map(type_name, owner.__bases__))}):"
+        self._found.parts[label] = "\n".join([head, *schema_of(owner, self._canonical), *texts])
+        self._members(owner, name, {id(function) for function in functions})
+        for base in owner.__bases__:
+            if self._home.holds(base.__module__):
+                self._later(base, functools.partial(self._class, base))
+
+    def _method(self, owner: type, name: str, label: str, function: FunctionType) -> str:
+        """Count what a method of a class reads, and return its text."""
+        view = self._view(function, f"{name}.", None, owner)
+        self._sightings.function(function, label)
+        source, _ = self._source(function)
+        if source is None:
+            reads, written = reads_of_code(function.__code__), f"compiled {code_digest(function.__code__)}"
+        else:
+            node = without_memo(cleaned(source.node), view)
+            reads, written = reads_of(node), text(node)
+            self._outputs.of_method(name, node, view)
+            if not has_plain_defaults(node, function):
+                self._defaults(function, f"default {name}.{function.__name__}.")
+        # Of the methods only those that run change anything.
+        reads.changing, reads.calls = set(), set()
+        self._follow(view, reads, source)
+        return written
+
+    def _members(self, owner: type, name: str, in_text: set[int]) -> None:
+        """Count what a class holds now: it may have been set since its text was read, or never have had one."""
+        for member, value in list(class_space(owner).items()):
+            inner = underlying(value)
+            if member.startswith("__") or inspect.isdatadescriptor(inner) or id(inner) in in_text:
+                continue
+            if hasattr(inner, "__get__") and not isinstance(inner, FunctionType):
+                continue
+            label = f"constant {name}.{member}"
+            if label not in self._values and member not in ("_abc_impl", "_member_map_", "_value2member_map_"):
+                self._take_safely(Found(label, value, trail=(label,)), called=isinstance(inner, FunctionType))
 
     def _compiled_only(self, function: FunctionType, label: str, view: View) -> None:
-        """Count code whose text has gone by its compiled form, and what it reads by the names in that."""
+        """Count code that has no text, or whose text has gone, by its compiled form."""
         self._found.parts[label] = f"compiled {code_digest(function.__code__)}"
-        paths: dict[Path, bool] = {(name,): False for name in names_in(function.__code__)}
-        self._follow(view, Reads(paths), None)
+        self._follow(view, reads_of_code(function.__code__), None)
 
     def _view(self, function: FunctionType, label: str, receiver: object, owner: type | None) -> View:
         code = function.__code__
         first = code.co_varnames[0] if receiver is not None and code.co_argcount else None
         cells = cells_of(function)
         cells.pop("__class__", None)
-        return View(self._home, label, function.__globals__, cells, receiver=receiver, receiver_name=first, owner=owner)
+        return View(
+            self._home, label, function.__globals__, cells, receiver=receiver, receiver_name=first, owner=owner,
+            closure=closure_of(function),
+        )  # fmt: skip
 
     def _free_label(self, label: str) -> str:
         """Tell apart helpers that one factory made."""
@@ -165,129 +293,145 @@ class _Collector:
 
     def _follow(self, view: View, reads: Reads, source: CodeSource | None) -> None:
         view.reads = reads
-        imports = _imports(source.module) if source else {}
+        imports = imports_of(source.module) if source else {}
+        self._outputs.of_code(view, reads)
+        for function, place, what in reads.passed:
+            if found := view.find(function):
+                self._outputs.passes(found.value, place, view, what)
         for path, called in reads.paths.items():
-            if found := view.find(path):
+            if (found := view.find(path)) and not self._outputs.leads_to(found):
                 self._take_safely(found, called=called, imported=imports.get(path[0], ""))
-        self._changing += [found for path in sorted(reads.changing) if (found := view.find(path))]
+        for module in sorted(reads.modules):
+            if found := view.module(module):
+                self._take_safely(found, called=False)
 
-    def _take_safely(self, found: Found, *, called: bool, imported: str) -> None:
+    def _take_safely(self, found: Found, *, called: bool, imported: str = "") -> None:
         try:
             self._take(found, called=called, imported=imported)
         except Exception:  # noqa: BLE001 - a hostile value counts by its type, and breaks nothing else.
             self._found.parts[found.label] = f"object of {type_name(type(found.value))}"
 
+    def _is_ignored(self, label: str) -> bool:
+        """Tell whether the user has named it as what does not matter: alone, or with its module."""
+        whole = label.partition(" ")[2]
+        return any(
+            f".{whole}.".endswith(f".{name}.") or f".{name}." in f".{whole}" or whole == name for name in self._ignored
+        )
+
     def _take(self, found: Found, *, called: bool, imported: str = "") -> None:
         """Count one value that is read: code by its text, data by its canonical text, foreign things by name."""
+        if self._is_ignored(found.label):
+            return
+        for look, where in found.steps:
+            look(self._sightings, *where, found.label)
+        self._outputs.read(found)
         value = underlying(found.value)
         layers = peeled(value) if callable(value) and not isinstance(value, type) else None
-        if isinstance(value, ModuleType) or (isinstance(value, type) and not self._home.holds(value.__module__)):
+        if isinstance(value, ModuleType) and self._home.holds(value.__name__):
+            self._later(value, functools.partial(self._whole_module, value))
+        elif isinstance(value, ModuleType) or (isinstance(value, type) and not self._home.holds(value.__module__)):
             self._foreign(found, value, imported)
         elif isinstance(value, type):
             self._later(value, lambda: self._class(value))
         elif layers and type(layers.core) is FunctionType and (called or layers.caller is None):
             self._take_function(found, layers, layers.core, called=called, imported=imported)
         elif layers and layers.caller is None and hasattr(layers.core, "__qualname__"):
-            self._foreign(found, layers.core, imported)
+            self._take_builtin(found, layers, imported)
         else:
             self._take_value(found, value)
 
-    def _take_function(self, found: Found, layers: Layers, core: FunctionType, *, called: bool, imported: str) -> None:
+    def _take_bound(self, found: Found, layers: Layers) -> None:
         for label, value in layers.bound.items():
-            self._take(Found(f"{found.label} {label}", value), called=False)
+            self._take(Found(f"{found.label} {label}", value, trail=found.trail), called=False)
         for wrapper in layers.wrappers:
-            if self._home.holds(wrapper.__globals__.get("__name__")):
-                self._later(wrapper, functools.partial(self._helper, wrapper, None))
+            self._wrapper(wrapper)
+
+    def _take_function(self, found: Found, layers: Layers, core: FunctionType, *, called: bool, imported: str) -> None:
+        self._take_bound(found, layers)
         if not self._home.holds(core.__globals__.get("__name__")):
-            self._foreign(found, core, imported)
+            self._take_foreign(found, layers, core, imported)
             return
         if not called:
             self._documented.add(id(core))
+            if core is self._layers.core:
+                self._told(core, "body")
         receiver = found.receiver if layers.receiver is None else layers.receiver
         label = found.through if layers.receiver is None else found.label
         self._later(core, functools.partial(self._helper, core, receiver, label), receiver)
         if not found.label.startswith("constant "):
             self._found.parts[found.label] = f"function {module_name(core.__globals__)}.{core.__qualname__}"
 
+    def _take_foreign(self, found: Found, layers: Layers, core: FunctionType, imported: str) -> None:
+        """Count a function of another package by its name, and all that it was made with."""
+        self._foreign(found, core, imported)
+        self._take_receiver(found, layers.receiver)
+        for name, value in cells_of(core).items() if self._is_first(core) else ():
+            self._take(Found(f"{found.label} closure {name}", value, trail=found.trail), called=False)
+
+    def _take_receiver(self, found: Found, receiver: object) -> None:
+        if receiver is not None and not isinstance(receiver, (type, ModuleType)) and self._is_first(receiver):
+            self._take_value(Found(f"{found.label} self", receiver, trail=found.trail), receiver)
+
+    def _is_first(self, value: object) -> bool:
+        is_first = id(value) not in self._expanded
+        self._expanded[id(value)] = value
+        return is_first
+
+    def _take_builtin(self, found: Found, layers: Layers, imported: str) -> None:
+        self._take_bound(found, layers)
+        self._foreign(found, layers.core, imported)
+        if isinstance(layers.core, _BOUND):
+            self._take_receiver(found, layers.core.__self__)
+
     def _foreign(self, found: Found, value: object, imported: str) -> None:
         """Count a thing of another package by how it was imported: where it is defined differs between versions."""
-        if isinstance(value, ModuleType) and self._home.holds(value.__name__):
-            return
         name = imported or str(getattr(value, "__qualname__", getattr(value, "__name__", "")))
         self._found.parts[found.label.replace("constant ", "import ", 1)] = name
 
+    def _whole_module(self, module: ModuleType) -> None:
+        """Count all that a module of the user's defines: what is read of it could not be told."""
+        space = vars(module)
+        for name, value in list(space.items()):
+            if name.startswith("__") or isinstance(value, ModuleType):
+                continue
+            label = f"constant {module_name(space)}.{name}"
+            steps = ((Sightings.name, (space, name)),)
+            self._take_safely(Found(label, value, steps=steps, trail=(label,)), called=True)
+
+    # Values ---------------------------------------------------------------------------------------------------------
+
     def _take_value(self, found: Found, value: object) -> None:
-        self._values[found.label] = value
-        self._found.parts[found.label] = value_text(value, found.label.partition(" ")[2], self._canonical)
-        for label, inside in code_inside(found.label, value):
-            self._take(Found(label, inside), called=False)
-        if type(value) not in PLAIN and self._home.holds(type(value).__module__):
-            self._later(type(value), lambda: self._class(type(value)))
+        name = found.label.rpartition(".")[2].rpartition(" ")[2]
+        if is_secret_name(name) and not isinstance(value, (int, float)):
+            self._found.parts[found.label] = SECRET
+        elif name == "__name__" and isinstance(value, str):
+            self._found.parts[found.label] = module_name({"__name__": value, **space_of(value)})
+        else:
+            self._values.setdefault(found.label, Found(found.label, value, trail=found.trail))
 
-    def _forget_changing(self) -> None:
+    def _unwritten(self) -> list[Found]:
+        return [found for label, found in self._values.items() if label not in self._found.parts]
+
+    def _write_values(self) -> None:
+        """Write the values that were met, without what the code is known to change itself, and visit code in them."""
+        for found in self._unwritten():
+            self._found.parts[found.label] = self._contents.text(found.value, found.label)
+        met, self._contents.code = self._contents.code, []
+        for label, code in met:
+            if not isinstance(code, type) or self._home.holds(code.__module__):
+                self._take_safely(Found(label, code), called=isinstance(code, type))
+
+    def _forget_outputs(self) -> None:
         """Leave out what the code changes while it runs: its value depends on when one looks."""
-        labels = {found.label for found in self._changing}
-        changing = {id(found.value) for found in self._changing if type(found.value) not in PLAIN}
-        for label, value in self._values.items():
-            if label in labels or id(value) in changing:
-                self._found.parts.pop(label, None)
-
-
-def _compiled_class(functions: list[FunctionType]) -> str:
-    """Digest the methods of a class whose text is not the one that runs."""
-    try:
-        for function in functions:
-            function_source(function)
-    except Edited:
-        return f"compiled {' '.join(code_digest(function.__code__) for function in functions)}"
-    return ""
-
-
-def _without_outer(node: ast.AST, view: View) -> ast.AST:
-    """Drop memollm's decorator and those above it, which wrap what is memoized and are not part of it."""
-    decorators = cast("list[ast.expr]", getattr(node, "decorator_list", []))
-    places = [place for place, decorator in enumerate(decorators) if _is_ours(decorator, view)]
-    kept = decorators[places[-1] + 1 :] if places else decorators
-    if decorators:
-        cast("Any", node).decorator_list = [each for each in kept if not _makes_static(each)]
-    arguments = cast("ast.arguments", cast("Any", node).args)
-    arguments.defaults, arguments.kw_defaults = [], [None] * len(arguments.kwonlyargs)
-    return node
-
-
-def _without_memo(node: ast.AST, view: View) -> ast.AST:
-    decorators = cast("list[ast.expr]", getattr(node, "decorator_list", []))
-    if decorators:
-        cast("Any", node).decorator_list = [each for each in decorators if not _is_ours(each, view)]
-    return node
-
-
-def _is_ours(decorator: ast.expr, view: View) -> bool:
-    """Recognize `cached_llm` under whatever name it was imported or kept."""
-    if is_memo(decorator):
-        return True
-    node: ast.AST = decorator.func if isinstance(decorator, ast.Call) else decorator
-    while isinstance(node, ast.Attribute):
-        node = node.value
-    value = view.space.get(node.id) if isinstance(node, ast.Name) else None
-    module = getattr(value, "__module__", None) if callable(value) else type(value).__module__
-    return isinstance(module, str) and module.partition(".")[0] == "memollm"
-
-
-def _makes_static(decorator: ast.expr) -> bool:
-    return isinstance(decorator, ast.Name) and decorator.id in ("staticmethod", "classmethod")
-
-
-@functools.lru_cache(maxsize=8)
-def _imports(module: ast.Module) -> dict[str, str]:
-    """Read what a file's imports bind, as written; a name that is imported in several ways has them all."""
-    names: dict[str, set[str]] = {}
-    for node in ast.walk(module):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                names.setdefault(alias.asname or alias.name.partition(".")[0], set()).add(alias.name)
-        elif isinstance(node, ast.ImportFrom):
-            for alias in node.names:
-                dotted = f"{'.' * node.level}{node.module or ''}.{alias.name}"
-                names.setdefault(alias.asname or alias.name, set()).add(dotted)
-    return {name: " or ".join(sorted(ways)) for name, ways in names.items()}
+        found, outputs = self._found, self._outputs
+        dropped = {label for label, value in self._values.items() if outputs.has(value)} | outputs.labels
+        for label in dropped:
+            found.parts.pop(label, None)
+        found.unseen = [
+            (label, kind)
+            for label, kind in self._contents.unseen
+            if not any(label.startswith(each) for each in dropped)
+        ]
+        found.spent = outputs.spent()
+        self._sightings.absorb(self._contents.sightings)
+        found.watch = self._sightings.watch(dropped, outputs.containers)

@@ -6,15 +6,20 @@ import enum
 import functools
 import importlib
 import importlib.util
+import sys
 from dataclasses import dataclass, field, replace
-from types import CellType, FunctionType, MappingProxyType, ModuleType
+from inspect import cleandoc
+from types import CellType, FunctionType, MappingProxyType, MemberDescriptorType, ModuleType
 from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakKeyDictionary
 
+from memollm._keys.canonical.names import class_of
 from memollm._keys.code.modules import Home, module_name, space_of
 from memollm._keys.code.reads import SUPER, Path, Reads
+from memollm._keys.code.watch import Sightings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
 
@@ -27,6 +32,14 @@ class Found:
     value: object
     receiver: object = None
     through: str = ""
+    steps: tuple[Step, ...] = ()
+    """Where it was looked up, one step after another."""
+    trail: tuple[str, ...] = ()
+    """The labels of what the steps led through, itself included."""
+
+
+Step = tuple["Callable[..., None]", tuple[Any, ...]]
+"""What a step is for the sightings, and its arguments before the label."""
 
 
 @dataclass(slots=True)
@@ -42,19 +55,34 @@ class View:
     receiver_name: str | None = None
     receiver_label: str = "bound self"
     owner: type | None = None
+    closure: Mapping[str, CellType] = field(default_factory=dict[str, CellType])
+    _steps: list[Step] = field(default_factory=list[Step])
 
     def find(self, path: Path) -> Found | None:
-        """Follow a path as far as it leads through this package's modules, classes and objects."""
+        """Follow a path as far as it leads through this package's modules, classes and any objects."""
+        self._steps = []
         start = self._root(path)
         if start is None:
             return None
         found, rest = start
+        trail = [found.label]
         for name in rest:
+            count = len(self._steps)
             step = self._step(found, name)
             if step is None:
+                del self._steps[count:]
                 break
             found = step
-        return found
+            trail.append(found.label)
+        return replace(found, steps=tuple(self._steps), trail=tuple(trail))
+
+    def _in(self, space: Mapping[str, Any], name: str) -> object:
+        """Take the value of a name in a namespace, and remember that it was looked up there."""
+        self._steps.append((Sightings.name, (space, name)))
+        return space[name]
+
+    def _not_in(self, space: Mapping[str, Any], name: str) -> None:
+        self._steps.append((Sightings.no_name, (space, name)))
 
     def _step(self, found: Found, name: str) -> Found | None:
         try:
@@ -73,9 +101,11 @@ class View:
             found = self._imported(*self.reads.imports[name])
             return (found, rest) if found else None
         if name in self.cells:
+            if name in self.closure:
+                self._steps.append((Sightings.cell, (self.closure[name],)))
             return Found(f"closure {self.label}{name}", self.cells[name]), rest
         if name in self.space:
-            return Found(f"constant {module_name(self.space)}.{name}", self.space[name]), rest
+            return Found(f"constant {module_name(self.space)}.{name}", self._in(self.space, name)), rest
         return None
 
     def _through_receiver(self, name: str, rest: Path) -> tuple[Found, Path] | None:
@@ -83,9 +113,11 @@ class View:
         if not rest or self.receiver is None:
             return None
         of_object = name != SUPER and not issubclass(type(self.receiver), type)
-        own = _own_dict(self.receiver) if of_object else _EMPTY
-        if rest[0] in own:
-            return Found(f"{self.receiver_label}.{rest[0]}", own[rest[0]]), rest[1:]
+        own = own_dict(self.receiver) if of_object else _EMPTY
+        if rest[0] in own and not overrides(type(self.receiver), rest[0]):
+            return Found(f"{self.receiver_label}.{rest[0]}", self._in(own, rest[0])), rest[1:]
+        if of_object and (slot := _slot(self.receiver, rest[0])):
+            return Found(f"{self.receiver_label}.{rest[0]}", self._slotted(self.receiver, rest[0], slot)), rest[1:]
         after = self.owner if name == SUPER else None
         found = self._in_class(_class_of(self.receiver), rest[0], self.receiver, after=after)
         return (replace(found, through=self.receiver_label), rest[1:]) if found else None
@@ -95,30 +127,58 @@ class View:
         if isinstance(value, ModuleType):
             inside = vars(value)
             known = name in inside and self.home.holds(value.__name__)
-            return Found(f"constant {module_name(inside)}.{name}", inside[name]) if known else None
-        if type(value) is FunctionType:
-            return self._of_function(found, value, name)
+            return Found(f"constant {module_name(inside)}.{name}", self._in(inside, name)) if known else None
+        if (function := _function_of(value)) is not None:
+            return self._of_function(found, function, name)
+        if not isinstance(value, type) and (own := self._own(found, name)):
+            return own
         if not self.home.holds(_class_of(value).__module__):
             return None
-        if not isinstance(value, type) and name in (own := _own_dict(value)):
-            return Found(f"{found.label}.{name}", own[name])
         inner = self._in_class(_class_of(value), name, value)
         return replace(inner, through=found.label) if inner else None
+
+    def _own(self, found: Found, name: str) -> Found | None:
+        """Read what an object itself holds under a name, of whatever class it is, unless its class is asked first."""
+        value: Any = found.value
+        own = own_dict(value)
+        if name in own and not overrides(class_of(value), name):
+            return Found(f"{found.label}.{name}", self._in(own, name))
+        if slot := _slot(value, name):
+            return Found(f"{found.label}.{name}", self._slotted(value, name, slot))
+        if own is not _EMPTY:
+            self._not_in(own, name)
+        return None
+
+    def _slotted(self, value: object, name: str, slot: MemberDescriptorType) -> object:
+        self._steps.append((Sightings.attribute, (value, name)))
+        return slot.__get__(value)
 
     def _of_function(self, found: Found, function: FunctionType, name: str) -> Found | None:
         if not self.home.holds(function.__module__):
             return None
         if name == "__doc__":
-            return Found(f"{found.label}.{name}", function.__doc__)
-        return Found(f"{found.label}.{name}", vars(function)[name]) if name in vars(function) else None
+            self._steps.append((Sightings.docstring, (function,)))
+            return Found(f"{found.label}.{name}", cleandoc(function.__doc__ or ""))
+        if name == "__annotations__":
+            self._steps.append((Sightings.docstring, (function,)))
+            return Found(f"{found.label}.{name}", {hint: str(told) for hint, told in function.__annotations__.items()})
+        if name not in vars(function):
+            self._not_in(vars(function), name)
+            return None
+        return Found(f"{found.label}.{name}", self._in(vars(function), name))
 
     def _in_class(self, owner: type, name: str, receiver: object, *, after: type | None = None) -> Found | None:
         bases = owner.__mro__
         bases = bases[bases.index(after) + 1 :] if after in bases else bases
         for base in bases:
-            if not self.home.holds(base.__module__) or name not in vars(base):
+            if not self.home.holds(base.__module__):
                 continue
-            value = cast("type[enum.Enum]", base)[name] if _is_member(base, name) else vars(base)[name]
+            space = class_space(base)
+            if name not in space:
+                self._not_in(space, name)
+                continue
+            own = self._in(space, name)
+            value = cast("type[enum.Enum]", base)[name] if _is_member(base, name) else own
             if name == "__doc__" or not name.startswith("__") or callable(value):
                 label = f"constant {module_name(space_of(base.__module__))}.{base.__qualname__}.{name}"
                 return Found(label, value, receiver)
@@ -132,17 +192,29 @@ class View:
         loaded = _load(full, self.home)
         if loaded is None:
             return None
+        if sys.modules.get(full) is loaded:
+            self._in(sys.modules, full)
         if name is None:
             return Found(f"constant {full}", loaded)
         if name not in vars(loaded) and (submodule := _load(f"{full}.{name}", self.home)):
             return Found(f"constant {full}.{name}", submodule)
-        return Found(f"constant {full}.{name}", vars(loaded)[name]) if name in vars(loaded) else None
+        return Found(f"constant {full}.{name}", self._in(vars(loaded), name)) if name in vars(loaded) else None
+
+    def module(self, name: str) -> Found | None:
+        """Find a module that the code imports by a call."""
+        self._steps = []
+        found = self._imported(name, None)
+        return replace(found, steps=tuple(self._steps), trail=(found.label,)) if found else None
+
+
+def closure_of(function: FunctionType) -> dict[str, CellType]:
+    """Give the variables of a function's closure."""
+    return dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
 
 
 def cells_of(function: FunctionType) -> dict[str, object]:
     """Give a function's closure by name, without the cells that are still empty."""
-    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=False)
-    return {name: cell.cell_contents for name, cell in cells if _is_set(cell)}
+    return {name: cell.cell_contents for name, cell in closure_of(function).items() if _is_set(cell)}
 
 
 def class_views(owner: type) -> Iterator[FunctionType]:
@@ -172,14 +244,22 @@ def owner_of(function: FunctionType) -> type | None:
     *steps, name = function.__qualname__.split(".")
     value: object = None
     for place, step in enumerate(steps):
-        holder = function.__globals__ if place == 0 else _own_dict(value)
+        holder = function.__globals__ if place == 0 else own_dict(value)
         value = holder.get(step)
     if not isinstance(value, type) or isinstance(vars(value).get(name), staticmethod):
         return None
     return value
 
 
-def _own_dict(value: object) -> Mapping[str, Any]:
+_SPACES: WeakKeyDictionary[type, Mapping[str, Any]] = WeakKeyDictionary()
+
+
+def class_space(owner: type) -> Mapping[str, Any]:
+    """Give a class's own names: always the same object, which `vars` does not."""
+    return _SPACES.setdefault(owner, vars(owner))
+
+
+def own_dict(value: object) -> Mapping[str, Any]:
     """Read an object's own attributes past whatever its class does to attribute access."""
     if isinstance(value, type):
         return vars(value)
@@ -188,6 +268,31 @@ def _own_dict(value: object) -> Mapping[str, Any]:
     except AttributeError:
         return _EMPTY
     return cast("dict[str, Any]", own) if type(own) is dict else _EMPTY
+
+
+def overrides(kind: type, name: str) -> bool:
+    """Tell whether a class answers for a name before its objects do, or lets them keep what it once worked out."""
+    found: Any = next((vars(base)[name] for base in kind.__mro__ if name in vars(base)), None)
+    of_code = isinstance(found, (FunctionType, staticmethod, classmethod))
+    return hasattr(class_of(found), "__set__") or (hasattr(class_of(found), "__get__") and not of_code)
+
+
+def _slot(value: object, name: str) -> MemberDescriptorType | None:
+    """Find the slot in which an object holds something under a name."""
+    found = next((vars(base)[name] for base in type(value).__mro__ if name in vars(base)), None)
+    if type(found) is not MemberDescriptorType or type(value).__getattribute__ is not object.__getattribute__:
+        return None
+    return found if hasattr(value, name) else None
+
+
+def _function_of(value: object) -> FunctionType | None:
+    """Find the plain function that a value is, or that memollm wraps."""
+    if type(value) is FunctionType:
+        return value
+    if type(value).__module__.partition(".")[0] == "memollm" and type(value).__name__ == "CachedFunction":
+        inner = cast("Any", value).__wrapped__
+        return inner if type(inner) is FunctionType else None
+    return None
 
 
 def _class_of(value: object) -> type:

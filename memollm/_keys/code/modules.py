@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from importlib.machinery import ModuleSpec
 
+_MARKS = ("pyproject.toml", ".git")
 _MAIN = ("__main__", "__mp_main__")
 
 
@@ -65,6 +66,21 @@ def _notebook_path(space: Mapping[str, Any]) -> str | None:
     if "get_ipython" in space:
         told += [space.get("__session__"), os.environ.get("JPY_SESSION_NAME")]
     return next((path for path in told if isinstance(path, str) and path), None)
+
+
+def project_of(space: Mapping[str, Any]) -> str | None:
+    """Give the folder under which paths are the same in every checkout: the project's, or else the file's own."""
+    file = space.get("__file__")
+    if not isinstance(file, str):
+        return None
+    folder = absolute(file).parent
+    root = checkout_of(folder) or folder
+    return str(root) if len(root.parts) > 1 else None
+
+
+def checkout_of(folder: Path) -> Path | None:
+    """Give the nearest folder, this one or above it, that is the root of a project; a cache may come and go."""
+    return next((each for each in (folder, *folder.parents) if any((each / mark).exists() for mark in _MARKS)), None)
 
 
 def folder_of(space: Mapping[str, Any]) -> str:

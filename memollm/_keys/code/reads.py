@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass, field
-from typing import cast
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Path = tuple[str, ...]
 SUPER = "super()"
 _ADDING = {"append", "appendleft", "extend", "extendleft", "insert", "add", "update", "setdefault", "put", "put_nowait"}
 _TAKING = {"pop", "popleft", "popitem", "remove", "discard", "clear", "difference_update", "intersection_update"}
-_MUTATORS = _ADDING | _TAKING | {"sort", "reverse", "rotate", "symmetric_difference_update"}
+MUTATORS = _ADDING | _TAKING | {"sort", "reverse", "rotate", "symmetric_difference_update"}
+_LOOKING = {"len", "print", "isinstance", "bool", "id", "type", "next", "iter", "hash", "range"} | {
+    "dump", "write", "writelines", "log", "debug", "info", "warning", "error", "exception", "get",
+}  # fmt: skip
+"""What calls of these are given does not become part of what a model is asked."""
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
@@ -22,6 +29,14 @@ class Reads:
     paths: dict[Path, bool] = field(default_factory=dict[Path, bool])
     changing: set[Path] = field(default_factory=set[Path])
     imports: dict[str, tuple[str, str | None]] = field(default_factory=dict[str, tuple[str, str | None]])
+    handed: set[Path] = field(default_factory=set[Path])
+    """Those whose whole value goes into something else: a call, a text, another container."""
+    calls: set[str] = field(default_factory=set[str])
+    """The last names of all that is called."""
+    passed: set[tuple[Path, int | str, Path]] = field(default_factory=set["tuple[Path, int | str, Path]"])
+    """What functions are given: which function, at which place or under which name, and what."""
+    modules: set[str] = field(default_factory=set[str])
+    """Modules that are imported by a call."""
     submodules: set[str] = field(default_factory=set[str])
     """What `import a.b` loads, where it binds `a`."""
 
@@ -48,6 +63,18 @@ class _Finder:
                 self._place(node, local)
             case ast.Call():
                 self._call(node, local)
+            case (
+                ast.AsyncFor()
+                | ast.FormattedValue()
+                | ast.BinOp()
+                | ast.Starred()
+                | ast.List()
+                | ast.Dict()
+                | ast.For()
+                | ast.comprehension()
+            ):
+                self._handed(ast.iter_child_nodes(node), local)
+                self._children(node, local)
             case ast.Import() | ast.ImportFrom():
                 self._import(node)
             case _:
@@ -87,14 +114,37 @@ class _Finder:
 
     def _call(self, node: ast.Call, local: frozenset[str]) -> None:
         path = self._path(node.func, local)
+        self.reads.calls.add(str(getattr(node.func, "attr", getattr(node.func, "id", ""))))
         if path is None:
             self.visit(node.func, local)
+            self._handed((*node.args, *node.keywords), local)
         else:
             self.reads.paths.setdefault(path, True)
-            if len(path) > 1 and path[-1] in _MUTATORS:
+            if len(path) > 1 and path[-1] in MUTATORS:
                 self.reads.changing.add(path[:-1])
+            elif path[len(path) - 1] not in _LOOKING:
+                self._handed((*node.args, *node.keywords), local)
+            self._imported_by(path, node.args)
+            given: list[tuple[int | str, ast.expr]] = [*enumerate(node.args)]
+            given += [(each.arg, each.value) for each in node.keywords if each.arg]
+            self.reads.passed |= {(path, place, what) for place, arg in given if (what := self._path(arg, local))}
         for child in (*node.args, *node.keywords):
             self.visit(child, local)
+
+    def _imported_by(self, path: Path, args: list[ast.expr]) -> None:
+        match args:
+            case [ast.Constant(value=str(module)), *_] if path[-1] in ("import_module", "__import__"):
+                self.reads.modules.add(module)
+            case _:
+                pass
+
+    def _handed(self, children: Iterable[ast.AST], local: frozenset[str]) -> None:
+        """Note which of some nodes are paths whose value goes on as data, a part of a list included."""
+        for child in children:
+            whole = child.value if isinstance(child, ast.Subscript) and isinstance(child.slice, ast.Slice) else child
+            inner = whole.value if isinstance(whole, ast.keyword) else whole
+            if isinstance(getattr(inner, "ctx", None), ast.Load) and (path := self._path(inner, local)):
+                self.reads.handed.add(path)
 
     def _path(self, node: ast.AST, local: frozenset[str]) -> Path | None:
         """Read `a.b.c` as a path, unless it begins at a local variable or at a computed value."""
@@ -120,6 +170,28 @@ class _Finder:
             else:
                 module = "." * node.level + (node.module or "")
                 self.reads.imports[alias.asname or alias.name] = (module, alias.name)
+
+
+def filled_parameters(node: ast.AST) -> frozenset[int | str]:
+    """Find the parameters of a function whose content it changes, each by its name and its place."""
+    args: Any = getattr(node, "args", None)
+    names = [arg.arg for arg in (*args.posonlyargs, *args.args, *args.kwonlyargs)] if args is not None else []
+    changed = {name for each in ast.walk(node) if (name := _filled_by(each)) in names}
+    return frozenset({*changed, *(names.index(name) for name in changed)})
+
+
+def _filled_by(node: ast.AST) -> str:
+    """Name the variable whose content a node changes."""
+    match node:
+        case (
+            ast.Subscript(value=ast.Name(id=name), ctx=ast.Store() | ast.Del())
+            | ast.AugAssign(target=ast.Name(id=name))
+        ):
+            return name
+        case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=method)) if method in MUTATORS:
+            return name
+        case _:
+            return ""
 
 
 def _parameters(args: ast.arguments) -> frozenset[str]:

@@ -7,19 +7,16 @@ import ast
 import functools
 import hashlib
 import linecache
-import os
-import time
 from dataclasses import dataclass
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, cast
 
-from memollm._keys.code.modules import space_of
 from memollm._keys.code.syntax import FunctionNode, cleaned, text
+from memollm._types.started import is_older
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_LOADED = time.time()
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _FUTURES = functools.reduce(
     int.__or__, (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
@@ -58,28 +55,9 @@ def function_source(function: FunctionType) -> CodeSource | None:
     return None
 
 
-def class_source(owner: type) -> CodeSource | None:
-    """Find a class's tree by its qualified name; of several with one name those that may be in force, together."""
-    for filename, space in _class_files(owner):
-        for lines in _texts(filename, space):
-            module = _parsed(lines)
-            node = module and _find_class(module, owner.__qualname__)
-            if module and node:
-                return CodeSource(node, module)
-    return None
-
-
 def code_digest(code: CodeType) -> str:
     """Digest compiled code: steady within one version of Python, for code whose text has gone."""
     return hashlib.blake2b(repr(_shape(code)).encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
-
-
-def names_in(code: CodeType) -> Iterator[str]:
-    """List the names in compiled code, inner functions included."""
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from names_in(constant)
 
 
 def _texts(filename: str, space: dict[str, Any]) -> Iterator[str]:
@@ -111,7 +89,7 @@ def _compiled_alike(module: ast.Module, code: CodeType) -> FunctionNode | None:
         if not any(_bears_name(node, code.co_name) for node in ast.walk(statement)):
             continue
         twin = next(
-            (each for each in _codes(_compiled(statement, code.co_flags)) if _shape(each) == _shape(code)), None
+            (each for each in _codes(_compiled(module, statement, code.co_flags)) if _shape(each) == _shape(code)), None
         )
         if twin is not None and (node := _node_at(statement, twin)):
             return node
@@ -123,12 +101,28 @@ def _bears_name(node: ast.AST, name: str) -> bool:
 
 
 @functools.lru_cache(maxsize=64)
-def _compiled(statement: ast.stmt, flags: int) -> CodeType | None:
+def _compiled(module: ast.Module, statement: ast.stmt, flags: int) -> CodeType | None:
+    """Compile a statement, with its module's imports: a method of what is imported is compiled in another way."""
     try:
-        code = compile(ast.Module([statement], []), "", "exec", flags=flags & _FUTURES, dont_inherit=True)
+        code = compile(
+            ast.Module([*_module_imports(module), statement], []), "", "exec", flags=flags & _FUTURES, dont_inherit=True
+        )
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     return cast("CodeType", code)
+
+
+@functools.lru_cache(maxsize=8)
+def _module_imports(module: ast.Module) -> tuple[ast.stmt, ...]:
+    found: list[ast.stmt] = []
+    waiting: list[ast.AST] = list(module.body)
+    for node in waiting:
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            if getattr(node, "module", "") != "__future__":
+                found.append(node)
+        elif not isinstance(node, (*_FUNCTIONS, ast.ClassDef)):
+            waiting += ast.iter_child_nodes(node)
+    return tuple(found)
 
 
 def _codes(code: CodeType | None) -> Iterator[CodeType]:
@@ -196,10 +190,7 @@ def _rewritten(module: ast.Module, code: CodeType) -> FunctionNode | None:
 
     So do pytest with assertions and the checkers of types at run time.
     """
-    try:
-        if os.stat(code.co_filename).st_mtime >= _LOADED:  # noqa: PTH116
-            return None
-    except OSError:
+    if not is_older(code.co_filename):
         return None
     return next((node for statement in module.body if (node := _same_head(statement, code))), None)
 
@@ -210,42 +201,3 @@ def _same_head(statement: ast.stmt, code: CodeType) -> FunctionNode | None:
         return None
     args = [arg.arg for arg in (*node.args.posonlyargs, *node.args.args)]
     return node if args == list(code.co_varnames[: code.co_argcount]) else None
-
-
-# Classes ------------------------------------------------------------------------------------------------------------
-
-
-def _class_files(owner: type) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Say where a class may stand: its module's file, or where its methods are (a notebook's cell)."""
-    for value in vars(owner).values():
-        if type(value) is FunctionType and value.__globals__.get("__name__") == owner.__module__:
-            yield value.__code__.co_filename, value.__globals__
-    space = space_of(owner.__module__)
-    if isinstance(file := space.get("__file__"), str):
-        yield file, dict(space)
-
-
-def _find_class(module: ast.Module, qualname: str) -> ast.AST | None:
-    level: list[ast.AST] = [module]
-    for step in [step for step in qualname.split(".") if step != "<locals>"]:
-        level = [found for node in level for found in _in_force(node, step)]
-    classes: list[ast.stmt] = [node for node in level if isinstance(node, ast.ClassDef)]
-    return ast.Module(classes, []) if len(classes) > 1 else next(iter(classes), None)
-
-
-def _in_force(node: ast.AST, name: str) -> list[ast.AST]:
-    """List the definitions of a name that may be in force: the last that is made in any case, and those after it."""
-    found: list[ast.AST] = []
-    for definition, is_sure in _named(node, name):
-        found = [definition] if is_sure else [*found, definition]
-    return found
-
-
-def _named(node: ast.AST, name: str, *, is_sure: bool = True) -> Iterator[tuple[ast.AST, bool]]:
-    """Give the definitions of a name in a scope, and whether each is made whichever way the code goes."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            if child.name == name:
-                yield child, is_sure
-        else:
-            yield from _named(child, name, is_sure=False)

@@ -1,0 +1,392 @@
+# ruff: noqa: E501 - A row is a program, and reads best on one line.
+"""Programs in two states: what differs between them is either what their function reads, or no matter (P8).
+
+Each is a module whose `ask(q)` is memoized. The change is run in the module's namespace, as a user's program would.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Row(NamedTuple):
+    """A program, what is done to it, and how that is undone; `also` are other files beside it."""
+
+    text: str
+    change: str
+    undo: str = ""
+    also: tuple[tuple[str, str], ...] = ()
+    ignore: tuple[str, ...] = ()
+
+
+PROMPTS = ("prompts", 'SYSTEM = "a"\ndef tidy(q): return SYSTEM + q\n')
+HELPED = ("lab", "STYLE = 'a'\nCONFIG = {'style': 'a'}\ndef tidy(q): return STYLE + CONFIG['style'] + q\n")
+CONFIG = """
+from dataclasses import dataclass, field
+@dataclass
+class Config:
+    style: str = "a"
+    inner: dict = field(default_factory=lambda: {"k": 1})
+CFG = Config()
+"""
+SLOTTED = """
+class Config:
+    __slots__ = ("style", "rest")
+    def __init__(self, style): self.style, self.rest = style, []
+CFG = Config("a")
+"""
+OPAQUE = "class Model:\n    def __init__(self, name): self.name = name\n    def run(self, q): return self.name + q\n"
+
+MISSES = {
+    # State that changes while the program runs.
+    "a global": Row("STYLE = 'a'\ndef ask(q): return STYLE + q", "STYLE = 'b'", "STYLE = 'a'"),
+    "a global of another type": Row("N = 1\ndef ask(q): return repr(N) + q", "N = True", "N = 1"),
+    "a global of another sign": Row("N = 0.0\ndef ask(q): return repr(N) + q", "N = -0.0", "N = 0.0"),
+    "an entry of a dict": Row(
+        "CONFIG = {'style': 'a'}\ndef ask(q): return CONFIG['style'] + q",
+        "CONFIG['style'] = 'b'",
+        "CONFIG['style'] = 'a'",
+    ),
+    "an entry of another type": Row("C = {'n': 1}\ndef ask(q): return repr(C['n']) + q", "C['n'] = True", "C['n'] = 1"),
+    "an entry deep in a dict": Row(
+        "C = {'a': [{'b': 'a'}]}\ndef ask(q): return C['a'][0]['b'] + q", "C['a'][0]['b'] = 'b'", "C['a'][0]['b'] = 'a'"
+    ),
+    "a list": Row("SHOTS = ['a']\ndef ask(q): return ''.join(SHOTS) + q", "SHOTS.append('b')", "SHOTS.pop()"),
+    "a set": Row("WORDS = {'a'}\ndef ask(q): return repr(sorted(WORDS)) + q", "WORDS.add('b')", "WORDS.discard('b')"),
+    "a deque": Row(
+        "from collections import deque\nSHOTS = deque(['a'])\ndef ask(q): return ''.join(SHOTS) + q",
+        "SHOTS.append('b')",
+        "SHOTS.pop()",
+    ),
+    "an ordered dict": Row(
+        "from collections import OrderedDict\nC = OrderedDict(a='a')\ndef ask(q): return repr(C) + q",
+        "C['a'] = 'b'",
+        "C['a'] = 'a'",
+    ),
+    "an attribute of a dataclass": Row(
+        CONFIG + "def ask(q): return CFG.style + q", "CFG.style = 'b'", "CFG.style = 'a'"
+    ),
+    "an entry in a dataclass": Row(
+        CONFIG + "def ask(q): return str(CFG.inner) + q", "CFG.inner['k'] = 2", "CFG.inner['k'] = 1"
+    ),
+    "a dataclass handed on": Row(
+        CONFIG + "def tell(c): return c.style\ndef ask(q): return tell(CFG) + q", "CFG.style = 'b'", "CFG.style = 'a'"
+    ),
+    "an attribute of a class": Row(
+        "class Config:\n    style = 'a'\ndef ask(q): return Config.style + q",
+        "Config.style = 'b'",
+        "Config.style = 'a'",
+    ),
+    "an attribute of a class, read by an instance": Row(
+        "class Config:\n    style = 'a'\ndef ask(q): return Config().style + q",
+        "Config.style = 'b'",
+        "Config.style = 'a'",
+    ),
+    "an attribute that hides the class's": Row(
+        "class Config:\n    style = 'a'\nCFG = Config()\ndef ask(q): return CFG.style + q",
+        "CFG.style = 'b'",
+        "del CFG.style",
+    ),
+    "an attribute of a base class": Row(
+        "class Base:\n    style = 'a'\nclass Config(Base): pass\ndef ask(q): return Config.style + q",
+        "Config.style = 'b'",
+        "del Config.style",
+    ),
+    "an own method put in": Row(
+        "class Tidy:\n    def go(self, q): return 'a' + q\nOLD = Tidy.go\ndef ask(q): return Tidy().go(q)",
+        "Tidy.go = lambda self, q: 'b' + q",
+        "Tidy.go = OLD",
+    ),
+    "a module's name": Row(
+        "import prompts\ndef ask(q): return prompts.SYSTEM + q",
+        "prompts.SYSTEM = 'b'",
+        "prompts.SYSTEM = 'a'",
+        (PROMPTS,),
+    ),
+    "a global of a helper": Row(
+        "import lab\ndef ask(q): return lab.tidy(q)", "lab.STYLE = 'b'", "lab.STYLE = 'a'", (HELPED,)
+    ),
+    "an entry that a helper reads": Row(
+        "from lab import CONFIG, tidy\ndef ask(q): return tidy(q)",
+        "CONFIG['style'] = 'b'",
+        "CONFIG['style'] = 'a'",
+        (HELPED,),
+    ),
+    "a helper's default": Row(
+        "def tidy(q, style='a'): return style + q\ndef ask(q): return tidy(q)",
+        "tidy.__defaults__ = ('b',)",
+        "tidy.__defaults__ = ('a',)",
+    ),
+    "a helper's mutable default": Row(
+        "def tidy(q, shots=['a']): return ''.join(shots) + q\ndef ask(q): return tidy(q)",
+        "tidy.__defaults__[0].append('b')",
+        "tidy.__defaults__[0].pop()",
+    ),
+    "a helper defined anew": Row(
+        "def tidy(q): return 'a' + q\nOLD = tidy\ndef ask(q): return tidy(q)",
+        "def tidy(q): return 'b' + q",
+        "tidy = OLD",
+    ),
+    "a helper's code put in": Row(
+        "def tidy(q): return 'a' + q\nOLD = tidy.__code__\ndef ask(q): return tidy(q)",
+        "tidy.__code__ = (lambda q: 'b' + q).__code__",
+        "tidy.__code__ = OLD",
+    ),
+    "a variable of an enclosing function": Row(
+        "def make():\n    style = 'a'\n    def ask(q): return style + q\n    def to(new):\n        nonlocal style\n"
+        "        style = new\n    return ask, to\nask, to = make()",
+        "to('b')",
+        "to('a')",
+    ),
+    "a list of an enclosing function": Row(
+        "def make():\n    shots = ['a']\n    def ask(q): return ''.join(shots) + q\n    return ask, shots\nask, shots = make()",
+        "shots.append('b')",
+        "shots.pop()",
+    ),
+    "a mutated default": Row(
+        "def ask(q, shots=['a']): return ''.join(shots) + q",
+        "inner.__defaults__[0].append('b')",
+        "inner.__defaults__[0].pop()",
+    ),
+    "a replaced default": Row(
+        "def ask(q, style='a'): return style + q", "inner.__defaults__ = ('b',)", "inner.__defaults__ = ('a',)"
+    ),
+    "an attribute of a callable object": Row(
+        "class Ask:\n    def __init__(self): self.style = 'a'\n    def __call__(self, q): return self.style + q\nask = Ask()",
+        "inner.style = 'b'",
+        "inner.style = 'a'",
+    ),
+    "a reloaded module": Row(
+        "import prompts\ndef ask(q): return prompts.tidy(q)",
+        "import importlib, pathlib, linecache; f = pathlib.Path(prompts.__file__); f.write_text(f.read_text()"
+        ".replace('\"a\"', '\"bb\"')); importlib.reload(prompts)",
+        "f.write_text(f.read_text().replace('\"bb\"', '\"a\"')); importlib.reload(prompts)",
+        (PROMPTS,),
+    ),
+    "an attribute of a function": Row(
+        "def tidy(q): return q\ntidy.style = 'a'\ndef ask(q): return tidy.style + q",
+        "tidy.style = 'b'",
+        "tidy.style = 'a'",
+    ),
+    "a context variable": Row(
+        "from contextvars import ContextVar\nSTYLE = ContextVar('s', default='a')\ndef ask(q): return STYLE.get() + q",
+        "STYLE.set('b')",
+        "STYLE.set('a')",
+    ),
+    # State that was counted by its type only.
+    "arguments of a command line": Row(
+        "from argparse import Namespace\nargs = Namespace(model='a')\ndef ask(q): return args.model + q",
+        "args.model = 'b'",
+        "args.model = 'a'",
+    ),
+    "arguments that were parsed anew": Row(
+        "from argparse import Namespace\nargs = Namespace(model='a')\ndef ask(q): return args.model + q",
+        "args = Namespace(model='b')",
+        "args = Namespace(model='a')",
+    ),
+    "arguments of a command line in a closure": Row(
+        "from argparse import Namespace\ndef main():\n    args = Namespace(model='a')\n    def ask(q): return args.model + q\n"
+        "    return ask, args\nask, args = main()",
+        "args.model = 'b'",
+        "args.model = 'a'",
+    ),
+    "arguments of a command line handed on": Row(
+        "from argparse import Namespace\nargs = Namespace(model='a')\ndef tell(args): return args.model\n"
+        "def ask(q): return tell(args) + q",
+        "args.model = 'b'",
+        "args.model = 'a'",
+    ),
+    "a model object": Row(OPAQUE + "M = Model('a')\ndef ask(q): return M.run(q)", "M.name = 'b'", "M.name = 'a'"),
+    "another model object": Row(
+        OPAQUE + "M = Model('a')\ndef ask(q): return M.run(q)", "M = Model('b')", "M = Model('a')"
+    ),
+    "a model of pydantic": Row(
+        "import pydantic\nclass Chat(pydantic.BaseModel):\n    model: str\nM = Chat(model='a')\ndef tell(m): return m.model\n"
+        "def ask(q): return tell(M) + q",
+        "M.model = 'b'",
+        "M.model = 'a'",
+    ),
+    "a ConfigParser": Row(
+        "from configparser import ConfigParser\nC = ConfigParser()\nC['x'] = {'style': 'a'}\n"
+        "def ask(q): return C['x']['style'] + q",
+        "C['x']['style'] = 'b'",
+        "C['x']['style'] = 'a'",
+    ),
+    "a template": Row(
+        "from string import Template\nT = Template('a $q')\ndef ask(q): return T.substitute(q=q)",
+        "T = Template('b $q')",
+        "T = Template('a $q')",
+    ),
+    "slots": Row(SLOTTED + "def ask(q): return CFG.style + q", "CFG.style = 'b'", "CFG.style = 'a'"),
+    "slots handed on": Row(
+        SLOTTED + "def tell(c): return c.style + repr(c.rest)\ndef ask(q): return tell(CFG) + q",
+        "CFG.rest.append(1)",
+        "CFG.rest.pop()",
+    ),
+    "a list of own objects": Row(
+        OPAQUE + "MS = [Model('a')]\ndef ask(q): return MS[0].run(q)", "MS[0].name = 'b'", "MS[0].name = 'a'"
+    ),
+    "a dict of own objects": Row(
+        OPAQUE + "MS = {'m': Model('a')}\ndef ask(q): return MS['m'].run(q)",
+        "MS['m'] = Model('b')",
+        "MS['m'] = Model('a')",
+    ),
+    "an object within an object": Row(
+        OPAQUE
+        + "class Agent:\n    def __init__(self): self.model = Model('a')\nA = Agent()\ndef go(a, q): return a.model.run(q)\n"
+        "def ask(q): return go(A, q)",
+        "A.model.name = 'b'",
+        "A.model.name = 'a'",
+    ),
+    "a function in a list": Row(
+        "STEPS = [lambda q: 'a' + q]\nOLD = STEPS[0]\ndef ask(q): return STEPS[0](q)",
+        "STEPS[0] = lambda q: 'b' + q",
+        "STEPS[0] = OLD",
+    ),
+    "a base of a client": Row(
+        "class Client:\n    __module__ = 'openai'\n    def __init__(self, url): self.base_url = url\nC = Client('a')\n"
+        "def tell(c): return c.base_url\ndef ask(q): return tell(C) + q",
+        "C.base_url = 'b'",
+        "C.base_url = 'a'",
+    ),
+    "an array": Row("import numpy\nW = numpy.zeros(3)\ndef ask(q): return repr(W) + q", "W[0] = 1", "W[0] = 0"),
+    # Functions that lost a part of themselves.
+    "a bound format": Row(
+        "SAY = 'a {q}'.format\ndef ask(q): return SAY(q=q)", "SAY = 'b {q}'.format", "SAY = 'a {q}'.format"
+    ),
+    "a bound substitute": Row(
+        "from string import Template\nSAY = Template('a $q').substitute\ndef ask(q): return SAY(q=q)",
+        "SAY = Template('b $q').substitute",
+        "SAY = Template('a $q').substitute",
+    ),
+    "a bound lookup": Row(
+        "SAY = {'k': 'a'}.__getitem__\ndef ask(q): return SAY('k') + q",
+        "SAY = {'k': 'b'}.__getitem__",
+        "SAY = {'k': 'a'}.__getitem__",
+    ),
+    "a partial of a bound format": Row(
+        "from functools import partial\nSAY = partial('a {q}{x}'.format, x=1)\ndef ask(q): return SAY(q=q)",
+        "SAY = partial('b {q}{x}'.format, x=1)",
+        "SAY = partial('a {q}{x}'.format, x=1)",
+    ),
+    "a module under a local alias": Row(
+        "import prompts\ndef ask(q):\n    p = prompts\n    return p.SYSTEM + q",
+        "prompts.SYSTEM = 'b'",
+        "prompts.SYSTEM = 'a'",
+        (PROMPTS,),
+    ),
+    "a module handed on": Row(
+        "import prompts\ndef tell(m): return m.SYSTEM\ndef ask(q): return tell(prompts) + q",
+        "prompts.SYSTEM = 'b'",
+        "prompts.SYSTEM = 'a'",
+        (PROMPTS,),
+    ),
+    "a module imported by a call": Row(
+        "import importlib\ndef ask(q): return importlib.import_module('prompts').SYSTEM + q",
+        "import prompts; prompts.SYSTEM = 'b'",
+        "prompts.SYSTEM = 'a'",
+        (PROMPTS,),
+    ),
+    "an import inside": Row(
+        "def ask(q):\n    from prompts import SYSTEM\n    return SYSTEM + q",
+        "import prompts; prompts.SYSTEM = 'b'",
+        "prompts.SYSTEM = 'a'",
+        (PROMPTS,),
+    ),
+    "a docstring that is read": Row(
+        "def tool(): 'a'\ndef ask(q): return tool.__doc__ + q", "tool.__doc__ = 'b'", "tool.__doc__ = 'a'"
+    ),
+    "a docstring that inspect reads": Row(
+        "import inspect\ndef tool(): 'a'\ndef ask(q): return inspect.getdoc(tool) + q",
+        "tool.__doc__ = 'b'",
+        "tool.__doc__ = 'a'",
+    ),
+    "its own docstring": Row(
+        "def ask(q):\n    'a'\n    return (inner.__doc__ or '') + q", "inner.__doc__ = 'b'", "inner.__doc__ = 'a'"
+    ),
+    "hints that are read": Row(
+        "import typing\ndef tool(x: int): pass\ndef ask(q): return str(typing.get_type_hints(tool)) + q",
+        "tool.__annotations__ = {'x': str}",
+        "tool.__annotations__ = {'x': int}",
+    ),
+}
+
+HITS = {
+    "a counter": Row("N = 0\ndef ask(q):\n    global N\n    N += 1\n    return f'{N}{q}'", "N += 1"),
+    "a counter in a list": Row("N = [0]\ndef ask(q):\n    N[0] += 1\n    return q", "N[0] += 1"),
+    "a list it logs to": Row("LOG = []\ndef ask(q):\n    LOG.append(q)\n    return q", "LOG.append('x')"),
+    "a list that a helper logs to": Row(
+        "LOG = []\ndef log(q): LOG.append(q)\ndef ask(q):\n    log(q)\n    return q", "LOG.append('x')"
+    ),
+    "a list that a helper is handed": Row(
+        "LOG = []\ndef log(to, q): to.append(q)\ndef ask(q):\n    log(LOG, q)\n    return q", "LOG.append('x')"
+    ),
+    "a dict of results": Row("DONE = {}\ndef ask(q):\n    DONE[q] = q\n    return DONE[q]", "DONE['x'] = 1"),
+    "a lazily made client": Row(
+        "class Client:\n    def run(self, q): return q\n_client = None\ndef ask(q):\n    global _client\n"
+        "    if _client is None: _client = Client()\n    return _client.run(q)",
+        "_client = Client()",
+    ),
+    "a helper's memo": Row(
+        "MEMO = {}\ndef tidy(q):\n    if q not in MEMO: MEMO[q] = q.strip()\n    return MEMO[q]\ndef ask(q): return tidy(q)",
+        "MEMO['x'] = 'x'",
+    ),
+    "a helper's lru_cache": Row(
+        "import functools\n@functools.lru_cache\ndef tidy(q): return q.strip()\ndef ask(q): return tidy(q)", "tidy('x')"
+    ),
+    "a lock": Row(
+        "import threading\nLOCK = threading.Lock()\ndef ask(q):\n    with LOCK: return q",
+        "LOCK.acquire(); LOCK.release()",
+    ),
+    "a logger": Row(
+        "import logging\nLOG = logging.getLogger('x')\ndef ask(q):\n    LOG.info(q)\n    return q",
+        "LOG.info('x'); LOG.propagate = False",
+    ),
+    "a random generator": Row(
+        "import random\nRNG = random.Random(1)\ndef ask(q): return f'{RNG.random()}{q}'", "RNG.random()"
+    ),
+    "a progress bar": Row(
+        "class Bar:\n    def __init__(self): self.n = 0\n    def update(self, k): self.n += k\nBAR = Bar()\n"
+        "def ask(q):\n    BAR.update(1)\n    return q",
+        "BAR.update(1)",
+    ),
+    "a counter of its own object": Row(
+        OPAQUE.replace("return", "self.calls = getattr(self, 'calls', 0) + 1; return")
+        + "M = Model('a')\ndef ask(q): return M.run(q)",
+        "M.run('x')",
+    ),
+    "a counter of an object that is handed on": Row(
+        "class Model:\n    def __init__(self): self.calls = 0\n    def run(self, q):\n        self.calls += 1\n        return q\n"
+        "M = Model()\ndef go(m, q): return m.run(q)\ndef ask(q): return go(M, q)",
+        "M.run('x')",
+    ),
+    "a counter of an enclosing function": Row(
+        "def make():\n    n = 0\n    def ask(q):\n        nonlocal n\n        n += 1\n        return q\n    return ask\nask = make()",
+        "pass",
+    ),
+    "an attribute of itself": Row("def ask(q):\n    ask.calls = getattr(ask, 'calls', 0) + 1\n    return q", "pass"),
+    "an iterator": Row("import itertools\nN = itertools.count()\ndef ask(q): return f'{next(N)}{q}'", "next(N)"),
+    "what is not read": Row("OTHER = {}\ndef ask(q): return q", "OTHER['x'] = 1"),
+    "what is set to the same": Row("STYLE = 'a'\ndef ask(q): return STYLE + q", "STYLE = ''.join(['a'])"),
+    "a dict in another order": Row("C = {'a': 1, 'b': 2}\ndef ask(q): return C['a']", "C['a'] = C.pop('a')"),
+    "an equal object": Row(
+        "from argparse import Namespace\nargs = Namespace(model='a')\ndef ask(q): return args.model + q",
+        "args = Namespace(model='a')",
+    ),
+    "what is ignored": Row(
+        "VERBOSE = False\ndef ask(q): return q if VERBOSE else q", "VERBOSE = True", ignore=("VERBOSE",)
+    ),
+    "what is ignored in a closure": Row(
+        "def make():\n    start = [1]\n    def ask(q): return q if start else q\n    return ask, start\nask, start = make()",
+        "start.append(2)",
+        ignore=("start",),
+    ),
+    "what is ignored of a helper": Row(
+        "import lab\ndef ask(q): return lab.tidy(q)", "lab.STYLE = 'b'", also=(HELPED,), ignore=("lab.STYLE",)
+    ),
+    "a lazily kept property": Row(
+        "import functools\nclass Model:\n    @functools.cached_property\n    def name(self): return 'a'\nM = Model()\n"
+        "def go(m): return m.name\ndef ask(q): return go(M) + q",
+        "M.name",
+    ),
+}
