@@ -338,6 +338,10 @@ HITS = {
         "import threading\nLOCK = threading.Lock()\ndef ask(q):\n    with LOCK: return q",
         "LOCK.acquire(); LOCK.release()",
     ),
+    "a lock of processes": Row(
+        "import multiprocessing\nLOCK = multiprocessing.Lock()\ndef ask(q):\n    with LOCK: return q",
+        "LOCK.acquire(); LOCK.release()",
+    ),
     "a logger": Row(
         "import logging\nLOG = logging.getLogger('x')\ndef ask(q):\n    LOG.info(q)\n    return q",
         "LOG.info('x'); LOG.propagate = False",

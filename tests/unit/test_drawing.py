@@ -541,7 +541,7 @@ def test_an_error_keeps_its_cause(cache):
     def failing(prompt):
         raise ValueError("high") from cause
 
-    ask = asking(cache, failing)
+    ask = asking(cache, failing, version="1")
     for draw in (ask, lambda prompt: ask.draw(2, prompt), ask.with_options(concurrency=2, n=2)):
         with pytest.raises(ValueError, match="high") as raised:
             draw("x")

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 HARMLESS: Final = frozenset(
     [
         "_io",
+        "_multiprocessing",
+        "_queue",
         "_random",
         "_thread",
         "_asyncio",
