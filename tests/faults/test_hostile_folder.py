@@ -582,3 +582,16 @@ def test_a_projects_limits_are_for_its_own_cache(tmp_path, monkeypatch):
             assert [ask(x) for x in "abc"]
         with Cache(place) as cache:
             assert sum(item.samples for item in cache.store.looking.inventory()) == left
+
+
+def test_a_table_whose_text_is_broken_is_salvaged_around(folder):
+    """Where SQLite cannot even say in text what is wrong with a table, a repair keeps the others."""
+    with closing(sqlite3.connect(folder / "memollm.db")) as connection, connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute(
+            "UPDATE sqlite_master SET sql = CAST(x'ff' || CAST(sql AS BLOB) AS TEXT) WHERE name = 'used'"
+        )
+    with Cache(folder) as cache:
+        assert not cache.verify().ok
+        cache.verify(repair=True)
+        assert cache.verify().ok

@@ -26,6 +26,8 @@ KEYED: Final = {
 """Tables that are ordered by a key, and that key."""
 NUMBERS: Final = {"reader": "reader", "recorder": "reader", "call": "call"}
 """The tables that say which numbers there are."""
+UNREADABLE: Final = (sqlite3.DatabaseError, UnicodeDecodeError)
+"""What reading a damaged file raises: the second where a message of SQLite quotes what is no text."""
 Row = tuple[Any, ...]
 LAST_ROW: Final = 1 << 62
 
@@ -76,7 +78,7 @@ def _table(source: sqlite3.Connection, target: sqlite3.Connection, name: str) ->
     try:
         (made,) = source.execute("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ?", (name,)).fetchone()
         there = {str(column) for _, column, *_ in source.execute(f"PRAGMA table_info({name})")}
-    except (sqlite3.DatabaseError, TypeError):
+    except (*UNREADABLE, TypeError):
         return None
     columns = tuple(column for column in _columns(target, name) if column in there)
     is_table = str(made).startswith("CREATE TABLE") and there.issuperset(KEYED.get(name, columns[:1])) and columns
@@ -104,7 +106,7 @@ def _numbered_rows(source: sqlite3.Connection, table: Salvaged, lost: list[str])
             for number, *row in _rows_behind(source, table, at):
                 yield tuple(row)
                 at = number
-        except sqlite3.DatabaseError as error:
+        except UNREADABLE as error:
             # Python reads a row ahead, so the last whole one may not have been given yet.
             found = _row_behind(source, table, at) or _next_readable(source, table, at)
             if found is None or found[0] > at + 1:
@@ -153,7 +155,7 @@ def _row_behind(source: sqlite3.Connection, table: Salvaged, number: int) -> Row
     statement = f"SELECT rowid, {table.wanted} FROM {table.name} NOT INDEXED WHERE rowid > ? ORDER BY rowid LIMIT 1"  # noqa: S608 - the same
     try:
         row: Row = source.execute(statement, (number,)).fetchone() or ()
-    except sqlite3.DatabaseError:
+    except UNREADABLE:
         return None
     return row if not row or (isinstance(row[0], int) and row[0] > number) else None
 
@@ -162,7 +164,7 @@ def _keyed_rows(source: sqlite3.Connection, table: Salvaged, key: tuple[str, ...
     """Read from the front, and where that breaks off from both ends, of all and of each number a key begins with."""
     try:
         yield from source.execute(f"SELECT {table.wanted} FROM {table.name} ORDER BY {', '.join(key)}")  # noqa: S608 - names of ours
-    except sqlite3.DatabaseError as error:
+    except UNREADABLE as error:
         lost.append(f"table {table.name}: a part could not be read ({error})")
         yield from _from_both_ends(source, table, key)
 
@@ -192,7 +194,7 @@ def _steps(
         statement = f"SELECT {table.wanted} FROM {table.name} WHERE {limit} {condition} {ordered}"  # noqa: S608 - the same
         try:
             row = source.execute(statement, values).fetchone()
-        except sqlite3.DatabaseError:
+        except UNREADABLE:
             return
         if row is None:
             return
