@@ -25,6 +25,7 @@ from memollm.stores.sqlite import connections, salvage
 from memollm.stores.sqlite.owner_locks import is_alive
 from memollm.stores.sqlite.pages import Pages
 from memollm.stores.sqlite.schema import foreign_texts
+from memollm.stores.sqlite.sql import statements
 
 PRECIOUS = b"what the user has written"
 BESIDE = ("memollm.db.lock", "memollm.db.epoch", "memollm.db", "memollm.db-wal", "memollm.db-shm", "memollm.db-journal")
@@ -595,3 +596,11 @@ def test_a_table_of_which_nothing_can_be_said_in_text_is_told_as_lost():
     assert list(salvage._numbered_rows(Unreadable(), salvage.Salvaged("call", ("key",)), lost)) == []
     assert len(lost) == 1
     assert lost[0].startswith("table call: what stood between row -1 and its end could not be read")
+
+
+def test_every_column_of_the_counts_is_checked(folder):
+    """What `verify` calls absurd is looked for in each column that holds counts, also in one that is added later."""
+    with closing(sqlite3.connect(folder / "memollm.db")) as connection:
+        columns = [name for _, name, *_ in connection.execute("PRAGMA table_info(tally)")]
+    for statement in ("absurd_tally", "drop_absurd_tally"):
+        assert [name for name in columns if f"typeof({name})" not in statements()[statement]] == []

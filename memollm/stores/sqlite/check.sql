@@ -76,6 +76,7 @@ SELECT count(*) FROM tally WHERE
     OR typeof(spent_output) <> 'integer' OR spent_output NOT BETWEEN 0 AND 1099511627776
     OR typeof(saved_input) <> 'integer' OR saved_input NOT BETWEEN 0 AND 1099511627776
     OR typeof(saved_output) <> 'integer' OR saved_output NOT BETWEEN 0 AND 1099511627776
+    OR typeof(saved_unpriced) <> 'integer' OR saved_unpriced NOT BETWEEN 0 AND 1099511627776
     OR typeof(timed_seconds) NOT IN ('real', 'integer') OR typeof(spent_seconds) NOT IN ('real', 'integer')
     OR typeof(spent_cost) NOT IN ('real', 'integer') OR typeof(saved_seconds) NOT IN ('real', 'integer')
     OR typeof(saved_cost) NOT IN ('real', 'integer');
@@ -126,6 +127,7 @@ DELETE FROM tally WHERE
     OR typeof(spent_output) <> 'integer' OR spent_output NOT BETWEEN 0 AND 1099511627776
     OR typeof(saved_input) <> 'integer' OR saved_input NOT BETWEEN 0 AND 1099511627776
     OR typeof(saved_output) <> 'integer' OR saved_output NOT BETWEEN 0 AND 1099511627776
+    OR typeof(saved_unpriced) <> 'integer' OR saved_unpriced NOT BETWEEN 0 AND 1099511627776
     OR typeof(timed_seconds) NOT IN ('real', 'integer') OR typeof(spent_seconds) NOT IN ('real', 'integer')
     OR typeof(spent_cost) NOT IN ('real', 'integer') OR typeof(saved_seconds) NOT IN ('real', 'integer')
     OR typeof(saved_cost) NOT IN ('real', 'integer');
