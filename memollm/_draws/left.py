@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from logging import getLogger
 from typing import TYPE_CHECKING, Final, Protocol
 
 from memollm._draws.waits import ended
+from memollm._spending.track import LOG
 from memollm._types.requests import Settle
 from memollm.stores.flights import Signal
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from memollm._types.requests import Change
     from memollm.stores.flights import Flights
 
-LOG: Final = getLogger("memollm")
 SLACK: Final = 5.0
 """Seconds after its grace in which a call is to end by itself, having been cancelled."""
 

@@ -9,10 +9,11 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
 from memollm._draws.effects import Outdated
-from memollm._draws.left import LOG, Left
+from memollm._draws.left import Left
 from memollm._drive.course import dropped
 from memollm._drive.interrupts import interrupts
 from memollm._drive.turns import turns, undisturbed
+from memollm._spending.track import LOG
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

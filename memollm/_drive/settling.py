@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from memollm._draws.desk import Pending
@@ -31,12 +32,11 @@ async def settle(timeout: float | None = None) -> int:  # noqa: ASYNC109 - as as
 
 async def settled(engines: Sequence[Engine], timeout: float | None = None) -> int:  # noqa: ASYNC109 - as above
     """Wait so for what was left on some engines."""
-    try:
+    # What is left when the time is up is what it returns.
+    with suppress(TimeoutError):
         async with asyncio.timeout(timeout):
             while left := _left(engines):
                 await turns().until(left[0].over)
-    except TimeoutError:
-        pass
     return sum(each.count() for each in _left(engines))
 
 

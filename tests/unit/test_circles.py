@@ -324,9 +324,10 @@ def test_what_has_happened_is_waited_for_by_nobody(cache):
     place, happened = Place(Call(b"", "", "ask"), 0), Signal()
     happened.set()
     making = waits.Making(1, [place], lambda gap: gap, None)
-    with Calling(making, 0.0), waits.Waiting([waits.Awaited(place, 1, happened)]).here(None):
-        pass
+    with Calling(making, 0.0), waits.Waiting([waits.Awaited(place, 1, happened)]).here(None) as entered:
+        assert entered is None
     waits.ended(1)
+    assert 1 not in waits.calls
 
 
 def test_a_plain_draw_that_would_block_its_own_event_loop_is_told_so(cache):

@@ -184,10 +184,12 @@ def test_arms_that_come_back_are_no_warning(cache, style):
     def ask(q):
         return STYLE + q
 
+    given = []
     for question in "pq":
         for arm in "abcd":
             style(arm)
-            ask(question)
+            given.append(ask(question))
+    assert given == ["ap", "bp", "cp", "dp", "aq", "bq", "cq", "dq"]
 
 
 def send(messages):

@@ -7,7 +7,7 @@ import random
 import sys
 from pathlib import Path
 
-from .drawing import Operation, in_mode, logged
+from .drawing import Operation, in_mode, logged, one
 from .functions import POOLS, answer_of, model
 from .worker import Worker
 
@@ -44,19 +44,6 @@ def drain(worker, reader, kind, prompt):
         if len(now) > stored and op.got[0][1] == last:
             return
     raise AssertionError(f"{reader} drew {kind}({prompt}) for ever")
-
-
-def one(function, op):
-    match op.kind:
-        case "batch":
-            (answer,) = function([op.prompts[0]])
-        case "many":
-            (answer,) = function(op.prompts[0], k=1)
-        case "tell":
-            answer = answer_of(list(function(op.prompts[0])))
-        case _:
-            answer = function(op.prompts[0])
-    op.got.append((op.prompts[0], answer))
 
 
 if __name__ == "__main__":

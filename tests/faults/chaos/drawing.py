@@ -167,23 +167,28 @@ async def _listen_async(stream, op):
     await stream.aclose()
 
 
+def one(function, op):
+    """Draw one sample, in whichever way its function gives one."""
+    match op.kind:
+        case "batch":
+            (answer,) = function([op.prompts[0]])
+        case "many":
+            (answer,) = function(op.prompts[0], k=1)
+        case "tell":
+            answer = answer_of(list(function(op.prompts[0])))
+        case _:
+            answer = function(op.prompts[0])
+    op.got.append((op.prompts[0], answer))
+
+
 def replay_all(functions, op):
     """Read all that a namespace drew of a call, in this thread."""
     function = functions[op.kind][0]
     for _ in range(1000):
         try:
-            match op.kind:
-                case "batch":
-                    (answer,) = function([op.prompts[0]])
-                case "many":
-                    (answer,) = function(op.prompts[0], k=1)
-                case "tell":
-                    answer = answer_of(list(function(op.prompts[0])))
-                case _:
-                    answer = function(op.prompts[0])
+            one(function, op)
         except ReplayExhausted:
             break
-        op.got.append((op.prompts[0], answer))
 
 
 def choose(dice, readers, prompts, *, is_async, refreshes):
