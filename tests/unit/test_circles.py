@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 
 import pytest
-from models import PATIENCE, AsyncGates, Gates, run, until, until_in_loop, waiting
+from models import PATIENCE, AsyncGates, Gates, ours, run, until, until_in_loop, waiting
 
 import memollm
 from memollm import Gather, ReentrantCall
@@ -584,5 +584,5 @@ def test_who_waits_long_inside_a_call_for_another_process_is_named(cache, caplog
                 signal.wait(pause)
                 wait.look()
     waits.ended(1)
-    (record,) = caplog.records
+    (record,) = ours(caplog)
     assert "inside ask(x=1), for ask(x=1), which another process is making" in record.getMessage()

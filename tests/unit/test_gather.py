@@ -361,7 +361,8 @@ def test_nobody_else_takes_an_error_for_unseen(cache, caplog):
     with pytest.raises(ConnectionError):
         run(generate.one("a"))
     gc.collect()
-    assert caplog.records == []
+    # A task of a loop that another test has closed may be collected here, and asyncio logs that, too.
+    assert "never retrieved" not in caplog.text
 
 
 def test_an_item_that_waits_for_itself_is_told_so(cache):

@@ -8,7 +8,7 @@ import threading
 from contextvars import copy_context
 
 import pytest
-from models import AsyncGates, Gates, asking, run, until, waiting
+from models import AsyncGates, Gates, asking, ours, run, until, waiting
 
 import memollm
 from memollm import DrawEvent, NotCountedWarning, OptionError, configure
@@ -303,7 +303,7 @@ def test_a_hook_that_raises_loses_no_answer(cache, caplog, pool):
     assert ask("x")["text"] == "x"
     assert len(ask.peek("x")) == (1 if pool else 2)
     assert len(told) == 2
-    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
+    assert [record.levelname for record in ours(caplog)] == ["ERROR", "ERROR"]
     assert "on_draw raised" in caplog.text
     assert "the hook is broken" in caplog.text
 
@@ -327,7 +327,7 @@ def test_every_draw_is_a_line_at_level_debug(cache, caplog):
     """Which sample, to whom and how; nothing where nobody listens."""
     ask = priced(cache)
     ask("x")
-    assert caplog.records == []
+    assert ours(caplog) == []
     with caplog.at_level(logging.DEBUG, logger="memollm"):
         with memollm.lane("one"):
             ask("x")
@@ -335,7 +335,7 @@ def test_every_draw_is_a_line_at_level_debug(cache, caplog):
             ask("x")
         ask.with_options(pool=1)("x")
         ask.with_options(pool=1)("x")
-    lines = [record.getMessage() for record in caplog.records]
+    lines = [record.getMessage() for record in ours(caplog)]
     key = ask.key("x")[:12]
     assert [line.partition(" (")[0] for line in lines] == [
         f"paid: ask {key} slot 1 for namespace:a in lane one",
