@@ -1,4 +1,5 @@
 -- The statements by which a cache is checked and repaired.
+-- What an `orphan_` or `absurd_` statement counts is what a repair deletes: it makes a DELETE of it.
 
 -- name: orphan_sample  Samples of a call that is not there.
 SELECT count(*) FROM sample WHERE call NOT IN (SELECT id FROM call);
@@ -16,23 +17,6 @@ SELECT count(*) FROM recorded WHERE call NOT IN (SELECT id FROM call)
 SELECT count(*) FROM used WHERE call NOT IN (SELECT id FROM call);
 -- name: orphan_replaced  What was replaced of a call that is not there.
 SELECT count(*) FROM replaced WHERE call NOT IN (SELECT id FROM call);
-
--- name: drop_orphan_sample  They go; each was kept aside.
-DELETE FROM sample WHERE call NOT IN (SELECT id FROM call);
--- name: drop_orphan_cursor  They go.
-DELETE FROM cursor WHERE call NOT IN (SELECT id FROM call) OR reader NOT IN (SELECT id FROM reader);
--- name: drop_orphan_loose  They go.
-DELETE FROM loose WHERE NOT EXISTS (
-    SELECT 1 FROM cursor WHERE cursor.reader = loose.reader AND cursor.call = loose.call);
--- name: drop_orphan_claim  They go.
-DELETE FROM claim WHERE call NOT IN (SELECT id FROM call) OR owner NOT IN (SELECT id FROM owner);
--- name: drop_orphan_recorded  They go.
-DELETE FROM recorded WHERE call NOT IN (SELECT id FROM call)
-    OR recorder NOT IN (SELECT id FROM reader) OR lane NOT IN (SELECT id FROM lane);
--- name: drop_orphan_used  They go.
-DELETE FROM used WHERE call NOT IN (SELECT id FROM call);
--- name: drop_orphan_replaced  They go.
-DELETE FROM replaced WHERE call NOT IN (SELECT id FROM call);
 
 -- name: absurd_cursor  Cursors that are no numbers, or farther than anybody draws.
 SELECT count(*) FROM cursor WHERE
@@ -84,56 +68,10 @@ SELECT count(*) FROM tally WHERE
 SELECT count(*) FROM call WHERE
     typeof(made) NOT IN ('real', 'integer') OR typeof(used) NOT IN ('real', 'integer')
     OR made NOT BETWEEN 0 AND 253370764799 OR used NOT BETWEEN 0 AND 253370764799;
-
--- name: drop_absurd_cursor  They go.
-DELETE FROM cursor WHERE
-    typeof(next) <> 'integer' OR typeof(generation) <> 'integer' OR next NOT BETWEEN 0 AND 1099511627776;
--- name: drop_absurd_loose  They go.
-DELETE FROM loose WHERE
-    typeof(position) <> 'integer' OR typeof(owner) NOT IN ('integer', 'null')
-    OR typeof(ticket) NOT IN ('integer', 'null') OR position NOT BETWEEN 0 AND 1099511627776;
--- name: drop_absurd_claim  They go.
-DELETE FROM claim WHERE
-    typeof(slot) <> 'integer' OR typeof(owner) <> 'integer' OR typeof(ticket) <> 'integer'
-    OR slot NOT BETWEEN 0 AND 1099511627776;
--- name: drop_absurd_recorded  They go.
-DELETE FROM recorded WHERE
-    typeof(position) <> 'integer' OR typeof(nth) <> 'integer' OR position NOT BETWEEN 0 AND 16777215;
--- name: drop_absurd_used  They go.
-DELETE FROM used WHERE
-    typeof(run) <> 'text' OR typeof(first) <> 'integer' OR typeof(last) <> 'integer'
-    OR first NOT BETWEEN 0 AND 1099511627776 OR last NOT BETWEEN first AND 1099511627776;
--- name: drop_absurd_replaced  They go.
-DELETE FROM replaced WHERE
-    typeof(slot) <> 'integer' OR typeof(stored) NOT IN ('real', 'integer') OR typeof(digest) <> 'blob';
--- name: drop_absurd_reader  They go.
-DELETE FROM reader WHERE
-    typeof(name) <> 'text';
--- name: drop_absurd_lane  They go.
-DELETE FROM lane WHERE
-    typeof(name) <> 'text';
--- name: drop_absurd_tally  They go.
-DELETE FROM tally WHERE
-    typeof(day) <> 'text' OR typeof(run) <> 'text' OR typeof(namespace) <> 'text'
-    OR typeof(function) <> 'text' OR typeof(draws) <> 'integer' OR draws NOT BETWEEN 0 AND 1099511627776
-    OR typeof(hits) <> 'integer' OR hits NOT BETWEEN 0 AND 1099511627776
-    OR typeof(shared) <> 'integer' OR shared NOT BETWEEN 0 AND 1099511627776
-    OR typeof(paid) <> 'integer' OR paid NOT BETWEEN 0 AND 1099511627776
-    OR typeof(refused) <> 'integer' OR refused NOT BETWEEN 0 AND 1099511627776
-    OR typeof(failed) <> 'integer' OR failed NOT BETWEEN 0 AND 1099511627776
-    OR typeof(unpriced) <> 'integer' OR unpriced NOT BETWEEN 0 AND 1099511627776
-    OR typeof(timed) <> 'integer' OR timed NOT BETWEEN 0 AND 1099511627776
-    OR typeof(spent_input) <> 'integer' OR spent_input NOT BETWEEN 0 AND 1099511627776
-    OR typeof(spent_output) <> 'integer' OR spent_output NOT BETWEEN 0 AND 1099511627776
-    OR typeof(saved_input) <> 'integer' OR saved_input NOT BETWEEN 0 AND 1099511627776
-    OR typeof(saved_output) <> 'integer' OR saved_output NOT BETWEEN 0 AND 1099511627776
-    OR typeof(saved_unpriced) <> 'integer' OR saved_unpriced NOT BETWEEN 0 AND 1099511627776
-    OR typeof(timed_seconds) NOT IN ('real', 'integer') OR typeof(spent_seconds) NOT IN ('real', 'integer')
-    OR typeof(spent_cost) NOT IN ('real', 'integer') OR typeof(saved_seconds) NOT IN ('real', 'integer')
-    OR typeof(saved_cost) NOT IN ('real', 'integer');
--- name: drop_absurd_call  Its samples stay, and when they were made.
+-- name: mend_absurd_call  Its samples stay, and when they were made.
 UPDATE call SET used = 0,
-    made = coalesce((SELECT min(stored) FROM sample WHERE sample.call = call.id AND typeof(stored) IN ('real', 'integer')), 0)
+    made = coalesce((SELECT min(stored) FROM sample WHERE sample.call = call.id AND typeof(stored) IN ('real', 'integer')
+        AND stored BETWEEN 0 AND 253370764799), 0)
 WHERE
     typeof(made) NOT IN ('real', 'integer') OR typeof(used) NOT IN ('real', 'integer')
     OR made NOT BETWEEN 0 AND 253370764799 OR used NOT BETWEEN 0 AND 253370764799;

@@ -45,6 +45,10 @@ class SqliteRepair:
     def _do(self, statement: str, *values: object) -> sqlite3.Cursor:
         return self._execute(statements()[statement], values)
 
+    def _drop(self, counting: str) -> None:
+        """Delete what a statement counts."""
+        self._execute("DELETE " + statements()[counting].removeprefix("SELECT count(*) "))
+
     def orphans(self) -> Iterator[tuple[int, int, Sample]]:
         """Give samples whose call is gone."""
         for call, slot, *sample in self._do("abandoned_samples"):
@@ -61,10 +65,11 @@ class SqliteRepair:
 
     def tidy(self) -> None:
         """Remove what belongs to nothing."""
+        self._do("mend_absurd_call")
         for table in ABSURD:
-            self._do(f"drop_absurd_{table}")
+            self._drop(f"absurd_{table}")
         for table in ORPHANED:
-            self._do(f"drop_orphan_{table}")
+            self._drop(f"orphan_{table}")
         for owner in self.inside.dead():
             for statement in DEAD:
                 self._do(statement, owner)
