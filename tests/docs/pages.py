@@ -7,7 +7,7 @@ A page is read from top to bottom, in one empty project folder:
   elsewhere (`pip install`, on another machine) stands in blocks marked `sh`.
 - ```` ```python ```` that begins with an import is a program; blocks that begin otherwise go on in it. A block
   marked `text` right behind one is what it prints.
-- `<!-- python … -->` is a part of the program that the reader does not see, such as a stand-in for a client.
+- `<!-- python … -->`, also with a title, is a part that the reader does not see, such as a stand-in for a client.
 
 In what is shown, `…` stands for anything in its line, and a line of it alone for any number of lines. Each program
 throws the same dice in every test, another set than the one before it.
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 FENCE = re.compile(
     r"^(?P<indent> *)```(?P<language>\w*)(?: title=\"(?P<title>[^\"]+)\")?[^\n]*\n(?P<text>.*?)^(?P=indent)```$"
-    r"|^<!-- python\n(?P<hidden>.*?)^-->$",
+    r"|^<!-- python(?: title=\"(?P<file>[^\"]+)\")?\n(?P<hidden>.*?)^-->$",
     flags=re.DOTALL | re.MULTILINE,
 )
 MARK = "\x1fblock\x1f"
@@ -62,7 +62,7 @@ def blocks_of(page: str) -> Iterator[Block]:
         text = match["hidden"] or re.sub(rf"^{indent}", "", match["text"], flags=re.MULTILINE)
         block = Block(
             "python" if match["hidden"] else match["language"],
-            match["title"],
+            match["title"] or match["file"],
             text,
             page.count("\n", 0, match.start()) + 1,
         )

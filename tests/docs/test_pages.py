@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from pages import blocks_of, compare, follow
 
 ROOT = Path(__file__).parents[2]
-PAGES = ["README.md"]
+RUN = re.compile(r"^ *```(?:python|console)\b", flags=re.MULTILINE)
+PAGES = [
+    page
+    for page in sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+    if RUN.search(page.read_text(encoding="utf-8"))
+]
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_a_page_does_what_it_shows(name, project):
-    """Whoever follows the page in an empty project sees what it shows."""
-    assert follow(ROOT / name, project) > 0
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_does_what_it_shows(page, project):
+    """Whoever follows the page in an empty project sees what it shows, and no block is passed over."""
+    assert follow(page, project) >= len(RUN.findall(page.read_text(encoding="utf-8")))
 
 
 def test_the_readme_is_short():
