@@ -30,20 +30,6 @@ def test_the_demo_runs(project):
     assert result.stdout.count("paid 0 calls; drew 9 samples, 9 of them distinct") == 2
 
 
-@pytest.mark.parametrize(
-    "name", ["map.md", "streams.md", "batch.md", "control.md", "cost.md", "pruning.md", "transfer.md"]
-)
-def test_examples_run(name, project):
-    """Each python block that begins with an import runs as a program of its own."""
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / name).read_text(encoding="utf-8"), flags=re.DOTALL)
-    programs = [block for block in blocks if block.startswith(("import", "from"))]
-    assert programs
-    for number, program in enumerate(programs):
-        file = project / f"example{number}.py"
-        file.write_text(program, encoding="utf-8")
-        subprocess.run([sys.executable, "-W", "error", file], cwd=project, timeout=60, check=True)
-
-
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_lead_somewhere(document):
     """No document points at a file that is not there."""
