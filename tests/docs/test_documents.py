@@ -31,7 +31,7 @@ def test_the_demo_runs(project):
 
 
 @pytest.mark.parametrize(
-    "name", ["map.md", "streams.md", "batch.md", "control.md", "cost.md", "pruning.md", "transfer.md"]
+    "name", ["map.md", "streams.md", "batch.md", "control.md", "cost.md", "pruning.md", "testing.md", "transfer.md"]
 )
 def test_examples_run(name, project):
     """Each python block that begins with an import runs as a program of its own."""
