@@ -1,5 +1,6 @@
-"""What authors of stores and tests need: the conformance suite, a fake model, a fake clock."""
+"""What authors of stores and tests need: the conformance suite, a fake model and provider, a fake clock."""
 
+from memollm.testing._provider.replies import ToolUse
 from memollm.testing.conformance import (
     DrawingConformance,
     DurableConformance,
@@ -7,6 +8,7 @@ from memollm.testing.conformance import (
     StoreConformance,
 )
 from memollm.testing.fakes import NOON, FakeClock, FakeModel, ModelDown
+from memollm.testing.provider import FakeProvider, ProviderRequest
 
 __all__ = [
     "NOON",
@@ -14,7 +16,10 @@ __all__ = [
     "DurableConformance",
     "FakeClock",
     "FakeModel",
+    "FakeProvider",
     "ModelDown",
+    "ProviderRequest",
     "SharedConformance",
     "StoreConformance",
+    "ToolUse",
 ]
