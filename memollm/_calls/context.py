@@ -16,7 +16,7 @@ from memollm._types.suggest import did_you_mean
 from memollm.errors import OptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterable
 
 
 def _here() -> Scope:
@@ -65,19 +65,27 @@ def mode(name: str) -> Generator[None]:
 
 
 @contextmanager
-def lane(name: str) -> Generator[str]:
+def lane(name: str, *, of: Iterable[str] = ()) -> Generator[str]:
     """Draw in a lane inside the block, and give its full name: lanes nest, as in "agent-3/critic".
 
     Draws of one lane are in the order of its own program. Which samples a lane got is recorded with the namespace (for
     runs, with all runs), so that a rerun or a replay gives every lane the same, whatever the timing.
+
+    With `of`, the names of all the lanes of a program in an order, the first run is the same whatever the timing, too:
+    of each call the first lane gets the first sample, the second the second, and so on, round by round.
     """
-    require_name("lane", name)
-    if "/" in name:
-        raise OptionError(f'lane={name!r}: "/" stands between nested lanes, so a name cannot have it.')
+    order = tuple([of] if isinstance(of, str) else of)
+    for each in (name, *order):
+        require_name("lane", each)
+        if "/" in each:
+            raise OptionError(f'lane={each!r}: "/" stands between nested lanes, so a name cannot have it.')
+    if order and (name not in order or len({*order}) < len(order)):
+        what = "is not among them" if name not in order else "has a name twice"
+        raise OptionError(f"lane={name!r}, of={list(order)}: the lane {what}. Give every lane of the order once.")
     outer = _here().lane
-    full = name if outer is None else f"{outer}/{name}"
-    with _scoped(lane=full):
-        yield full
+    prefix = "" if outer is None else f"{outer}/"
+    with _scoped(lane=prefix + name, order=tuple(prefix + each for each in order)):
+        yield prefix + name
 
 
 @contextmanager

@@ -173,12 +173,12 @@ class Invocation:
     def _wants(self) -> Sequence[Want]:
         """Return what is to be drawn: of each call as many as are asked for."""
         plan, here, calls = self.plan, self._here, self._calls
-        lane = None if plan.reader is None or here is None else here.lane
+        lane, order = (None, ()) if plan.reader is None or here is None else (here.lane, here.order)
         n = plan.number if self._n is None and plan.number else self._number()
         if len(calls) == 1:
             # As `Want(...)`, without a call of its own.
-            return (new_tuple(Want, (calls[0], plan.reader, n, plan.pool, lane)),)
-        return [Want(call, plan.reader, n, plan.pool, lane) for call in calls]
+            return (new_tuple(Want, (calls[0], plan.reader, n, plan.pool, lane, order)),)
+        return [Want(call, plan.reader, n, plan.pool, lane, order) for call in calls]
 
     def _of_older(self, plan: Plan) -> Sequence[Sequence[Call]]:
         """Return the same calls as older code made them, where its samples are read, too."""

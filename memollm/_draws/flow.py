@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from memollm._draws.plan import ExplainMiss, Plan
     from memollm._draws.scope import Scope
     from memollm._spending.accounts import Given
-    from memollm._types.calls import Position, Want
+    from memollm._types.calls import Want
     from memollm._types.requests import Change
     from memollm.stores.flights import Signal
 
@@ -185,7 +185,7 @@ class Draw(Landing):
                 yield from self._redraw_stale()
             values, given = yield from self._aside(lambda: (self._values(), self._slots.given(self._awaited)))
             if not self._settled and (self._has_claimed or self._slots.in_flight()):
-                yield from self._settle(self._slots.unstored())
+                yield from self._settle(self._slots.ending(self._ticket))
             if self._void:
                 values = yield from self._drawn_again(values)
             self._note(given, asked)
@@ -376,11 +376,11 @@ class Draw(Landing):
             return [Settle(self._ticket, slots.in_flight(), keeps_claims=True), *self._letting_go(slots), *returned]
         return [Settle(self._ticket, slots.in_flight()), *returned]
 
-    def _settle(self, returned: list[Position]) -> Flow:
+    def _settle(self, end: Settle) -> Flow:
         # Whoever interrupts the saving does not undo it.
         self._settled = True
-        delivers = len(returned) < len(self._slots.in_flight())
-        yield from self._save_end([Settle(self._ticket, returned)], delivers=delivers)
+        delivers = len(end.returned or ()) + len(end.refused) < len(self._slots.in_flight())
+        yield from self._save_end([end], delivers=delivers)
 
     def _drawn_again(self, values: list[Any]) -> Flow:
         """Put other samples in the place of those that others may have got."""

@@ -10,7 +10,7 @@ from memollm._draws.slots import Fleeting, Made, Unstored
 from memollm._draws.waits import ended
 from memollm._spending.bill import told_of
 from memollm._types.counting import Counts
-from memollm._types.requests import Fill, Release, Settle, Write
+from memollm._types.requests import Fill, Release, Write
 from memollm._types.samples import EVER, MINE, Busy, Mine, Sample
 from memollm._values.weight import is_large
 from memollm.errors import StoreError, UncacheableResult, WrongNumber
@@ -102,6 +102,7 @@ class Landing:
             return
         is_accepted, untold = (True, None) if plan.accept is None else judged(self._function, plan.accept, value)
         if not is_accepted:
+            self._slots[gap] = Unstored(value, costs, refused=True)
             self._bill.happened(Counts(refused=1))
             return
 
@@ -129,7 +130,7 @@ class Landing:
             return
         changes: list[Change] = [*fills.values()]
         if last:
-            changes.append(Settle(self._ticket, self._slots.unstored()))
+            changes.append(self._slots.ending(self._ticket))
             self._settled = True
         try:
             written: Written = yield Write(self._plan.engine.flights.new_id(), changes)

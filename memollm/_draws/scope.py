@@ -25,6 +25,8 @@ class Scope(NamedTuple):
 
     role: Role = Role()
     lane: str | None = None
+    order: tuple[str, ...] = ()
+    """The lanes among which this one was given an order."""
     replay: Replay | None = None
     watchers: tuple[Watcher, ...] = ()
     budgets: tuple[Budget, ...] = ()

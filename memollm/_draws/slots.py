@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 from memollm._draws.effects import Gap
 from memollm._spending.accounts import HIT, MADE, SHARED
 from memollm._types.calls import Call, Place, Position
+from memollm._types.requests import Settle
 from memollm._types.samples import Busy, Mine, Sample
 from memollm._values.frame import LARGE, weight
 
@@ -35,6 +36,8 @@ class Unstored(NamedTuple):
     value: Any
     costs: Costs
     released: bool = False
+    refused: bool = False
+    """`accept` has refused it."""
 
 
 class Made(NamedTuple):
@@ -136,9 +139,18 @@ class Slots:
         """Return those that it did."""
         return [position for position, delivered, _ in self._positions() if delivered]
 
-    def unstored(self) -> list[Position]:
-        """Return those whose answers are not kept."""
-        return [position for position, _, known in self._positions() if isinstance(known, Unstored)]
+    def ending(self, ticket: int) -> Settle:
+        """Return how a draw ends that has given everything: positions whose answers are not kept go back.
+
+        But in a lane what was refused has had its turn: the next draw is the next one's.
+        """
+        returned: list[Position] = []
+        refused: list[Position] = []
+        lanes = self.wants[0].lane is not None
+        for position, _, known in self._positions():
+            if isinstance(known, Unstored):
+                (refused if lanes and known.refused else returned).append(position)
+        return Settle(ticket, returned, refused=refused)
 
     def kept(self) -> list[Position]:
         """Return those whose answers are."""

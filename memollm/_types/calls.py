@@ -44,6 +44,8 @@ class Want(NamedTuple):
     pool: int | None
     lane: str | None = None
     """Draws of one lane are in the order of its own program, whatever other lanes do meanwhile."""
+    order: tuple[str, ...] = ()
+    """The lanes among which this one stands, where their order decides who gets which position."""
 
     def slot(self, position: int) -> int:
         """Return the slot that a position reads: a pool cycles through its slots."""

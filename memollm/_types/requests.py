@@ -25,6 +25,9 @@ class Take(NamedTuple):
     recorded for a lane is passed over by all others, from a reader's first draw of the call or the latest draw in a
     lane on; free, for whatever reason, it is free for its lane alone.
 
+    Where the want says an order of lanes, what its lane has too little of is recorded for all of them, round by round:
+    each round gives each lane of the order one position, in their order, from the cursor on.
+
     Asked again with the same ticket, because the answer was lost, it gives the same answer and takes nothing more.
     """
 
@@ -62,11 +65,15 @@ class Settle(NamedTuple):
 
     Its claims end with it; or they are kept, for calls that go on without it, and each ends with its own fill or
     release, or when the ticket is no longer aloft.
+
+    Those in `refused` are a lane's whose answer was given and not kept: they are not drawn, and the reader is given
+    them no more, unless it is set back or they are returned. So the lane of another reader finds their place.
     """
 
     ticket: int
     returned: Sequence[Position] | None
     keeps_claims: bool = False
+    refused: Sequence[Position] = ()
 
 
 class Return(NamedTuple):

@@ -151,7 +151,7 @@ class ReadingStore(MemoryDrawing):
             return set(range(want.n))
         standing = MemoryLooking(self._content).standing(want.reader, want.call)
         end = max([standing.next, *(at + 1 for at in standing.lanes)])
-        return {*standing.loose, *walked(standing.next, end + n)}
+        return {*standing.loose, *walked(standing.next, end + n * max(1, len(want.order)))}
 
     def _read(self, call: Call, slots: Iterable[int], *, wait: bool) -> None:
         """Have the samples of slots at hand; what is not was vacant when it was last looked at, so it is read again."""

@@ -137,6 +137,11 @@ class Hand:
         self.abandon()
         return answer
 
+    def refuse(self, *at: int) -> None:
+        """End the draw, whose answers at these positions of the first want were given and not kept."""
+        written(self.store, [Settle(self.ticket, [], refused=self.positions(*at))])
+        self.abandon()
+
     def bring_back(self, *at: int) -> None:
         """Give positions back that were delivered."""
         written(self.store, [Return(self.ticket, each) for each in self.positions(*at)])
@@ -221,11 +226,13 @@ class Bench:
         reader: str | None = "reader",
         pool: int | None = None,
         lane: str | None = None,
+        order: tuple[str, ...] = (),
         newer_than: float = EVER,
         store: Drawing | None = None,
     ) -> Hand:
         """Begin a draw."""
-        return Hand(store or self.store, Want(of or call(), reader, n, pool, lane), newer_than=newer_than)
+        want = Want(of or call(), reader, n, pool, lane, order)
+        return Hand(store or self.store, want, newer_than=newer_than)
 
     def stock(
         self, *records: bytes, of: Call | None = None, stored: float = NOON, store: Drawing | None = None

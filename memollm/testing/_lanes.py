@@ -23,12 +23,13 @@ class LaneBench(Bench):
         lane: str | None,
         n: int = 1,
         *,
+        order: tuple[str, ...] = (),
         reader: str = "run:1",
         of: Call | None = None,
         store: Drawing | None = None,
     ) -> list[int]:
         """Draw in a lane, fill what is vacant, and settle."""
-        hand = self.take(n, reader=reader, lane=lane, of=of, store=store)
+        hand = self.take(n, reader=reader, lane=lane, order=order, of=of, store=store)
         if MINE in hand.states:
             hand.fill(*(b"%d" % at for at, state in zip(hand.at, hand.states, strict=True) if state is MINE))
         hand.settle()
@@ -168,6 +169,74 @@ class LaneCases(LaneBench):
             for hand in hands:
                 hand.abandon()
         assert self.give("x") == [3]
+
+    # Answers that are not kept.
+
+    def test_refused_position_is_not_given_again(self) -> None:
+        """What a lane was given and nobody kept has had its turn, for this reader: the lane goes on after it."""
+        self.take(reader="run:1", lane="x").refuse(0)
+        assert self.give("x", "y", None, "x") == [1, 2, 3, 4]
+
+    def test_refused_position_keeps_its_place(self) -> None:
+        """Another run's lane finds it in its place, vacant, and what came after it after it (P2)."""
+        self.take(2, reader="run:1", lane="x").refuse(0)
+        self.give("y", "x")
+        assert self.give("y", "x", "x", "x", reader="run:2") == [2, 0, 1, 3]
+
+    def test_refused_position_that_is_set_free(self) -> None:
+        """Given back after all, or with its reader set back, it is the lane's next (P3)."""
+        hand = self.take(2, reader="namespace:a", lane="x")
+        hand.refuse(0, 1)
+        hand.bring_back(0)
+        assert self.give("y", "x", "x", reader="namespace:a") == [2, 0, 3]
+
+    def test_refused_by_a_draw_that_is_settled_twice(self) -> None:
+        """What comes late changes nothing: the position is somebody else's by now (P1)."""
+        hand = self.take(reader="run:1", lane="x")
+        hand.give_back()
+        assert self.give("x") == [0]
+        hand.refuse(0)
+        assert self.give("x") == [1]
+
+    # An order.
+
+    def test_order_of_lanes_decides_the_first_run(self) -> None:
+        """Whoever asks first, lanes in an order get positions in that order, round by round."""
+        order = ("x", "y", "z")
+        assert [self.given(lane, order=order) for lane in "zyzxxyx"] == [[2], [1], [5], [0], [3], [4], [6]]
+        assert [self.given(lane, order=order, reader="run:2") for lane in "xxxz"] == [[0], [3], [6], [2]]
+
+    def test_order_of_lanes_with_several_samples(self) -> None:
+        """A draw of several takes its lane's position of as many rounds."""
+        order = ("x", "y")
+        assert self.given("y", 3, order=order) == [1, 3, 5]
+        assert [self.given("x", n, order=order) for n in (1, 3)] == [[0], [2, 4, 6]]
+        assert self.given("y", order=order) == [7]
+
+    def test_order_of_lanes_among_others(self) -> None:
+        """Rounds begin where the reader stands, and nobody else is given their positions (P1)."""
+        assert self.give(None, "other") == [0, 1]
+        assert self.given("y", order=("x", "y")) == [3]
+        assert self.give(None, "other") == [4, 5]
+        assert [self.given(lane, order=("x", "y")) for lane in "xyx"] == [[2], [7], [6]]
+
+    def test_order_of_lanes_in_which_draws_fail(self) -> None:
+        """A draw that fails or is refused leaves the order as it is (P3)."""
+        for end in (Hand.give_back, Hand.abandon):
+            hand = self.take(reader="run:1", lane="y", order=("x", "y"))
+            assert hand.at == [1]
+            end(hand)
+        assert [self.given(lane, order=("x", "y")) for lane in "xxyy"] == [[0], [2], [1], [3]]
+
+    def test_order_of_lanes_of_stored_samples(self) -> None:
+        """What others have paid for is given in that order, and is delivered at once (P1, P2)."""
+        self.stock(b"0", b"1", b"2", b"3")
+        for reader in ("run:1", "namespace:a"):
+            for lane, records in (("y", [b"1", b"3"]), ("x", [b"0", b"2"])):
+                hand = self.take(2, reader=reader, lane=lane, order=("x", "y"))
+                assert hand.records == records
+                hand.abandon()
+            assert self.given("x", order=("x", "y"), reader=reader) == [4]
 
     # Pools.
 

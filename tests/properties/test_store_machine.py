@@ -27,7 +27,10 @@ calls = st.sampled_from([CALLS[0], *CALLS])
 readers = st.sampled_from(["a", *READERS, None])
 lanes = st.sampled_from([None, *LANES])
 pools = st.sampled_from([None, 1, 2, 3])
-wants = st.builds(Want, calls, readers, st.integers(1, 4), pools, lanes)
+orders = {None: st.just(()), "x": st.sampled_from([(), ("x", "y"), ("y", "x")]), "y": st.sampled_from([(), ("x", "y")])}
+wants = lanes.flatmap(
+    lambda lane: st.builds(Want, calls, readers, st.integers(1, 4), pools, st.just(lane), orders[lane])
+).map(lambda want: want if want.reader else want._replace(order=()))
 ages = st.sampled_from([None, None, None, 0, 3])
 numbers = st.integers(0, 50)
 
@@ -77,6 +80,8 @@ class Stores(RuleBasedStateMachine):
         self.recorded: dict[tuple, dict[int, str]] = {}
         self.cursors: dict[tuple, int] = {}
         self.begun: dict[tuple, int] = {}
+        # What a lane was given and refused, which it is not given again.
+        self.refused: dict[tuple, set[int]] = {}
         # What was written last, as each store was asked for it and answered.
         self.last: list[tuple] = []
         # Opened now, so that both have an epoch to compare.
@@ -110,7 +115,7 @@ class Stores(RuleBasedStateMachine):
     def taken_from_all(self, key):
         """Positions of a reader in a call that nobody may get now."""
         held = [draw.flying for draw in self.aloft if draw.key == key]
-        return self.delivered.get(key, set()).union(*held)
+        return self.delivered.get(key, set()).union(self.refused.get(key, ()), *held)
 
     def old(self, age):
         return EVER if age is None else self.clock() - age
@@ -196,7 +201,7 @@ class Stores(RuleBasedStateMachine):
         assert list(ours.positions) == list(theirs.positions)
         at, key = list(ours.positions), (want.reader, want.call)
         if want.reader is not None:
-            self._free_for(want, set())
+            self._free_for(want, self.taken_from_all(key))
             draw = Drawn(want, tickets, at, {}, EVER, (0, 0), 0)
             assert not self.taken_from_all(key) & set(at)
             self._record(draw)
@@ -234,7 +239,12 @@ class Stores(RuleBasedStateMachine):
         if key not in self.cursors or want.lane is not None:
             self.cursors[key] = max([self.cursors.get(key, 0), *(at + 1 for at in recorded)])
         cursor = self.cursors[key]
-        own = [at for at, lane in recorded.items() if lane == want.lane and at < cursor]
+        own = [at for at, lane in recorded.items() if lane == want.lane and at < cursor and at not in taken]
+        for _ in range(want.n - len(own) if want.order else 0):
+            recorded = self.recorded.setdefault((recorder(want.reader), want.call), recorded)
+            recorded.update(enumerate(want.order, cursor))
+            own.append(cursor + want.order.index(want.lane))
+            self.cursors[key] = cursor = cursor + len(want.order)
         others = [at for at in range(cursor) if at not in recorded]
         return (at for at in itertools.chain(own, others, itertools.count(cursor)) if at not in taken)
 
@@ -254,11 +264,17 @@ class Stores(RuleBasedStateMachine):
     def meet(self, n):
         self._take(Want(CALLS[0], "a", n, None))
 
-    @rule(run=st.sampled_from(READERS[2:]), lane=st.sampled_from(LANES), end=st.booleans(), kept=st.booleans())
-    def meet_in_lanes(self, run, lane, end, kept):
-        draw = self._take(Want(CALLS[0], run, 1, None, lane))
+    @rule(
+        run=st.sampled_from(READERS[2:]),
+        lane=st.sampled_from(LANES),
+        order=st.sampled_from([(), ("x", "y")]),
+        end=st.sampled_from([None, "kept", "returned", "refused"]),
+    )
+    def meet_in_lanes(self, run, lane, order, end):
+        draw = self._take(Want(CALLS[0], run, 1, None, lane, order if lane else ()))
         if end and draw in self.aloft:
-            self._settle(draw, {0} if kept else set(), knows=True)
+            refuses = end == "refused" and lane is not None
+            self._settle(draw, {0} if end == "kept" else set(), knows=True, refuses=refuses)
 
     @rule(of=calls, reader=readers, n=st.integers(1, 4), kept=st.sets(st.integers(0, 3)), lane=lanes)
     def draw(self, of, reader, n, kept, lane):
@@ -292,18 +308,29 @@ class Stores(RuleBasedStateMachine):
         return [Fill(ticket, Place(draw.want.call, slot), each, draw.newer_than) for slot, each in samples.items()]
 
     @precondition(lambda self: self.aloft)
-    @rule(which=numbers, kept=st.sets(st.integers(0, 3)), how=st.sampled_from(["settle", "settle", "fail", "vanish"]))
+    @rule(which=numbers, kept=st.sets(st.integers(0, 3)), how=st.sampled_from(["settle", "refuse", "fail", "vanish"]))
     def end(self, which, kept, how):
         draw = self.pick(self.aloft, which)
         if how == "vanish":
             self._vanish(draw)
         else:
-            self._settle(draw, kept, knows=how == "settle")
+            self._settle(draw, kept, knows=how != "fail", refuses=how == "refuse" and draw.want.lane is not None)
 
-    def _settle(self, draw, kept, *, knows):
-        returned = [at for index, at in enumerate(draw.at) if index not in kept]
-        self.write(draw, lambda ticket: [Settle(ticket, draw.positions(returned, ticket) if knows else None)])
-        self._ends(draw, set(returned if knows else draw.at))
+    def _settle(self, draw, kept, *, knows, refuses=False):
+        others = [at for index, at in enumerate(draw.at) if index not in kept]
+        returned, refused = ([], others) if refuses else (others, [])
+        self.write(
+            draw,
+            lambda ticket: [
+                Settle(
+                    ticket,
+                    draw.positions(returned, ticket) if knows else None,
+                    refused=draw.positions(refused, ticket),
+                )
+            ],
+        )
+        self.refused.setdefault(draw.key, set()).update(draw.flying.intersection(refused))
+        self._ends(draw, {*refused, *returned} if knows else set(draw.at))
 
     def _ends(self, draw, returned):
         self.delivered.setdefault(draw.key, set()).update(draw.flying - returned)
@@ -361,6 +388,7 @@ class Stores(RuleBasedStateMachine):
         self.write(draw, lambda ticket: [Return(ticket, *draw.positions([at], ticket))])
         if draw.generation == self.begun.get(draw.key, 0):
             self.delivered.get(draw.key, set()).discard(at)
+            self.refused.get(draw.key, set()).discard(at)
 
     # Maintenance.
 
@@ -422,6 +450,9 @@ class Stores(RuleBasedStateMachine):
         for key in list(self.delivered):
             if concerned(key):
                 del self.delivered[key]
+        for key in list(self.refused):
+            if concerned(key):
+                del self.refused[key]
         for draw in (*self.aloft, *self.ghosts):
             if concerned(draw.key):
                 draw.flying = set()

@@ -12,8 +12,8 @@ import pytest
 from models import AsyncGates, asking, asking_async, run
 
 import memollm
-from memollm import OptionError
-from memollm.testing import FakeModel, ModelDown
+from memollm import Cache, OptionError
+from memollm.testing import FakeClock, FakeModel, ModelDown
 
 LANES = 20
 TURNS = 3
@@ -24,8 +24,9 @@ TIMES = 10
 class Agents:
     """A program of many lanes that draw two calls in common, each in an order of its own, after random delays."""
 
-    def __init__(self, cache, **options):
+    def __init__(self, cache, of=(), **options):
         self.model = FakeModel()
+        self.of = of
         self.ask = asking(cache, self.model, **options)
         self.ask_async = asking_async(cache, self.model, **options)
 
@@ -34,7 +35,7 @@ class Agents:
 
         async def lane(name, delays):
             drawn = []
-            with memollm.lane(name):
+            with memollm.lane(name, of=self.of):
                 for prompt in order_of(name):
                     for _ in range(delays.randrange(4)):
                         await asyncio.sleep(0)
@@ -51,7 +52,7 @@ class Agents:
         """Run the same in threads."""
 
         def lane(name):
-            with memollm.lane(name):
+            with memollm.lane(name, of=self.of):
                 return [self.ask(prompt) for prompt in order_of(name)]
 
         with ThreadPoolExecutor(8) as pool:
@@ -309,4 +310,191 @@ def test_what_a_lane_may_be_called(cache):
     """A name that would be taken for nested lanes, or is none, is an error."""
     for name, reason in (("a/b", "nested"), ("", "printable"), (3, "printable"), ("a\nb", "printable")):
         with pytest.raises(OptionError, match=reason), memollm.lane(name):
+            pass
+
+
+# What a rerun cannot have again. One program: 13 lanes draw one call three times each, with random delays.
+
+
+class Thirteen:
+    """Agents that draw the same call; what a rerun gives each is compared with what the first run gave."""
+
+    def __init__(self, cache, **options):
+        self.model = FakeModel()
+        self.ask = asking_async(cache, self.model, **options)
+
+    def draw(self, seed):
+        """Return what each of the 39 draws got, by lane and turn."""
+
+        async def agent(number, delays):
+            with memollm.lane(f"agent-{number}"):
+                got = []
+                for _ in range(3):
+                    for _ in range(delays.randrange(4)):
+                        await asyncio.sleep(0)
+                    got.append(await self.ask("x"))
+                return got
+
+        async def main():
+            started = [*range(13)]
+            delays = random.Random(seed)
+            delays.shuffle(started)
+            got = await asyncio.gather(*(agent(number, random.Random(delays.random())) for number in started))
+            return {
+                (number, turn): text for number, of in zip(started, got, strict=True) for turn, text in enumerate(of)
+            }
+
+        with memollm.run():
+            return run(main())
+
+
+def differing(one, other):
+    return {draw for draw in one if one[draw] != other[draw]}
+
+
+def number_of(text):
+    return int(text.rpartition("#")[2])
+
+
+def test_what_accept_refused_is_asked_for_again_in_its_place(cache):
+    """P2: of 39 draws those that were refused differ in a rerun, and no other: 9, not all 39."""
+    thirteen = Thirteen(cache, accept=lambda text: number_of(text) % 4)
+    first = thirteen.draw(0)
+    refused = {draw for draw, text in first.items() if not number_of(text) % 4}
+    assert (len(first), len(refused)) == (39, 9)
+    second = thirteen.draw(1)
+    assert differing(first, second) == refused
+    # Of the nine that were asked for again three were refused again, and the others stay from now on.
+    again = {draw for draw in refused if not number_of(second[draw]) % 4}
+    assert len(again) == 3
+    assert differing(second, thirteen.draw(2)) == again
+
+
+def test_a_draw_of_several_of_which_one_is_refused(cache):
+    """P2: the others keep their places, and the lane goes on after all of them."""
+    model = FakeModel()
+    ask = asking(cache, model, accept=lambda text: text != "x #2")
+
+    def draw():
+        with memollm.run(), memollm.lane("one"):
+            return [ask.draw(3, "x"), ask("x")]
+
+    assert draw() == [["x #1", "x #2", "x #3"], "x #4"]
+    assert draw() == [["x #1", "x #5", "x #3"], "x #4"] == draw()
+
+
+def test_outside_lanes_what_is_refused_gives_its_place_back(cache):
+    """P3: without lanes the next draw takes the place of an answer that was not kept."""
+    ask = asking(cache, FakeModel(), accept=lambda text: text != "x #1")
+    with memollm.run():
+        assert [ask("x"), ask("x"), ask("x")] == ["x #1", "x #2", "x #3"]
+    with memollm.run():
+        assert [ask("x"), ask("x")] == ["x #2", "x #3"]
+
+
+def test_a_replay_leaves_out_what_was_refused(cache):
+    """What was refused is no part of what was drawn; a replay calls nothing and reads the others in their order."""
+    ask = asking(cache, FakeModel(), namespace="a", accept=lambda text: text != "x #2")
+    with memollm.lane("one"):
+        assert [ask("x") for _ in range(3)] == ["x #1", "x #2", "x #3"]
+        with memollm.replay("a"):
+            assert [ask("x"), ask("x")] == ["x #1", "x #3"]
+        assert ask("x") == "x #4"
+
+
+def test_what_has_expired_is_made_anew_in_its_place():
+    """P2: of 39 draws those whose time to live is over differ in a rerun, and no other; the next rerun is the same."""
+    clock = FakeClock()
+    with Cache("memory:", clock=clock) as cache:
+        thirteen = Thirteen(cache, ttl=10)
+        old = thirteen.ask.with_options(ttl=None)
+        with memollm.run():
+            run(asking_twenty(old))
+        clock.advance(8)
+        first = thirteen.draw(0)
+        clock.advance(8)
+        expired = {draw for draw, text in first.items() if number_of(text) <= 20}
+        assert (len(first), len(expired)) == (39, 20)
+        second = thirteen.draw(1)
+        assert differing(first, second) == expired
+        assert thirteen.draw(2) == second
+
+
+async def asking_twenty(ask):
+    assert len(await ask.draw(20, "x")) == 20
+
+
+def test_what_was_forgotten_begins_anew(cache):
+    """With a forgotten call goes what its lanes got: all 39 draws differ once, and the next rerun is the same."""
+    thirteen = Thirteen(cache)
+    first = thirteen.draw(0)
+    thirteen.ask.forget("x")
+    second = thirteen.draw(1)
+    assert len(differing(first, second)) == 39
+    assert thirteen.draw(2) == second
+
+
+# A first run in an order.
+
+
+@pytest.mark.parametrize("program", ["in_tasks", "in_threads"])
+def test_a_first_run_in_an_order_is_the_same_whatever_the_timing(program):
+    """P1, P2: where lanes stand in an order, each gets its slots of each round, in a first run as in any other."""
+    for seed in range(5):
+        with Cache("memory:") as cache:
+            agents = Agents(cache, of=[f"agent-{number}" for number in range(7)])
+            given = getattr(agents, program)(seed, 7)
+            for prompt in PROMPTS:
+                stored = agents.ask.peek(prompt)
+                assert sorted(stored) == sorted(text for of in given.values() for text in of if prompt in text)
+                for number in range(7):
+                    mine = [text for text in given[f"agent-{number}"] if prompt in text]
+                    assert mine == [stored[number + 7 * turn] for turn in range(TURNS)]
+
+
+def test_stored_samples_are_given_in_the_order_of_lanes(cache):
+    """P2: what another namespace has paid for goes to the lanes in their order, whoever asks first."""
+    ask = asking(cache, FakeModel(), namespace="a")
+    assert ask.draw(6, "x") == [f"x #{number}" for number in range(1, 7)]
+    names = ["one", "two", "three"]
+    for order in itertools.permutations(names):
+        got = {}
+        with memollm.namespace("b " + "".join(order)):
+            for name in order:
+                with memollm.lane(name, of=names):
+                    got[name] = [ask("x"), ask("x")]
+        assert got == {"one": ["x #1", "x #4"], "two": ["x #2", "x #5"], "three": ["x #3", "x #6"]}
+
+
+def test_lanes_of_an_order_that_nest(cache):
+    """An order is among the lanes of one block; a lane inside of one is none of it."""
+    ask = asking(cache, FakeModel())
+    with memollm.run(), memollm.lane("agent"):
+        with memollm.lane("second", of=("first", "second")) as full:
+            assert (full, ask("x")) == ("agent/second", "x #1")
+            with memollm.lane("inner"):
+                ask("x")
+        with memollm.lane("first", of=("first", "second")):
+            assert ask("x") == "x #3"
+    assert ask.peek("x") == ["x #3", "x #1", "x #2"]
+
+
+def test_a_lane_of_an_order_that_never_draws_stops_nobody(cache):
+    """P3: what is kept for a lane waits for it alone, and no other lane waits."""
+    ask = asking(cache, FakeModel(), namespace="a")
+    with memollm.lane("late", of=("never", "late")):
+        assert [ask("x"), ask("x")] == ["x #1", "x #2"]
+    with memollm.namespace("b"):
+        assert ask.draw(4, "x") == ["x #3", "x #1", "x #4", "x #2"]
+
+
+def test_what_an_order_may_be():
+    """A lane that is not among those of its order, and one that is there twice, is an error that says so."""
+    for of, reason in (
+        (["two"], "not among"),
+        (["one", "one"], "twice"),
+        (["one", "a/b"], "nested"),
+        ("one!", "among"),
+    ):
+        with pytest.raises(OptionError, match=reason), memollm.lane("one", of=of):
             pass

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from itertools import cycle
+from typing import TYPE_CHECKING, Any, Final
 
 from memollm._types.calls import Call, Place, Position, recorder, walked
 from memollm._types.locks import ThreadLock
@@ -12,6 +13,7 @@ from memollm.stores.flights import Flights
 from memollm.stores.repeats import Repeats
 
 if TYPE_CHECKING:
+    from memollm._types.calls import Want
     from memollm._types.counting import Account, Counts
     from memollm._types.samples import Replaced, Sample
     from memollm.stores.transfer import Stretch
@@ -21,9 +23,13 @@ def _new_generation() -> int:
     return 1 + secrets.randbits(62)
 
 
+REFUSED: Final = 0
+"""In the place of a ticket: the answer was given and not kept, and this lane goes on after it."""
+
+
 @dataclass(slots=True)
 class MemoryCursor:
-    """How far a reader has drawn a call, and its positions that are free (`None`) or in flight (a ticket)."""
+    """How far a reader has drawn a call, and its positions that are free (`None`), refused, or in flight (a ticket)."""
 
     next: int = 0
     loose: dict[int, int | None] = field(default_factory=dict[int, int | None])
@@ -75,6 +81,13 @@ class MemoryContent:
     def recorded_for(self, reader: str, call: Call) -> dict[int, str]:
         """Return whose lane's the positions of a call are for a reader."""
         return self.recorded.setdefault((recorder(reader), call), {})
+
+    def add_rounds(self, want: Want, cursor: MemoryCursor, recorded: dict[int, str], rounds: int) -> None:
+        """Record so many more positions for each lane of an order, in turn, and keep them free for these."""
+        ahead = range(cursor.next, cursor.next + rounds * len(want.order))
+        recorded.update(zip(ahead, cycle(want.order), strict=False))
+        cursor.loose.update(dict.fromkeys(ahead))
+        cursor.next = ahead.stop
 
     def end_of_lanes(self, call: Call) -> int:
         """Return the first position that no lane of a call has reached."""

@@ -10,13 +10,13 @@ from memollm._types.requests import Answer, Fill, Look, Release, Request, Return
 from memollm._types.samples import MINE, Busy, Replaced, Sample, State, Taken, digest_of
 from memollm.errors import StoreError
 from memollm.stores.drawing import Drawing, InLine
-from memollm.stores.memory.content import MemoryContent, MemoryCursor
+from memollm.stores.memory.content import REFUSED, MemoryContent, MemoryCursor
 from memollm.stores.memory.keeping import MemoryKeeping
 from memollm.stores.memory.looking import MemoryLooking
 from memollm.stores.repeats import Repeats
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from memollm._types.requests import Change
     from memollm.stores.flights import Flights
@@ -111,9 +111,12 @@ class MemoryDrawing(Drawing, InLine):
             positions: Sequence[int] = range(want.n)
             return Taken(positions, self._states(want, positions, ticket, newer_than))
         cursor, recorded = self._cursor(want, want.reader), self._content.recorded_for(want.reader, want.call)
-        own = [at for at, lane in recorded.items() if lane == want.lane and at in cursor.loose]
+        own = self._own(want, cursor, recorded)
+        if want.order and len(own) < want.n:
+            self._content.add_rounds(want, cursor, recorded, want.n - len(own))
+            own = self._own(want, cursor, recorded)
         others = [at for at in sorted(cursor.loose) if at not in recorded]
-        free = [at for at in (*own, *others) if not self._content.holds(cursor.loose[at])]
+        free = [*own, *(at for at in others if not self._content.holds(cursor.loose[at]))]
         positions = choose_positions(want, free, cursor.next)
         cursor.next = max(cursor.next, positions[-1] + 1)
         if want.lane is not None:
@@ -127,6 +130,11 @@ class MemoryDrawing(Drawing, InLine):
             cursor.loose.update(dict.fromkeys(positions, ticket))
             self._in_flight.setdefault(ticket, []).extend(_positions(want, positions, cursor.generation))
         return Taken(positions, states, cursor.generation)
+
+    def _own(self, want: Want, cursor: MemoryCursor, recorded: Mapping[int, str]) -> list[int]:
+        """List what is recorded for a lane, and free, in the order of recording."""
+        own = [at for at, lane in recorded.items() if lane == want.lane and at in cursor.loose]
+        return [at for at in own if not self._content.holds(cursor.loose[at]) and cursor.loose[at] != REFUSED]
 
     def _cursor(self, want: Want, reader: str) -> MemoryCursor:
         cursors = self._content.cursors.setdefault(reader, {})
@@ -202,18 +210,19 @@ class MemoryDrawing(Drawing, InLine):
         if settle.returned is None and isinstance(answer, _Answered):
             for position in answer.delivered():
                 self._free(position)
-        returned = set(in_flight if settle.returned is None else settle.returned)
-        return [each for each in in_flight if not self._let_go(each, settle.ticket, returned=each in returned)]
+        becomes: dict[Position, int | None] = dict.fromkeys(in_flight if settle.returned is None else settle.returned)
+        becomes.update(dict.fromkeys(settle.refused, REFUSED))
+        return [each for each in in_flight if not self._let_go(each, settle.ticket, becomes)]
 
-    def _let_go(self, position: Position, ticket: int, *, returned: bool) -> bool:
-        """Free or deliver a position in flight; tell whether it was the draw's, or its reader was set back."""
+    def _let_go(self, position: Position, ticket: int, becomes: Mapping[Position, int | None]) -> bool:
+        """Free, refuse or deliver a position in flight; tell whether it was the draw's, or its reader was set back."""
         cursor = self._content.cursor_of(position)
         if cursor is None:
             return not self._content.is_forgotten(position)
         if cursor.loose.get(position.at) != ticket:
             return False
-        if returned:
-            cursor.loose[position.at] = None
+        if position in becomes:
+            cursor.loose[position.at] = becomes[position]
         else:
             del cursor.loose[position.at]
         return True
@@ -222,7 +231,8 @@ class MemoryDrawing(Drawing, InLine):
         """Free a position that was delivered."""
         cursor = self._content.cursor_of(position)
         if cursor is not None and position.at < cursor.next:
-            cursor.loose.setdefault(position.at, None)
+            # In flight it is for whoever has it.
+            cursor.loose[position.at] = cursor.loose.get(position.at) or None
 
 
 class _Answered:

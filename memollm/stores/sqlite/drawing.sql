@@ -35,9 +35,13 @@ DELETE FROM loose WHERE reader = ? AND call = ? AND position = ?;
 -- name: return_position  Free again, if it is still in flight for this draw: after a rewind it may be another's.
 UPDATE loose SET owner = NULL, ticket = NULL
 WHERE reader = ? AND call = ? AND position = ? AND owner = ? AND ticket = ?;
--- name: free_position  Delivered and free again, unless the reader began anew and will come to it by itself.
-INSERT OR IGNORE INTO loose (reader, call, position) SELECT ?1, ?2, ?3
-FROM cursor WHERE reader = ?1 AND call = ?2 AND next > ?3 AND generation = ?4;
+-- name: refuse_position  Given and not kept: the reader's lane goes on after it. No draw has the ticket 0.
+UPDATE loose SET owner = NULL, ticket = 0
+WHERE reader = ? AND call = ? AND position = ? AND owner = ? AND ticket = ?;
+-- name: free_position  Delivered or refused and free again, unless the reader began anew and will come to it by itself.
+INSERT INTO loose (reader, call, position) SELECT ?1, ?2, ?3
+FROM cursor WHERE reader = ?1 AND call = ?2 AND next > ?3 AND generation = ?4
+ON CONFLICT DO UPDATE SET ticket = NULL WHERE owner IS NULL;
 -- name: return_ticket  Everything in flight for a draw is free again.
 UPDATE loose SET owner = NULL, ticket = NULL WHERE owner = ? AND ticket = ?;
 -- name: deliver_held  A position in flight for a draw is delivered.
@@ -98,7 +102,7 @@ SELECT max(position) + 1 FROM recorded WHERE recorder = ? AND call = ?;
 -- name: positions_of_lane  What of a lane's positions its reader has not been given, in the lane's order.
 SELECT loose.position, loose.owner, loose.ticket
 FROM loose JOIN recorded ON recorded.recorder = ?1 AND recorded.call = ?3 AND recorded.position = loose.position
-WHERE loose.reader = ?2 AND loose.call = ?3 AND recorded.lane = ?4 ORDER BY recorded.nth;
+WHERE loose.reader = ?2 AND loose.call = ?3 AND recorded.lane = ?4 AND loose.ticket IS NOT 0 ORDER BY recorded.nth;
 -- name: record_lane  A position is a lane's from now on.
 INSERT INTO recorded (recorder, call, position, lane, nth) VALUES (?1, ?2, ?3, ?4, coalesce(
     (SELECT max(nth) + 1 FROM recorded WHERE recorder = ?1 AND call = ?2 AND lane = ?4), 0));

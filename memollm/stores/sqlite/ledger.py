@@ -181,7 +181,7 @@ class Ledger:
         return taken
 
     def _take_any(self, want: Want, ticket: int, newer_than: float) -> Taken:
-        call = self.rows.known_call(want.call)
+        call = self.rows.call_number(want.call) if want.order else self.rows.known_call(want.call)
         if call is None:
             return self._take_new(want, ticket)
         if want.reader is None:
@@ -190,7 +190,7 @@ class Ledger:
         reader, recorded = self.rows.reader_numbers(want.reader)
         cursor, generation = self._cursor(call, reader, recorded)
         if want.lane is not None:
-            cursor = self.rows.reserve(call, cursor, reader, recorded)
+            cursor = self._passing_over_lanes(want, call, (reader, recorded), cursor)
         positions = self._choose(want, call, (reader, recorded), cursor)
         if positions[-1] >= cursor:
             self.rows.do("advance", reader, call, positions[-1] + 1)
@@ -240,6 +240,19 @@ class Ledger:
         generation = new_generation()
         self.rows.do("begin_cursor", reader, call, 0, generation)
         return self.rows.reserve(call, 0, reader, recorded), generation
+
+    def _passing_over_lanes(self, want: Want, call: int, numbers: tuple[int, int], cursor: int) -> int:
+        """Let lanes have what is theirs; one that stands in an order gets enough, and the others of it as much."""
+        reader, recorded = numbers
+        cursor = self.rows.reserve(call, cursor, reader, recorded)
+        if not want.order:
+            return cursor
+        lane = self.rows.lane_number(want.lane or "")
+        short = want.n - len(self._free("positions_of_lane", recorded, reader, call, lane))
+        if short <= 0:
+            return cursor
+        self._require_unmoved()
+        return self.rows.add_rounds((reader, recorded, call), want.order, cursor, short)
 
     def _choose(self, want: Want, call: int, numbers: tuple[int, int], cursor: int) -> Sequence[int]:
         """Choose positions: what is the lane's own, what is free, and what is ahead."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from itertools import cycle
 from typing import TYPE_CHECKING, Final
 
 from memollm._types.calls import Call, Position, recorder, walked
 from memollm.stores.sqlite.sql import statements
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from sqlite3 import Cursor
 
     from memollm.stores.sqlite.link import Link
@@ -105,6 +106,19 @@ class Rows:
     def numbers_of(self, position: Position) -> tuple[int | None, int | None, int]:
         """Give the numbers of a position, adding nothing: what is gone has no number, and no row matches it."""
         return self.find_reader(position.reader), self.find_call(position.call), position.at
+
+    def add_rounds(self, numbers: tuple[int, int, int], order: Sequence[str], cursor: int, rounds: int) -> int:
+        """Record so many more positions for each lane of an order, in turn, and keep them free for these.
+
+        The numbers are the reader's, its recorder's and the call's. Return where the cursor stands then.
+        """
+        reader, recorded, call = numbers
+        ahead = range(cursor, cursor + rounds * len(order))
+        for at, lane in zip(ahead, cycle(map(self.lane_number, order)), strict=False):
+            self.do("record_lane", recorded, call, at, lane)
+            self.do("pass_over", reader, call, at)
+        self.do("advance", reader, call, ahead.stop)
+        return ahead.stop
 
     # What several kinds of work do.
 

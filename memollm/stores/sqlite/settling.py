@@ -108,6 +108,8 @@ class Settling:
         for reader, call, position in held.positions:
             goes_back = returned is None or position in returned
             statement = "return_position" if goes_back else "deliver_held"
+            if position in settle.refused:
+                statement = "refuse_position"
             if not self._rows.do(statement, reader, call, position.at, me, settle.ticket).rowcount:
                 self._tell_void(reader, call, position)
 
@@ -124,6 +126,7 @@ class Settling:
         if settle.returned is None:
             self._rows.do("return_ticket", me, settle.ticket)
             return
-        for position in settle.returned:
-            self._rows.do("return_position", *self._rows.numbers_of(position), me, settle.ticket)
+        for statement, positions in (("return_position", settle.returned), ("refuse_position", settle.refused)):
+            for position in positions:
+                self._rows.do(statement, *self._rows.numbers_of(position), me, settle.ticket)
         self._rows.do("deliver_ticket", me, settle.ticket)
