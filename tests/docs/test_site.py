@@ -1,4 +1,4 @@
-"""The site has every page and every public name; `make docs` builds it."""
+"""The site has every page and every public name. `make docs` builds it; `make deep` looks whether it is complete."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
+
 import memollm
 from memollm import testing
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+
+pytestmark = pytest.mark.deep
 
 
 def pages_in(navigation):
