@@ -12,7 +12,7 @@ PYTHONS ?= $(shell for minor in 11 12 13 14; do \
 # The lowest versions are those of the oldest Python; newer ones need newer builds.
 OLDEST ?= $(firstword $(PYTHONS))
 
-.PHONY: demo test test-all test-lowest check deep torture mutants bench bench-deep bench-check format clean
+.PHONY: demo test test-all test-lowest check deep torture mutants bench bench-deep bench-check docs format clean
 
 demo: .venv/installed
 	$(BIN)/python examples/demo.py
@@ -66,14 +66,19 @@ bench-deep: .venv-bench/installed
 bench-check: .venv-bench/installed
 	$(BENCH_BIN)/python -m benchmarks --check
 
+# The site, in the folder `site`; whatever is wrong with it is an error. To see it: python -m http.server -d site
+docs: .venv-docs/installed
+	.venv-docs/bin/zensical build --strict --clean
+	.venv-docs/bin/python tools/finish_site.py site
+
 format: .venv/developed
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .venv-*
+	rm -rf .venv .venv-* .cache site
 
-.venv/bin/python .venv-bench/bin/python:
+.venv/bin/python .venv-bench/bin/python .venv-docs/bin/python:
 	@test -n "$(PYTHON)" || { echo "memollm needs Python 3.11 or newer; none was found. Try: make $(MAKECMDGOALS) PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv $(patsubst %/bin/python,%,$@)
 
@@ -87,4 +92,8 @@ clean:
 
 .venv-bench/installed: .venv-bench/bin/python pyproject.toml
 	$(BENCH_BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	touch $@
+
+.venv-docs/installed: .venv-docs/bin/python pyproject.toml
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	touch $@

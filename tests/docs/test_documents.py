@@ -33,8 +33,18 @@ def test_the_demo_runs(project):
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_lead_somewhere(document):
     """No document points at a file that is not there."""
-    links = re.findall(r"\]\(([^)#]+)\)", document.read_text(encoding="utf-8"))
-    assert [link for link in links if "://" not in link and not (document.parent / link).exists()] == []
+    links = re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8"))
+    assert [link for link in links if "://" not in link and not leads_somewhere(document, link)] == []
+
+
+def leads_somewhere(document, link):
+    """Tell whether a file is there, and a heading in it."""
+    path, _, anchor = link.partition("#")
+    file = document.parent / path if path else document
+    if not anchor:
+        return file.exists()
+    headings = re.findall(r"^#+ (.*)", file.read_text(encoding="utf-8"), flags=re.MULTILINE) if file.exists() else []
+    return anchor in [re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings]
 
 
 def test_reliability_names_tests_that_are_there():
