@@ -95,21 +95,20 @@ def told_of(
     prices: Mapping[str, object] | None,
 ) -> Told:
     """Find out what a call took; never raises, since an answer is not lost by that."""
-    times = {"seconds": round(meter.seconds, 6), "latency": round(meter.latency, 6)}
+    unknown = Toll(1, round(meter.seconds, 6), unpriced=1, latency=round(meter.latency, 6))
     try:
         found = usages_of_call(returned, results, usage, meter.notes)
         if not found:
             # No tokens are known, so neither is what it cost, unless every price is zero.
-            is_free = price(A_LITTLE, prices) == 0
-            return Told(Toll(1, cost=0.0 if is_free else None, unpriced=int(not is_free), **times))
+            return Told(unknown._replace(cost=0.0, unpriced=0) if price(A_LITTLE, prices) == 0 else unknown)
         tokens = sum(each.input_tokens for each in found), sum(each.output_tokens for each in found)
         _require_countable(*tokens)
         costs = [price(each, prices) for each in found]
     except Exception as error:  # noqa: BLE001 - the user's function, or prices
-        return Told(Toll(1, unpriced=1, **times), _not_counted(error))
+        return Told(unknown, _not_counted(error))
     # A sum of which a part is not known is not known.
     cost = None if None in costs else sum(filter(None, costs))
-    return Told(Toll(1, times["seconds"], *tokens, cost, int(cost is None), times["latency"]))
+    return Told(Toll(1, unknown.seconds, *tokens, cost, int(cost is None), unknown.latency))
 
 
 def _require_countable(into: int, out: int) -> None:
