@@ -58,9 +58,9 @@ def fill(cache):
         spent = {"paid": 2, "spent_cost": 0.5, "spent_seconds": 30.0}
         count(
             cache, f"2026-11-{day:02}", "paper:solve", namespace="exp-1",
-            draws=10, hits=8, saved_cost=2.0, saved_seconds=120.0, **spent,
+            draws=10, hits=8, made=2, saved_cost=2.0, saved_seconds=120.0, **spent,
         )  # fmt: skip
-        count(cache, f"2026-11-{day:02}", "paper:grade", draws=4, hits=1, shared=1, saved_seconds=6.0, **spent)
+        count(cache, f"2026-11-{day:02}", "paper:grade", draws=4, hits=1, shared=1, made=2, saved_seconds=6.0, **spent)
     for number in range(60):
         call = call_of("paper:solve", prompt=f"Question {number}: why?", model="small", temperature=1.0)
         store_samples(cache, call, *(f"Because {number}.{slot}" for slot in range(1 + number % 4)), cost=0.01 * number)
@@ -69,7 +69,7 @@ def fill(cache):
     evil = HOSTILE[0]
     hostile = call_of(evil, prompt=" ".join(text for text in HOSTILE if text.isascii()), a=HOSTILE[2])
     store_samples(cache, hostile, *HOSTILE[:6], HOSTILE[6], HOSTILE[7], {evil: [evil]}, LONG, cost=9.0)
-    count(cache, "2026-11-30", evil, namespace=evil, draws=1, paid=1, spent_cost=9.0)
+    count(cache, "2026-11-30", evil, namespace=evil, draws=1, made=1, paid=1, spent_cost=9.0)
     count(cache, "2026-11-30", LONG, namespace=LONG)
     return cache
 

@@ -134,7 +134,6 @@ class _Methods:
             self.__wrapped__,
             self._self_invocation,
             items,
-            is_async=is_async,
             concurrency=concurrency or (TASKS if is_async else THREADS),
             on_error=on_error,
             tally=Tally(length_of(items), listener_for(progress, name)),

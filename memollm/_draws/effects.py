@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from threading import get_ident
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from memollm._draws.waits import Listening, Making, under
-from memollm._spending.meter import Meter, metering
+from memollm._spending.meter import Meter
 from memollm._types.requests import Look, Take, Write
 
 if TYPE_CHECKING:
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 
     from memollm._draws.waits import Waiting
     from memollm._spending.accounts import Told
-    from memollm._spending.usage import Reading
     from memollm._types.calls import Place
     from memollm.stores.flights import Signal
 
@@ -25,38 +23,31 @@ Flow = Generator["Effect", Any, Any]
 
 
 class Calling:
-    """Marks the code of a function, while it is called for a draw, and times it."""
+    """Marks the code of a function, while it is called for a draw, and meters it."""
 
-    __slots__ = ("_begun", "_entered", "_making", "_metered", "asked", "noted")
+    __slots__ = ("_entered", "_making", "asked", "meter")
 
     def __init__(self, making: Making, asked: float) -> None:
         self._making = making
         self.asked = asked
         """When it was called, by the engine's clock."""
-        self.noted: list[Reading] = []
+        self.meter = Meter()
 
     def __enter__(self) -> Self:
-        meter = Meter()
-        self.noted = meter.notes
         self._making.begin()
         # Kept here and not with the call, which is known to all: they hold the context, and with it this very task.
         self._entered = under.set((*under.get(), self._making))
-        self._metered = metering.set(meter)
-        self._begun = perf_counter()
+        self.meter.__enter__()
         return self
-
-    def seconds(self) -> float:
-        """Return what it has taken up to now."""
-        return perf_counter() - self._begun
 
     def __exit__(
         self, kind: type[BaseException] | None, failure: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self.meter.__exit__(kind, failure, traceback)
         self._making.end()
         # A coroutine that is destroyed instead of ended is closed in the context of whoever does it.
         with suppress(ValueError):
             under.reset(self._entered)
-            metering.reset(self._metered)
 
 
 class Outdated(Exception):
@@ -82,13 +73,12 @@ class Paid(NamedTuple):
 
     asked: float
     """When it was made, by the engine's clock: the age of its answers counts from there, however long it took (P13)."""
-    seconds: float
-    returned: Any
+    meter: Meter
+    """What it took."""
+    returned: Any = None
     """All that it returned, of which its results are parts."""
     told: Told | None = None
     """What it took, where that is known already."""
-    noted: Sequence[Reading] = ()
-    """What it said of itself while it ran."""
 
 
 class Run(NamedTuple):
@@ -97,8 +87,8 @@ class Run(NamedTuple):
     ticket: int
     flights: list[Flight]
     land: Callable[[Flight, Sequence[Any], Paid], Flow]
-    failed: Callable[[BaseException], None]
-    """To be called for each flight whose call did not return."""
+    failed: Callable[[BaseException, Meter | None], None]
+    """To be called for each flight whose call did not return, with what that took if it was begun."""
     finishes: bool
     """Whether calls that have begun are finished when nobody waits for them any more (P13)."""
     leave: Callable[[Sequence[Flight]], None]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from memollm._draws.plan import Plan
     from memollm._draws.slots import Slots
     from memollm._spending.bill import Bill
+    from memollm._spending.meter import Meter
     from memollm._types.calls import Position, Want
     from memollm._types.requests import Change, Written
     from memollm._types.samples import Costs
@@ -55,18 +56,17 @@ class Landing:
 
     # An answer.
 
-    def _failed(self, error: BaseException) -> None:
+    def _failed(self, error: BaseException, meter: Meter | None = None) -> None:
         """Know that a call has raised, or was cancelled or left."""
         self._bill.put_back()
-        if isinstance(error, Exception) and type(error) is not Outdated:
-            self._bill.happened(Counts(failed=1))
+        if type(error) is not Outdated:
+            seconds = 0.0 if meter is None else round(meter.seconds, 6)
+            self._bill.happened(Counts(failed=int(isinstance(error, Exception)), spent_seconds=seconds))
 
     def _land(self, flight: Flight, results: Sequence[Any], paid: Paid) -> Flow:
         """Store what the function returned for a flight."""
         plan = self._plan
-        toll, untold = paid.told or told_of(
-            paid.seconds, paid.returned, results, usage=plan.usage, prices=plan.prices, noted=paid.noted
-        )
+        toll, untold = paid.told or told_of(paid.meter, paid.returned, results, usage=plan.usage, prices=plan.prices)
         self._bill.spend(toll)
         failure: BaseException | None = untold
         right = len(results) == len(flight)
@@ -99,11 +99,12 @@ class Landing:
         value = value.value if fleeting else value
         self._slots[gap] = Unstored(value, costs)
         if fleeting or not self._booked:
+            self._bill.happened(Counts(unstored=1))
             return
         is_accepted, untold = (True, None) if plan.accept is None else judged(self._function, plan.accept, value)
         if not is_accepted:
             self._slots[gap] = Unstored(value, costs, refused=True)
-            self._bill.happened(Counts(refused=1))
+            self._bill.happened(Counts(refused=1, unstored=1))
             return
 
         def encode() -> None:
@@ -120,6 +121,7 @@ class Landing:
                 encode()
         except UncacheableResult as error:
             self._slots[gap] = Unstored(value, costs)
+            self._bill.happened(Counts(unstored=1))
             plan.engine.not_stored(self._function, error)
         if untold is not None:
             raise untold
@@ -137,6 +139,7 @@ class Landing:
         except StoreError as error:
             self._plan.engine.not_stored(self._function, error)
             self._settled = False
+            self._bill.happened(Counts(unstored=len(fills)))
             for gap in fills:
                 made = self._slots[gap]
                 self._slots[gap] = Unstored(made.value, made.sample[2:]) if isinstance(made, Made) else made

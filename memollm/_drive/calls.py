@@ -90,17 +90,19 @@ def listed(returned: Any, name: str) -> list[Any]:
 
 def _landing(run: Run, flight: Flight, returned: Any, calling: Calling, plan: Plan) -> Flow:
     """Return the flow that stores what the function returned."""
-    asked, seconds = calling.asked, calling.seconds()
+    paid = Paid(calling.asked, calling.meter, returned)
     if type(returned) is Portion:
-        return run.land(flight, returned.results, Paid(asked, seconds, None, returned.told))
-    paid = Paid(asked, seconds, returned, noted=calling.noted)
+        return run.land(flight, returned.results, paid._replace(told=returned.told))
     if not plan.together:
+        calling.meter.stop()
         return run.land(flight, (returned,), paid)
     try:
         results = listed(returned, plan.name)
     except WrongNumber as error:
         # It has returned, so it counts as paid.
-        return run.land(flight, (), Paid(asked, seconds, None, Told(Toll(1, seconds, unpriced=1), error)))
+        calling.meter.stop()
+        return run.land(flight, (), paid._replace(told=Told(Toll(1, calling.meter.seconds, unpriced=1), error)))
+    calling.meter.stop()
     return run.land(flight, results, paid)
 
 
@@ -177,11 +179,12 @@ def _run(run: Run, request: Served) -> None:
 
 def _fly(run: Run, flight: Flight, function: Called, request: Served) -> None:
     plan = request.plan
+    calling = Calling(run.inside(flight), plan.engine.clock())
     try:
-        with Calling(run.inside(flight), plan.engine.clock()) as calling:
+        with calling:
             landing = _landing(run, flight, function(run.items(flight)), calling, plan)
     except BaseException as error:
-        run.failed(error)
+        run.failed(error, calling.meter)
         if isinstance(error, StopIteration):
             raise _Stop(error) from None
         raise
@@ -311,11 +314,12 @@ async def _run_async(run: Run, request: Served) -> None:
 async def _call_async(run: Run, flight: Flight, function: Called, request: Served) -> Flow:
     engine = request.plan.engine
     get_ready(engine)
+    calling = Calling(run.inside(flight), engine.clock())
     try:
-        with Calling(run.inside(flight), engine.clock()) as calling:
+        with calling:
             return _landing(run, flight, await function(run.items(flight)), calling, request.plan)
     except BaseException as error:
-        run.failed(error)
+        run.failed(error, calling.meter)
         raise
 
 

@@ -187,7 +187,7 @@ class Flying:
             # It was cancelled before it began.
             self._turns.coming -= 1
             failure = failure or asyncio.CancelledError()
-            self._run.failed(failure)
+            self._run.failed(failure, None)
             self._fails(failure)
             self._drop(one)
 

@@ -10,7 +10,6 @@ import contextvars
 import weakref
 from collections import Counter
 from dataclasses import dataclass, field
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from memollm._draws.amiss import not_aligned, wrong_number
@@ -99,6 +98,10 @@ class _Group:
     items: list[Any] = field(default_factory=list[Any])
     waiting: list[asyncio.Future[Helping]] = field(default_factory=list["asyncio.Future[Helping]"])
     airborne: list[Airborne | None] = field(default_factory=list["Airborne | None"])
+    meters: dict[asyncio.Future[Helping], Meter | None] = field(
+        default_factory=dict["asyncio.Future[Helping]", "Meter | None"]
+    )
+    """Of the draws that wait."""
     makings: dict[Making, None] = field(default_factory=dict["Making", None])
     is_due: bool = False
     """Nothing but a call in flight keeps it waiting."""
@@ -128,15 +131,18 @@ class Gatherer:
 
     async def results(self, like: Hashable, server: Server, items: list[Any]) -> Portion:
         """Have items served, together with those of other tasks that are `like` them in all else."""
-        one = airborne.get()
+        one, meter = airborne.get(), metering.get()
         if one is not None:
             one.has_begun = False
+        if meter is not None:
+            # From here on it is the common call that takes time.
+            meter.stop()
         hall = self._hall()
         if not self._divides and like in hall.groups:
             self._launch_if(hall, like, len(hall.groups[like].items) + len(items) > self._max_size)
         waiting: list[asyncio.Future[Helping]] = []
         for item in items:
-            waiting.append(self._put(hall, like, server, item, one))
+            waiting.append(self._put(hall, like, server, item, one, meter))
             self._launch_if(hall, like, self._divides and len(hall.groups[like].items) >= self._max_size)
         self._launch_if(hall, like, like in hall.groups and len(hall.groups[like].items) >= self._max_size)
         served = await _answers(waiting)
@@ -153,8 +159,8 @@ class Gatherer:
                 hall = self._of_loops.setdefault(loop, _Hall())
             return hall
 
-    def _put(
-        self, hall: _Hall, like: Hashable, server: Server, item: Any, one: Airborne | None
+    def _put(  # noqa: PLR0917 - what it keeps of a draw
+        self, hall: _Hall, like: Hashable, server: Server, item: Any, one: Airborne | None, meter: Meter | None
     ) -> asyncio.Future[Helping]:
         loop = asyncio.get_running_loop()
         group = hall.groups.get(like)
@@ -165,6 +171,7 @@ class Gatherer:
         group.items.append(item)
         group.waiting.append(future)
         group.airborne.append(one)
+        group.meters[future] = meter
         group.makings.update(dict.fromkeys(under.get()))
         return future
 
@@ -230,22 +237,22 @@ async def _answers(waiting: list[asyncio.Future[Helping]]) -> list[Helping]:
 
 async def _serve(group: _Group, served: list[tuple[Any, asyncio.Future[Any]]]) -> None:
     server, meter = group.server, Meter()
-    metering.set(meter)
     try:
         # Before the call: between its return and its answers nothing is waited for, where the loop could end.
         await outlast(server.ready)
-        begin = perf_counter()
-        returned = await server.function([item for item, _ in served])
-        seconds = perf_counter() - begin
-        results, wrong = _results(server, returned, len(served))
-        toll, failure = server.told(seconds, returned, results, noted=meter.notes)
+        with meter:
+            returned = await server.function([item for item, _ in served])
+            results, wrong = _results(server, returned, len(served))
+        toll, failure = server.told(meter, returned, results)
     except asyncio.CancelledError:
         for _, future in served:
             future.cancel()
     except BaseException as error:
-        for _, future in served:
-            if not future.done():
-                future.set_exception(error)
+        here = [future for _, future in served if not future.done()]
+        for future in here:
+            if (its := group.meters[future]) is not None:
+                its.seconds += meter.seconds / len(here)
+            future.set_exception(error)
         if not isinstance(error, Exception):
             raise
     else:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
+from memollm._draws.scope import NOWHERE, scope
 from memollm._types.public import public
 from memollm._types.suggest import did_you_mean
 from memollm._types.warn import remember_line
@@ -39,16 +40,11 @@ class Mapped(NamedTuple, Generic[R]):
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of one item, and what it took."""
+    """What came of one item."""
 
     index: int
     result: Any = None
     error: BaseException | None = None
-    hits: int = 0
-    made: int = 0
-    """Samples that the function made."""
-    seconds: float = 0.0
-    """What making them took."""
 
 
 # Items.
@@ -135,17 +131,18 @@ class Job:
         request: Callable[[tuple[Any, ...], dict[str, Any]], Any],
         items: Any,
         *,
-        is_async: bool,
         concurrency: int,
         on_error: str,
         tally: Tally,
     ) -> None:
-        self.is_async = is_async
         self.items = items
         self.concurrency = concurrency
         self.context = contextvars.copy_context()
         """As it was where the map was asked for: draws begin in it, and calls run in copies of it."""
         self.context.run(remember_line)
+        if tally.listens:
+            here = scope.get() or NOWHERE
+            self.context.run(scope.set, here._replace(watchers=(*here.watchers, tally)))
         self.failure: BaseException | None = None
         """What ends the map: nothing is begun any more."""
         self.tally = tally
@@ -175,7 +172,7 @@ class Job:
     def stands(self, outcome: Outcome) -> bool:
         """Count an outcome, and tell whether it stands among the results."""
         failed = outcome.error is not None
-        self.tally.count(hits=outcome.hits, paid=outcome.made, seconds=outcome.seconds, failed=failed)
+        self.tally.count(failed=failed)
         if outcome.error is None:
             return True
         if self._on_error == "raise" or not isinstance(outcome.error, Exception):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
-import time
 from collections import deque
 from collections.abc import AsyncIterable
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +27,7 @@ from memollm._types.requests import Write
 from memollm.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Generator, Iterable
     from types import TracebackType
 
     from memollm._draws.effects import Flow
@@ -48,7 +47,7 @@ PAUSE: Final = 32
 class Begun:
     """An item whose draw has begun, and takes more than a look into the store.
 
-    A flow is driven for it, with the function of its request, which counts what it makes.
+    A flow is driven for it, with the function of its request.
     """
 
     def __init__(self, job: Job, index: int, request: Request, draw: Draw | Rereading | Succession) -> None:
@@ -59,8 +58,6 @@ class Begun:
         self._request = request
         self._draw = draw
         self._mine = threading.Lock()
-        self._calls: list[tuple[int, float]] = []
-        self._is_async = job.is_async
 
     def is_mine(self) -> bool:
         """Tell the first who asks that the draw is its own to drive."""
@@ -77,43 +74,20 @@ class Begun:
         return self._request.plan
 
     def function(self) -> Called:
-        """Return what calls the function, and counts what it makes."""
-        function = self._request.function()
-
-        def timed(items: Sequence[int]) -> Any:
-            begin = time.perf_counter()
-            returned = function(items)
-            self._calls.append((len(items), time.perf_counter() - begin))
-            return returned
-
-        async def timed_async(items: Sequence[int]) -> Any:
-            begin = time.perf_counter()
-            returned = await function(items)
-            self._calls.append((len(items), time.perf_counter() - begin))
-            return returned
-
-        return timed_async if self._is_async else timed
+        """Return what calls the function."""
+        return self._request.function()
 
     def answered(self, values: list[Any]) -> tuple[Outcome, list[Change]]:
         """Return what the item gave, and what is to be undone because nobody is there any more to get it."""
-        outcome = self._outcome()
-        outcome.hits = max(0, len(values) - outcome.made)
         undoing = self._draw.undelivered()
         left = self._job.keep(self.index, undoing, self.plan.engine) if undoing else []
         if isinstance(self._draw, Rereading):
             self._job.keep_read(self.index, self._draw.unread)
-        outcome.result = self._request.value(values)
-        return outcome, left
+        return Outcome(self.index, self._request.value(values)), left
 
     def failed(self, error: BaseException) -> Outcome:
         """Return what the item raised."""
-        outcome = self._outcome()
-        outcome.error = error
-        return outcome
-
-    def _outcome(self) -> Outcome:
-        made, seconds = sum(k for k, _ in self._calls), sum(seconds for _, seconds in self._calls)
-        return Outcome(self.index, made=made, seconds=seconds)
+        return Outcome(self.index, error=error)
 
 
 def begin(job: Job, index: int, item: Any, request: Request, *, wait: bool) -> Outcome | Begun:
@@ -121,7 +95,7 @@ def begin(job: Job, index: int, item: Any, request: Request, *, wait: bool) -> O
     try:
         recalled = request.recalled()
         if recalled is not NOTHING:
-            return Outcome(index, recalled, hits=1)
+            return Outcome(index, recalled)
         begun = Begun(job, index, request, draw := request.begin())
     except Exception as error:  # noqa: BLE001 - it is the item's
         job.explain(error, item)

@@ -10,11 +10,17 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
+from memollm._spending.track import Spending, saved_of, spent_of
+from memollm._types.counting import Counts
+from memollm._types.locks import ForkedLock
 from memollm._types.public import public
+from memollm._types.tables import cost_cell
 from memollm.errors import OptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from memollm._spending.track import DrawEvent
 
     Told = Callable[[int, int], object]
     """Is told how much of how much is done."""
@@ -28,20 +34,26 @@ RECENT: Final = 30.0
 @public
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a map has come."""
+    """How far a map has come; samples, calls, time and money are counted as `track` around the map would."""
 
     done: int
     """Items that were answered or failed."""
     total: int | None
     """Items in all, where that is known."""
     hits: int
-    """Samples that were given without calling the function."""
+    """Samples that were stored."""
+    shared: int
+    """Those that another draw was making already."""
+    made: int
+    """Those that were made for this map."""
     paid: int
-    """Samples that the function was called for and returned."""
+    """Calls that returned."""
     failed: int
     """Items that raised."""
-    saved: float | None
-    """Seconds that the hits would have taken, going by this map's own calls; None as long as there was none."""
+    spent: Spending
+    """What the calls took."""
+    saved: Spending
+    """What it took to make the hits and the shared samples, when they were made."""
     rate: float
     """Items done a second, of late."""
     eta: float | None
@@ -49,11 +61,13 @@ class Progress:
 
     def __str__(self) -> str:
         of = "" if self.total is None else f" of {self.total:,}"
-        told = [f"{self.done:,}{of} done", f"{self.hits:,} hits", f"{self.paid:,} paid"]
-        if self.failed:
-            told.append(f"{self.failed:,} failed")
-        if self.saved is not None:
-            told.append(f"{clock_text(self.saved)} saved")
+        told = [f"{self.done:,}{of} done", f"{self.hits:,} hits"]
+        told += [f"{self.shared:,} shared"] if self.shared else []
+        told += [f"{self.made:,} made", f"{self.paid:,} paid"]
+        told += [f"{self.failed:,} failed"] if self.failed else []
+        for sums, name in ((self.spent, "spent"), (self.saved, "saved")):
+            cost = f" and {cost_cell(sums.cost, sums.unpriced)}" if sums.cost else ""
+            told.append(f"{clock_text(sums.seconds)}{cost} {name}")
         told.append(f"{self.rate:.3g}/s")
         if self.eta is not None:
             told.append(f"{clock_text(self.eta)} left")
@@ -92,18 +106,33 @@ class Tally:
         self._total = total
         self._listener = listener
         self._clock = clock
-        self._done = self._hits = self._paid = self._failed = 0
-        self._seconds = 0.0
+        self._done = self._failed = 0
+        self._counts, self._lock = Counts(), ForkedLock()
         now = clock()
         self._next = now + TICK
         self._recent = deque([(now, 0)])
 
-    def count(self, *, hits: int = 0, paid: int = 0, seconds: float = 0.0, failed: bool = False) -> None:
+    @property
+    def listens(self) -> bool:
+        """Whether anybody is told, so that draws have to be watched."""
+        return self._listener is not None
+
+    # As a watcher of the draws.
+
+    def given(self, events: Sequence[DrawEvent], counts: Counts) -> None:  # noqa: ARG002 - the counts say it all
+        """Take note of samples that were given."""
+        self.spent(counts)
+
+    def spent(self, counts: Counts) -> None:
+        """Take note of calls that were made."""
+        with self._lock:
+            self._counts = self._counts.plus(counts)
+
+    # Items.
+
+    def count(self, *, failed: bool = False) -> None:
         """Count an item that is done, and report if it is time."""
         self._done += 1
-        self._hits += hits
-        self._paid += paid
-        self._seconds += seconds
         self._failed += failed
         if self._listener is not None and (now := self._clock()) >= self._next:
             self._next = now + TICK
@@ -124,14 +153,17 @@ class Tally:
             listener.close()
 
     def _progress(self, now: float) -> Progress:
-        rate = self._rate(now)
+        rate, counts = self._rate(now), self._counts
         return Progress(
-            self._done,
-            self._total,
-            self._hits,
-            self._paid,
-            self._failed,
-            saved=self._hits * self._seconds / self._paid if self._paid else None,
+            done=self._done,
+            total=self._total,
+            hits=counts.hits,
+            shared=counts.shared,
+            made=counts.made,
+            paid=counts.paid,
+            failed=self._failed,
+            spent=spent_of(counts),
+            saved=saved_of(counts),
             rate=rate,
             eta=None if self._total is None or not rate else max(0, self._total - self._done) / rate,
         )

@@ -6,9 +6,8 @@ is about to become would be waiting for oneself.
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from threading import get_ident
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from memollm._draws.effects import Paid, Run
@@ -18,7 +17,7 @@ from memollm._drive.calls import drive, get_ready, land_async, perform, perform_
 from memollm._drive.course import Course
 from memollm._drive.introduction import introduce, introduce_async
 from memollm._drive.turns import turns
-from memollm._spending.meter import Meter, metering
+from memollm._spending.meter import Meter
 from memollm._values.streams import Recording, heard, require_untold
 
 if TYPE_CHECKING:
@@ -38,8 +37,7 @@ def _landing(run: Run, recording: Recording, meter: Meter, returned: Any) -> Flo
     """Store a stream that has ended, unless it was told anything on the way, which no key knows."""
     sample = recording.ended(returned)
     result = Fleeting(sample) if recording.steered else sample
-    paid = Paid(recording.asked, recording.seconds, sample, noted=meter.notes)
-    return run.land(run.flights[0], [result], paid)
+    return run.land(run.flights[0], [result], Paid(recording.asked, meter, sample))
 
 
 @contextmanager
@@ -89,7 +87,7 @@ def _run(run: Run, request: Request, recording: Recording) -> Generator[Any, Any
         reading.here()
         returned = yield from _live(request.function()(run.items(flight)), recording, meter, reading)
     except BaseException as error:
-        run.failed(error)
+        run.failed(error, meter)
         raise
     finally:
         reading.end()
@@ -104,14 +102,11 @@ def _live(
     step: Callable[[Any], Any] = source.send
     given: Any = None
     while True:
-        begin, metered = perf_counter(), metering.set(meter)
         try:
-            chunk = step(given)
+            with meter:
+                chunk = step(given)
         except StopIteration as end:
             return end.value
-        finally:
-            recording.seconds += perf_counter() - begin
-            metering.reset(metered)
         recording.hear(chunk)
         reading.leave()
         step = source.send
@@ -192,16 +187,11 @@ class _Live:
     async def chunk(self) -> Any:
         """Return the next chunk, or `OVER`."""
         self._reading.here()
-        begin, metered = perf_counter(), metering.set(self._meter)
         try:
-            chunk = await self._step(self._given)
+            with self._meter:
+                chunk = await self._step(self._given)
         except StopAsyncIteration:
             return OVER
-        finally:
-            self._recording.seconds += perf_counter() - begin
-            # One that is destroyed instead of ended is closed in the context of whoever does it.
-            with suppress(ValueError):
-                metering.reset(metered)
         self._recording.hear(chunk)
         self._reading.leave()
         return chunk
@@ -226,7 +216,7 @@ class _Live:
         """Close the generator, which may still be open where its reader left; return what went wrong."""
         self._reading.end()
         if not self._is_over:
-            self._run.failed(failure)
+            self._run.failed(failure, self._meter)
         try:
             if self._source is not None:
                 await self._source.aclose()

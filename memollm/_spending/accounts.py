@@ -29,7 +29,7 @@ MOST_KEPT: Final = 10_000
 """How many accounts and uses are kept for a store that does not take them."""
 HIT, SHARED, MADE = range(3)
 """How a sample was come by: it was stored; another draw was making it; this draw made it."""
-KINDS: Final = (Counts(draws=1, hits=1), Counts(draws=1, shared=1), Counts(draws=1))
+KINDS: Final = (Counts(draws=1, hits=1), Counts(draws=1, shared=1), Counts(draws=1, made=1))
 
 Given = tuple[Call, int, Costs, float, int]
 """A note: a sample of a call was given, of which slot; what making it took; what giving it took, if timed; how."""
@@ -40,19 +40,22 @@ class Toll(NamedTuple):
 
     calls: int = 1
     seconds: float = 0.0
+    """Its share of the time in which calls were in flight."""
     input_tokens: int = 0
     output_tokens: int = 0
     cost: float | None = None
     unpriced: int = 0
     """How many calls cost what nobody knows."""
+    latency: float = 0.0
+    """How long the call ran itself."""
 
     @property
     def costs(self) -> Costs:
         """What it took, as it stands beside a sample."""
-        return (self.seconds, self.input_tokens, self.output_tokens, self.cost)
+        return (self.seconds, self.input_tokens, self.output_tokens, self.cost, self.latency)
 
     def shares(self, k: int) -> list[Toll]:
-        """Divide it among the k samples that the call made, so that the parts add up to it."""
+        """Divide it among the k samples that the call made, so that the parts add up to it; each has its latency."""
         if k == 1:
             return [self]
         of_input, of_output = _divided(self.input_tokens, k), _divided(self.output_tokens, k)
@@ -65,6 +68,7 @@ class Toll(NamedTuple):
                 next(of_output),
                 cost,
                 self.unpriced if index == 0 else 0,
+                self.latency,
             )
             for index in range(k)
         ]
@@ -100,6 +104,7 @@ def joined(tolls: Sequence[Toll]) -> Toll:
         sum(toll.output_tokens for toll in tolls),
         sum(costs) if is_known else None,
         0 if is_known else sum(toll.calls for toll in tolls),
+        max((toll.latency for toll in tolls), default=0.0),
     )
 
 
@@ -111,7 +116,7 @@ def _divided(whole: int, k: int) -> Iterator[int]:
 def counts_of(given: Given, times: int = 1) -> Counts:
     """Count a sample as given so many times."""
     _, _, costs, took, kind = given
-    seconds, input_tokens, output_tokens, cost = costs_of(costs)
+    seconds, input_tokens, output_tokens, cost, _ = costs_of(costs)
     counts = KINDS[kind]
     if kind != MADE:
         counts = counts._replace(

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from memollm._spending.accounts import Books
     from memollm._spending.budget import Budget
+    from memollm._spending.meter import Meter
     from memollm._spending.track import Watcher
-    from memollm._spending.usage import Reading
     from memollm._types.counting import Counts
 
 A_LITTLE: Final = Usage(1, 1)
@@ -87,34 +87,28 @@ class Bill:
 
 
 def told_of(
-    seconds: float,
+    meter: Meter,
     returned: Any,
     results: Sequence[Any],
     *,
     usage: Callable[[Any], object] | None,
     prices: Mapping[str, object] | None,
-    noted: Sequence[Reading] = (),
 ) -> Told:
     """Find out what a call took; never raises, since an answer is not lost by that."""
-    seconds = round(seconds, 6)
+    unknown = Toll(1, round(meter.seconds, 6), unpriced=1, latency=round(meter.latency, 6))
     try:
-        found = usages_of_call(returned, results, usage, noted)
+        found = usages_of_call(returned, results, usage, meter.notes)
         if not found:
-            return Told(_untold(seconds, prices))
+            # No tokens are known, so neither is what it cost, unless every price is zero.
+            return Told(unknown._replace(cost=0.0, unpriced=0) if price(A_LITTLE, prices) == 0 else unknown)
         tokens = sum(each.input_tokens for each in found), sum(each.output_tokens for each in found)
         _require_countable(*tokens)
         costs = [price(each, prices) for each in found]
     except Exception as error:  # noqa: BLE001 - the user's function, or prices
-        return Told(Toll(1, seconds, unpriced=1), _not_counted(error))
+        return Told(unknown, _not_counted(error))
     # A sum of which a part is not known is not known.
     cost = None if None in costs else sum(filter(None, costs))
-    return Told(Toll(1, seconds, *tokens, cost, int(cost is None)))
-
-
-def _untold(seconds: float, prices: Mapping[str, object] | None) -> Toll:
-    """Return the toll of a call of which no tokens are known: its cost is unknown, unless every price is zero."""
-    is_free = price(A_LITTLE, prices) == 0
-    return Toll(1, seconds, cost=0.0 if is_free else None, unpriced=int(not is_free))
+    return Told(Toll(1, unknown.seconds, *tokens, cost, int(cost is None), unknown.latency))
 
 
 def _require_countable(into: int, out: int) -> None:

@@ -1,27 +1,60 @@
-"""What a call says of itself while it runs: `used`, and the meter on which it is noted."""
+"""What a call takes while it runs: the meter that times it, and `used`, by which it says what else it took."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast, overload
 
+from memollm._spending.shared_clock import shared_clock
 from memollm._spending.usage import Reading, Usage, checked, readings_of
 from memollm.errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from contextvars import Token
+    from types import TracebackType
 
 Response = TypeVar("Response")
 PAIR: Final = ("input_tokens", "output_tokens")
 
 
 class Meter:
-    """What was noted of one call of a function; threads that it starts with its context note on the same."""
+    """What one call of a function takes: it runs inside `with`, a stream once for each of its chunks.
 
-    __slots__ = ("notes",)
+    Threads that the call starts with its context note on the same meter.
+    """
+
+    __slots__ = ("__weakref__", "_began", "_shown", "_token", "latency", "notes", "seconds")
 
     def __init__(self) -> None:
         self.notes: list[Reading] = []
+        """What was noted by `used`."""
+        self.seconds = 0.0
+        """Its share of the time in which calls were in flight."""
+        self.latency = 0.0
+        """How long it ran itself."""
+        self._shown: float | None = None
+
+    def __enter__(self) -> Self:
+        self._token: Token[Meter | None] = metering.set(self)
+        self._began, self._shown = shared_clock.now(), shared_clock.begin(self)
+        return self
+
+    def stop(self) -> None:
+        """Stop the time, as the call has returned, or waits to be served together with others."""
+        began, self._shown = self._shown, None
+        if began is not None and (shown := shared_clock.end(self)) is not None:
+            self.seconds += shown - began
+            self.latency += shared_clock.now() - self._began
+
+    def __exit__(
+        self, kind: type[BaseException] | None, failure: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+        # A coroutine that is destroyed instead of ended is closed in the context of whoever does it.
+        with suppress(ValueError):
+            metering.reset(self._token)
 
 
 metering: Final[ContextVar[Meter | None]] = ContextVar("memollm_meter", default=None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from memollm._spending.track import Spending, saved_of, spent_of
+from memollm._spending.track import NUMBERS, Spending, saved_of, spent_of
 from memollm._types.counting import Counts
 from memollm._types.suggest import did_you_mean
 from memollm._types.tables import cost_cell, html_table, seconds_text, text_table
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from memollm._types.counting import Account
 
 BY: Final = ("function", "namespace", "run", "day")
-HEAD: Final = ("draws", "hits", "shared", "paid", "refused", "failed", "spent", "saved", "time saved", "a hit")
+HEAD: Final = (*NUMBERS, "spent", "time", "saved", "time saved", "a hit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +31,16 @@ class Line:
     """Those that were stored."""
     shared: int
     """Those that another draw was making already."""
+    made: int
+    """Those that calls of the draw itself have made: draws are hits, shared and made."""
     paid: int
     """Calls that returned."""
     refused: int
     """Answers that were given and, as `accept` refused them, not kept."""
     failed: int
     """Calls that raised."""
+    unstored: int
+    """Answers that were given and are not kept, for whatever reason; those that were refused among them."""
     unpriced: int
     """Calls whose cost nobody knows."""
     spent: Spending
@@ -48,14 +52,14 @@ class Line:
     def of(cls, name: str, counts: Counts) -> Line:
         """Make a line of counts."""
         latency = counts.timed_seconds / counts.timed if counts.timed else None
-        return cls(name, *counts[:7], spent_of(counts), saved_of(counts), latency)
+        return cls(name, *counts[:9], spent_of(counts), saved_of(counts), latency)
 
     def cells(self) -> tuple[str, ...]:
         """Write it as a row of a table."""
-        numbers = (self.draws, self.hits, self.shared, self.paid, self.refused, self.failed)
+        numbers = (f"{getattr(self, name):,}" for name in NUMBERS)
         latency = "" if self.hit_latency is None else seconds_text(self.hit_latency)
-        spent, saved = (cost_cell(each.cost, each.unpriced) for each in (self.spent, self.saved))
-        return (self.name, *(f"{n:,}" for n in numbers), spent, saved, seconds_text(self.saved.seconds), latency)
+        sums = ((cost_cell(each.cost, each.unpriced), seconds_text(each.seconds)) for each in (self.spent, self.saved))
+        return (self.name, *numbers, *(cell for pair in sums for cell in pair), latency)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-from memollm._spending.accounts import HIT, SHARED, Given, counts_of
+from memollm._spending.accounts import HIT, MADE, SHARED, Given, counts_of
 from memollm._types.counting import Counts
 from memollm._types.locks import ForkedLock
 from memollm._types.public import public
@@ -29,9 +29,9 @@ class DrawEvent(NamedTuple):
     """The call's key, in hexadecimal."""
     slot: int
     kind: str
-    """How it was come by: "hit" (it was stored), "shared" (another draw was making it) or "paid"."""
+    """How it was come by: "hit" (it was stored), "shared" (another draw was making it) or "made"."""
     seconds: float
-    """What making it took, now or when it was made."""
+    """Its share of the time in which calls were in flight, now or when it was made: these add up to time."""
     cost: float | None
     """In dollars; None where nobody knows a price."""
     input_tokens: int
@@ -39,13 +39,15 @@ class DrawEvent(NamedTuple):
     reader: str | None
     """Who drew it: "namespace:NAME" or "run:ID"; nobody in particular where `pool=1`."""
     lane: str | None
+    latency: float = 0.0
+    """How long the call ran that made it, now or then."""
 
     def __str__(self) -> str:
         cost = "" if self.cost is None else f", {money(self.cost)}"
         lane = "" if self.lane is None else f" in lane {self.lane}"
         return printable(
             f"{self.kind}: {self.function} {self.key[:12]} slot {self.slot} for {self.reader or 'all'}{lane} "
-            f"({seconds_text(self.seconds)}{cost})"
+            f"({seconds_text(self.latency)}{cost})"
         )
 
 
@@ -61,7 +63,7 @@ class Watcher(Protocol):
         ...
 
 
-KIND_NAMES: Final = {HIT: "hit", SHARED: "shared"}
+KIND_NAMES: Final = {HIT: "hit", SHARED: "shared", MADE: "made"}
 
 
 def tell(given: Sequence[Given], reader: str | None, lane: str | None, watchers: Sequence[Watcher]) -> None:
@@ -80,25 +82,31 @@ def tell(given: Sequence[Given], reader: str | None, lane: str | None, watchers:
 
 def _event(given: Given, reader: str | None, lane: str | None) -> DrawEvent:
     call, slot, costs, _, kind = given
-    seconds, input_tokens, output_tokens, cost = costs_of(costs)
+    seconds, input_tokens, output_tokens, cost, latency = costs_of(costs)
     return DrawEvent(
         call.function,
         call.key.hex(),
         slot,
-        KIND_NAMES.get(kind, "paid"),
+        KIND_NAMES[kind],
         seconds,
         cost,
         input_tokens,
         output_tokens,
         reader,
         lane,
+        latency,
     )
+
+
+NUMBERS: Final = ("draws", "hits", "shared", "made", "paid", "failed", "refused", "unstored")
+"""What is counted: draws are hits, shared and made; paid and failed are calls; of what was made, some is not stored."""
 
 
 class Spending(NamedTuple):
     """Time, tokens and money."""
 
     seconds: float
+    """In which calls were in flight, shared by those in flight at once."""
     input_tokens: int
     output_tokens: int
     cost: float
@@ -159,8 +167,13 @@ class Track:
         return self._counts.shared
 
     @property
+    def made(self) -> int:
+        """Samples that calls of these draws have made."""
+        return self._counts.made
+
+    @property
     def paid(self) -> int:
-        """Calls that were made and returned."""
+        """Calls of functions that returned."""
         return self._counts.paid
 
     @property
@@ -174,6 +187,11 @@ class Track:
         return self._counts.failed
 
     @property
+    def unstored(self) -> int:
+        """Answers that were given and are not kept, for whatever reason; those that were refused among them."""
+        return self._counts.unstored
+
+    @property
     def spent(self) -> Spending:
         """What the calls took."""
         return spent_of(self._counts)
@@ -184,16 +202,18 @@ class Track:
         return saved_of(self._counts)
 
     def _rows(self) -> list[tuple[str, str]]:
-        counts = self._counts
-        rows = [("draws", f"{counts.draws:,}"), ("hits", f"{counts.hits:,}"), ("shared", f"{counts.shared:,}")]
-        rows += [("paid", f"{counts.paid:,}"), ("failed", f"{counts.failed:,}")]
+        rows = [(name, f"{getattr(self._counts, name):,}") for name in NUMBERS]
         return [*rows, ("spent", str(self.spent)), ("saved", str(self.saved))]
 
     def __str__(self) -> str:
         return text_table(("tracked", ""), self._rows())
 
     def __repr__(self) -> str:
-        return f"<track: {self.hits} hits, {self.shared} shared, {self.paid} paid, {self.failed} failed>"
+        counts = self._counts
+        return (
+            f"<track: {counts.draws} draws ({counts.hits} hits, {counts.shared} shared, {counts.made} made), "
+            f"{counts.paid} paid, {counts.failed} failed>"
+        )
 
     def _repr_html_(self) -> str:
         return html_table(("tracked", ""), self._rows())

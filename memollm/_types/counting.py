@@ -28,18 +28,23 @@ class Counts(NamedTuple):
     """Those that were stored."""
     shared: int = 0
     """Those that another draw was making already."""
+    made: int = 0
+    """Those that calls of the draw itself have made: draws are hits, shared and made."""
     paid: int = 0
     """Calls of the function that returned."""
     refused: int = 0
     """Answers that were given and not kept, because `accept` refused them."""
     failed: int = 0
     """Calls of the function that raised."""
+    unstored: int = 0
+    """Answers that were given and are not kept, for whatever reason; those that were refused among them."""
     unpriced: int = 0
     """Calls whose cost nobody knows; it is missing in `spent_cost`."""
     timed: int = 0
     timed_seconds: float = 0.0
     """How many hits were timed, and what they took."""
     spent_seconds: float = 0.0
+    """Time in which calls were in flight, shared by those in flight at once; also of those that raised."""
     spent_input: int = 0
     spent_output: int = 0
     spent_cost: float = 0.0

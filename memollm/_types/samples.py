@@ -26,15 +26,18 @@ class Sample(NamedTuple):
     record: bytes
     stored: float
     seconds: float = 0.0
+    """Its share of the time in which calls of its process were in flight."""
     input_tokens: int = 0
     output_tokens: int = 0
     cost: float | None = None
     """In dollars; None where nobody knows a price."""
+    latency: float = 0.0
+    """How long the call ran that has made it."""
 
 
-Costs = tuple[float, int, int, float | None]
+Costs = tuple[float, int, int, float | None, float]
 """What making a sample took, as it stands beside its record."""
-NOTHING_TOOK: Final[Costs] = (0.0, 0, 0, None)
+NOTHING_TOOK: Final[Costs] = (0.0, 0, 0, None, 0.0)
 NUMBERS: Final = frozenset({float, int})
 MOST: Final = 1 << 62
 """What every store can count to."""
@@ -46,12 +49,16 @@ LAST_MOMENT: Final = 253_370_764_800
 
 def costs_of(sample: Sequence[Any]) -> Costs:
     """Return what making a sample took; nothing, where somebody has written something else there."""
-    seconds, input_tokens, output_tokens, cost = sample
-    if type(seconds) in NUMBERS and type(input_tokens) is int and type(output_tokens) is int:
-        is_taken = 0 <= seconds < LAST_MOMENT and 0 <= input_tokens < MOST and 0 <= output_tokens < MOST
+    seconds, input_tokens, output_tokens, cost, latency = sample
+    if _is_duration(seconds) and _is_duration(latency) and type(input_tokens) is int and type(output_tokens) is int:
+        is_taken = 0 <= input_tokens < MOST and 0 <= output_tokens < MOST
         if is_taken and (cost is None or (type(cost) in NUMBERS and -MOST < cost < MOST)):
-            return (seconds, input_tokens, output_tokens, cost)
+            return (seconds, input_tokens, output_tokens, cost, latency)
     return NOTHING_TOOK
+
+
+def _is_duration(value: Any) -> bool:
+    return type(value) in NUMBERS and 0 <= value < LAST_MOMENT
 
 
 def is_sound(slot: object, sample: Sample) -> bool:

@@ -15,14 +15,12 @@ RETURNED: Final = "returned"
 class Recording:
     """A stream as it is heard."""
 
-    __slots__ = ("_chunks", "asked", "sample", "seconds", "steered")
+    __slots__ = ("_chunks", "asked", "sample", "steered")
 
     def __init__(self) -> None:
         self._chunks: list[Any] = []
         self.asked = 0.0
         """When the function was called."""
-        self.seconds = 0.0
-        """What the function took, without what its reader took between chunks."""
         self.steered = False
         """Whether its reader has told it anything, which then made it what it is."""
         self.sample: Any = None

@@ -105,6 +105,7 @@ class _Details:
             "slot": slot,
             "stored": moment(sample.stored),
             "seconds": sample.seconds,
+            "latency": sample.latency,
             "input_tokens": sample.input_tokens,
             "output_tokens": sample.output_tokens,
             "cost": sample.cost,
@@ -150,13 +151,13 @@ class _Details:
 
     def _row(self, slot: int, sample: Sample) -> tuple[str, ...]:
         answer = self._answers[slot]
-        took = duration_text(sample.seconds) if sample.seconds else ""
+        took = duration_text(sample.latency) if sample.latency else ""
         return str(slot), age_text(sample.stored), took, dollars(sample.cost), answer.text, self._difference(answer)
 
     def _write_answers(self) -> None:
         for slot, sample in self._samples.items():
             answer = self._answers[slot]
-            took = duration_text(sample.seconds) if sample.seconds else ""
+            took = duration_text(sample.latency) if sample.latency else ""
             tokens = tokens_text(sample.input_tokens, sample.output_tokens)
             say(
                 "  ".join(filter(None, (f"slot {slot}", local_time(sample.stored), took, tokens, dollars(sample.cost))))

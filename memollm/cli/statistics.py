@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import click
 
 from memollm._spending.stats import BY, grouped, summed
-from memollm._spending.track import saved_of, spent_of
+from memollm._spending.track import NUMBERS, saved_of, spent_of
 from memollm._types.tables import cost_cell, cost_text
 from memollm.cli._opening import existing_cache
 from memollm.cli._options import command, full_option, json_option
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 HUNDRED: Final = 100
 MICROSECONDS: Final = 1e6
+ALWAYS: Final = ("draws", "hits", "made", "paid")
 UNNAMED: Final = {"namespace": "(no namespace)"}
 """What stands for an empty name."""
 
@@ -79,10 +80,10 @@ def stored_of(items: Iterable[Item]) -> StoredTotals:
 def _lines(counts: Counts) -> list[str]:
     if not any(counts):
         return ["counted nothing yet"]
-    shared = f"{counts.shared:,} being made already"
+    draws = f"{counts.hits:,} hits ({_share(counts)}), {counts.shared:,} shared, {counts.made:,} made"
     lines = [
-        f"drawn   {counted(counts.draws, 'sample')}: {counts.hits:,} stored ({_share(counts)}), {shared}",
-        f"paid    {counted(counts.paid, 'call')}{_mishaps(counts)}",
+        f"drawn   {counted(counts.draws, 'sample')}: {draws}{_mishaps(counts)}",
+        f"paid    {counted(counts.paid, 'call')}{f', {counts.failed:,} failed' if counts.failed else ''}",
         f"spent   {_amounts(spent_of(counts))}",
         f"saved   {_amounts(saved_of(counts))}",
     ]
@@ -98,10 +99,7 @@ def _share(counts: Counts) -> str:
 
 
 def _mishaps(counts: Counts) -> str:
-    told = {
-        "failed": counts.failed,
-        "refused by accept": counts.refused,
-    }
+    told = {"not stored": counts.unstored, "refused by accept": counts.refused}
     return "".join(f", {number:,} {what}" for what, number in told.items() if number)
 
 
@@ -112,17 +110,15 @@ def _amounts(sums: Spending) -> str:
 
 
 def _columns(by: str) -> tuple[Column, ...]:
-    figures = ("DRAWS", "HITS", "PAID", "FAILED", "SPENT", "TIME", "SAVED", "TIME")
+    figures = (*map(str.upper, NUMBERS), "SPENT", "TIME", "SAVED", "TIME")
     return Column(by.upper(), gives_way=True), *(Column(name, right=True) for name in figures)
 
 
 def _row(name: str, counts: Counts) -> tuple[str, ...]:
     return (
         name,
-        f"{counts.draws:,}",
-        _share(counts),
-        f"{counts.paid:,}",
-        f"{counts.failed:,}",
+        # A column in which there is nothing is left out.
+        *(f"{number:,}" if (number := getattr(counts, name)) or name in ALWAYS else "" for name in NUMBERS),
         cost_cell(counts.spent_cost, counts.unpriced),
         duration_text(counts.spent_seconds),
         cost_cell(counts.saved_cost, counts.saved_unpriced),

@@ -22,7 +22,7 @@ def fill(cache, calls, *, samples=1, prompt="Question {}", answer="answer {}"):
     written(
         store,
         [
-            Fill(ticket, Place(call, slot), Sample(codec.encode(answer.format(slot)), NOON + at, 2.0, 10, 3, 0.25))
+            Fill(ticket, Place(call, slot), Sample(codec.encode(answer.format(slot)), NOON + at, 2.0, 10, 3, 0.25, 2.0))
             for at, call in enumerate(made)
             for slot in range(samples)
         ],

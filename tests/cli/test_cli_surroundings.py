@@ -31,7 +31,15 @@ def counted(project):
             cache.store.flights.new_id(),
             {
                 Account("2026-11-20", "r1", "baseline", "study.ask0"): Counts(
-                    draws=10, hits=7, paid=3, failed=1, timed=7, timed_seconds=7e-5, spent_seconds=90.0, spent_cost=0.3
+                    draws=10,
+                    hits=7,
+                    made=3,
+                    paid=3,
+                    failed=1,
+                    timed=7,
+                    timed_seconds=7e-5,
+                    spent_seconds=90.0,
+                    spent_cost=0.3,
                 ),
                 Account("2026-11-21", "r2", "", "study.ask1"): Counts(
                     draws=10, hits=10, saved_seconds=7200.0, saved_input=1000, saved_output=50, saved_cost=1.25
@@ -56,7 +64,7 @@ def test_stats_sums_up(memollm, counted):
     ran = memollm("stats", "--cache", counted)
     assert ran.lines == [
         f"stored  24 samples of 8 calls of 7 functions, {ran.lines[0].rpartition(', ')[2]}",
-        "drawn   20 samples: 17 stored (85 %), 0 being made already",
+        "drawn   20 samples: 17 hits (85 %), 0 shared, 3 made",
         "paid    3 calls, 1 failed",
         "spent   90 s, $0.30",
         "saved   2.0 h, tokens 1,000 in, 50 out, $1.25",

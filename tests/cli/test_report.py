@@ -23,12 +23,12 @@ def data_in(html):
 
 
 def test_sums_are_added_by_day_function_and_namespace(cache):
-    """Runs are added up; what another draw was making counts as a hit, since nobody paid for it twice."""
-    count(cache, "2026-11-01", "f", run="a", draws=3, hits=1, shared=1, paid=1, saved_cost=0.5, spent_input=7)
+    """Runs are added up; what another draw was making is told apart from what was stored."""
+    count(cache, "2026-11-01", "f", run="a", draws=3, hits=1, shared=1, made=1, paid=1, saved_cost=0.5, spent_input=7)
     count(cache, "2026-11-01", "f", run="b", draws=1, hits=1, saved_output=5)
     count(cache, "2026-11-02", "g", namespace="e", draws=2, paid=2, unpriced=2)
     report = report_of(cache)
-    assert (report.total.draws, report.total.hits, report.total.unpriced) == (6, 3, 2)
+    assert (report.total.draws, report.total.hits, report.total.shared, report.total.unpriced) == (6, 2, 1, 2)
     assert [(day.name, day.draws) for day in report.days] == [("2026-11-01", 4), ("2026-11-02", 2)]
     assert [(each.sums.name, each.sums.draws) for each in report.functions] == [("f", 4), ("g", 2)]
     assert [(each.name, each.draws) for each in report.namespaces] == [("", 4), ("e", 2)]

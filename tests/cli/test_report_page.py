@@ -117,7 +117,7 @@ def read(tab, text):
 def test_it_opens_from_a_file_and_shows_what_was_saved(opened):
     """The first look tells money and time saved, the hit rate, and both over days."""
     tab = opened()
-    assert tab.texts("#sums .figure")[:4] == ["$60.00", "1 h 3 min", "71.3%", "121"]
+    assert tab.texts("#sums .figure")[:4] == ["$60.00", "1 h 3 min", "64.1%", "121"]
     assert len(tab.texts("#charts figure")) == 2
     assert tab.evaluate("document.querySelectorAll('#charts figure:first-child rect.saved').length") == 30
     assert tab.evaluate("document.querySelector('#charts svg').getAttribute('aria-label')") == (

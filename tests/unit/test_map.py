@@ -16,6 +16,8 @@ import pytest
 import memollm
 from memollm import OptionError, Progress
 from memollm._drive.progress import RECENT, TICK, Bar, Tally, listener_for, now_and_then
+from memollm._spending.track import Spending
+from memollm._types.counting import Counts
 from memollm.testing import FakeClock, FakeModel, ModelDown
 
 DEADLINE = 20
@@ -132,7 +134,7 @@ def test_a_pool_of_one_pays_for_equal_items_once(cache, colour, model):
     told = []
     assert finish(ask.map(["x"] * 20, progress=told.append)) == ["x #1"] * 20
     assert model.calls == 1
-    assert (told[-1].hits, told[-1].paid) == (19, 1)
+    assert (told[-1].hits + told[-1].shared, told[-1].made) == (19, 1)
 
 
 # Items.
@@ -612,19 +614,26 @@ def test_an_interrupted_plain_map_keeps_what_was_answered(cache, model):
 
 
 def test_progress_is_told_every_tenth_of_a_second_and_at_the_end():
-    """The rate looks back a while; what is left follows from it; saved time goes by the calls that were made."""
+    """The rate looks back a while; what is left follows from it; what was spent and saved is counted as elsewhere."""
     clock, told = FakeClock(), []
     tally = Tally(10, told.append, clock)
     for _ in range(4):
         clock.advance(0.0625)
-        tally.count(paid=1, seconds=2.0)
+        tally.spent(Counts(paid=1, spent_seconds=2.0, unpriced=1))
+        tally.given([], Counts(draws=1, made=1))
+        tally.count()
     assert [(progress.done, progress.paid) for progress in told] == [(2, 2), (4, 4)]
     clock.advance(1.75)
-    tally.count(hits=3)
+    tally.given([], Counts(draws=3, hits=2, shared=1, saved_seconds=6.0, saved_cost=0.5))
+    tally.count()
     tally.count(failed=True)
     tally.end()
-    assert told[-1] == Progress(done=6, total=10, hits=3, paid=4, failed=1, saved=6.0, rate=3.0, eta=4 / 3)
-    assert str(told[-1]) == "6 of 10 done, 3 hits, 4 paid, 1 failed, 0:06 saved, 3/s, 0:01 left"
+    spent, saved = Spending(8.0, 0, 0, 0.0, 4), Spending(6.0, 0, 0, 0.5)
+    numbers = {"done": 6, "total": 10, "hits": 2, "shared": 1, "made": 4, "paid": 4, "failed": 1}
+    assert told[-1] == Progress(**numbers, spent=spent, saved=saved, rate=3.0, eta=4 / 3)
+    assert str(told[-1]) == (
+        "6 of 10 done, 2 hits, 1 shared, 4 made, 4 paid, 1 failed, 0:08 spent, 0:06 and $0.50 saved, 3/s, 0:01 left"
+    )
 
 
 def test_long_work_tells_the_first_and_the_last_step_and_some_between():
@@ -642,10 +651,10 @@ def test_the_rate_forgets_what_was_stored():
     clock, told = FakeClock(), []
     tally = Tally(None, told.append, clock)
     for _ in range(300):
-        tally.count(hits=1)
+        tally.count()
     for _ in range(100):
         clock.advance(1)
-        tally.count(paid=1, seconds=1.0)
+        tally.count()
     assert told[-1].rate == pytest.approx(1, rel=0.05)
     assert told[-1].eta is None
     rates = [progress.rate for progress in told]
@@ -655,8 +664,9 @@ def test_the_rate_forgets_what_was_stored():
 
 def test_durations_are_told_as_a_clock_does():
     """Minutes have 60 seconds, and hours 60 minutes."""
-    told = Progress(done=1, total=2, hits=1, paid=1, failed=0, saved=3725.4, rate=0.01, eta=60.0)
-    assert str(told) == "1 of 2 done, 1 hits, 1 paid, 1:02:05 saved, 0.01/s, 1:00 left"
+    sums = {"spent": Spending(59.4, 0, 0, 0.0), "saved": Spending(3725.4, 0, 0, 0.0)}
+    told = Progress(done=1, total=2, hits=1, shared=0, made=1, paid=1, failed=0, rate=0.01, eta=60.0, **sums)
+    assert str(told) == "1 of 2 done, 1 hits, 1 made, 1 paid, 0:59 spent, 1:02:05 saved, 0.01/s, 1:00 left"
 
 
 def test_hits_and_paid_are_counted_truthfully(cache, colour):

@@ -39,6 +39,7 @@ def prices():
 
 
 def numbers(line):
+    assert line.draws == line.hits + line.shared + line.made
     return (line.draws, line.hits, line.shared, line.paid, line.refused, line.failed, line.unpriced)
 
 

@@ -15,6 +15,7 @@ from models import PATIENCE, run, until, until_in_loop, waiting
 import memollm
 from memollm import NotStoredWarning, OptionError, ReentrantCall, ReplayedStream
 from memollm._draws.waits import under
+from memollm._spending.shared_clock import shared_clock
 
 
 def whole(stream):
@@ -529,8 +530,9 @@ def test_a_stream_that_outlives_its_closed_cache_leaves_no_thread(cache):
 
 def test_a_stream_took_what_its_function_took(cache, monkeypatch):
     """P14: the time of each step counts, and that which its reader takes between them does not."""
-    monkeypatch.setattr("memollm._drive.streams.perf_counter", itertools.count().__next__)
+    monkeypatch.setattr(shared_clock, "now", itertools.count().__next__)
     tell, _ = telling(cache)
     with memollm.track() as tracked:
         whole(tell("x", chunks=3))
-    assert [draw.seconds for draw in tracked.draws] == [4.0]
+    # Each step reads its own clock and the shared one, twice.
+    assert [(draw.seconds, draw.latency) for draw in tracked.draws] == [(4.0, 12.0)]

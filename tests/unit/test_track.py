@@ -32,12 +32,12 @@ def test_a_block_tracks_what_it_draws(cache):
     with memollm.track() as tracked, memollm.namespace("b"):
         ask.draw(3, "x")
     assert (before.hits, before.paid) == (0, 2)
-    assert (tracked.hits, tracked.shared, tracked.paid, tracked.failed, tracked.refused) == (2, 0, 1, 0, 0)
+    assert (tracked.hits, tracked.shared, tracked.made, tracked.failed, tracked.refused) == (2, 0, 1, 0, 0)
     assert tracked.spent[1:4] == (100, 10, 0.5)
     assert tracked.saved[1:4] == (200, 20, 1.0)
     assert tracked.saved.tokens == 220
     assert 0 < tracked.saved.seconds < 60
-    assert [event.kind for event in tracked.draws] == ["hit", "hit", "paid"]
+    assert [event.kind for event in tracked.draws] == ["hit", "hit", "made"]
 
 
 def test_an_event_says_what_was_given(cache):
@@ -47,12 +47,14 @@ def test_an_event_says_what_was_given(cache):
         ask("x")
     (event,) = tracked.draws
     assert isinstance(event, DrawEvent)
-    assert event._replace(seconds=0) == DrawEvent("ask", ask.key("x"), 0, "paid", 0, 0.5, 100, 10, "namespace:a", "one")
+    told = DrawEvent("ask", ask.key("x"), 0, "made", 0, 0.5, 100, 10, "namespace:a", "one", 0)
+    assert event._replace(seconds=0, latency=0) == told
+    assert event.latency > 0
     memoized = ask.with_options(pool=1)
     with memollm.track() as tracked, memollm.lane("one"):
         memoized("x")
         memoized("x")
-    assert [event[2:4] + event[8:] for event in tracked.draws] == [(0, "hit", None, "one")] * 2
+    assert [event[2:4] + event[8:10] for event in tracked.draws] == [(0, "hit", None, "one")] * 2
     with memollm.track() as tracked, memollm.run("r"):
         ask.with_options(namespace=None)
         cache.cached_llm(lambda: 1, name="other", version=1)()
@@ -110,7 +112,7 @@ def test_shared_samples(cache):
         for thread in threads:
             thread.join()
     assert (tracked.paid, tracked.shared, tracked.hits) == (1, 2, 0)
-    assert sorted(event.kind for event in tracked.draws) == ["paid", "shared", "shared"]
+    assert sorted(event.kind for event in tracked.draws) == ["made", "shared", "shared"]
     assert tracked.saved.seconds == pytest.approx(2 * tracked.spent.seconds)
 
 
@@ -265,7 +267,7 @@ def test_a_track_is_shown(cache):
         ask("x")
     assert "$0.50, 110 tokens" in str(tracked)
     assert "<table>" in tracked._repr_html_()
-    assert repr(tracked) == "<track: 0 hits, 0 shared, 1 paid, 0 failed>"
+    assert repr(tracked) == "<track: 1 draws (0 hits, 0 shared, 1 made), 1 paid, 0 failed>"
 
 
 # The hook.
@@ -282,9 +284,9 @@ def test_the_hook_is_told_of_every_sample(cache):
     configure(on_draw=None)
     ask("x")
     assert [(event.kind, event.slot, event.reader) for event in told] == [
-        ("paid", 0, "namespace:a"),
+        ("made", 0, "namespace:a"),
         ("hit", 0, "namespace:b"),
-        ("paid", 1, "namespace:b"),
+        ("made", 1, "namespace:b"),
     ]
 
 
@@ -338,7 +340,7 @@ def test_every_draw_is_a_line_at_level_debug(cache, caplog):
     lines = [record.getMessage() for record in ours(caplog)]
     key = ask.key("x")[:12]
     assert [line.partition(" (")[0] for line in lines] == [
-        f"paid: ask {key} slot 1 for namespace:a in lane one",
+        f"made: ask {key} slot 1 for namespace:a in lane one",
         f"hit: ask {key} slot 0 for namespace:b",
         f"hit: ask {key} slot 0 for all",
         f"hit: ask {key} slot 0 for all",

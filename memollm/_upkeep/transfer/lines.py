@@ -98,9 +98,10 @@ class _Slot(_Line, kw_only=True):
     input_tokens: Number = 0
     output_tokens: Number = 0
     cost: Amount | None = None
+    latency: Duration = 0.0
 
     def _sample(self, record: bytes) -> Sample:
-        return Sample(record, self.stored, self.seconds, self.input_tokens, self.output_tokens, self.cost)
+        return Sample(record, self.stored, self.seconds, self.input_tokens, self.output_tokens, self.cost, self.latency)
 
 
 class SampleLine(_Slot, tag="sample", kw_only=True):
@@ -185,11 +186,10 @@ decode: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)
 
 def sample_line(slot: int, sample: Sample) -> SampleLine | PackedLine:
     """Write a sample: its answer as it can be read, if the record is one line of JSON text behind its head."""
-    record, stored, seconds, input_tokens, output_tokens, cost = sample
+    record, stored, seconds, input_tokens, output_tokens, cost, latency = sample
     head, body = split(record)
     took: dict[str, Any] = {"input_tokens": input_tokens, "output_tokens": output_tokens, "cost": cost}
-    if seconds:
-        took["seconds"] = seconds
+    took |= {name: time for name, time in (("seconds", seconds), ("latency", latency)) if time}
     if head and head.isascii() and is_line_of_json(body):
         return SampleLine(slot=slot, stored=stored, head=head.decode("ascii"), value=msgspec.Raw(body), **took)
     return PackedLine(slot=slot, stored=stored, base64=base64.b64encode(record).decode("ascii"), **took)

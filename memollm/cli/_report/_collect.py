@@ -194,7 +194,7 @@ def _answers(cache: Cache, surveyed: Surveyed, most: int, room: Room) -> Iterato
         yield Answer(
             slot,
             sample.stored,
-            sample.seconds,
+            sample.latency,
             sample.input_tokens,
             sample.output_tokens,
             sample.cost,

@@ -24,8 +24,11 @@ class Sums:
     name: str
     draws: int = 0
     hits: int = 0
+    shared: int = 0
+    made: int = 0
     paid: int = 0
     failed: int = 0
+    unstored: int = 0
     unpriced: int = 0
     spent_cost: float = 0.0
     saved_cost: float = 0.0
@@ -37,13 +40,16 @@ class Sums:
 
     @classmethod
     def of(cls, name: str, counts: Counts) -> Sums:
-        """Take from the store's counts what the page shows; a sample that another draw was making is a hit."""
+        """Take from the store's counts what the page shows."""
         return cls(
             name,
             counts.draws,
-            counts.hits + counts.shared,
+            counts.hits,
+            counts.shared,
+            counts.made,
             counts.paid,
             counts.failed,
+            counts.unstored,
             counts.unpriced,
             counts.spent_cost,
             counts.saved_cost,
@@ -87,7 +93,8 @@ class Answer:
 
     slot: int
     stored: float
-    seconds: float
+    latency: float
+    """How long the call ran that made it."""
     input_tokens: int
     output_tokens: int
     cost: float | None

@@ -20,7 +20,7 @@ function answered(answer, same) {
   const tokens = answer.input_tokens + answer.output_tokens;
   const told = [
     moment(answer.stored),
-    answer.seconds ? duration(answer.seconds) : null,
+    answer.latency ? duration(answer.latency) : null,
     tokens ? plural(tokens, "token", "tokens") : null,
     answer.cost === null ? null : money(answer.cost),
   ];

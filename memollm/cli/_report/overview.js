@@ -15,8 +15,8 @@ function showSums() {
   find("sums").append(
     tile("Money saved", known(total.saved_cost, total.saved_unpriced), `${known(total.spent_cost, total.unpriced)} spent${unknown(total.unpriced)}`, true),
     tile("Time saved", duration(total.saved_seconds), `${duration(total.spent_seconds)} spent`, true),
-    tile("Hit rate", share(total.hits, total.draws), `${whole(total.hits)} of ${plural(total.draws, "draw", "draws")}`),
-    tile("Paid calls", whole(total.paid), `and ${whole(total.failed)} failed`),
+    tile("Hit rate", share(total.hits, total.draws), `${whole(total.hits)} of ${plural(total.draws, "draw", "draws")}; ${whole(total.shared)} shared, ${whole(total.made)} made`),
+    tile("Paid calls", whole(total.paid), `and ${whole(total.failed)} failed${total.unstored ? `; ${plural(total.unstored, "answer", "answers")} not stored` : ""}`),
     tile("Stored samples", whole(data.samples), `of ${plural(data.calls, "call", "calls")}, ${size(data.bytes)}`),
   );
 }
@@ -33,6 +33,9 @@ function counted(of) {
   return [
     column("Draws", (row) => of(row).draws),
     hitRate(of),
+    column("Hits", (row) => of(row).hits),
+    column("Shared", (row) => of(row).shared),
+    column("Made", (row) => of(row).made),
     column("Saved", (row) => amount(of(row).saved_cost, of(row).saved_unpriced), money),
     column("Spent", (row) => amount(of(row).spent_cost, of(row).unpriced), money),
     column("Time saved", (row) => of(row).saved_seconds, duration),
@@ -69,7 +72,7 @@ function showFunctions() {
 function showReaders() {
   const name = words("Namespace", (each) => each.name, (each) => each.name || make("span", { class: "quiet" }, "(none: runs)"));
   const itself = (each) => each;
-  orNothing("namespaces", data.namespaces, "Nothing was counted yet.", () => new Table("namespaces", "namespaces-title", [name, ...counted(itself).slice(0, 3)], data.namespaces, "Draws"));
+  orNothing("namespaces", data.namespaces, "Nothing was counted yet.", () => new Table("namespaces", "namespaces-title", [name, ...counted(itself).slice(0, 6)], data.namespaces, "Draws"));
   const most = Math.max(...data.depths.map((depth) => depth.calls));
   const amount = (calls) => {
     const filled = make("i");

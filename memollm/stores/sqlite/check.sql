@@ -51,9 +51,11 @@ SELECT count(*) FROM tally WHERE
     OR typeof(function) <> 'text' OR typeof(draws) <> 'integer' OR draws NOT BETWEEN 0 AND 1099511627776
     OR typeof(hits) <> 'integer' OR hits NOT BETWEEN 0 AND 1099511627776
     OR typeof(shared) <> 'integer' OR shared NOT BETWEEN 0 AND 1099511627776
+    OR typeof(made) <> 'integer' OR made NOT BETWEEN 0 AND 1099511627776
     OR typeof(paid) <> 'integer' OR paid NOT BETWEEN 0 AND 1099511627776
     OR typeof(refused) <> 'integer' OR refused NOT BETWEEN 0 AND 1099511627776
     OR typeof(failed) <> 'integer' OR failed NOT BETWEEN 0 AND 1099511627776
+    OR typeof(unstored) <> 'integer' OR unstored NOT BETWEEN 0 AND 1099511627776
     OR typeof(unpriced) <> 'integer' OR unpriced NOT BETWEEN 0 AND 1099511627776
     OR typeof(timed) <> 'integer' OR timed NOT BETWEEN 0 AND 1099511627776
     OR typeof(spent_input) <> 'integer' OR spent_input NOT BETWEEN 0 AND 1099511627776
@@ -77,7 +79,7 @@ WHERE
     OR made NOT BETWEEN 0 AND 253370764799 OR used NOT BETWEEN 0 AND 253370764799;
 
 -- name: abandoned_samples  Samples of a call that is not there, to be kept aside.
-SELECT call, slot, record, stored, seconds, input_tokens, output_tokens, cost
+SELECT call, slot, record, stored, seconds, input_tokens, output_tokens, cost, latency
 FROM sample WHERE call NOT IN (SELECT id FROM call) ORDER BY call, slot;
 -- name: count_cursors  How many cursors there are.
 SELECT count(*) FROM cursor WHERE next >= 0;

@@ -13,7 +13,8 @@ SELECT cursor.next, cursor.generation, EXISTS (
         SELECT 1 FROM loose WHERE reader = ?1 AND call = ?2 AND NOT EXISTS (
             SELECT 1 FROM recorded
             WHERE recorded.recorder = ?4 AND recorded.call = ?2 AND recorded.position = loose.position)),
-    sample.record, sample.stored, sample.seconds, sample.input_tokens, sample.output_tokens, sample.cost
+    sample.record, sample.stored, sample.seconds, sample.input_tokens, sample.output_tokens, sample.cost,
+    sample.latency
 FROM cursor LEFT JOIN sample ON sample.call = ?2 AND sample.slot = cursor.next % ?3
 WHERE cursor.reader = ?1 AND cursor.call = ?2;
 -- name: cursor  How many positions a reader has taken, of which sequence.
@@ -54,21 +55,21 @@ AND EXISTS (SELECT 1 FROM sample WHERE sample.call = loose.call AND sample.slot 
 AND NOT EXISTS (
     SELECT 1 FROM claim WHERE claim.call = loose.call AND claim.slot = loose.position AND owner = ?1 AND ticket = ?2);
 -- name: first_touch  One look at a slot of a call that this process does not know yet.
-SELECT call.form, sample.record, sample.stored, sample.seconds, sample.input_tokens, sample.output_tokens, sample.cost
+SELECT call.form, sample.record, sample.stored, sample.seconds, sample.input_tokens, sample.output_tokens, sample.cost, sample.latency
 FROM call JOIN sample ON sample.call = call.id AND sample.slot = ?2
 WHERE call.key = ?1;
 -- name: sample  One slot.
-SELECT record, stored, seconds, input_tokens, output_tokens, cost FROM sample WHERE call = ? AND slot = ?;
+SELECT record, stored, seconds, input_tokens, output_tokens, cost, latency FROM sample WHERE call = ? AND slot = ?;
 -- name: samples_between  A run of slots.
-SELECT slot, record, stored, seconds, input_tokens, output_tokens, cost FROM sample
+SELECT slot, record, stored, seconds, input_tokens, output_tokens, cost, latency FROM sample
 WHERE call = ? AND slot BETWEEN ? AND ? ORDER BY slot;
 -- name: records_between  The samples of a run of slots that is known to be filled.
-SELECT record, stored, seconds, input_tokens, output_tokens, cost FROM sample
+SELECT record, stored, seconds, input_tokens, output_tokens, cost, latency FROM sample
 WHERE call = ? AND slot BETWEEN ? AND ? ORDER BY slot;
 -- name: samples  Everything of a call.
-SELECT slot, record, stored, seconds, input_tokens, output_tokens, cost FROM sample WHERE call = ? ORDER BY slot;
+SELECT slot, record, stored, seconds, input_tokens, output_tokens, cost, latency FROM sample WHERE call = ? ORDER BY slot;
 -- name: put_sample  A claimed slot takes its answer, replacing one that had expired.
-INSERT OR REPLACE INTO sample (call, slot, record, stored, seconds, input_tokens, output_tokens, cost) VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+INSERT OR REPLACE INTO sample (call, slot, record, stored, seconds, input_tokens, output_tokens, cost, latency) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
 -- name: remember_replaced  What loses its slot is known by a digest, so that no file brings it back as new.
 INSERT OR IGNORE INTO replaced (call, slot, stored, digest) VALUES (?, ?, ?, ?);
 -- name: claim_of  Who is filling a slot.

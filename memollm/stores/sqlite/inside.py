@@ -58,6 +58,9 @@ class SqliteInside:
             if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_INTERRUPT:
                 raise KeyboardInterrupt from error
             raise Unreadable(str(error)) from error
+        except UnicodeDecodeError as error:
+            # SQLite tells what is wrong with a name of the file's own, which may be no text any more.
+            raise Unreadable(f"what SQLite says of it is no text ({error})") from error
 
     def _number(self, statement: str) -> int:
         with suppress(Unreadable):

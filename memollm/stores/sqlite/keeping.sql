@@ -63,10 +63,11 @@ SELECT call FROM cursor WHERE reader = ?1 AND EXISTS (
 -- name: drop_recorded  A reader that is gone has no lanes.
 DELETE FROM recorded WHERE recorder = ?;
 -- name: count_up  What was counted adds up.
-INSERT INTO tally VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO tally VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (day, run, namespace, function) DO UPDATE SET
     draws = draws + excluded.draws, hits = hits + excluded.hits, shared = shared + excluded.shared,
-    paid = paid + excluded.paid, refused = refused + excluded.refused, failed = failed + excluded.failed,
+    made = made + excluded.made, paid = paid + excluded.paid, refused = refused + excluded.refused,
+    failed = failed + excluded.failed, unstored = unstored + excluded.unstored,
     unpriced = unpriced + excluded.unpriced, timed = timed + excluded.timed,
     timed_seconds = timed_seconds + excluded.timed_seconds, spent_seconds = spent_seconds + excluded.spent_seconds,
     spent_input = spent_input + excluded.spent_input, spent_output = spent_output + excluded.spent_output,

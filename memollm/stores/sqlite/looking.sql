@@ -16,7 +16,7 @@ FROM call WHERE function = ?
     AND typeof(call.key) = 'blob' AND typeof(call.form) = 'text' AND typeof(call.function) = 'text'
 ORDER BY call.id;
 -- name: samples_of  A run of slots of a call that is known by its hash and form.
-SELECT slot, record, stored, seconds, input_tokens, output_tokens, cost FROM sample
+SELECT slot, record, stored, seconds, input_tokens, output_tokens, cost, latency FROM sample
 WHERE call = (SELECT id FROM call WHERE key = ? AND form = ?) AND slot BETWEEN ? AND ? ORDER BY slot;
 -- name: standing  Where a reader stands in a call: its cursor, what of the positions before it was not given, and lanes' own.
 SELECT 'next', CAST(next AS INTEGER), NULL FROM cursor

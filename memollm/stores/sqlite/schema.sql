@@ -20,6 +20,7 @@ CREATE TABLE sample (
     input_tokens INTEGER NOT NULL DEFAULT 0,
     output_tokens INTEGER NOT NULL DEFAULT 0,
     cost REAL,
+    latency REAL NOT NULL DEFAULT 0,
     PRIMARY KEY (call, slot)
 );
 CREATE TABLE reader (
@@ -76,9 +77,11 @@ CREATE TABLE tally (
     draws INTEGER NOT NULL,
     hits INTEGER NOT NULL,
     shared INTEGER NOT NULL,
+    made INTEGER NOT NULL,
     paid INTEGER NOT NULL,
     refused INTEGER NOT NULL,
     failed INTEGER NOT NULL,
+    unstored INTEGER NOT NULL,
     unpriced INTEGER NOT NULL,
     timed INTEGER NOT NULL,
     timed_seconds REAL NOT NULL,
