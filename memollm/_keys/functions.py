@@ -6,7 +6,7 @@ import os
 import sys
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
@@ -100,7 +100,10 @@ def _is_written(owner: type, name: str, value: object) -> bool:
     """Tell a member that somebody wrote from what decorators, enumerations and models put into their classes."""
     from memollm._keys.code.lookup import underlying
 
-    inner = underlying(value)
+    inner: Any = underlying(value)
+    if isinstance(inner, partial):
+        return True
+    inner = getattr(inner, "__wrapped__", inner)
     if isinstance(inner, FunctionType):
         file = inner.__code__.co_filename
         return not (is_of_library(file) or (file.startswith("<") and name.startswith("__")))

@@ -309,6 +309,114 @@ MISSES = {
         "tool.__annotations__ = {'x': str}",
         "tool.__annotations__ = {'x': int}",
     ),
+    "what a method hands on itself": Row(
+        "class Model:\n    style = 'a'\n    def run(self, q): return tell(self) + q\ndef tell(m): return m.style\n"
+        "M = Model()\ndef ask(q): return M.run(q)",
+        "M.style = 'b'",
+        "del M.style",
+    ),
+    "what a class method hands its class on for": Row(
+        "class Model:\n    style = 'a'\n    @classmethod\n    def run(cls, q): return tell(cls) + q\ndef tell(m): return m.style\n"
+        "def ask(q): return Model.run(q)",
+        "Model.style = 'b'",
+        "Model.style = 'a'",
+    ),
+    "an attribute of the type of an object": Row(
+        "class Model:\n    style = 'a'\n    @property\n    def told(self): return type(self).style\n"
+        "M = Model()\ndef ask(q): return M.told + q",
+        "Model.style = 'b'",
+        "Model.style = 'a'",
+    ),
+    "an attribute of the class of an object": Row(
+        "class Model:\n    style = 'a'\n    def told(self): return self.__class__.style\n"
+        "M = Model()\ndef ask(q): return M.told() + q",
+        "Model.style = 'b'",
+        "Model.style = 'a'",
+    ),
+    "an attribute of a metaclass": Row(
+        "class Meta(type): style = 'a'\nclass Model(metaclass=Meta): pass\ndef ask(q): return Model.style + q",
+        "Meta.style = 'b'",
+        "Meta.style = 'a'",
+    ),
+    "how a metaclass makes objects": Row(
+        "class Meta(type):\n    def __call__(cls): return STYLE\nSTYLE = 'a'\n"
+        "class Model(metaclass=Meta): pass\ndef ask(q): return Model() + q",
+        "STYLE = 'b'",
+        "STYLE = 'a'",
+    ),
+    "a method that is named as one that changes a list": Row(
+        "class Prompt:\n    def __init__(self): self.style = 'a'\n    def add(self, q): return self.style + q\n"
+        "P = Prompt()\ndef ask(q): return P.add(q)",
+        "P.style = 'b'",
+        "P.style = 'a'",
+    ),
+    "such a method of what an object holds": Row(
+        "class Prompt:\n    def __init__(self): self.style = 'a'\n    def add(self, q): return self.style + q\n"
+        "class Model:\n    def __init__(self): self.prompt = Prompt()\n    def run(self, q): return self.prompt.add(q)\n"
+        "M = Model()\ndef go(m, q): return m.run(q)\ndef ask(q): return go(M, q)",
+        "M.prompt.style = 'b'",
+        "M.prompt.style = 'a'",
+    ),
+    "an entry beside a counter": Row(
+        "STATE = {'style': 'a', 'calls': 0}\ndef ask(q):\n    STATE['calls'] += 1\n    return STATE['style'] + q",
+        "STATE['style'] = 'b'",
+        "STATE['style'] = 'a'",
+    ),
+    "an entry beside a log": Row(
+        "STATE = {'style': 'a', 'log': []}\ndef ask(q):\n    STATE['log'].append(q)\n    return STATE['style'] + q",
+        "STATE['style'] = 'b'",
+        "STATE['style'] = 'a'",
+    ),
+    "an attribute beside one that is only set": Row(
+        "class Config: pass\nC = Config()\nC.style = 'a'\ndef ask(q):\n    C.last = q\n    return C.style + q",
+        "C.style = 'b'",
+        "C.style = 'a'",
+    ),
+    "what an attribute is set to": Row(
+        "PROMPTS = {'style': 'a'}\nclass Model: active = None\nM = Model()\n"
+        "def ask(q):\n    M.active = PROMPTS\n    return PROMPTS['style'] + q",
+        "PROMPTS['style'] = 'b'",
+        "PROMPTS['style'] = 'a'",
+    ),
+    "what a dict falls back to": Row(
+        "class Styles(dict):\n    other = 'a'\n    def __missing__(self, key): return self.other\n"
+        "S = Styles()\ndef ask(q): return S[q] + q",
+        "Styles.other = 'b'",
+        "Styles.other = 'a'",
+    ),
+    "bytes that can be changed": Row(
+        "B = bytearray(b'a')\ndef ask(q): return B.decode() + q", "B[:] = b'b'", "B[:] = b'a'"
+    ),
+    "an entry of the globals": Row(
+        "STYLE = 'a'\ndef ask(q): return globals()['STYLE'] + q", "STYLE = 'b'", "STYLE = 'a'"
+    ),
+    "an entry of the globals that cannot be told": Row(
+        "STYLE = 'a'\ndef ask(q, name='STYLE'): return globals()[name] + q", "STYLE = 'b'", "STYLE = 'a'"
+    ),
+    "a module that is taken from those loaded": Row(
+        "import sys, prompts\ndef ask(q): return sys.modules['prompts'].SYSTEM + q",
+        "prompts.SYSTEM = 'b'",
+        "prompts.SYSTEM = 'a'",
+        (PROMPTS,),
+    ),
+    "what a helper chooses from by type": Row(
+        "import functools\n@functools.singledispatch\ndef tell(x): return ''\n@tell.register\n"
+        "def _(x: str): return STYLE\nSTYLE = 'a'\ndef ask(q): return tell(q) + q",
+        "STYLE = 'b'",
+        "STYLE = 'a'",
+    ),
+    "what a method is bound to in its class": Row(
+        "import functools\nclass Model:\n    def _run(self, style, q): return style + q\n"
+        "    run = functools.partialmethod(_run, 'a')\nM = Model()\ndef go(m, q): return m.run(q)\ndef ask(q): return go(M, q)",
+        "Model.run = functools.partialmethod(Model._run, 'b')",
+        "Model.run = functools.partialmethod(Model._run, 'a')",
+    ),
+    "what a remembered method reads": Row(
+        "import functools\nSTYLE = 'a'\nclass Model:\n    @functools.lru_cache\n    def told(self): return STYLE\n"
+        "M = Model()\ndef go(m): return m.told()\ndef ask(q):\n    Model.told.cache_clear()\n    return go(M) + q",
+        "STYLE = 'b'",
+        "STYLE = 'a'",
+    ),
 }
 
 HITS = {
@@ -392,5 +500,33 @@ HITS = {
         "import functools\nclass Model:\n    @functools.cached_property\n    def name(self): return 'a'\nM = Model()\n"
         "def go(m): return m.name\ndef ask(q): return go(M) + q",
         "M.name",
+    ),
+    "a dict of lists of results": Row(
+        "from collections import defaultdict\nDONE = defaultdict(list)\ndef ask(q):\n    DONE[q].append(q)\n    return q",
+        "DONE['x'].append('x')",
+    ),
+    "a list in a dict": Row(
+        "S = {'log': [], 'n': {'calls': 0}}\ndef ask(q):\n    S['log'].append(q)\n    S['n']['calls'] += 1\n    return q",
+        "S['log'].append('x'); S['n']['calls'] += 1",
+    ),
+    "a list by a name of its own": Row(
+        "S = {'log': []}\ndef ask(q):\n    log = S['log']\n    log.append(q)\n    return q", "S['log'].append('x')"
+    ),
+    "a list that is made when it is needed": Row(
+        "S = {}\ndef ask(q):\n    S.setdefault('log', []).append(q)\n    return q",
+        "S.setdefault('log', []).append('x')",
+    ),
+    "a list that is added to": Row(
+        "LOG = []\ndef ask(q):\n    global LOG\n    LOG += [q]\n    return q", "LOG += ['x']"
+    ),
+    "an attribute that is only set": Row(
+        "class Config: pass\nC = Config()\ndef ask(q):\n    C.last = q\n    return q", "C.last = 'x'"
+    ),
+    "a list that a helper notes in": Row(
+        "LOG = []\ndef note(to, q): to.append(q)\ndef ask(q):\n    note(LOG, q)\n    return q", "LOG.append('x')"
+    ),
+    "the name of an object's class": Row(
+        "class Model:\n    def run(self, q): return q if type(self).__name__ else q\nM = Model()\ndef ask(q): return M.run(q)",
+        "Model.other = 1",
     ),
 }

@@ -347,3 +347,18 @@ def test_programs_of_one_name_are_told_apart_by_their_folders(project, options):
     assert [ran("exp1"), ran("exp2"), ran("exp1"), ran("exp2")] == ["exp1", "exp2", "exp1", "exp2"]
     with Cache(project / "cache") as cache:
         assert sorted(looking(cache.store).notes("function")) == ["run.ask in exp1", "run.ask in exp2"]
+
+
+def test_functions_that_a_loop_makes_are_no_edits_of_each_other(tmp_path):
+    """A default that takes over a variable tells them apart, in lambdas too, and nothing warns of a change."""
+    with Cache(tmp_path / "cache") as cache:
+        made = []
+        for style in ("a", "b"):
+
+            @cache.cached_llm(pool=1)
+            def ask(q, *, style=style):
+                return style + q
+
+            made.append(ask)
+        made += [cache.cached_llm(pool=1)(lambda q, other=style: other + q) for style in ("c", "d")]
+        assert [ask("q") for ask in made] == ["aq", "bq", "cq", "dq"]

@@ -49,7 +49,10 @@ def _read(code: CodeType, reads: Reads) -> None:
             path = tuple[str, ...]()
             reads.changing.add((name,))
         elif step.opname in ("STORE_ATTR", "STORE_SUBSCR") and path:
-            reads.changing.add((*path, name) if step.opname == "STORE_ATTR" else path)
+            if step.opname == "STORE_ATTR":
+                reads.changing.add((*path, name))
+            else:
+                reads.filling.add((path, ""))
             _end(path, reads)
             path = tuple[str, ...]()
         elif step.opname == "IMPORT_NAME":
@@ -62,7 +65,7 @@ def _read(code: CodeType, reads: Reads) -> None:
 
 def _end(path: Path, reads: Reads) -> None:
     if len(path) > 1 and path[-1] in MUTATORS:
-        reads.changing.add(path[:-1])
+        reads.filling.add((path[:-1], path[-1]))
     if path:
         reads.paths[path] = False
         reads.calls.add(path[-1])

@@ -48,6 +48,11 @@ def _makes_static(decorator: ast.expr) -> bool:
     return isinstance(decorator, ast.Name) and decorator.id in ("staticmethod", "classmethod")
 
 
+def is_class_method(node: ast.AST) -> bool:
+    """Tell whether a definition says that it is a class's own method."""
+    return any(isinstance(each, ast.Name) and each.id == "classmethod" for each in getattr(node, "decorator_list", ()))
+
+
 @functools.lru_cache(maxsize=8)
 def imports_of(module: ast.Module) -> dict[str, str]:
     """Read what a file's imports bind, as written; a name that is imported in several ways has them all."""

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memollm._keys.canonical.names import class_of
 from memollm._keys.code.bytecode import reads_of_code
-from memollm._keys.code.decorators import imports_of, without_memo, without_outer
+from memollm._keys.code.decorators import imports_of, is_class_method, without_memo, without_outer
 from memollm._keys.code.layers import Layers, peeled
 from memollm._keys.code.lookup import Found, View, cells_of, class_space, class_views, closure_of, owner_of, underlying
 from memollm._keys.code.modules import Home, module_name, project_of, space_of
 from memollm._keys.code.outputs import Outputs
 from memollm._keys.code.reads import Reads, reads_of
-from memollm._keys.code.schemas import has_plain_defaults, schema_of
+from memollm._keys.code.schemas import has_plain_defaults, schema_of, taken_over
 from memollm._keys.code.source import CodeSource, Edited, code_digest, function_source
 from memollm._keys.code.syntax import cleaned, text
 from memollm._keys.code.values import Canonical, Contents, hint_text, type_name
@@ -25,7 +25,7 @@ from memollm._keys.code.watch import Sightings, Watch
 from memollm._types.secret import SECRET, is_secret_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
 MAX_HELPERS: Final = 200
 _BOUND: Final = (BuiltinFunctionType, MethodWrapperType, MethodType)
@@ -103,10 +103,7 @@ class _Collector:
     def _around(self, also: Collection[object]) -> None:
         """Count what stands around the function, and what decides with it."""
         for wrapper in self._layers.wrappers:
-            self._wrapper(wrapper)
-            registry: Any = getattr(wrapper, "registry", None)
-            if class_of(registry) is MappingProxyType:
-                self._take(Found("registry", registry), called=False)
+            self._wrapper(wrapper, "registry")
         for label, value in self._layers.bound.items():
             self._take(Found(label, value), called=False)
         for number, function in enumerate(also):
@@ -134,15 +131,17 @@ class _Collector:
         receiver = self._layers.receiver
         view = self._view(core, "", owner or defined_in if receiver is None else receiver, defined_in)
         self._sightings.function(core, "body")
-        self._defaults(core, "default ")
         source, self._found.blind = self._source(core)
+        self._defaults(core, "default ", taken_over(source.node, core) if source else frozenset())
         if source is None:
             self._compiled_only(core, "body", view)
             return
         if documented:
             self._found.parts["documented"] = text(cleaned(source.node, documented=True))
             self._told(core, "documented")
-        node = without_outer(cleaned(source.node), view)
+        node = cleaned(source.node)
+        view.of_class = is_class_method(node)
+        node = without_outer(node, view)
         self._found.parts["body"] = text(node)
         self._follow(view, reads_of(node, receiver=view.receiver_name), source)
 
@@ -163,13 +162,14 @@ class _Collector:
             self._take(Found("bound self", receiver), called=False)
             self._found.blind = ""
 
-    def _defaults(self, function: FunctionType, label: str) -> None:
+    def _defaults(self, function: FunctionType, label: str, made_with: frozenset[str] = frozenset()) -> None:
         code = function.__code__
         names = code.co_varnames[: code.co_argcount]
         values = function.__defaults__ or ()
         defaults = dict(zip(names[len(names) - len(values) :], values, strict=False)) | (function.__kwdefaults__ or {})
         for name, value in defaults.items():
-            self._take_safely(Found(f"{label}{name}", value), called=False)
+            told = f"bound {label}" if name in made_with else label
+            self._take_safely(Found(f"{told}{name}", value), called=False)
 
     def _told(self, function: FunctionType, label: str) -> None:
         """Count what is said of a function that is handed on: its docstring as it is now, and its attributes."""
@@ -195,8 +195,14 @@ class _Collector:
         self._seen[place] = subject, receiver
         self._waiting.append(job)
 
-    def _wrapper(self, wrapper: FunctionType) -> None:
-        """Count a decorator's function; one of another package by how it is written above the function."""
+    def _wrapper(self, wrapper: FunctionType, label: str) -> None:
+        """Count a decorator's function; one of another package by how it is written above the function.
+
+        What `singledispatch` chooses from counts, too.
+        """
+        registry: Any = getattr(wrapper, "registry", None)
+        if class_of(registry) is MappingProxyType:
+            self._take(Found(label, registry), called=False)
         if self._home.holds(wrapper.__globals__.get("__name__")):
             self._later(wrapper, functools.partial(self._helper, wrapper, None))
 
@@ -213,6 +219,7 @@ class _Collector:
             return
         documented = id(function) in self._documented
         node = without_memo(cleaned(source.node, documented=documented), view)
+        view.of_class = is_class_method(node)
         self._outputs.of_function(function, node)
         if not has_plain_defaults(node, function):
             self._defaults(function, f"default {name}.")
@@ -232,7 +239,7 @@ class _Collector:
         head = f"class {owner.__qualname__}({', '.join(map(type_name, owner.__bases__))}):"
         self._found.parts[label] = "\n".join([head, *schema_of(owner, self._canonical), *texts])
         self._members(owner, name, {id(function) for function in functions})
-        for base in owner.__bases__:
+        for base in (*owner.__bases__, type(owner)):
             if self._home.holds(base.__module__):
                 self._later(base, functools.partial(self._class, base))
 
@@ -250,21 +257,22 @@ class _Collector:
             if not has_plain_defaults(node, function):
                 self._defaults(function, f"default {name}.{function.__name__}.")
         # Of the methods only those that run change anything.
-        reads.changing, reads.calls = set(), set()
+        reads.changing, reads.filling, reads.passed, reads.calls = set(), set(), set(), set()
         self._follow(view, reads, source)
         return written
 
     def _members(self, owner: type, name: str, in_text: set[int]) -> None:
         """Count what a class holds now: it may have been set since its text was read, or never have had one."""
         for member, value in list(class_space(owner).items()):
-            inner = underlying(value)
+            inner: Any = underlying(value)
             if member.startswith("__") or inspect.isdatadescriptor(inner) or id(inner) in in_text:
                 continue
-            if hasattr(inner, "__get__") and not isinstance(inner, FunctionType):
+            is_code = issubclass(class_of(inner), (FunctionType, functools.partial)) or hasattr(inner, "__wrapped__")
+            if hasattr(inner, "__get__") and not is_code:
                 continue
             label = f"constant {name}.{member}"
             if label not in self._values and member not in ("_abc_impl", "_member_map_", "_value2member_map_"):
-                self._take_safely(Found(label, value, trail=(label,)), called=isinstance(inner, FunctionType))
+                self._take_safely(Found(label, value, trail=(label,)), called=is_code)
 
     def _compiled_only(self, function: FunctionType, label: str, view: View) -> None:
         """Count code that has no text, or whose text has gone, by its compiled form."""
@@ -293,11 +301,12 @@ class _Collector:
 
     def _follow(self, view: View, reads: Reads, source: CodeSource | None) -> None:
         view.reads = reads
+        if reads.whole:
+            self._whole_space(view.space)
         imports = imports_of(source.module) if source else {}
         self._outputs.of_code(view, reads)
         for function, place, what in reads.passed:
-            if found := view.find(function):
-                self._outputs.passes(found.value, place, view, what)
+            self._outputs.passes(view, function, place, what)
         for path, called in reads.paths.items():
             if (found := view.find(path)) and not self._outputs.leads_to(found):
                 self._take_safely(found, called=called, imported=imports.get(path[0], ""))
@@ -344,7 +353,7 @@ class _Collector:
         for label, value in layers.bound.items():
             self._take(Found(f"{found.label} {label}", value, trail=found.trail), called=False)
         for wrapper in layers.wrappers:
-            self._wrapper(wrapper)
+            self._wrapper(wrapper, f"{found.label} registry")
 
     def _take_function(self, found: Found, layers: Layers, core: FunctionType, *, called: bool, imported: str) -> None:
         self._take_bound(found, layers)
@@ -390,7 +399,9 @@ class _Collector:
 
     def _whole_module(self, module: ModuleType) -> None:
         """Count all that a module of the user's defines: what is read of it could not be told."""
-        space = vars(module)
+        self._whole_space(vars(module))
+
+    def _whole_space(self, space: Mapping[str, Any]) -> None:
         for name, value in list(space.items()):
             if name.startswith("__") or isinstance(value, ModuleType):
                 continue

@@ -36,6 +36,8 @@ class Found:
     """Where it was looked up, one step after another."""
     trail: tuple[str, ...] = ()
     """The labels of what the steps led through, itself included."""
+    rest: Path = ()
+    """What of the path led no further."""
 
 
 Step = tuple["Callable[..., None]", tuple[Any, ...]]
@@ -55,6 +57,8 @@ class View:
     receiver_name: str | None = None
     receiver_label: str = "bound self"
     owner: type | None = None
+    of_class: bool = False
+    """Whether the receiver is the class itself, and not one of its objects that is an argument."""
     closure: Mapping[str, CellType] = field(default_factory=dict[str, CellType])
     _steps: list[Step] = field(default_factory=list[Step])
 
@@ -66,15 +70,16 @@ class View:
             return None
         found, rest = start
         trail = [found.label]
+        left = len(rest)
         for name in rest:
             count = len(self._steps)
             step = self._step(found, name)
             if step is None:
                 del self._steps[count:]
                 break
-            found = step
+            found, left = step, left - 1
             trail.append(found.label)
-        return replace(found, steps=tuple(self._steps), trail=tuple(trail))
+        return replace(found, steps=tuple(self._steps), trail=tuple(trail), rest=rest[len(rest) - left :])
 
     def _in(self, space: Mapping[str, Any], name: str) -> object:
         """Take the value of a name in a namespace, and remember that it was looked up there."""
@@ -110,9 +115,13 @@ class View:
 
     def _through_receiver(self, name: str, rest: Path) -> tuple[Found, Path] | None:
         """Look up `self.x` or `super().x`; what the object itself holds counts as bound to the function."""
-        if not rest or self.receiver is None:
+        if self.receiver is None:
             return None
         of_object = name != SUPER and not issubclass(type(self.receiver), type)
+        if rest[:1] == ("__class__",):
+            return _class_found(_class_of(self.receiver)), rest[1:]
+        if not rest:
+            return self._receiver_found(of_object=of_object)
         own = own_dict(self.receiver) if of_object else _EMPTY
         if rest[0] in own and not overrides(type(self.receiver), rest[0]):
             return Found(f"{self.receiver_label}.{rest[0]}", self._in(own, rest[0])), rest[1:]
@@ -122,8 +131,18 @@ class View:
         found = self._in_class(_class_of(self.receiver), rest[0], self.receiver, after=after)
         return (replace(found, through=self.receiver_label), rest[1:]) if found else None
 
-    def _member(self, found: Found, name: str) -> Found | None:
+    def _receiver_found(self, *, of_object: bool) -> tuple[Found, Path] | None:
+        """Find the receiver where it is handed on as a whole."""
+        if of_object:
+            return Found(self.receiver_label, self.receiver), ()
+        return (_class_found(_class_of(self.receiver)), ()) if self.of_class else None
+
+    def _member(self, found: Found, name: str) -> Found | None:  # noqa: PLR0911 - one for each kind
         value = found.value
+        if name.startswith("["):
+            return self._entry(found, name)
+        if not isinstance(value, ModuleType) and (told := _told_of_class(found, name)):
+            return told
         if isinstance(value, ModuleType):
             inside = vars(value)
             known = name in inside and self.home.holds(value.__name__)
@@ -136,6 +155,13 @@ class View:
             return None
         inner = self._in_class(_class_of(value), name, value)
         return replace(inner, through=found.label) if inner else None
+
+    def _entry(self, found: Found, name: str) -> Found | None:
+        """Take an entry of a dict."""
+        value: Any = found.value
+        if type(value) is not dict or name[1:-1] not in value:
+            return None
+        return Found(f"{found.label}{name}", self._in(cast("dict[str, Any]", value), name[1:-1]))
 
     def _own(self, found: Found, name: str) -> Found | None:
         """Read what an object itself holds under a name, of whatever class it is, unless its class is asked first."""
@@ -170,6 +196,8 @@ class View:
     def _in_class(self, owner: type, name: str, receiver: object, *, after: type | None = None) -> Found | None:
         bases = owner.__mro__
         bases = bases[bases.index(after) + 1 :] if after in bases else bases
+        if isinstance(receiver, type) and after is None:
+            bases += class_of(receiver).__mro__  # A class has what its metaclass has.
         for base in bases:
             if not self.home.holds(base.__module__):
                 continue
@@ -207,6 +235,20 @@ class View:
         return replace(found, steps=tuple(self._steps), trail=(found.label,)) if found else None
 
 
+def _told_of_class(found: Found, name: str) -> Found | None:
+    """Read what every object and every class tells of its class."""
+    value = found.value
+    if name == "__class__":
+        return _class_found(class_of(value))
+    if isinstance(value, type) and name in ("__name__", "__qualname__"):
+        return Found(f"{found.label}.{name}", getattr(value, name))
+    return None
+
+
+def _class_found(owner: type) -> Found:
+    return Found(f"constant {module_name(space_of(owner.__module__))}.{owner.__qualname__}", owner)
+
+
 def closure_of(function: FunctionType) -> dict[str, CellType]:
     """Give the variables of a function's closure."""
     return dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
@@ -225,7 +267,7 @@ def class_views(owner: type) -> Iterator[FunctionType]:
             yield function
 
 
-def underlying(value: object) -> object:
+def underlying(value: Any) -> object:
     """Take the function out of a property or its like."""
     if isinstance(value, property):
         return value.fget
@@ -233,6 +275,10 @@ def underlying(value: object) -> object:
         return cast("Any", value).func
     if isinstance(value, (staticmethod, classmethod)):
         return cast("staticmethod[..., Any]", value).__func__
+    if issubclass(class_of(value), functools.partialmethod):
+        return functools.partial(value.func, *value.args, **value.keywords)
+    if issubclass(class_of(value), functools.singledispatchmethod):
+        return value.dispatcher
     return value
 
 

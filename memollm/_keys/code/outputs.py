@@ -5,14 +5,15 @@ from __future__ import annotations
 import ast
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from types import FunctionType, ModuleType
+from typing import TYPE_CHECKING, Final, cast
 
-from memollm._keys.code.reads import Reads, filled_parameters, reads_of
+from memollm._keys.canonical.names import class_of
+from memollm._keys.code.lookup import own_dict
+from memollm._keys.code.reads import LOOKING, Reads, filled_parameters, handed_parameters, reads_of
 from memollm._keys.code.watch import Sightings
 
 if TYPE_CHECKING:
-    from types import FunctionType
-
     from memollm._keys.code.lookup import Found, View
     from memollm._keys.code.reads import Path
 
@@ -35,6 +36,17 @@ class _Method:
     view: View
 
 
+@dataclass(frozen=True, slots=True)
+class _Passed:
+    """What a function is given: the function, if it is known, and the place or name of what it is given."""
+
+    function: object
+    name: str
+    place: int | str
+    view: View
+    what: Path
+
+
 @dataclass(slots=True)
 class Outputs:
     """What the code changes, as far as its text shows."""
@@ -44,7 +56,11 @@ class Outputs:
     attributes: set[tuple[int, str]] = field(default_factory=set[tuple[int, str]])
     """What it assigns: the identity of the namespace or object, and the name."""
     members: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
-    """What methods change of their own objects: the class and the name."""
+    """What methods assign of their own objects: the class and the name."""
+    fillings: dict[tuple[str, str], dict[str, View]] = field(default_factory=dict["tuple[str, str]", "dict[str, View]"])
+    """What methods change the content of: the class and the name, and by which methods."""
+    entries: set[tuple[int, str]] = field(default_factory=set[tuple[int, str]])
+    """What it assigns in dicts that it only reads otherwise: the identity of the dict, and the key."""
     _changed: set[str] = field(default_factory=set[str])
     _handed: dict[str, object] = field(default_factory=dict[str, object])
     _trails: dict[str, tuple[str, ...]] = field(default_factory=dict[str, "tuple[str, ...]"])
@@ -52,9 +68,8 @@ class Outputs:
     _called: set[str] = field(default_factory=set[str])
     _methods: list[_Method] = field(default_factory=list[_Method])
     _fillers: dict[int, frozenset[int | str]] = field(default_factory=dict[int, "frozenset[int | str]"])
-    _passed: list[tuple[object, int | str, View, Path]] = field(
-        default_factory=list["tuple[object, int | str, View, Path]"]
-    )
+    _handers: dict[int, frozenset[int | str]] = field(default_factory=dict[int, "frozenset[int | str]"])
+    _passed: list[_Passed] = field(default_factory=list[_Passed])
 
     def read(self, found: Found) -> None:
         """Note through what a value was reached."""
@@ -69,9 +84,15 @@ class Outputs:
         self._called |= reads.calls
         for path in sorted(reads.changing):
             self._changes(view, path)
+        for path, method in sorted(reads.filling):
+            self._fills(view, path, method)
         for path in sorted(reads.handed):
-            if found := view.find(path):
-                self._handed[found.label] = found.value
+            self._hands(view, path)
+
+    def _hands(self, view: View, path: Path) -> None:
+        found = view.find(path)
+        if found and not found.rest:
+            self._handed[found.label] = found.value
 
     def of_method(self, owner: str, node: ast.AST, view: View) -> None:
         """Note what a method of a class would change."""
@@ -85,44 +106,114 @@ class Outputs:
     def of_function(self, function: FunctionType, node: ast.AST) -> None:
         """Note which of its parameters a function changes."""
         self._fillers[id(function)] = filled_parameters(node)
+        self._handers[id(function)] = handed_parameters(node)
         self._kept.append(function)
 
-    def passes(self, function: object, place: int | str, view: View, path: Path) -> None:
-        """Note what a function is given, which it may change."""
-        self._passed.append((function, place, view, path))
+    def passes(self, view: View, function: Path, place: int | str, what: Path) -> None:
+        """Note what a function is given, which it may change or hand on."""
+        found = view.find(function)
+        known = None if found is None or found.rest else found.value
+        self._passed.append(_Passed(known, function[-1], place, view, what))
 
     def __len__(self) -> int:
-        return len(self._changed) + len(self.containers) + len(self.attributes) + len(self.members)
+        of_objects = len(self.containers) + len(self.attributes) + len(self.entries)
+        return len(self._changed) + len(self.members) + len(self.fillings) + of_objects
 
     def settle(self) -> None:
         """Note what those methods of the user's classes change that run, and functions of what they are given."""
-        for function, place, view, path in self._passed:
-            if place in self._fillers.get(id(function), ()):
-                self._changes(view, path)
+        for each in self._passed:
+            if each.place in self._fillers.get(id(each.function), ()):
+                self._fills(each.view, each.what, "")
         while running := [each for each in self._methods if each.runs_unasked or each.name in self._called]:
             self._methods = [each for each in self._methods if each not in running]
             for method in running:
-                self._called |= method.reads.calls
-                for path in sorted(method.reads.changing):
-                    if path[0] != method.first:
-                        self._changes(method.view, path)
-                    elif len(path) > 1:
-                        self.members.add((method.owner, path[1]))
-                        self._changed.add(f"constant {method.owner}.{path[1]}")
+                self._runs(method)
+
+    def _runs(self, method: _Method) -> None:
+        self._called |= method.reads.calls
+        for path in sorted(method.reads.changing):
+            if path[0] != method.first:
+                self._changes(method.view, path)
+            elif len(path) > 1:
+                self.members.add((method.owner, path[1]))
+                self._changed.add(f"constant {method.owner}.{path[1]}")
+        for path, how in sorted(method.reads.filling):
+            if path[0] != method.first:
+                self._fills(method.view, path, how)
+            elif len(path) > 1:
+                self._fills_member(method, path[1], how if len(path) == len(path[:2]) else "")
+
+    def _fills_member(self, method: _Method, name: str, how: str) -> None:
+        self.fillings.setdefault((method.owner, name), {})[how] = method.view
+        if not is_of_user(getattr(method.view.owner, name, None), how, method.view):
+            self._changed.add(f"constant {method.owner}.{name}")
+
+    def is_filled(self, owner: str, name: str, value: object) -> bool:
+        """Tell whether methods of a class change the content of what its objects hold under a name."""
+        ways = self.fillings.get((owner, name), {})
+        return any(not is_of_user(value, how, view) for how, view in ways.items())
 
     def _changes(self, view: View, path: Path) -> None:
+        """Note what a path assigns: a name, an attribute or an entry."""
+        if path[-1].startswith("["):
+            self._enters(view, path)
+            return
         found = view.find(path)
         if found is None:
             return
+        if found.rest:
+            self._assigns(found, view)
+            return
         self._changed.add(found.label)
-        if type(found.value) not in _PLAIN:
-            self.containers.add(id(found.value))
-            self._kept.append(found.value)
         if found.steps and found.steps[-1][0] in (Sightings.name, Sightings.attribute):
             holder, name = found.steps[-1][1]
             if name == path[-1]:
-                self.attributes.add((id(holder), name))
-                self._kept.append(holder)
+                self._keep(self.attributes, holder, name)
+
+    def _enters(self, view: View, path: Path) -> None:
+        found = view.find(path[:-1])
+        if found is None:
+            return
+        if found.rest:
+            self._assigns(found, view)
+        elif class_of(found.value) is dict:
+            self._changed.add(f"{found.label}{path[-1]}")
+            self._keep(self.entries, found.value, path[-1][1:-1])
+        else:
+            self._fill(found)
+
+    def _assigns(self, found: Found, view: View) -> None:
+        """Note what is assigned where nothing stands yet; what cannot be followed may be changed anywhere."""
+        name, value = found.rest[0], found.value
+        if name.startswith("[") and class_of(value) is dict:
+            self._keep(self.entries, value, name[1:-1])
+        elif view.home.holds(class_of(value).__module__) and not isinstance(value, type):
+            self._keep(self.attributes, own_dict(value), name)
+            self._keep(self.attributes, value, name)
+        elif isinstance(value, (type, ModuleType)):
+            self._changed.add(f"{found.label}.{name}")
+        else:
+            self._fill(found)
+
+    def _fills(self, view: View, path: Path, method: str) -> None:
+        """Note what a path changes the content of; of a method of the user's own, its code tells."""
+        found = view.find(path)
+        if found is None:
+            return
+        if found.rest:
+            self._assigns(found, view)
+        elif not any(is_of_user(each, method, view) for each in (found.value, *_inside(found.value))):
+            self._fill(found)
+
+    def _fill(self, found: Found) -> None:
+        if type(found.value) not in _PLAIN:
+            self._changed.add(found.label)
+            self.containers.add(id(found.value))
+            self._kept.append(found.value)
+
+    def _keep(self, among: set[tuple[int, str]], holder: object, name: str) -> None:
+        among.add((id(holder), name))
+        self._kept.append(holder)
 
     @property
     def labels(self) -> set[str]:
@@ -134,6 +225,39 @@ class Outputs:
         """Tell whether a value is a container that it changes."""
         return id(value) in self.containers
 
+    def touches(self, value: object, above: tuple[int, ...] = ()) -> bool:
+        """Tell whether a plain container holds anything that it changes."""
+        if not (self.containers or self.entries) or id(value) in above:
+            return False
+        if self.has(value) or self.kept_out(value):
+            return True
+        return any(self.touches(each, (*above, id(value))) for each in _inside(value))
+
+    def kept_out(self, value: object) -> frozenset[str]:
+        """Give the entries of a dict that it assigns."""
+        return frozenset(name for holder, name in self.entries if holder == id(value))
+
     def spent(self) -> list[str]:
         """Name the containers that it both changes and hands on as data."""
-        return [label for label, value in self._handed.items() if issubclass(type(value), _DATA) and self.has(value)]
+        for each in self._passed:
+            onward = self._handers.get(id(each.function))
+            if each.name not in LOOKING if onward is None else each.place in onward:
+                self._hands(each.view, each.what)
+        return [
+            label
+            for label, value in self._handed.items()
+            if issubclass(type(value), _DATA) and (self.has(value) or self.kept_out(value))
+        ]
+
+
+def is_of_user(value: object, method: str, view: View) -> bool:
+    """Tell whether an object's method is one whose code is looked at itself."""
+    kind = class_of(value)
+    return type(getattr(kind, method, None)) is FunctionType and view.home.holds(kind.__module__)
+
+
+def _inside(value: object) -> list[object]:
+    """List what a plain container holds."""
+    if type(value) is dict:
+        return list(cast("dict[object, object]", value).values())
+    return list(cast("list[object]", value)) if type(value) in (list, tuple) else []

@@ -41,3 +41,20 @@ def has_plain_defaults(node: ast.AST, function: FunctionType) -> bool:
         isinstance(each, ast.Constant) and type(each.value) is type(value) and each.value == value
         for each, value in zip(written, held, strict=True)
     )
+
+
+def taken_over(node: ast.AST, function: FunctionType) -> frozenset[str]:
+    """Name the parameters whose default is what a variable was when the function was made, as in `style=style`.
+
+    So functions that one loop makes are told apart. A global of another name is a constant, which may be edited.
+    """
+    arguments = cast("ast.arguments", cast("Any", node).args)
+    positional = [*arguments.posonlyargs, *arguments.args]
+    given = [*zip(positional[len(positional) - len(arguments.defaults) :], arguments.defaults, strict=True)]
+    given += [(arg, value) for arg, value in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if value]
+    return frozenset(
+        arg.arg
+        for arg, value in given
+        if isinstance(value, ast.Name)
+        and (isinstance(node, ast.Lambda) or value.id == arg.arg or value.id not in function.__globals__)
+    )

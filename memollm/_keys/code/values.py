@@ -32,6 +32,7 @@ _ATOMS: Final = frozenset({*PLAIN, range, slice})
 _CODE: Final = (FunctionType, MethodType, functools.partial, BuiltinFunctionType, MethodWrapperType)
 _MAPPINGS: Final = (dict, MappingProxyType)
 _LISTS: Final = (list, tuple, set, frozenset, deque)
+_PLAIN_KINDS: Final[frozenset[type]] = frozenset({list, dict, tuple, set, frozenset})
 _DEFAULTS: Final = ("default", "const", "example", "examples")
 _MAX_NESTING: Final = 20
 _MAX_ITEMS: Final = 20_000
@@ -123,13 +124,13 @@ class Contents:
     def _held(self, value: Any, at: str, above: tuple[int, ...]) -> str:  # noqa: PLR0911 - one for each kind
         """Write what an object holds."""
         kind = class_of(value)
-        if kind in (list, dict, tuple, set, frozenset) and (plain := self._plain(value, at)):
+        if kind in _PLAIN_KINDS and (plain := self._plain(value, at)):
             return plain
         if is_secret_type(kind):
             return SECRET
         if kind is ContextVar:
             return self._context(value, at, above)
-        if lookup(kind, "__memollm_key__") is not None or hasattr(kind, "tobytes"):
+        if lookup(kind, "__memollm_key__") is not None or hasattr(kind, "tobytes") or issubclass(kind, bytearray):
             return self._told(value, at)
         if kinds.is_harmless(value):
             return f"object of {type_name(kind)}"
@@ -143,7 +144,7 @@ class Contents:
 
     def _plain(self, value: object, at: str) -> str:
         """Write a container that is plain all the way down; nothing if it is not."""
-        if not self._sightings.content(value, self._label):
+        if self._outputs.touches(value) or not self._sightings.content(value, self._label):
             return ""
         written = self._formed(value, at)
         return "" if self._project is not None and self._project in written else written
@@ -151,7 +152,9 @@ class Contents:
     def _told(self, value: Any, at: str) -> str:
         """Write what tells for itself, and look at it again by asking again."""
         written = self._formed(value, at)
-        if not hasattr(class_of(value), "tobytes"):
+        if issubclass(class_of(value), bytearray):
+            self._sightings.text(bytes, value, bytes(value), self._label)
+        elif not hasattr(class_of(value), "tobytes"):
             self._sightings.text(lambda own: self._canonical(own, ""), value, self._canonical(value, ""), self._label)
         elif getattr(value, "nbytes", 0) <= _MAX_BYTES:
             self._sightings.text(_bytes_of, value, value.tobytes(), self._label)
@@ -178,8 +181,12 @@ class Contents:
         return f"object of {type_name(class_of(value))}({', '.join(texts)})"
 
     def _mapping(self, value: Any, at: str, above: tuple[int, ...]) -> str:
-        self._sightings.items(value, self._label)
         pairs = cast("Iterable[tuple[object, object]]", value.items())
+        if own := self._outputs.kept_out(value):
+            pairs = [(key, item) for key, item in pairs if key not in own]
+            self._sightings.entries(value, own, self._label)
+        else:
+            self._sightings.items(value, self._label)
         texts = [
             f"{self._write(key, at, above)}: {self._item(key, item, f'{at}[{_shown(key)}]', above)}"
             for key, item in pairs
@@ -197,8 +204,9 @@ class Contents:
     def _named(self, value: Any, texts: list[str], at: str, above: tuple[int, ...]) -> str:
         """Name a container by its type; a subclass may hold more than its items."""
         kind = class_of(value)
-        if kind in (list, dict, tuple, set, frozenset):
+        if kind in _PLAIN_KINDS:
             return f"{kind.__name__}({', '.join(texts)})"
+        self.code.append((f"{at} of", kind))
         return f"{type_name(kind)}({', '.join([*texts, *self._attributes(value, at, above)])})"
 
     def _item(self, key: object, item: object, at: str, above: tuple[int, ...]) -> str:
@@ -225,17 +233,17 @@ class Contents:
     def _attributes(self, value: Any, at: str, above: tuple[int, ...]) -> list[str]:
         own, slots = kinds.attributes_of(value) or ({}, {})
         held = own_dict(value)
-        counted = [name for name in {**own, **slots} if not self._is_output(value, held, name)]
+        every = {**own, **slots}
+        counted = [name for name in every if not self._is_output(value, held, name, every[name])]
         if len(counted) < len(own) + len(slots):
             for name in counted:
                 if name in held:
                     self._sightings.name(held, name, self._label)
-        elif held and not self._sightings.content(held, self._label):
+        elif class_of(held) is dict and (self._outputs.touches(held) or not self._sightings.content(held, self._label)):
             self._sightings.items(held, self._label)
         for name in slots:
             if name in counted:
                 self._sightings.attribute(value, name, self._label)
-        every = {**own, **slots}
         return [
             f"{name}={self._item(self._meant(name, every), every[name], f'{at}.{name}', above)}"
             for name in sorted(counted)
@@ -246,14 +254,15 @@ class Contents:
         own = every.get("name", self._name) if name in _DEFAULTS else name
         return own if type(own) is str else name
 
-    def _is_output(self, value: object, held: object, name: str) -> bool:
+    def _is_output(self, value: object, held: object, name: str, what: object) -> bool:
         """Tell whether the code that reads an attribute changes it itself."""
         outputs = self._outputs
         if (id(held), name) in outputs.attributes or (id(value), name) in outputs.attributes:
             return True
-        return bool(outputs.members) and any(
-            (class_name(base), name) in outputs.members for base in type(value).__mro__
-        )
+        if not (outputs.members or outputs.fillings):
+            return False
+        bases = [class_name(base) for base in type(value).__mro__]
+        return any((base, name) in outputs.members or outputs.is_filled(base, name, what) for base in bases)
 
     def _leaf(self, value: object, at: str) -> str:
         """Write what holds nothing visible: by its canonical form, if it has one."""

@@ -128,6 +128,14 @@ class Sightings:
         else:
             self._look(tuple, container, label, "items")
 
+    def entries(self, mapping: dict[Any, Any], but: frozenset[str], label: str) -> None:
+        """See what a dict holds, but for entries under some names."""
+
+        def others(held: dict[Any, Any]) -> tuple[Any, ...]:
+            return tuple(each for key, item in held.items() if key not in but for each in (key, item))
+
+        self._look(others, mapping, label, "entries")
+
     def content(self, value: Any, label: str) -> bool:
         """See a container that is plain all the way down; tell whether it is."""
         if not is_plain(value):
