@@ -30,7 +30,7 @@ REMEMBERED: Final = 10_000
 """Of how many calls it is remembered that the run has begun to read them again."""
 
 
-class _Left(Draw):
+class _Remaining(Draw):
     """A draw of what is left to be read again: as many samples as there are, however old, and maybe none."""
 
     def __init__(
@@ -136,14 +136,14 @@ class Resuming:
         want = self._wants[index]
         return want._replace(n=want.n - len(self._values[index]))
 
-    def _reading(self, short: dict[int, Want]) -> _Left:
+    def _reading(self, short: dict[int, Want]) -> _Remaining:
         """Return what reads again of a code what was drawn."""
         if self._codes_read == len(self._older):
             wants, plan, rekey = [*map(self._as_run, short.values())], self._plan, self._rekeyed
-            return _Left(plan, wants, self._here, origin=self._serves, rekey=rekey)
+            return _Remaining(plan, wants, self._here, origin=self._serves, rekey=rekey)
         calls, plan = self._older[self._codes_read], only_stored(self._plan)
         wants = [self._as_run(want._replace(call=calls[index])) for index, want in short.items()]
-        return _Left(plan, wants, self._here, origin=self._serves, rekey=None)
+        return _Remaining(plan, wants, self._here, origin=self._serves, rekey=None)
 
     def _as_run(self, want: Want) -> Want:
         """Return the want of the reader that reads again."""
@@ -157,7 +157,7 @@ class Resuming:
         """Know what was drawn, want by want."""
         self._now = None
         self._ended.append(draw)
-        numbers = draw.numbers() if isinstance(draw, _Left) else [self._short(index).n for index in self._serves]
+        numbers = draw.numbers() if isinstance(draw, _Remaining) else [self._short(index).n for index in self._serves]
         rest = iter(values)
         for index, number in zip(self._serves, numbers, strict=True):
             self._values[index] += islice(rest, number)

@@ -310,10 +310,10 @@ class Stores(RuleBasedStateMachine):
         for at in [at for at, whose in recorded.items() if whose == lane]:
             assert self._take(Want(CALLS[0], "run:2", 1, None, lane)).at == [at]
 
-    @rule(of=calls, reader=st.sampled_from(RESUMING), n=st.integers(1, 4), lane=lanes, pool=pools, age=ages)
-    def resume(self, of, reader, n, lane, pool, age):
+    @rule(want=st.builds(Want, calls, st.sampled_from(RESUMING), st.integers(1, 4), pools, lanes), age=ages)
+    def resume(self, want, age):
         """Read again what a reader was given (P1)."""
-        self._take(Want(of, reader, min(n, pool or n), pool, lane), age)
+        self._take(want._replace(n=min(want.n, want.pool or want.n)), age)
 
     @precondition(lambda self: self.aloft)
     @rule(which=numbers, several=st.booleans(), settle=st.booleans())

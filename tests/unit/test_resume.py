@@ -12,6 +12,7 @@ from models import Gates, numbering, run, until
 
 import memollm
 from memollm import Cache, CacheMiss, OptionError
+from memollm._calls import stopped
 from memollm.testing import FakeClock
 
 
@@ -215,7 +216,8 @@ def test_streams_are_resumed(cache):
 
     assert [*tell("x")] == ["x", 1]
     with resuming():
-        assert next(dropped := tell("x")) == "x"
+        dropped = tell("x")
+        assert next(dropped) == "x"
         dropped.close()
         assert [[*tell("x")] for _ in range(2)] == [["x", 1], ["x", 2]]
 
@@ -449,9 +451,9 @@ def test_a_misspelt_namespace_is_told(cache):
     ask = asking(cache)
     with memollm.namespace("paper"):
         ask("x")
-    with pytest.warns(memollm.MemollmWarning, match=r"no namespace 'papr' to resume .* mean 'paper'\? It begins"):
-        with memollm.namespace("papr", resume=True):
-            ask("x")
+    told = r"no namespace 'papr' to resume .* mean 'paper'\? It begins"
+    with pytest.warns(memollm.MemollmWarning, match=told), memollm.namespace("papr", resume=True):
+        ask("x")
     with memollm.namespace("quite another", resume=True):
         ask("y")
 
@@ -462,3 +464,49 @@ def test_what_cannot_be_resumed_is_refused():
         pass
     with pytest.raises(OptionError, match=r"mode='resum'.*'resume'"):
         memollm.configure(mode="resum")
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """Begin with nothing to say at the end of the program."""
+    namespaces = {}
+    monkeypatch.setattr(stopped, "_namespaces", namespaces)
+    monkeypatch.setattr(stopped.atexit, "register", lambda _: None)
+    return namespaces
+
+
+def test_only_what_the_environment_would_resume_is_told(told, tmp_path):
+    """A mode in the code wins, a run replays as it is, and what is in memory is gone: there is nothing to say."""
+    with Cache(tmp_path / "cache") as cache, Cache("memory:") as memory:
+        asking(memory)("x")
+        asking(cache, namespace=None, name="run")("x")
+        asking(cache, pool=1, name="memoized")("x")
+        asking(cache, mode="auto", name="decorated")("x")
+        asking(cache, mode="resume", name="resuming")("x")
+        with memollm.mode("readonly"):
+            asking(cache)("x")
+        with memollm.run():
+            asking(cache)("x")
+        memollm.configure(mode="auto")
+        asking(cache)("x")
+        memollm.configure(mode=None)
+        assert [*told] == []
+        asking(cache)("x")
+        with memollm.namespace("b"):
+            asking(cache)("x")
+        assert [*told] == ["a", "b"]
+
+
+@pytest.mark.parametrize(("number", "named"), [(1, " '1'"), (2, "s '1' and '2'"), (5, "s '1', '2', '3' and 2 more")])
+def test_what_is_told_at_the_end(told, number, named, monkeypatch, capsys):
+    """It names the first namespaces; where no error has ended the main program it says nothing."""
+    told.update(dict.fromkeys(map(str, range(1, number + 1))))
+    monkeypatch.setattr("sys.last_value", None, raising=False)
+    stopped._tell()
+    assert capsys.readouterr().err == ""
+    try:
+        exec("raise KeyboardInterrupt", {"__name__": "__main__"})
+    except KeyboardInterrupt as error:
+        monkeypatch.setattr("sys.last_value", error, raising=False)
+    stopped._tell()
+    assert f"MEMOLLM_MODE=resume: it replays what namespace{named} drew." in capsys.readouterr().err
