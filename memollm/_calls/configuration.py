@@ -16,8 +16,10 @@ from memollm.errors import OptionError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MODES: Final = ("auto", "offline", "refresh", "readonly", "off")
+MODES: Final = ("auto", "offline", "refresh", "readonly", "off", "resume")
 ROOT_MARKS: Final = (".memollm", "pyproject.toml", ".git")
+CONFIGURED: Final = "memollm.configure"
+"""The origin of what code has set."""
 OF_PROJECT: Final = "[tool.memollm]"
 """How the origin of what a project has set begins."""
 ON_CHANGE: Final = ("new", "warn", "error", "ignore")
@@ -150,7 +152,7 @@ class Configuration:
     def said(self, option: str) -> Said:
         """Return an option and where it comes from."""
         if self._said.get(option) is not None:
-            return Said(self._said[option], "memollm.configure")
+            return Said(self._said[option], CONFIGURED)
         setting, variable = SETTINGS[option], PREFIX + option.upper()
         text = os.environ.get(variable) if setting.in_environment else None
         if text:
@@ -174,7 +176,7 @@ def configure(**options: Any) -> None:
 
     cache           a `Cache`, a path, or "memory:"
     namespace       the reader of all functions that name none
-    mode            "auto", "offline", "refresh", "readonly" or "off"
+    mode            "auto", "offline", "refresh", "readonly", "off" or "resume"
     on_change       what to do when a function's code has changed: "new", "warn", "error" or "ignore"
     keep_arguments  False: store a digest of arguments instead of the arguments
     pickle          False: neither write nor read pickled values

@@ -35,11 +35,15 @@ def _scoped(**said: Any) -> Generator[None]:
 
 
 @contextmanager
-def namespace(name: str) -> Generator[None]:
-    """Draw as the named reader inside the block, in this task or thread and those that it starts with its context."""
+def namespace(name: str, *, resume: bool = False) -> Generator[None]:
+    """Draw as the named reader inside the block, in this task or thread and those that it starts with its context.
+
+    With `resume=True` what it drew before this run is read again first, from its start, and then it goes on. A run does
+    so once, however many blocks, threads and processes of it there are.
+    """
     require_name("namespace", name)
     # Whoever names another reader inside a replay draws as that reader.
-    with _scoped(role=_here().role._replace(namespace=name), replay=None):
+    with _scoped(role=_here().role._replace(namespace=name, resumes=resume), replay=None):
         yield
 
 
@@ -52,13 +56,13 @@ def run(id: str | None = None) -> Generator[str]:  # noqa: A002 - the user's wor
     if id is not None:
         require_name("run", id)
     name = id or os.urandom(16).hex()
-    with _scoped(role=_here().role._replace(run=name, namespace=None), replay=None):
+    with _scoped(role=_here().role._replace(run=name, namespace=None, resumes=False), replay=None):
         yield name
 
 
 @contextmanager
 def mode(name: str) -> Generator[None]:
-    """Draw in a mode inside the block: "auto", "offline", "refresh", "readonly" or "off"."""
+    """Draw in a mode inside the block: "auto", "offline", "refresh", "readonly", "off" or "resume"."""
     require_mode("mode", name)
     with _scoped(role=_here().role._replace(mode=name)):
         yield
@@ -131,7 +135,7 @@ def replay(namespace: str, *, then: str = "raise") -> Generator[None]:
     if then not in THEN:
         raise OptionError(f"then={then!r}{did_you_mean(str(then), THEN)}")
     reading = Replay(namespace, goes_on=then == "draw")
-    with _scoped(role=_here().role._replace(namespace=namespace), replay=reading):
+    with _scoped(role=_here().role._replace(namespace=namespace, resumes=False), replay=reading):
         yield
 
 

@@ -320,7 +320,7 @@ class CachedLlm:
     on_stale     what to do with a stored sample whose class has changed: "error", or "miss" to make it anew
     on_change    what to do when its code has changed: "new", "warn", "error" or "ignore"
     ttl          how long a sample counts, as "7d"; after that its slot is vacant again
-    mode         "auto", "offline", "refresh", "readonly" or "off"
+    mode         "auto", "offline", "refresh", "readonly", "off" or "resume"
     usage        a function from a result to its tokens and cost, where they are not found by themselves
     keep_arguments  whether the arguments are stored with the samples; False keeps a digest
     accept       a predicate; what it refuses is returned and not stored

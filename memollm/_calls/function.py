@@ -7,17 +7,19 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final
 
 from memollm._calls.batch_items import Batching
-from memollm._calls.configuration import configuration
+from memollm._calls.configuration import CONFIGURED, configuration
 from memollm._calls.context import current_run, reader_name
 from memollm._calls.engines import engine_of
 from memollm._calls.kind import Kind, kind_of
 from memollm._calls.loading import load
+from memollm._calls.stopped import remember
 from memollm._draws.plan import Plan
 from memollm._draws.scope import Role
 from memollm._drive.gather import Gatherer
 from memollm._keys.keyer import Keyer, owner_of
 from memollm._spending.accounts import Books
 from memollm._spending.track import Hook
+from memollm._types.calls import resuming
 from memollm._types.locks import renewed_in_children
 from memollm._types.secret import veiled
 from memollm._types.warn import warn
@@ -138,12 +140,14 @@ class Function:
 
     def _make_plan(self, role: Role, *, reads_only: bool = False) -> Plan:
         load()
-        options, mode = self.options, self._said("mode", role.mode) or "auto"
+        options, said = self.options, self._said("mode", role.mode) or "auto"
+        mode = "auto" if said == "resume" else said
         engine = engine_of(options.cache)
         if reads_only or mode == "readonly":
             engine = engine.reading
         namespace, run = self._namespace(role), role.run or current_run()
         reader = None if options.pool == 1 else reader_name(namespace=namespace, run=run)
+        resumes = said == "resume" or (role.resumes and namespace == role.namespace)
         hook = configuration.get("on_draw")
         return Plan(
             engine=engine,
@@ -154,6 +158,8 @@ class Function:
             run=reader_name(namespace=None, run=run),
             remembers=options.pool == 1 and self.gives_one and mode in {"auto", "offline"},
             bare=mode == "off",
+            resumes=resuming(run, namespace) if reader and namespace and resumes else None,
+            could_resume=namespace if reader and engine.path and self._could_resume(role, said) else None,
             ages=mode == "refresh" or options.ttl is not None,
             ttl=options.seconds_to_live,
             refreshes=mode == "refresh",
@@ -209,10 +215,18 @@ class Function:
         # The run is known also where it reads as a namespace, or memoizes: what it used can be exported.
         readers = {plan.reader or plan.run, plan.run}
         on_change = self._said("on_change", None) or "new"
-        older = introduce(plan.engine, identity, readers, on_change, readable=keyer.keeps_arguments)
+        resumed = None if plan.resumes is None else plan.reader
+        older = introduce(plan.engine, identity, readers, on_change, readable=keyer.keeps_arguments, resumed=resumed)
+        if plan.could_resume is not None:
+            remember(plan.could_resume)
         plan.retry = 0.0 if older is not None else time.monotonic() + RETRY
         if older and not plan.refreshes:
             plan.older[owner_of(instance)] = tuple(map(keyer.of_version, older))
+
+    def _could_resume(self, role: Role, mode: str) -> bool:
+        """Tell whether MEMOLLM_MODE=resume would resume a namespace: nothing in the code says another mode."""
+        in_code = self.options.mode or role.mode or configuration.said("mode").origin == CONFIGURED
+        return mode == "auto" and not in_code
 
     def require_whole(self, method: str) -> None:
         """Refuse to gather answers of a function whose calls are no answers yet."""

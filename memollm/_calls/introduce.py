@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from memollm._keys.code.changes import changed_constants
 from memollm._keys.identity import NAME_ONLY, Identity, changes
+from memollm._types.suggest import did_you_mean
 from memollm._types.warn import warn
-from memollm.errors import CodeChanged, CodeChangedWarning, StoreReadOnly, StoreUnavailable
+from memollm.errors import CodeChanged, CodeChangedWarning, MemollmWarning, StoreReadOnly, StoreUnavailable
 from memollm.stores.documents import notes_of
 from memollm.stores.keeping import keeping
 
@@ -32,6 +33,15 @@ def introduce_reader(engine: Engine, reader: str) -> None:
         # Whoever else came first has said it.
         keeping(engine.store).note(kind, name, first, instead_of=None)
     engine.known[kind, name] = ()
+
+
+def _look_for(engine: Engine, resumed: str) -> None:
+    """Warn of a reader that is to be resumed and begins now, if its name looks misspelt."""
+    kind, _, name = resumed.partition(":")
+    if (kind, name) in engine.known or name in (there := notes_of(engine.store, kind)):
+        return
+    if there and (near := did_you_mean(name, there)).endswith("?"):
+        warn(f"There is no {kind} {name!r} to resume in this cache{near} It begins with this draw.", MemollmWarning)
 
 
 def introduce_function(engine: Engine, identity: Identity, on_change: str, *, readable: bool) -> tuple[str, ...]:
@@ -156,9 +166,11 @@ def _adopting(engine: Engine, identity: Identity) -> str:
 
 
 def introduce(
-    engine: Engine, identity: Identity, readers: Iterable[str], on_change: str, *, readable: bool
+    engine: Engine, identity: Identity, readers: Iterable[str], on_change: str, *, readable: bool, resumed: str | None
 ) -> tuple[str, ...] | None:
     """Make a function and readers known; return the older versions of the function that it is to read, too.
+
+    `resumed` is the reader that is to be resumed; if it begins here its name may be misspelt.
 
     A store that cannot be used now is no reason to fail: None says so, and the draw that follows tells the user. One
     that can only be read is.
@@ -167,6 +179,8 @@ def introduce(
         return ()
     try:
         older = introduce_function(engine, identity, on_change, readable=readable)
+        if resumed is not None:
+            _look_for(engine, resumed)
         for reader in readers:
             introduce_reader(engine, reader)
     except StoreReadOnly:

@@ -13,6 +13,7 @@ from memollm._draws.effects import Outdated
 from memollm._draws.engine import NOTHING
 from memollm._draws.flow import Draw
 from memollm._draws.rereading import Rereading
+from memollm._draws.resuming import Resuming
 from memollm._draws.scope import scope
 from memollm._draws.succession import Succession
 from memollm._drive.calls import get_ready
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from memollm._calls.function import Function
     from memollm._draws.engine import Engine
+    from memollm._draws.every import AnyDraw
     from memollm._draws.plan import Plan
     from memollm._drive.calls import Called
     from memollm._keys.keyer import Keyer
@@ -143,7 +145,7 @@ class Invocation:
         if watchers or is_logged(DEBUG):
             tell(given, plan.reader, None if here is None else here.lane, watchers)
 
-    def begin(self) -> Draw | Rereading | Succession:
+    def begin(self) -> AnyDraw:
         """Begin a draw."""
         plan, here = self.plan, self._here
         if plan.bare:
@@ -151,8 +153,10 @@ class Invocation:
         # Whoever insists on another namespace draws as that one.
         if here is not None and here.replay is not None and plan.reader == NAMESPACES + here.replay.namespace:
             return Rereading(plan, self._wants(), here, here.replay, self._of_older(plan), rekey=self._wants_anew)
+        if plan.resumes is not None:
+            return Resuming(plan, self._wants(), here, self._of_older(plan), rekey=self._wants_anew)
         if plan.older and (older := self._of_older(plan)):
-            return Succession(plan, self._wants(), here, older, self._wants_anew)
+            return Succession(plan, self._wants(), here, older, rekey=self._wants_anew)
         return Draw(plan, self._wants(), here, epoch=self._epoch, rekey=self._wants_anew)
 
     def _wants_anew(self) -> Sequence[Want]:

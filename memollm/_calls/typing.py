@@ -76,7 +76,7 @@ class OptionTypes(TypedDict, total=False):
     on_change: Literal["new", "warn", "error", "ignore"] | None
     on_stale: Literal["error", "miss"]
     ttl: float | timedelta | str | None
-    mode: Literal["auto", "offline", "refresh", "readonly", "off"] | None
+    mode: Literal["auto", "offline", "refresh", "readonly", "off", "resume"] | None
     usage: Callable[[Any], object] | None
     keep_arguments: bool | None
     cache: Holder | str | PathLike[str] | None

@@ -103,7 +103,7 @@ class Draw(Landing):
             raise cast("StoreError", answer)
         taken: Any = answer
         self._taken = taken
-        if len(taken) > 1 or len(taken[0].states) > 1:
+        if len(taken) > 1 or len(taken[0].states) != 1:
             return self._several(taken, begin, wait=wait)
         ((at,), (sample,), _) = taken[0]
         self._settled = is_stored = type(sample) is Sample
@@ -137,7 +137,7 @@ class Draw(Landing):
             values = [decode(sample[0], key) for sample in cast("Sequence[Sample]", taken[0].states)]
         else:
             values = slots.values(codec)
-        self._note(slots.given((), (perf_counter() - begin) / len(values)))
+        self._note(slots.given((), (perf_counter() - begin) / max(1, len(values))))
         return values
 
     def _note(self, given: Sequence[Given], asked: float | None = None) -> None:
@@ -387,7 +387,8 @@ class Draw(Landing):
         ats = [(index, at) for index, taken in enumerate(self._slots.taken) for at in taken.positions]
         void = {(position.call, position.at) for position in self._void}
         short = [number for number, (index, at) in enumerate(ats) if (self._wants[index].call, at) in void]
-        wants = [self._wants[ats[number][0]]._replace(n=1) for number in short]
+        # A reader that resumes another may have no more.
+        wants = [self._wants[ats[number][0]]._replace(n=1, reader=self._plan.reader) for number in short]
         origin = [
             index if self._origin is None else self._origin[index] for index in (ats[number][0] for number in short)
         ]

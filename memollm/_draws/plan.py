@@ -52,6 +52,12 @@ class Plan:
     explain_miss: ExplainMiss | None = None
     """Where nothing may be called: a miss is an error, and this says why it is one."""
 
+    resumes: str | None = None
+    """The reader by which the run reads again what the namespace drew, before it goes on."""
+
+    could_resume: str | None = None
+    """The namespace that would be resumed if the environment said so."""
+
     # The function.
 
     name: str = "The function"
@@ -86,6 +92,9 @@ class Plan:
     """By class: makers of keys of the older code whose samples are read, too; the oldest first."""
     spent: dict[tuple[Call, str | None], int] = field(default_factory=dict["tuple[Call, str | None]", int])
     """The calls, by lane, of which it had left nothing more in this epoch of the store."""
+
+    resumed: set[Call] = field(default_factory=set["Call"])
+    """The calls that the run has begun to read again."""
 
     # How far the function is known to the store.
 

@@ -18,6 +18,8 @@ class Role(NamedTuple):
     run: str | None = None
     """A run that a block has named; a namespace beside it was named inside of that block."""
     mode: str | None = None
+    resumes: bool = False
+    """The namespace was named to be resumed."""
 
 
 class Scope(NamedTuple):

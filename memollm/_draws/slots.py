@@ -59,8 +59,8 @@ Table = dict[int, Known]
 
 
 def are_stored(taken: Taken) -> bool:
-    """Tell whether taking has delivered: all was stored."""
-    return {*map(type, taken.states)} == {Sample}
+    """Tell whether taking has delivered: all was stored, or there was nothing."""
+    return {*map(type, taken.states)} <= {Sample}
 
 
 class Slots:

@@ -19,6 +19,7 @@ from memollm.stores.looking import looking
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from memollm._draws.engine import Engine
     from memollm._draws.flow import Rekey
     from memollm._draws.plan import Plan
     from memollm._draws.scope import Scope
@@ -38,18 +39,21 @@ class Succession:
         wants: Sequence[Want],
         here: Scope | None,
         older: Sequence[Sequence[Call]],
+        *,
         rekey: Rekey | None = None,
+        origin: Sequence[int] | None = None,
     ) -> None:
         """`older` has of each older code, from the oldest on, the call in the place of each want's.
 
-        `rekey` is for what the newer code makes itself: older code is never called.
+        `rekey` is for what the newer code makes itself: older code is never called. For `origin` see `Run.origin`.
         """
         self._rekey = rekey
+        self._origin = range(len(wants)) if origin is None else origin
         self._plan = plan
         self._wants = wants
         self._here = here
         self._older = older
-        self._stored_only = replace(plan, explain_miss=_nothing_is_left, redraws_stale=False)
+        self._stored_only = only_stored(plan)
         self._draws: list[Draw] = []
         """Those that have delivered."""
 
@@ -57,7 +61,7 @@ class Succession:
         """Draw at once where this process knows that older code has left nothing; else leave it to the flow."""
         if not all(map(self._is_spent, self._wants)):
             return None
-        draw = Draw(self._plan, self._wants, self._here, rekey=self._rekey)
+        draw = Draw(self._plan, self._wants, self._here, self._origin, rekey=self._rekey)
         self._draws = [draw]
         return draw.at_once(wait=wait)
 
@@ -74,7 +78,7 @@ class Succession:
             self.give_back()
             raise
         except BaseException:
-            yield from self._give_back(self.undelivered())
+            yield from given_back(self._plan.engine, self.undelivered())
             raise
 
     def _drawn(self) -> Flow:
@@ -88,7 +92,8 @@ class Succession:
             if missing.n:
                 rest[index] = missing
         if rest:
-            draw = Draw(self._plan, [*rest.values()], self._here, [*rest], rekey=self._rekey)
+            origin = [self._origin[index] for index in rest]
+            draw = Draw(self._plan, [*rest.values()], self._here, origin, rekey=self._rekey)
             others = iter((yield from self._deliver(draw)))
             for index, want in rest.items():
                 values[index] += [next(others) for _ in range(want.n)]
@@ -188,14 +193,20 @@ class Succession:
         if changes := self.undelivered():
             self._plan.engine.owe(changes)
 
-    def _give_back(self, changes: list[Change]) -> Flow:
-        if not changes:
-            return
-        write = Write(self._plan.engine.flights.new_id(), changes)
-        try:
-            yield write
-        except StoreError:
-            self._plan.engine.owe(changes)
+
+def only_stored(plan: Plan) -> Plan:
+    """Return the plan of draws for which the function is never called."""
+    return replace(plan, explain_miss=_nothing_is_left, redraws_stale=False)
+
+
+def given_back(engine: Engine, changes: list[Change]) -> Flow:
+    """Give back what was drawn and not delivered."""
+    if not changes:
+        return
+    try:
+        yield Write(engine.flights.new_id(), changes)
+    except StoreError:
+        engine.owe(changes)
 
 
 def _nothing_is_left(*_: object) -> str:

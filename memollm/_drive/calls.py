@@ -28,10 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from memollm._draws.engine import Engine
-    from memollm._draws.flow import Draw
+    from memollm._draws.every import AnyDraw
     from memollm._draws.plan import Plan
-    from memollm._draws.rereading import Rereading
-    from memollm._draws.succession import Succession
     from memollm._types.requests import Look
     from memollm.stores.flights import Signal
 
@@ -61,7 +59,7 @@ class Request(Served, Introduced, Protocol):
         """Return what this process has read already, or `NOTHING`."""
         ...
 
-    def begin(self) -> Draw | Rereading | Succession:
+    def begin(self) -> AnyDraw:
         """Begin a draw."""
         ...
 

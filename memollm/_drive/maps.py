@@ -31,9 +31,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from memollm._draws.effects import Flow
-    from memollm._draws.flow import Draw
+    from memollm._draws.every import AnyDraw
     from memollm._draws.plan import Plan
-    from memollm._draws.succession import Succession
     from memollm._drive.calls import Called, Request
     from memollm._types.requests import Change
 
@@ -50,7 +49,7 @@ class Begun:
     A flow is driven for it, with the function of its request.
     """
 
-    def __init__(self, job: Job, index: int, request: Request, draw: Draw | Rereading | Succession) -> None:
+    def __init__(self, job: Job, index: int, request: Request, draw: AnyDraw) -> None:
         self.failure: BaseException | None = None
         self.index = index
         self.started = False

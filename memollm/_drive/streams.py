@@ -24,9 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 
     from memollm._draws.effects import Flow
-    from memollm._draws.flow import Draw
-    from memollm._draws.rereading import Rereading
-    from memollm._draws.succession import Succession
+    from memollm._draws.every import AnyDraw
     from memollm._draws.waits import Listening
     from memollm._drive.calls import Request
 
@@ -41,7 +39,7 @@ def _landing(run: Run, recording: Recording, meter: Meter, returned: Any) -> Flo
 
 
 @contextmanager
-def heard_to_its_end(draw: Draw | Rereading | Succession | None) -> Generator[None]:
+def heard_to_its_end(draw: AnyDraw | None) -> Generator[None]:
     """Give the position of a replayed stream back where its reader leaves before the end, as a live one does."""
     try:
         yield

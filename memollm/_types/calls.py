@@ -70,6 +70,20 @@ def choose_positions(want: Want, free: Sequence[int], cursor: int) -> list[int]:
         chosen = kept
 
 
+def choose_left(want: Want, left: Iterable[int]) -> list[int]:
+    """Choose of the positions that are left to be read again, in their order: as many as are wanted, or all.
+
+    In a pool two of them may read one slot. A draw's samples are different, so the later one is left then.
+    """
+    chosen: list[int] = []
+    for at in left:
+        if len(chosen) == want.n:
+            break
+        if want.pool is None or want.slot(at) not in map(want.slot, chosen):
+            chosen.append(at)
+    return chosen
+
+
 FARTHEST: Final = 1 << 24
 """How many positions are walked over one by one, and how far lanes go: a damaged row may say anything."""
 
@@ -104,8 +118,20 @@ class Position(NamedTuple):
 RUNS: Final = "run:"
 NAMESPACES: Final = "namespace:"
 """How the names of readers begin: a run's goes on with its id, a namespace's with its name."""
+RESUMES: Final = "resume:"
+"""How the name of a reader begins that resumes another; the run's id follows, a line's end, and that one's name."""
+
+
+def resuming(run: str, namespace: str) -> str:
+    """Return the name of the reader by which a run reads again what a namespace was given."""
+    return f"{RESUMES}{run}\n{NAMESPACES}{namespace}"
+
+
+def resumed(reader: str) -> str | None:
+    """Return which reader another resumes: what that one was given is all that this one is given."""
+    return reader.partition("\n")[2] if reader.startswith(RESUMES) else None
 
 
 def recorder(reader: str) -> str:
     """Return under whose name it is recorded what a reader's lanes were given: all runs share one record."""
-    return RUNS if reader.startswith(RUNS) else reader
+    return RUNS if reader.startswith(RUNS) else resumed(reader) or reader

@@ -28,6 +28,10 @@ class Take(NamedTuple):
     Where the want says an order of lanes, what its lane has too little of is recorded for all of them, round by round:
     each round gives each lane of the order one position, in their order, from the cursor on.
 
+    A reader that resumes another (`resumed`) is given what that one had been given when this one's first draw of the
+    call came, and no more: of a want it gets as many positions as are left, lowest first or in the order of the lane,
+    and maybe none. What was in flight then does not count as given.
+
     Asked again with the same ticket, because the answer was lost, it gives the same answer and takes nothing more.
     """
 

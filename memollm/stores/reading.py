@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast, runtime_checkable
 
-from memollm._types.calls import Place, Want, recorder, walked
+from memollm._types.calls import Place, Want, recorder, resumed, walked
 from memollm._types.locks import WouldBlock
 from memollm._types.requests import Look, Take
 from memollm.stores.looking import Looking, looking
@@ -136,19 +136,26 @@ class ReadingStore(MemoryDrawing):
             return
         if not wait:
             raise WouldBlock
+        if (of := resumed(reader)) is not None:
+            self._begin(of, call, wait=wait)
         standing = looking(self._base).standing(reader, call)
         whose = (recorder(reader), call)
         if whose not in self._begun:
             self._content.recorded[whose] = dict(standing.lanes)
         if standing.next:
-            cursor = MemoryCursor(standing.next, dict.fromkeys(standing.loose))
+            cursor = MemoryCursor(standing.next, dict.fromkeys(sorted(standing.loose)))
             self._content.cursors.setdefault(reader, {})[call] = cursor
+        elif of is not None:
+            self._content.resuming(reader, of, call)
         self._begun |= {(reader, call), whose} if whose[0] != reader else {whose}
 
     def _within_reach(self, want: Want, n: int) -> set[int]:
         """Return every position that a draw of `n` may get."""
         if want.reader is None:
             return set(range(want.n))
+        if resumed(want.reader) is not None:
+            cursor = self._content.cursors[want.reader][want.call]
+            return {*self._left(want._replace(n=n), want.reader, cursor)}
         standing = MemoryLooking(self._content).standing(want.reader, want.call)
         end = max([standing.next, *(at + 1 for at in standing.lanes)])
         return {*standing.loose, *walked(standing.next, end + n * max(1, len(want.order)))}

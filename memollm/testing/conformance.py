@@ -36,12 +36,13 @@ from memollm.testing._lanes import LaneCases
 from memollm.testing._lanes_kept import LaneKeepingCases
 from memollm.testing._lasting import DurableConformance, SharedConformance
 from memollm.testing._repeats import RepeatCases
+from memollm.testing._resuming import ResumingCases
 from memollm.testing._tending import TendingCases
 
 __all__ = ["DrawingConformance", "DurableConformance", "SharedConformance", "StoreConformance"]
 
 
-class DrawingConformance(DrawingCases, FillingCases, RepeatCases, LaneCases, CrowdCases):
+class DrawingConformance(DrawingCases, FillingCases, RepeatCases, LaneCases, ResumingCases, CrowdCases):
     """What every store promises, which draws and may do nothing else; a subclass provides `make`."""
 
 

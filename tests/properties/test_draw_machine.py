@@ -13,10 +13,11 @@ from memollm._draws.effects import Await, Paid, Run
 from memollm._draws.engine import Engine
 from memollm._draws.flow import Draw
 from memollm._draws.plan import Plan
+from memollm._draws.resuming import Resuming
 from memollm._draws.scope import Role
 from memollm._drive.course import dropped
 from memollm._spending.accounts import Books, Keeper
-from memollm._types.calls import Want
+from memollm._types.calls import Want, resuming
 from memollm._types.requests import Take, Write
 from memollm.errors import StoreUnavailable
 from memollm.stores.memory.store import MemoryStore
@@ -57,7 +58,7 @@ class FailingStore(MemoryStore):
 class Flying:
     """A draw under way and the effect that it waits at."""
 
-    draw: Draw
+    draw: Draw | Resuming
     want: Want
     steps: object
     effect: object = None
@@ -84,6 +85,8 @@ class Draws(RuleBasedStateMachine):
         self.left: list[tuple[Run, list]] = []
         """Calls that go on without their draw."""
         self.delivered: dict[str, Counter] = {}
+        self.resumable: set | None = None
+        """What a had been given when a run began to resume it."""
 
     # Driving.
 
@@ -94,7 +97,17 @@ class Draws(RuleBasedStateMachine):
         together=st.booleans(),
     )
     def draw(self, reader, n, pool, together):
-        want = Want(CALL, reader, min(n, pool or n), pool)
+        self._begin(Want(CALL, reader, min(n, pool or n), pool), together)
+
+    @rule(n=st.integers(1, 4), together=st.booleans())
+    def resume(self, n, together):
+        """Draw in a run that resumes a."""
+        if self.resumable is None:
+            self.resumable = {*self.delivered.get("a", ())}
+        self._begin(Want(CALL, "a", n, None), together, resumes=resuming("run", "a"))
+
+    def _begin(self, want, together, resumes=None):
+        reader = want.reader
         books = Books(self.engine.keeper, reader, reader, "run")
         plan = Plan(
             engine=self.engine,
@@ -105,8 +118,9 @@ class Draws(RuleBasedStateMachine):
             run="run",
             together=together,
             accept=lambda value: value >= 0,
+            resumes=resumes,
         )
-        draw = Draw(plan, (want,))
+        draw = Resuming(plan, (want,), None, rekey=lambda: (want,)) if resumes else Draw(plan, (want,))
         flying = Flying(draw, want, draw.flow())
         self.flying.append(flying)
         self._go_on(flying, flying.steps.send, None)
@@ -263,9 +277,13 @@ class Draws(RuleBasedStateMachine):
                 if value != REFUSED and slot not in flying.unstored
             )
         elif flying.want.pool is None:
-            seen = self.delivered.setdefault(flying.want.reader, Counter())
+            name = "resumed" if isinstance(flying.draw, Resuming) else flying.want.reader
+            seen = self.delivered.setdefault(name, Counter())
             seen.update(value for value in values if value != REFUSED)
             assert not seen or max(seen.values()) == 1
+            # What comes both in the run that resumes and as ever had been given before.
+            given = self.delivered.get("a", Counter()).keys() & self.delivered.get("resumed", Counter()).keys()
+            assert given <= (self.resumable or set())
 
     def teardown(self):
         """Every draw that is left can end; then all that was paid for is stored, without a gap (P3, P7)."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from memollm._types.calls import Place, Position, Want, recorder
+from memollm._types.calls import RESUMES, Place, Position, Want, recorder, resumed
 from memollm._types.counting import Use
 from memollm._types.requests import Fill, Look, Return, Settle, Take, Write
 from memollm._types.samples import EVER, MINE, Busy, Sample
@@ -21,6 +21,7 @@ from memollm.testing._bench import asked, call
 
 CALLS = [call("one", key=b"k" * 16), call("other", key=b"k" * 16)]
 READERS = ["a", "b", "run:1", "run:2"]
+RESUMING = [f"{RESUMES}{run}\na" for run in (1, 2)]
 LANES = [None, "x", "y"]
 # Most draws are of one call by one reader outside lanes, so that they meet.
 calls = st.sampled_from([CALLS[0], *CALLS])
@@ -82,6 +83,8 @@ class Stores(RuleBasedStateMachine):
         self.begun: dict[tuple, int] = {}
         # What a lane was given and refused, which it is not given again.
         self.refused: dict[tuple, set[int]] = {}
+        # By reader that resumes and call, what the other one had been given when it began.
+        self.resumed: dict[tuple, set[int]] = {}
         # What was written last, as each store was asked for it and answered.
         self.last: list[tuple] = []
         # Opened now, so that both have an epoch to compare.
@@ -214,13 +217,16 @@ class Stores(RuleBasedStateMachine):
         key = draw.key
         if draw.want.reader is not None:
             taken = self.taken_from_all(key)
-            free = self._free_for(draw.want, taken)
+            is_resuming = resumed(draw.want.reader) is not None
+            free = list(itertools.islice((self._left_for if is_resuming else self._free_for)(draw.want, taken), 100))
             if draw.want.pool is None:
-                assert draw.at == list(itertools.islice(free, draw.want.n))
-            self._record(draw)
+                assert draw.at == free[: draw.want.n]
+            if not is_resuming:
+                self._record(draw)
             # In a pool one may be passed over, lest two read one slot.
             assert not taken & set(draw.at)
-            assert len(set(map(draw.want.slot, draw.at))) == draw.want.n
+            number = min(draw.want.n, len(set(map(draw.want.slot, free))))
+            assert len(set(map(draw.want.slot, draw.at))) == number == len(draw.at)
             draw.flying = set(draw.at)
             for ghost in self.ghosts:
                 ghost.flying -= draw.flying if ghost.key == draw.key else set()
@@ -228,9 +234,21 @@ class Stores(RuleBasedStateMachine):
             self.delivered.setdefault(key, set()).update(draw.flying)
             draw.flying = set()
             self.arrive(draw)
-            self.ghosts.append(draw)
+            self.ghosts += [draw] if draw.at else []
         else:
             self.aloft.append(draw)
+
+    def _left_for(self, want, taken):
+        """P1 of a reader that resumes another: what that one had been given, in its order, and nothing else."""
+        key = (want.reader, want.call)
+        if key not in self.resumed:
+            self.resumed[key] = set(self.delivered.get((resumed(want.reader), want.call), ()))
+        recorded = self.recorded.get((recorder(want.reader), want.call), {})
+        if want.lane is None:
+            ahead = [at for at in sorted(self.resumed[key]) if at not in recorded]
+        else:
+            ahead = [at for at, lane in recorded.items() if lane == want.lane and at in self.resumed[key]]
+        return (at for at in ahead if at not in taken)
 
     def _free_for(self, want, taken):
         """P1 and P3 in one line: what its lane has and was not given, then the lowest that nobody and no lane has."""
@@ -291,6 +309,11 @@ class Stores(RuleBasedStateMachine):
         recorded = self.recorded.get((recorder("run:2"), CALLS[0]), {})
         for at in [at for at, whose in recorded.items() if whose == lane]:
             assert self._take(Want(CALLS[0], "run:2", 1, None, lane)).at == [at]
+
+    @rule(want=st.builds(Want, calls, st.sampled_from(RESUMING), st.integers(1, 4), pools, lanes), age=ages)
+    def resume(self, want, age):
+        """Read again what a reader was given (P1)."""
+        self._take(want._replace(n=min(want.n, want.pool or want.n)), age)
 
     @precondition(lambda self: self.aloft)
     @rule(which=numbers, several=st.booleans(), settle=st.booleans())
@@ -427,7 +450,7 @@ class Stores(RuleBasedStateMachine):
         self._remove(lambda key: key[1] == of)
 
     def _remove(self, concerned):
-        for table in (self.cursors, self.recorded):
+        for table in (self.cursors, self.recorded, self.resumed):
             for key in [key for key in table if concerned(key)]:
                 del table[key]
 
@@ -456,7 +479,7 @@ class Stores(RuleBasedStateMachine):
         for draw in (*self.aloft, *self.ghosts):
             if concerned(draw.key):
                 draw.flying = set()
-        for key in itertools.product(READERS, CALLS):
+        for key in itertools.product([*READERS, *RESUMING], CALLS):
             if concerned(key):
                 self.begun[key] = self.begun.get(key, 0) + 1
 
@@ -488,6 +511,8 @@ class Stores(RuleBasedStateMachine):
         return woken
 
     def _standings_agree(self, of):
+        for reader in RESUMING:
+            self.both(lambda store, reader=reader: looking(store).standing(reader, of))
         for reader in READERS:
             standing = self.both(lambda store, reader=reader: looking(store).standing(reader, of))
             given = set(range(standing.next)) - standing.loose

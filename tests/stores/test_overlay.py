@@ -3,7 +3,7 @@
 import pytest
 from hands import at_once, stock, take
 
-from memollm._types.calls import Place, Want
+from memollm._types.calls import Place, Want, resuming
 from memollm._types.counting import Account, Counts, Use
 from memollm._types.listings import Move
 from memollm._types.requests import Take
@@ -215,4 +215,21 @@ def test_changes_are_refused(stores, change):
     before = everything(base)
     with pytest.raises(StoreRefused, match=r"read-only here.*Nothing was changed; open it for writing"):
         change(reading)
+    assert everything(base) == before
+
+
+def test_what_another_reader_was_given_is_read_again_here(stores):
+    """A reader that resumes another has what that one was given, in lanes too, and goes on where it has begun."""
+    base, reading = stores
+    stock(base, *(b"%d" % at for at in range(6)))
+    for lane in ("x", None, "x", None):
+        take(base, reader="namespace:a", lane=lane)
+    run_1, run_2 = resuming("1", "a"), resuming("2", "a")
+    assert take(base, reader=run_1).at == [1]
+    before = everything(base)
+    for n, at in ((1, [3]), (1, [])):
+        assert take(reading, n, reader=run_1).at == at
+    assert take(reading, 3, reader=run_1, lane="x").records == [b"0", b"2"]
+    assert [take(reading, 1, reader=run_2).records for _ in range(3)] == [[b"1"], [b"3"], []]
+    assert take(reading, reader="namespace:a").at == [4]
     assert everything(base) == before

@@ -93,6 +93,15 @@ class MemoryContent:
         """Return the first position that no lane of a call has reached."""
         return max((at + 1 for (_, of), recorded in self.recorded.items() if of == call for at in recorded), default=0)
 
+    def resuming(self, reader: str, of: str, call: Call) -> MemoryCursor:
+        """Return the cursor of a reader that has what another was given when it was made."""
+        cursors = self.cursors.setdefault(reader, {})
+        if call not in cursors:
+            theirs = self.cursors.get(of, {}).get(call, MemoryCursor())
+            given = [at for at in walked(0, theirs.next) if at not in theirs.loose]
+            cursors[call] = MemoryCursor(theirs.next, dict.fromkeys(given))
+        return cursors[call]
+
     def reserve(self, cursor: MemoryCursor, reader: str, call: Call) -> None:
         """Pass over what is recorded for lanes from the cursor on."""
         end = max(self.recorded.get((recorder(reader), call), {}), default=-1) + 1

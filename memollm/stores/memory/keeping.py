@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING
 
-from memollm._types.calls import Call
+from memollm._types.calls import Call, resumed
 from memollm._types.counting import Account, Counts, Use
 from memollm.stores.keeping import Keeping, in_use
 from memollm.stores.memory.content import MemoryContent, MemoryCursor
@@ -69,10 +69,11 @@ class MemoryKeeping(Keeping):
         ends = [cursors[move.new].next for cursors in content.cursors.values() if move.new in cursors]
         start = max([0, content.end_of_lanes(move.new), *ends, *(slot + 1 for slot in kept)])
         kept.update({start + slot: sample for slot, sample in samples.items()})
-        for cursors in content.cursors.values():
+        for reader, cursors in content.cursors.items():
             old = cursors.pop(move.old, None)
             if old is not None:
-                cursors[move.new] = _joined(cursors.get(move.new, MemoryCursor()), old, start)
+                joined = _joined_left if resumed(reader) else _joined
+                cursors[move.new] = joined(cursors.get(move.new, MemoryCursor()), old, start)
         for whose, call in [key for key in content.recorded if key[1] == move.old]:
             moved = {start + at: lane for at, lane in content.recorded.pop((whose, call)).items()}
             content.recorded.setdefault((whose, move.new), {}).update(moved)
@@ -167,3 +168,8 @@ def _joined(cursor: MemoryCursor, old: MemoryCursor, start: int) -> MemoryCursor
     """Let a reader have drawn what it had drawn of either call, and leave it the rest of both."""
     free = [*cursor.loose, *range(cursor.next, start), *(start + at for at in old.loose)]
     return MemoryCursor(start + old.next, dict.fromkeys(free))
+
+
+def _joined_left(cursor: MemoryCursor, old: MemoryCursor, start: int) -> MemoryCursor:
+    """Leave to a reader that resumes another what was left to it of either call, and nothing else."""
+    return MemoryCursor(start + old.next, dict.fromkeys([*cursor.loose, *(start + at for at in old.loose)]))

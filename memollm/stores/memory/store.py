@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from memollm._types.calls import Call, Place, Position, Want, choose_positions
+from memollm._types.calls import Call, Place, Position, Want, choose_left, choose_positions, resumed
 from memollm._types.locks import interrupted, renewed_in_children
 from memollm._types.requests import Answer, Fill, Look, Release, Request, Return, Settle, Take, Write, Written
 from memollm._types.samples import MINE, Busy, Replaced, Sample, State, Taken, digest_of
@@ -110,6 +110,9 @@ class MemoryDrawing(Drawing, InLine):
         if want.reader is None:
             positions: Sequence[int] = range(want.n)
             return Taken(positions, self._states(want, positions, ticket, newer_than))
+        if (of := resumed(want.reader)) is not None:
+            cursor = self._content.resuming(want.reader, of, want.call)
+            return self._handed(want, cursor, self._left(want, want.reader, cursor), ticket, newer_than)
         cursor, recorded = self._cursor(want, want.reader), self._content.recorded_for(want.reader, want.call)
         own = self._own(want, cursor, recorded)
         if want.order and len(own) < want.n:
@@ -122,6 +125,12 @@ class MemoryDrawing(Drawing, InLine):
         if want.lane is not None:
             for at in positions:
                 recorded.setdefault(at, want.lane)
+        return self._handed(want, cursor, positions, ticket, newer_than)
+
+    def _handed(
+        self, want: Want, cursor: MemoryCursor, positions: Sequence[int], ticket: int, newer_than: float
+    ) -> Taken:
+        """Read or claim the slots of positions; they are delivered, or in flight for the ticket."""
         states = self._states(want, positions, ticket, newer_than)
         if all(type(state) is Sample for state in states):
             for at in positions:
@@ -135,6 +144,14 @@ class MemoryDrawing(Drawing, InLine):
         """List what is recorded for a lane, and free, in the order of recording."""
         own = [at for at, lane in recorded.items() if lane == want.lane and at in cursor.loose]
         return [at for at in own if not self._content.holds(cursor.loose[at]) and cursor.loose[at] != REFUSED]
+
+    def _left(self, want: Want, reader: str, cursor: MemoryCursor) -> list[int]:
+        """Choose of what is left of what another reader was given, for the one that resumes it."""
+        recorded = self._content.recorded_for(reader, want.call)
+        if want.lane is not None:
+            return choose_left(want, self._own(want, cursor, recorded))
+        others = (at for at in cursor.loose if at not in recorded)
+        return choose_left(want, (at for at in others if not self._content.holds(cursor.loose[at])))
 
     def _cursor(self, want: Want, reader: str) -> MemoryCursor:
         cursors = self._content.cursors.setdefault(reader, {})
@@ -233,6 +250,9 @@ class MemoryDrawing(Drawing, InLine):
         if cursor is not None and position.at < cursor.next:
             # In flight it is for whoever has it.
             cursor.loose[position.at] = cursor.loose.get(position.at) or None
+            if resumed(position.reader):
+                # What is left to be read again is read in its order.
+                cursor.loose = dict(sorted(cursor.loose.items()))
 
 
 class _Answered:

@@ -29,6 +29,10 @@ SELECT position, owner, ticket FROM loose WHERE reader = ?1 AND call = ?2 AND NO
 ORDER BY position;
 -- name: hold_position  A position is in flight for a draw.
 INSERT OR REPLACE INTO loose (reader, call, position, owner, ticket) VALUES (?, ?, ?, ?, ?);
+-- name: begin_resuming  What a reader was given of a call is free for the one that resumes it.
+WITH RECURSIVE passed (position) AS (SELECT 0 WHERE ?4 > 0 UNION ALL SELECT position + 1 FROM passed WHERE position + 1 < ?4)
+INSERT INTO loose (reader, call, position) SELECT ?1, ?2, position FROM passed
+WHERE NOT EXISTS (SELECT 1 FROM loose WHERE reader = ?3 AND call = ?2 AND loose.position = passed.position);
 -- name: pass_over  A position that the cursor passes over is free: for its lane, if one's is recorded there.
 INSERT OR REPLACE INTO loose (reader, call, position) VALUES (?, ?, ?);
 -- name: deliver_position  A position that had been given back is delivered.

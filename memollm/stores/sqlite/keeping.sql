@@ -36,9 +36,9 @@ SELECT max(
 -- name: append_samples  The samples of one call come after those of another.
 UPDATE sample SET call = ?2, slot = slot + ?3 WHERE call = ?1;
 -- name: cursors_of_call  Readers of a call, and how far each has come in it and in another.
-SELECT reader, next,
+SELECT reader, CAST(reader.name AS TEXT), next,
     coalesce((SELECT other.next FROM cursor AS other WHERE other.reader = cursor.reader AND other.call = ?2), 0)
-FROM cursor WHERE call = ?1;
+FROM cursor JOIN reader ON reader.id = cursor.reader WHERE call = ?1;
 -- name: end_of_record  A number past those of all that lanes got of a call.
 SELECT coalesce(max(nth) + 1, 0) FROM recorded WHERE call = ?;
 -- name: append_recorded  What lanes got of one call comes after what they got of the other.

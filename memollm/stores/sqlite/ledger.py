@@ -6,7 +6,7 @@ import secrets
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from memollm._types.calls import Position, Want, choose_positions, new_tuple
+from memollm._types.calls import Position, Want, choose_left, choose_positions, new_tuple, resumed, walked
 from memollm._types.requests import Fill, Look, Settle, Take, Write, Written
 from memollm._types.samples import EVER, MINE, Busy, Sample, State, Taken
 from memollm.stores.repeats import Repeats
@@ -20,7 +20,7 @@ from memollm.stores.sqlite.sql import statements
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from memollm._types.calls import Place
+    from memollm._types.calls import Call, Place
     from memollm._types.requests import Answer, Change, Request
     from memollm.stores.flights import Flights
     from memollm.stores.sqlite.link import Link
@@ -29,6 +29,8 @@ ENDLESS: Final = 1 << 62
 """As a pool's size: a sequence that never comes round."""
 FAR: Final = 4
 """How many slots per wanted one are read along with a run before reading each by itself is the less work."""
+SPARE: Final = 16
+"""How many positions more than are wanted are read at first of those that are left, since some may be in flight."""
 GENERATION_BITS: Final = 62
 NOTHING_LOST: Final = Written()
 
@@ -181,6 +183,8 @@ class Ledger:
         return taken
 
     def _take_any(self, want: Want, ticket: int, newer_than: float) -> Taken:
+        if want.reader is not None and resumed(want.reader) is not None:
+            return self._take_left(want, want.reader, ticket, newer_than)
         call = self.rows.call_number(want.call) if want.order else self.rows.known_call(want.call)
         if call is None:
             return self._take_new(want, ticket)
@@ -196,10 +200,7 @@ class Ledger:
             self.rows.do("advance", reader, call, positions[-1] + 1)
         states = self._states(call, want, positions, ticket, newer_than)
         if not all_stored(states):
-            held, me = self.settling.of(ticket).positions, self.ownership.me()
-            for at in positions:
-                held.append((reader, call, Position(want.call, want.reader, at, generation)))
-                self.rows.do("hold_position", reader, call, at, me, ticket)
+            self._hold(want.call, want.reader, (reader, call), positions, generation, ticket)
         elif positions[0] < cursor or type(positions) is not range:
             for at in positions:
                 if at < cursor:
@@ -225,6 +226,51 @@ class Ledger:
             held.claims.append((call, slot))
             self.rows.do("claim", call, slot, me, ticket)
         return Taken(positions, [MINE] * want.n, generation)
+
+    def _hold(  # noqa: PLR0917 - made for every miss, where keywords cost
+        self, of: Call, name: str, numbers: tuple[int, int], positions: Sequence[int], generation: int, ticket: int
+    ) -> None:
+        """Note that positions are in flight for a draw."""
+        held, me = self.settling.of(ticket).positions, self.ownership.me()
+        for at in positions:
+            held.append((*numbers, Position(of, name, at, generation)))
+            self.rows.do("hold_position", *numbers, at, me, ticket)
+
+    # Taking what another reader was given.
+
+    def _take_left(self, want: Want, name: str, ticket: int, newer_than: float) -> Taken:
+        """Take of what is left of what another reader was given, for the one that resumes it."""
+        call, (reader, of) = self.rows.call_number(want.call), self.rows.reader_numbers(name)
+        row = self.rows.do("cursor", reader, call).fetchone()
+        generation = row[1] if row is not None else self._begin_resuming(reader, of, call)
+        if want.lane is None:
+            positions = self._left(want, "loose_positions", reader, call, of)
+        else:
+            positions = self._left(want, "positions_of_lane", of, reader, call, self.rows.lane_number(want.lane))
+        states: Sequence[State] = self._states(call, want, positions, ticket, newer_than) if positions else ()
+        if positions and not all_stored(states):
+            self._hold(want.call, name, (reader, call), positions, generation, ticket)
+        else:
+            for at in positions:
+                self.rows.do("deliver_position", reader, call, at)
+        return Taken(positions, states, generation)
+
+    def _begin_resuming(self, reader: int, of: int, call: int) -> int:
+        """Let a reader have what another was given so far."""
+        self._require_unmoved()
+        row = self.rows.do("cursor", of, call).fetchone()
+        end, generation = len(walked(0, row[0] if row else 0)), new_generation()
+        self.rows.do("begin_resuming", reader, call, of, end)
+        self.rows.do("begin_cursor", reader, call, end, generation)
+        return generation
+
+    def _left(self, want: Want, statement: str, *values: int) -> list[int]:
+        """Choose of the positions that are left. There may be many, of which mostly the first are wanted."""
+        rows = self.rows.do(statement, *values).fetchmany(most := want.n + SPARE)
+        positions = choose_left(want, self._free_of(rows))
+        if len(positions) < want.n and len(rows) == most:
+            positions = choose_left(want, self._free(statement, *values))
+        return positions
 
     def _require_unmoved(self) -> None:
         """Refuse to write into a file that is gone; one look is enough for a transaction."""
@@ -273,7 +319,9 @@ class Ledger:
         return positions
 
     def _free(self, statement: str, *values: int) -> list[int]:
-        rows = self.rows.do(statement, *values).fetchall()
+        return self._free_of(self.rows.do(statement, *values).fetchall())
+
+    def _free_of(self, rows: Iterable[tuple[int, int | None, int]]) -> list[int]:
         return [at for at, owner, ticket in rows if owner is None or not self.ownership.holds(owner, ticket)]
 
     # States.

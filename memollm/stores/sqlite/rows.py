@@ -6,7 +6,7 @@ import time
 from itertools import cycle
 from typing import TYPE_CHECKING, Final
 
-from memollm._types.calls import Call, Position, recorder, walked
+from memollm._types.calls import Call, Position, recorder, resumed, walked
 from memollm.stores.sqlite.sql import statements
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ class Rows:
         """By canonical form."""
         self.readers: dict[str, tuple[int, int]] = {}
         """The number of a reader, and under whose number it is recorded what its lanes were given."""
+        self._resuming: dict[str, tuple[int, int]] = {}
+        """The same of readers that resume others, which go no short ways."""
         self._lanes: dict[str, int] = {}
         self.undo: list[int | Callable[[], object]] = []
         """How this process forgets what the transaction that is under way has made it know, if it is undone."""
@@ -48,6 +50,7 @@ class Rows:
         """Forget all numbers: something was removed by whichever process, or the giving of numbers was undone."""
         self.calls.clear()
         self.readers.clear()
+        self._resuming.clear()
         self._lanes.clear()
 
     # Calls.
@@ -83,11 +86,12 @@ class Rows:
 
     def reader_numbers(self, reader: str) -> tuple[int, int]:
         """Find a reader and the one under whom its lanes are recorded, or add them."""
-        numbers = self.readers.get(reader)
+        known = self._resuming if resumed(reader) else self.readers
+        numbers = known.get(reader)
         if numbers is None:
             number = self.find_reader(reader) or self.do("add_reader", reader).lastrowid or 0
             whose = recorder(reader)
-            numbers = self.readers[reader] = number, number if whose == reader else self.reader_numbers(whose)[0]
+            numbers = known[reader] = number, number if whose == reader else self.reader_numbers(whose)[0]
         return numbers
 
     def find_reader(self, reader: str) -> int | None:

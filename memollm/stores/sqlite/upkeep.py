@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from memollm._types.calls import walked
+from memollm._types.calls import resumed, walked
 from memollm.stores.keeping import in_use
 from memollm.stores.sqlite.ledger import Ledger, new_generation
 
@@ -88,9 +88,9 @@ class Upkeep:
             self._do(statement, old, new, start)
         self._do("append_recorded", old, new, start, end_of_record)
         self._do("join_use", old, new)
-        for reader, drawn, had in self._do("cursors_of_call", old, new).fetchall():
+        for reader, name, drawn, had in self._do("cursors_of_call", old, new).fetchall():
             # What the reader had not come to of the new call's own samples stays to be drawn.
-            for at in walked(had, start):
+            for at in () if resumed(name) else walked(had, start):
                 self._do("pass_over", reader, new, at)
             self._do("join_cursor", reader, new, start + drawn, new_generation())
         self._do("forget_cursors", old)
