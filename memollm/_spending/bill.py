@@ -95,7 +95,7 @@ def told_of(
     prices: Mapping[str, object] | None,
     noted: Sequence[Reading] = (),
 ) -> Told:
-    """Find out what a call took; never raises, since an answer is not lost by that."""
+    """Find out what a call took. It never raises: an answer must not be lost because its price is unknown."""
     seconds = round(seconds, 6)
     try:
         found = usages_of_call(returned, results, usage, noted)
