@@ -12,7 +12,7 @@ PYTHONS ?= $(shell for minor in 11 12 13 14; do \
 # The lowest versions are those of the oldest Python; newer ones need newer builds.
 OLDEST ?= $(firstword $(PYTHONS))
 
-.PHONY: demo test test-all test-lowest check deep torture mutants bench bench-deep bench-check docs format clean
+.PHONY: demo test test-all test-lowest check deep torture mutants bench bench-deep bench-check docs package format clean
 
 demo: .venv/installed
 	$(BIN)/python examples/demo.py
@@ -71,6 +71,10 @@ docs: .venv-docs/installed
 	.venv-docs/bin/zensical build --strict --clean
 	.venv-docs/bin/python tools/finish_site.py site
 
+# The distributions, built and tried in empty environments, with each extra; takes minutes and needs a package index.
+package: .venv-build/installed
+	.venv-build/bin/python tools/try_packages.py
+
 format: .venv/developed
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
@@ -78,7 +82,7 @@ format: .venv/developed
 clean:
 	rm -rf .venv .venv-* .cache site
 
-.venv/bin/python .venv-bench/bin/python .venv-docs/bin/python:
+.venv/bin/python .venv-bench/bin/python .venv-docs/bin/python .venv-build/bin/python:
 	@test -n "$(PYTHON)" || { echo "memollm needs Python 3.11 or newer; none was found. Try: make $(MAKECMDGOALS) PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv $(patsubst %/bin/python,%,$@)
 
@@ -96,4 +100,8 @@ clean:
 
 .venv-docs/installed: .venv-docs/bin/python pyproject.toml
 	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	touch $@
+
+.venv-build/installed: .venv-build/bin/python
+	.venv-build/bin/python -m pip install --quiet --disable-pip-version-check build
 	touch $@

@@ -1,4 +1,4 @@
-"""Three processes draw from one namespace, as jobs on a cluster's node do: no sample comes twice or is paid for twice.
+"""Two processes draw from one namespace, as jobs on a cluster's node do: no sample comes twice or is paid for twice.
 
 Each process starts by itself, knows nothing of the others, and shares nothing with them but the cache file.
 """
@@ -23,8 +23,8 @@ def ask(question: str) -> str:
 
 
 def work(name: str) -> None:
-    """Draw ten samples, one after the other, and print them."""
-    for _ in range(10):
+    """Draw fifteen samples, one after the other, and print them."""
+    for _ in range(15):
         print(name, ask(QUESTION))
 
 
@@ -40,7 +40,7 @@ def main() -> None:
                     stdout=subprocess.PIPE,
                     text=True,
                 )
-                for number in range(3)
+                for number in range(2)
             ]
             lines = "".join(worker.communicate()[0] for worker in workers).splitlines()
             answers = [line.partition(" ")[2] for line in lines]

@@ -15,15 +15,15 @@ CLOUDPICKLE: Final = "cloudpickle"
 
 
 def is_taken_apart(frame: FrameType | None) -> bool:
-    """Tell whether cloudpickle asks in a frame whether something is a function.
+    """Tell whether this frame is of cloudpickle, asking whether an object is a function.
 
-    It takes apart whatever looks like one, and asks only what does not how it is to be pickled.
+    An object that says yes is taken apart by cloudpickle. One that says no is asked how it wants to be pickled.
     """
     return frame is not None and frame.f_code.co_name == "reducer_override" and _is_cloudpickle(frame)
 
 
 def goes_by_value(function: object, frame: FrameType | None) -> bool:
-    """Tell whether the cloudpickle whose frame this is would pickle a function of that name by value."""
+    """Tell whether the cloudpickle that runs in this frame would pickle the function by value."""
     if frame is None or not _is_cloudpickle(frame):
         return False
     by_reference: Callable[[object], bool] | None = frame.f_globals.get("_should_pickle_by_reference")

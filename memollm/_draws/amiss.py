@@ -1,4 +1,4 @@
-"""What is said where the user's functions do not what they are to do: make so many results, or judge one."""
+"""Errors and warnings about the user's own functions: one made too few or too many results, or could not judge one."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class Paid(NamedTuple):
 
 
 class Run(NamedTuple):
-    """Run the function once for each flight, and drive `land(flight, results, paid)` as each returns."""
+    """Call the function once for each flight. As each call returns, drive the flow `land(flight, results, paid)`."""
 
     ticket: int
     flights: list[Flight]

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Landing:
-    """A draw as its flights know it, whose answers it stores."""
+    """The part of a draw that stores the answers of its flights."""
 
     _plan: Plan
     _wants: Sequence[Want]

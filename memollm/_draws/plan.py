@@ -75,9 +75,9 @@ class Plan:
     concurrency: int | None = None
     """How many calls of the function a draw may have under way."""
     finishes: bool = False
-    """A call that has begun is finished when nobody waits for it any more,"""
+    """Whether a call that has begun goes on when nobody waits for it any more."""
     grace: float = GRACE
-    """for so many seconds at most."""
+    """For how many seconds at most such a call goes on."""
     accept: Callable[[Any], bool] | None = None
     redraws_stale: bool = False
     """A stored sample whose class has changed is made anew."""

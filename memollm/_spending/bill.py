@@ -94,7 +94,7 @@ def told_of(
     usage: Callable[[Any], object] | None,
     prices: Mapping[str, object] | None,
 ) -> Told:
-    """Find out what a call took; never raises, since an answer is not lost by that."""
+    """Find out what a call took. It never raises: an answer must not be lost because its price is unknown."""
     unknown = Toll(1, round(meter.seconds, 6), unpriced=1, latency=round(meter.latency, 6))
     try:
         found = usages_of_call(returned, results, usage, meter.notes)

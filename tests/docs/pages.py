@@ -7,7 +7,8 @@ A page is read from top to bottom, in one empty project folder:
   elsewhere (`pip install`, on another machine) stands in blocks marked `sh`.
 - ```` ```python ```` that begins with an import is a program; blocks that begin otherwise go on in it. A block
   marked `text` right behind one is what it prints.
-- `<!-- python … -->`, also with a title, is a part that the reader does not see, such as a stand-in for a client.
+- `<!-- python … -->`, also with a title, is a part that the reader does not see, such as a stand-in for a client. The
+  next block goes on in it, whatever it begins with.
 
 In what is shown, `…` stands for anything in its line, and a line of it alone for any number of lines. Each program
 throws the same dice in every test, another set than the one before it.
@@ -44,6 +45,7 @@ class Block:
     title: str | None
     text: str
     line: int
+    is_hidden: bool = False
     output: str | None = None
 
 
@@ -65,6 +67,7 @@ def blocks_of(page: str) -> Iterator[Block]:
             match["title"] or match["file"],
             text,
             page.count("\n", 0, match.start()) + 1,
+            bool(match["hidden"]),
         )
         if block.language == "text" and last and last.language == "python" and not page[end : match.start()].strip():
             last.output = text
@@ -82,7 +85,8 @@ def steps_of(page: str) -> Iterator[Program | Block]:
     program = None
     for block in blocks_of(page):
         if block.language == "python" and not block.title:
-            if program is None or re.match(r"(?:import|from) ", block.text):
+            follows_hidden = program and program.blocks[-1].is_hidden
+            if program is None or (re.match(r"(?:import|from) ", block.text) and not follows_hidden):
                 if program:
                     yield program
                 program = Program()
@@ -140,6 +144,7 @@ def printed_by(command: list[str], project: Path, number: int) -> str:
         "PYTHONPATH": str(HERE / "seeded"),
         "DOCUMENT_SEED": str(number),
         "COLUMNS": "120",
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # A page's tests need none of those that are here, and start faster.
     }
     result = subprocess.run(
         command,

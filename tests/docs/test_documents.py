@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 import memollm
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.md")])
 
 
 def test_the_demo_runs(project):
@@ -72,3 +73,18 @@ def test_every_option_is_documented():
 def test_every_public_name_exists():
     """What is exported can be imported."""
     assert [name for name in memollm.__all__ if not hasattr(memollm, name)] == []
+
+
+def test_paths_for_contributors_are_there():
+    """Whoever wants to add something is led to files that exist."""
+    document = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    paths = re.findall(r"`((?:memollm|tests|docs|tools)/[\w./]+)`", document)
+    assert len(paths) > 20
+    assert [path for path in paths if "NAME" not in path and not (ROOT / path).exists()] == []
+
+
+def test_the_version_is_said_alike():
+    """The citation, the package and its metadata are of one version."""
+    citation = re.search(r"^version: (.*)$", (ROOT / "CITATION.cff").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert citation[1] == memollm.__version__ == project["version"]
