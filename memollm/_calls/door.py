@@ -34,7 +34,6 @@ LEASE: Final = 600.0
 WHY_NOT: Final = {
     "n": "say how many where you draw: door.draw(material, produce, n=5), or door.hold(material, n=5).",
     "ignore": "the material is all that there is; leave out of it what is not to count, or say key=.",
-    "name": "the door's name comes first: cache.door(name, ...).",
     "count": "what a draw is given makes one sample. For several at once, fill a hold: door.hold(material, n=5).",
     "batch": "each material is a call of its own. For a list of items, draw or hold each.",
     "gather": "what a draw is given makes one sample, and there is no list to gather.",
@@ -76,7 +75,7 @@ class Door:
         for option in given:
             if option in WHY_NOT:
                 raise OptionError(f"{option}: a door has no such option: {WHY_NOT[option]}")
-            if option not in OPTIONS:
+            if option not in OPTIONS or option in {"name", "version"}:
                 known = [*(each for each in OPTIONS if each not in WHY_NOT), "lease"]
                 raise OptionError(f"A door has no option {option!r}{did_you_mean(option, known)}")
         self._lease = seconds_of("lease", lease)
@@ -156,8 +155,10 @@ class Door:
     def _found(self, request: Lookup, found: Parked | list[Any] | None, default: Any) -> Any:
         if found is not None and not isinstance(found, Parked):
             return found[0]
-        if not request.plan.bare:
-            request.caller.misses(request.call(), Missed(request, found), self._lease)
+        # What is held must not keep alive whose end releases it.
+        caller, request.caller = request.caller, None
+        if caller is not None and not request.plan.bare:
+            caller.misses(request.call(), Missed(request, found), self._lease)
         return default
 
     def update(self, material: object, value: object, *, caller: Hashable = None) -> None:

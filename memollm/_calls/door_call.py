@@ -109,7 +109,7 @@ class Lookup(Holding):
 
     def __init__(self, function: Function, material: Any, caller: Caller, name: Hashable) -> None:
         super().__init__(function, nothing, None, (material,), {})
-        self.caller = caller
+        self.caller: Caller | None = caller
         self.of_thread = name is None
         self.waits = caller.looks_up()
 
