@@ -183,7 +183,7 @@ class Door:
         caller = caller_in(self._cache.__memollm_engine__().lookups, name)
         if request.plan.bare and caller.is_idle():
             return
-        missed = caller.updates(request.call())
+        missed = caller.updates(request.call(), request.plan.reader)
         parked: Parked | None = None if missed is None else missed.take()
         if missed is None:
             yield from request.placing(value).flow()

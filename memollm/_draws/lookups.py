@@ -1,7 +1,7 @@
 """The rules of lookups and updates, which come in separate calls and may never come.
 
 1. A held slot belongs to the task or thread that looked it up, or to whom it named; of one call, the first that was
-   looked up is the first to be updated.
+   looked up is the first to be updated, by the reader that updates if it has looked up any.
 2. Who holds anything never waits: where it would have to, its lookup is a miss that holds nothing. So no two callers
    wait for each other.
 3. The first lookup after an update releases what is left: that round is over.
@@ -110,10 +110,10 @@ class Caller:
         if missed.holds():
             self._lookups.lend(missed, lease)
 
-    def updates(self, call: Call) -> Missed | None:
+    def updates(self, call: Call, reader: str | None) -> Missed | None:
         """Begin an update; return the first lookup that it can be of, if there was any."""
         self._has_updated = True
-        return self._pop(call)
+        return self._pop(call, reader)
 
     def leave(self, call: Call | None = None) -> int:
         """Release what is held, of one call or of all; return how much that was."""
@@ -130,13 +130,14 @@ class Caller:
         """Tell whether there is nothing to remember of it."""
         return not self._missed and not self._has_updated
 
-    def _pop(self, call: Call) -> Missed | None:
+    def _pop(self, call: Call, reader: str | None = None) -> Missed | None:
         with self._lock:
             waiting = self._missed.get(call)
             if not waiting:
                 return None
             self._count -= 1
-            missed = waiting.popleft()
+            missed = next((each for each in waiting if each.request.plan.reader == reader), waiting[0])
+            waiting.remove(missed)
             if not waiting:
                 del self._missed[call]
         self._lookups.returned(missed)

@@ -127,7 +127,8 @@ class Model:
             slots = range(self.readers[name, call].pool or 1000)
             self.fill(call, next((slot for slot in slots if self.is_vacant(call, slot)), None), value)
             return
-        lookup = waiting.popleft()
+        lookup = next((each for each in waiting if each.reader == name), waiting[0])
+        waiting.remove(lookup)
         if not waiting:
             del self.missed[caller][call]
         reader, at = self.readers[lookup.reader, call], lookup.at
@@ -221,7 +222,7 @@ class LookupsAndUpdates(RuleBasedStateMachine):
             reader, filled = self.model.readers[name, call], self.model.filled[call]
             left = [*sorted(reader.free), *range(reader.next, max([*filled, 0]) + 1)]
             for at in left:
-                value = self.doors[name].draw(call, lambda: f"drawn {next(self.answers)}")  # noqa: B023
+                value = self.doors[name].draw(call, lambda: f"drawn {next(self.answers)}")
                 assert value == filled.setdefault(at, value)
             assert sorted(filled) == [*range(len(filled))]
         self.cache.close()

@@ -40,7 +40,8 @@ def test_tasks_draw_from_the_same_samples(cache, model):
     door = door_of(cache, pool=4)
 
     async def main():
-        return [await door.adraw("x", lambda: model.answer("x")), *await door.adraw("x", lambda: model.answer("x"), n=2)]
+        one = await door.adraw("x", lambda: model.answer("x"))
+        return [one, *await door.adraw("x", lambda: model.answer("x"), n=2)]
 
     assert door.draw("x", lambda: model("x")) == "x #1"
     assert run(main()) == ["x #2", "x #3", "x #4"]
