@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 PROMISED = (
     "memo_hit",
     "durable_draw",
+    "doors",
     "first_touch",
     "draw_many",
     "sdk_objects",

@@ -19,6 +19,7 @@ from memollm.errors import (
     CodeChanged,
     CodeChangedWarning,
     DamagedRecord,
+    HoldError,
     MemollmError,
     MemollmWarning,
     NoEventLoop,
@@ -44,6 +45,8 @@ from memollm.errors import (
 )
 
 if TYPE_CHECKING:
+    from memollm._calls.door import Door
+    from memollm._calls.held import AsyncHeldDraw, HeldDraw, Hold
     from memollm._drive.jobs import Mapped
     from memollm._drive.progress import Progress
     from memollm._upkeep.prune import Pruned
@@ -52,13 +55,22 @@ else:
     def __getattr__(name: str) -> object:
         from importlib import import_module
 
-        modules = {"Mapped": "_drive.jobs", "Progress": "_drive.progress", "Pruned": "_upkeep.prune"}
+        modules = {
+            "AsyncHeldDraw": "_calls.held",
+            "Door": "_calls.door",
+            "HeldDraw": "_calls.held",
+            "Hold": "_calls.held",
+            "Mapped": "_drive.jobs",
+            "Progress": "_drive.progress",
+            "Pruned": "_upkeep.prune",
+        }
         if name not in modules:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(import_module(f"{__name__}.{modules[name]}"), name)
 
 
 __all__ = [
+    "AsyncHeldDraw",
     "BudgetExceeded",
     "Cache",
     "CacheMiss",
@@ -67,8 +79,12 @@ __all__ = [
     "CodeChanged",
     "CodeChangedWarning",
     "DamagedRecord",
+    "Door",
     "DrawEvent",
     "Gather",
+    "HeldDraw",
+    "Hold",
+    "HoldError",
     "Mapped",
     "MemollmError",
     "MemollmWarning",

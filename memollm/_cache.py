@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from os import PathLike, fspath
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar, Unpack, cast
 
 from memollm._calls.configuration import require_name
 from memollm._calls.context import reader_name
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from datetime import timedelta
 
+    from memollm._calls.door import Door, DoorOptions
     from memollm._calls.typing import Decorate
     from memollm._draws.engine import Engine
     from memollm._drive.progress import Told
@@ -103,6 +104,23 @@ class Cache:
     def cached_llm(self) -> Decorate:
         """The decorator `cached_llm`, for functions that keep their samples here."""
         return cast("Decorate", CachedLlm(self))
+
+    def door(
+        self,
+        name: str,
+        *,
+        version: str | int = "1",
+        lease: float | timedelta | str = 600.0,
+        **options: Unpack[DoorOptions],
+    ) -> Door:
+        """Draw without decorating: a door for samples of this name and version, of whatever material they are.
+
+        It takes the options of `cached_llm` that have a meaning there. `lease` is how long a lookup holds its slot for
+        an update that may never come.
+        """
+        from memollm._calls.door import Door
+
+        return Door(self, name, version, lease, options)
 
     def stats(self, by: str = "function") -> Stats:
         """Tell what was drawn, paid and saved, by "function", "namespace", "run" or "day", over all processes."""

@@ -9,6 +9,7 @@
     ├── ReentrantCall            a draw would wait for itself, or for others that wait for it
     ├── NoEventLoop              a coroutine function is drawn where no event loop of asyncio runs
     ├── WrongNumber              a function that makes several samples made more or fewer than it was asked for
+    ├── HoldError                a held draw is read or filled where it cannot be
     ├── ReplayedStream           something was sent into a stream that is replayed from the store
     ├── CacheMiss                nothing is stored where nothing may be called
     │   └── ReplayExhausted      a replay has come to the end of what its namespace drew
@@ -94,6 +95,10 @@ class NoEventLoop(MemollmError, RuntimeError):
 
 class WrongNumber(MemollmError, ValueError):
     """A function that makes several samples a call made more or fewer than it was asked for."""
+
+
+class HoldError(MemollmError, RuntimeError):
+    """A held draw is entered twice, read before it is filled, or filled where nothing is missing."""
 
 
 class ReplayedStream(MemollmError, RuntimeError):

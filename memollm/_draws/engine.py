@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from memollm._draws.desk import Desk
 from memollm._draws.left import LeftCalls
+from memollm._draws.lookups import Lookups
 from memollm._draws.shelf import FirstSamples
 from memollm._draws.tender import Tender
 from memollm._spending.accounts import Keeper
@@ -80,6 +81,7 @@ class Engine:
         self.keeper = Keeper(self.store, self._begin_counting, self.clock)
         self.left = LeftCalls(self)
         self.tender = Tender(self._tend, self._due_in)
+        self.lookups = Lookups(self.tender.begin)
         self.desk = Desk(self.store, self.tender.begin)
         self.shelf = FirstSamples()
         self._waited_for: dict[Place, Signal] = {}
@@ -138,10 +140,12 @@ class Engine:
             # In a thread of its own, since it takes its time.
             self._stay_within_limits(lambda: threading.Thread(target=self._tidy, daemon=True).start())
         self.left.end_graces()
+        self.lookups.end_leases()
         return self._pay()
 
     def _due_in(self) -> float | None:
-        due = [each for each in (self.keeper.due_in(), self.left.due_in()) if each is not None]
+        dues = (self.keeper.due_in(), self.left.due_in(), self.lookups.due_in())
+        due = [each for each in dues if each is not None]
         return min(due, default=None)
 
     def _stay_within_limits(self, tidy: Callable[[], object]) -> None:
@@ -207,6 +211,7 @@ class Engine:
             reading.close()
         self.leave()
         self.left.stop_all()
+        self.lookups.release_all()
         self.closed = True
         self._pay()
         self.desk.close()

@@ -107,8 +107,8 @@ def _landing(run: Run, flight: Flight, returned: Any, calling: Calling, plan: Pl
 # Plain functions.
 
 
-def call(request: Request) -> Any:
-    """Serve a call of a plain function."""
+def call(request: Request, through: Callable[[Flow, Request], Any] | None = None) -> Any:
+    """Serve a call of a plain function; what is missing is driven, or taken `through` another hand."""
     if request.is_new:
         introduce(request)
     if (recalled := request.recalled()) is not NOTHING:
@@ -119,8 +119,8 @@ def call(request: Request) -> Any:
         if values is not None:
             return request.value(values)
     except BaseException as error:  # noqa: BLE001 - the flow decides
-        return request.value(drive(draw.flow(error), request))
-    return request.value(drive(draw.flow(), request))
+        return request.value((through or drive)(draw.flow(error), request))
+    return request.value((through or drive)(draw.flow(), request))
 
 
 def drive(flow: Flow, request: Served) -> Any:
@@ -192,7 +192,7 @@ def _fly(run: Run, flight: Flight, function: Called, request: Served) -> None:
 # Coroutine functions.
 
 
-async def call_async(request: Request) -> Any:
+async def call_async(request: Request, through: Callable[[Flow, Request], Awaitable[Any]] | None = None) -> Any:
     """Serve a call of a coroutine function; what is stored comes back without a pause."""
     if unasked.left and not request.is_new:
         unasked.left -= 1
@@ -220,8 +220,8 @@ async def call_async(request: Request) -> Any:
         if values is not None:
             return request.value(values)
     except BaseException as error:  # noqa: BLE001 - the flow decides
-        return request.value(await drive_async(draw.flow(error), request))
-    return request.value(await drive_async(draw.flow(), request))
+        return request.value(await (through or drive_async)(draw.flow(error), request))
+    return request.value(await (through or drive_async)(draw.flow(), request))
 
 
 async def drive_async(flow: Flow, request: Served) -> Any:

@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any, assert_type
 
 from memollm import (
+    AsyncHeldDraw,
     Cache,
     Cached,
+    Door,
     DrawEvent,
     Gather,
+    HeldDraw,
     Mapped,
     Progress,
     Usage,
@@ -623,6 +626,38 @@ takes_any(several)  # E: it wants two arguments
 def at_run_time(f: object) -> None:
     if isinstance(f, Cached):
         f.key()
+
+
+# A door.
+
+door = Cache().door("judge", version=1, namespace="a", pool=3, ttl="7d", lease="1h")
+assert_type(door, Door)
+assert_type(door.draw({"x": 1}, lambda: 1), int)
+assert_type(door.draw("x", lambda: 1, n=3), list[int])
+assert_type(door.peek("x"), list[Any])
+assert_type(door.put("x", 1), bool)
+assert_type(door.abandon(), int)
+Cache().door("judge", n=3)  # E: said at each draw
+Cache().door("judge", ignore="x")  # E: there is no function
+Cache().door("judge", pool="x")  # E: a number
+door.draw("x", 1)  # E: nothing that makes samples
+with door.hold("x", n=2) as held:
+    assert_type(held, HeldDraw)
+    assert_type(held.missing, int)
+    held.fill(1)
+
+
+async def through_a_door() -> None:
+    assert_type(await door.adraw("x", ask_later), str)
+    assert_type(await door.adraw("x", ask_later, n=2), list[str])
+    await door.aupdate("x", await door.alookup("x"))
+    async with door.hold("x") as held:
+        assert_type(held, AsyncHeldDraw)
+        await held.fill(1)
+
+
+async def ask_later() -> str:
+    return ""
 
 
 # The known limit: a static method whose first parameter takes anything looks like a method.
