@@ -12,6 +12,7 @@ from memollm._calls.invocation import Invocation
 from memollm._draws.effects import Paid
 from memollm._draws.engine import NOTHING
 from memollm._draws.placing import Placing
+from memollm._spending.meter import Meter
 from memollm.errors import OptionError
 
 if TYPE_CHECKING:
@@ -74,8 +75,10 @@ class DoorCall(Invocation):
         """Return the draw of an answer that is there: of a lookup, or of none, and then it moves no cursor."""
         (want,) = self._bare_wants() if self.plan.bare else self._wants()
         engine = self.plan.engine
-        seconds = 0.0 if missed is None else perf_counter() - missed.since
-        paid = Paid(engine.clock() - seconds, seconds, answer)
+        meter = Meter()
+        # No slot was held for it, so it was not in flight: what is known is how long it took.
+        meter.latency = 0.0 if missed is None else perf_counter() - missed.since
+        paid = Paid(engine.clock() - meter.latency, meter, answer)
         if missed is None:
             want = want._replace(reader=None, lane=None)
         return Placing(self.plan, want._replace(n=1), self._here, answer, paid, brought=brought)

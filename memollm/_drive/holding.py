@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from threading import get_ident
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from memollm._draws.effects import Await, Calling, Paid, Run
@@ -16,15 +15,15 @@ from memollm._draws.lookups import LetGo
 from memollm._drive.calls import Request, call, call_async, drive, drive_async, land_async
 from memollm._drive.course import Course
 from memollm._drive.introduction import introduce, introduce_async
+from memollm._spending.meter import Meter
 from memollm.errors import ReentrantCall
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Sequence
+    from collections.abc import Callable, Hashable
 
     from memollm._draws.effects import Flight, Flow
     from memollm._draws.lookups import Caller, Lookups
     from memollm._draws.waits import Listening
-    from memollm._spending.usage import Reading
 
 Asked = TypeVar("Asked", bound="Parking")
 Got = TypeVar("Got")
@@ -36,16 +35,13 @@ class _Apart:
     def __init__(self, reading: Listening, asked: float) -> None:
         self._reading = reading
         self.asked = asked
-        self.noted: Sequence[Reading] = ()
-        self._begun = perf_counter()
+        self.meter = Meter()
+        self.meter.start()
         reading.begin()
         reading.here()
 
-    def seconds(self) -> float:
-        """Return what it has taken up to now."""
-        return perf_counter() - self._begun
-
     def __exit__(self, *_: object) -> None:
+        self.meter.stop()
         self._reading.end()
 
 
@@ -150,21 +146,20 @@ class Parked:
             self._making = Calling(run.inside(flight), engine.clock()).__enter__()
 
     def _landing(self, value: Any) -> tuple[Run, Flight, Paid]:
-        run, making = self._run, cast("Calling | _Apart", self._making)
-        paid = Paid(making.asked, making.seconds(), value, noted=making.noted)
-        self._rise()
-        return run, self._missing.popleft(), paid
+        making = cast("Calling | _Apart", self._rise())
+        return self._run, self._missing.popleft(), Paid(making.asked, making.meter, value)
 
     def _fail(self, reason: BaseException) -> None:
-        self._rise()
+        making = self._rise()
         if self._missing:
             self._missing.clear()
-            self._run.failed(reason)
+            self._run.failed(reason, None if making is None else making.meter)
 
-    def _rise(self) -> None:
+    def _rise(self) -> Calling | _Apart | None:
         making, self._making = self._making, None
         if making is not None:
             making.__exit__(None, None, None)
+        return making
 
 
 def park(flow: Flow, request: Any) -> Any:

@@ -38,8 +38,12 @@ class Meter:
 
     def __enter__(self) -> Self:
         self._token: Token[Meter | None] = metering.set(self)
-        self._began, self._shown = shared_clock.now(), shared_clock.begin(self)
+        self.start()
         return self
+
+    def start(self) -> None:
+        """Let the time run, of a call whose code is not all inside one block."""
+        self._began, self._shown = shared_clock.now(), shared_clock.begin(self)
 
     def stop(self) -> None:
         """Stop the time, as the call has returned, or waits to be served together with others."""
