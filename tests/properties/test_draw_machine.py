@@ -17,6 +17,7 @@ from memollm._draws.resuming import Resuming
 from memollm._draws.scope import Role
 from memollm._drive.course import dropped
 from memollm._spending.accounts import Books, Keeper
+from memollm._spending.meter import Meter
 from memollm._types.calls import Want, resuming
 from memollm._types.requests import Take, Write
 from memollm.errors import StoreUnavailable
@@ -158,7 +159,7 @@ class Draws(RuleBasedStateMachine):
     def _land(self, flying, values):
         """Let the first batch of a run return, and go on when all have."""
         batch = flying.flights.pop(0)
-        self._drive(flying.effect.land(batch, values, Paid(NOON, 0.0, values)))
+        self._drive(flying.effect.land(batch, values, Paid(NOON, Meter(), values)))
         if not flying.flights:
             self._go_on(flying, flying.steps.send, None)
 
@@ -232,7 +233,7 @@ class Draws(RuleBasedStateMachine):
         if how in {"answers", "refused"}:
             values = [REFUSED if how == "refused" else next(self.answers) for _ in flight]
             self.paid += len(values) if how == "answers" else 0
-            self._drive(run.land(flight, values, Paid(NOON, 0.0, values)))
+            self._drive(run.land(flight, values, Paid(NOON, Meter(), values)))
         else:
             run.failed(Failed())
         if how == "is dropped":
