@@ -100,6 +100,29 @@ def test_async_streams_break_the_same(gpt_async, cache, provider):
     assert asyncio.run(main()) == provider.samples[1]
 
 
+@pytest.mark.parametrize(
+    ("path", "events"),
+    [
+        ("chat/completions", ['data: {"choices":[]}\n\n']),
+        ("messages", ['event: message_start\ndata: {"type":"message_start","message":{}}\n\n']),
+        ("responses", ['data: {"type":"response.failed"}\n\n', 'data: {"type":"response.completed"}\n\n']),
+        ("chat/completions", ['data: {"error":{}}\n\n', 'data: {"error":{"code":1}}\n\n', "data: [DONE]\n\n"]),
+    ],
+)
+def test_a_stream_that_ends_without_its_mark_is_not_stored(cache, path, events):
+    """Its reader gets what there is, and the next one asks again; so it is where it has told of an error."""
+    asked = []
+
+    def answer(_):
+        asked.append(1)
+        return httpx2.Response(200, headers={"content-type": "text/event-stream"}, content="".join(events))
+
+    with httpx2.Client(transport=Transport(httpx2.MockTransport(answer), cache=cache, pool=1)) as client:
+        told = [client.post(f"http://x/v1/{path}", json={"x": 1, "stream": True}).text for _ in range(2)]
+    assert told == ["".join(events)] * 2
+    assert len(asked) == 2
+
+
 def test_an_answer_that_is_not_final_is_not_stored(cache):
     """A response in progress is given, and asked for again."""
     statuses = ["in_progress", "queued", "failed", "completed"]

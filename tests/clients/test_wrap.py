@@ -322,9 +322,12 @@ def test_the_given_client_need_not_be_kept(provider, cache):
 def test_a_wrapped_client_that_goes_leaves_the_given_one_open(provider, cache):
     """Both share their connections; who drops one goes on with the other."""
     client = openai.OpenAI(base_url=provider.openai_url, api_key=provider.key)
-    said(wrap(client, cache=cache))
-    gc.collect()
-    said(client)
+    with provider.held(after=2):
+        stream = chat(client, stream=True)
+        next(stream)
+        wrap(client, cache=cache)
+        gc.collect()
+    assert len([*stream]) > 2
     client.close()
 
 
