@@ -49,7 +49,8 @@ class Rules(NamedTuple):
     """Which requests are memoized, what of them is keyed, and with which options they are drawn."""
 
     more: tuple[Endpoint, ...]
-    headers: tuple[str, ...]
+    headers: tuple[tuple[str, bytes], ...]
+    """Names of headers, as texts and as httpx has them."""
     unkeyed: frozenset[str]
     host: bool
     drawing: dict[str, Any]
@@ -66,7 +67,7 @@ def rules_of(given: dict[str, Any]) -> Rules:
         raise OptionError(f"host={host!r}: it must be True, or False to key a request without its host.")
     return Rules(
         more_endpoints(names["paths"]),
-        (*HEADERS, *(name.lower() for name in names["headers"])),
+        tuple((name.lower(), name.lower().encode("latin-1")) for name in (*HEADERS, *names["headers"])),
         UNKEYED.union(names["ignore"]) - {*names["keyed"]},
         host,
         {name: value for name, value in given.items() if name in DRAWING},

@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from memollm._types.secret import is_secret_name, is_secret_value
+from memollm._types.secret import is_secret_name
 from memollm._types.warn import warn
 from memollm.errors import MemollmWarning
 from memollm.http.endpoints import STATE, Endpoint, endpoint_of
@@ -19,6 +19,11 @@ _SECRET: Final = re.compile(
     r"(?:^|[_-])(?:key|token|secret|password|signature|sig|auth|credential|code)s?$", re.IGNORECASE
 )
 ON: Final = frozenset({"true", "1", "on", "yes"})
+REPEATS: Final = b"x-openrouter-cache"
+REPEATED: Final = (
+    "X-OpenRouter-Cache is on: OpenRouter gives equal requests the same answer, so the samples that are drawn here "
+    "will not be distinct. Leave the header out; memollm keeps every answer."
+)
 
 
 class Question(NamedTuple):
@@ -43,17 +48,14 @@ class Question(NamedTuple):
 
 def endpoint_for(request: Any, rules: Rules) -> Endpoint | None:
     """Return the API that a request belongs to, if it may be one that is memoized; its body is not looked at."""
-    if request.method != "POST" or "json" not in request.headers.get("content-type", ""):
-        return None
-    return endpoint_of(request.url.path, rules.more)
+    return endpoint_of(request.url.path, rules.more) if request.method == "POST" else None
 
 
 def question_of(request: Any, endpoint: Endpoint, rules: Rules) -> Question | None:
     """Return what a request asks, or None where it is to pass unstored."""
-    try:
-        whole = dict_of(json.loads(request.content))
-    except ValueError:
-        return None
+    # As a dictionary: httpx looks through all of them for each.
+    headers = {name.lower(): value for name, value in request.headers.raw}
+    whole = _body_of(request, headers)
     if not whole or any(whole.get(name) for name in STATE):
         return None
     streams = whole.get("stream") is True
@@ -62,12 +64,13 @@ def question_of(request: Any, endpoint: Endpoint, rules: Rules) -> Question | No
     url = request.url
     material = {
         "url": _place(url, rules) + url.path,
-        "query": {name: value for name, value in url.params.multi_items() if not _is_secret(name, value)},
-        "headers": {name: request.headers[name] for name in rules.headers if name in request.headers},
+        "query": _query_of(url) if url.query else {},
+        "headers": {name: headers[raw].decode("latin-1") for name, raw in rules.headers if raw in headers},
         "body": keyed,
     }
     wants_usage = bool(dict_of(whole.get("stream_options")).get("include_usage"))
-    _warn_of_repeats(request, endpoint, rules)
+    if headers.get(REPEATS, b"").decode("latin-1").lower() in ON and rules.drawing.get("pool", endpoint.pool) != 1:
+        warn(REPEATED, MemollmWarning)
     return Question(endpoint, material, whole, n, streams, wants_usage)
 
 
@@ -87,16 +90,20 @@ def _place(url: Any, rules: Rules) -> str:
     return f"{url.scheme}://{url.host}{port}"
 
 
-def _is_secret(name: str, value: str) -> bool:
-    return bool(_SECRET.search(name)) or is_secret_name(name) or is_secret_value(value, name)
+def _body_of(request: Any, headers: dict[bytes, bytes]) -> dict[str, Any]:
+    """Return the object that is sent, or an empty one for anything else."""
+    if b"json" not in headers.get(b"content-type", b""):
+        return {}
+    try:
+        return dict_of(json.loads(request.content))
+    except ValueError:
+        return {}
 
 
-def _warn_of_repeats(request: Any, endpoint: Endpoint, rules: Rules) -> None:
-    """Warn where a gateway would answer equal requests with one sample."""
-    header = str(request.headers.get("x-openrouter-cache", "")).lower()
-    if header in ON and rules.drawing.get("pool", endpoint.pool) != 1:
-        warn(
-            "X-OpenRouter-Cache is on: OpenRouter gives equal requests the same answer, so the samples that are drawn "
-            "here will not be distinct. Leave the header out; memollm keeps every answer.",
-            MemollmWarning,
-        )
+def _query_of(url: Any) -> dict[str, list[str]]:
+    """Return what the query says, but for names of secrets; a value that looks like one is a digest in keys."""
+    query: dict[str, list[str]] = {}
+    for name, value in url.params.multi_items():
+        if not (_SECRET.search(name) or is_secret_name(name)):
+            query.setdefault(name, []).append(value)
+    return query

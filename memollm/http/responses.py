@@ -21,6 +21,9 @@ NAME: Final = "x-memollm"
 """The header that says where a response came from: "hit", "paid" or "shared"."""
 
 
+_known: Final[dict[type, Classes]] = {}
+
+
 class Classes(NamedTuple):
     """What responses are made of."""
 
@@ -33,16 +36,19 @@ class Classes(NamedTuple):
 
 def classes_for(thing: object) -> Classes:
     """Return the classes of the library that something belongs to."""
-    return _classes_of(library_of(thing))
+    kind = type(thing)
+    found = _known.get(kind)
+    if found is None:
+        found = _known[kind] = _classes_for(kind)
+    return found
 
 
-def library_of(thing: object) -> str:
-    """Return the name of the library that a request, a client or a transport belongs to."""
-    for cls in type(thing).__mro__:
+def _classes_for(kind: type) -> Classes:
+    for cls in kind.__mro__:
         name = cls.__module__.partition(".")[0]
         if name in LIBRARIES:
-            return name
-    raise OptionError(f"{type(thing).__qualname__} belongs neither to httpx nor to httpx2.")
+            return _classes_of(name)
+    raise OptionError(f"{kind.__qualname__} belongs neither to httpx nor to httpx2.")
 
 
 @functools.cache

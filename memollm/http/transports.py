@@ -75,7 +75,7 @@ class _Memoizing(Duck):  # type: ignore[misc]
         self._given = inner
         self._made: dict[str, Any] = {}
         self._rules: Rules = rules_of({**options})
-        self._drawn: dict[tuple[Endpoint, str], Any] = {}
+        self._drawn: dict[tuple[str, str], Any] = {}
         # What contradicts itself is said here, not at the first request.
         cached_llm(ignore="send", **self._rules.drawing)(self._functions[0])
 
@@ -95,9 +95,9 @@ class _Memoizing(Duck):  # type: ignore[misc]
         """Return the memoized function that answers such questions; all of one API have one name."""
         endpoint = question.endpoint
         shape = "several" if question.n is not None else "apart" if question.is_apart else str(question.streams)
-        function = self._drawn.get((endpoint, shape))
+        function = self._drawn.get((endpoint.name, shape))
         if function is None:
-            function = self._drawn[endpoint, shape] = self._decorated(endpoint, shape)
+            function = self._drawn[endpoint.name, shape] = self._decorated(endpoint, shape)
         return function
 
     def _decorated(self, endpoint: Endpoint, shape: str) -> Any:
