@@ -10,7 +10,6 @@ import httpx2
 import openai
 import pytest
 from asking import USAGE, chat, message, said, said_async, streamed, streamed_async, streamed_message
-from programs import Project
 
 import memollm
 from memollm import wrap
@@ -140,41 +139,6 @@ def test_an_error_inside_an_answer_is_not_stored(cache):
     with httpx2.Client(transport=Transport(provider, cache=cache, pool=1)) as client:
         told = [client.post("http://x/v1/completions", json={"prompt": "hi"}).json() for _ in range(4)]
     assert told == [{"error": {"message": "no"}}, [1], {"choices": []}, {"choices": []}]
-
-
-PROGRAM = """
-    import sys
-    import httpx2, memollm.http
-
-    url, key, how = sys.argv[1:]
-    body = {"messages": [{"role": "user", "content": "hi"}], "stream": True}
-    with httpx2.Client(transport=memollm.http.Transport(namespace="a")) as client:
-        asked = client.stream("POST", url + "/chat/completions", json=body, headers={"authorization": "Bearer " + key})
-        with asked as response:
-            events = []
-            for event in response.iter_text():
-                events.append(event)
-                if how == "slowly":
-                    print("read")
-    print("".join(events).count("data:"))
-"""
-
-
-def test_a_program_that_is_killed_in_mid_stream_leaves_nothing(provider, tmp_path):
-    """P3: kill -9 between two events; the next program takes the same position."""
-    project = Project(tmp_path)
-    try:
-        project.write("tell.py", PROGRAM)
-        with provider.held(after=2):
-            victim = project.start("tell.py", provider.openai_url, provider.key, "slowly")
-            assert victim.line() == "read"
-            victim.kill()
-        for _ in range(2):
-            (said,) = project.run("tell.py", provider.openai_url, provider.key, "fast")
-            assert int(said) > 3
-    finally:
-        project.close()
-    assert len(provider.samples) == 3
 
 
 def test_no_key_and_no_header_is_written(provider, gpt, claude, cache, tmp_path, caplog):  # noqa: PLR0917
