@@ -18,6 +18,7 @@ PROMISED = (
     "first_touch",
     "draw_many",
     "sdk_objects",
+    "wrapped_hit",
     "async_hit",
     "miss",
     "async_misses",

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from memollm._drive.jobs import Mapped
     from memollm._drive.progress import Progress
     from memollm._upkeep.prune import Pruned
+    from memollm.http import wrap
 else:
     # Results of what few programs do; hidden from type checkers, for which no unknown name is to pass.
     def __getattr__(name: str) -> object:
@@ -63,7 +64,10 @@ else:
             "Mapped": "_drive.jobs",
             "Progress": "_drive.progress",
             "Pruned": "_upkeep.prune",
+            "wrap": "http",
         }
+        if name == "http":
+            return import_module("memollm.http")
         if name not in modules:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(import_module(f"{__name__}.{modules[name]}"), name)
@@ -123,6 +127,7 @@ __all__ = [
     "settle",
     "track",
     "used",
+    "wrap",
 ]
 
 __version__ = "0.1.0"

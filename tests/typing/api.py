@@ -32,6 +32,7 @@ from memollm import (
     replay,
     run,
     track,
+    wrap,
 )
 
 # A plain function, bare.
@@ -603,6 +604,19 @@ def watching(event: DrawEvent) -> None:
 
 configure(mode="offline", prices={"m": (1.0, 2.0)}, on_draw=watching)
 configure("offline")  # E: keywords only
+
+
+# Clients of SDKs.
+
+
+class Sdk:
+    pass
+
+
+assert_type(wrap(Sdk(), namespace="a", paths=["/rerank"], host=False), Sdk)
+wrap(Sdk(), "a")  # E: keywords only
+wrap(Sdk(), n=3)  # E: a request says itself how many samples it wants
+wrap(Sdk(), mode="of")  # E: there is no such mode
 
 
 # As annotations, and at run time.

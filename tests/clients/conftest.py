@@ -1,0 +1,71 @@
+"""Fixtures of the tests with real SDKs: a provider on loopback, and clients that talk to it alone."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import ssl
+import sys
+
+import anthropic
+import httpx2
+import openai
+import pytest
+
+from memollm import Cache
+from memollm.testing import FakeProvider
+
+DEADLINE = 120.0
+PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Loading certificates, for which nothing here asks, takes longer than most tests."""
+
+
+@pytest.fixture(autouse=True)
+def deadline():
+    """End the run with every thread's stack when a test hangs."""
+    faulthandler.dump_traceback_later(DEADLINE, exit=True, file=sys.__stderr__)
+    yield
+    faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.fixture
+def provider():
+    with FakeProvider() as made:
+        yield made
+
+
+@pytest.fixture
+def cache(tmp_path):
+    with Cache(tmp_path / "cache") as made:
+        yield made
+
+
+@pytest.fixture
+def gpt(provider):
+    """Make OpenAI's client, which tries twice again."""
+    http = httpx2.Client(verify=PLAIN)
+    with openai.OpenAI(base_url=provider.openai_url, api_key=provider.key, http_client=http) as client:
+        yield client
+
+
+@pytest.fixture
+def claude(provider):
+    """Make Anthropic's client, which tries twice again."""
+    http = httpx2.Client(verify=PLAIN)
+    with anthropic.Anthropic(base_url=provider.url, api_key=provider.key, http_client=http) as client:
+        yield client
+
+
+@pytest.fixture
+def gpt_async(provider):
+    """Return what makes OpenAI's async client, in the loop that uses it."""
+
+    @contextlib.asynccontextmanager
+    async def make(**options):
+        http = httpx2.AsyncClient(verify=PLAIN)
+        async with openai.AsyncOpenAI(
+            base_url=provider.openai_url, api_key=provider.key, http_client=http, **options
+        ) as client:
+            yield client
+
+    return make
