@@ -45,7 +45,7 @@ from memollm.errors import (
 )
 
 if TYPE_CHECKING:
-    from memollm._calls.door import Door
+    from memollm._calls.door import Door, door
     from memollm._calls.held import AsyncHeldDraw, HeldDraw, Hold
     from memollm._drive.jobs import Mapped
     from memollm._drive.progress import Progress
@@ -58,6 +58,7 @@ else:
         modules = {
             "AsyncHeldDraw": "_calls.held",
             "Door": "_calls.door",
+            "door": "_calls.door",
             "HeldDraw": "_calls.held",
             "Hold": "_calls.held",
             "Mapped": "_drive.jobs",
@@ -115,6 +116,7 @@ __all__ = [
     "budget",
     "cached_llm",
     "configure",
+    "door",
     "lane",
     "mode",
     "namespace",
