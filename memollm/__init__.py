@@ -45,7 +45,7 @@ from memollm.errors import (
 )
 
 if TYPE_CHECKING:
-    from memollm._calls.door import Door, door
+    from memollm._calls.door import Door, DoorOptions, door
     from memollm._calls.held import AsyncHeldDraw, HeldDraw, Hold
     from memollm._drive.jobs import Mapped
     from memollm._drive.progress import Progress
@@ -58,6 +58,7 @@ else:
         modules = {
             "AsyncHeldDraw": "_calls.held",
             "Door": "_calls.door",
+            "DoorOptions": "_calls.door",
             "door": "_calls.door",
             "HeldDraw": "_calls.held",
             "Hold": "_calls.held",
@@ -81,6 +82,7 @@ __all__ = [
     "CodeChangedWarning",
     "DamagedRecord",
     "Door",
+    "DoorOptions",
     "DrawEvent",
     "Gather",
     "HeldDraw",

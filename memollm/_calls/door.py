@@ -44,8 +44,9 @@ WHY_NOT: Final = {
 """Why an option of `cached_llm` is none of a door."""
 
 
+@public
 class DoorOptions(TypedDict, total=False):
-    """The options of a door."""
+    """The options of a door besides its name, its version and the lease of lookups."""
 
     namespace: str | None
     pool: int | None
