@@ -45,7 +45,7 @@ from memollm.errors import (
 )
 
 if TYPE_CHECKING:
-    from memollm._calls.door import Door
+    from memollm._calls.door import Door, DoorOptions, door
     from memollm._calls.held import AsyncHeldDraw, HeldDraw, Hold
     from memollm._drive.jobs import Mapped
     from memollm._drive.progress import Progress
@@ -59,6 +59,8 @@ else:
         modules = {
             "AsyncHeldDraw": "_calls.held",
             "Door": "_calls.door",
+            "DoorOptions": "_calls.door",
+            "door": "_calls.door",
             "HeldDraw": "_calls.held",
             "Hold": "_calls.held",
             "Mapped": "_drive.jobs",
@@ -84,6 +86,7 @@ __all__ = [
     "CodeChangedWarning",
     "DamagedRecord",
     "Door",
+    "DoorOptions",
     "DrawEvent",
     "Gather",
     "HeldDraw",
@@ -119,6 +122,7 @@ __all__ = [
     "budget",
     "cached_llm",
     "configure",
+    "door",
     "lane",
     "mode",
     "namespace",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, TypedDict, TypeVar, Unpack, overload
 
 from memollm._calls.door_call import DoorCall, Lookup, functions_of
 from memollm._calls.held import Hold
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Hashable
     from datetime import timedelta
 
-    from memollm._calls.engines import Holder
+    from memollm._calls.engines import Holder, Place
     from memollm._draws.effects import Flow
     from memollm._spending.stats import Stats
     from memollm._upkeep.explain import Explanation
@@ -38,14 +38,15 @@ WHY_NOT: Final = {
     "batch": "each material is a call of its own. For a list of items, draw or hold each.",
     "gather": "what a draw is given makes one sample, and there is no list to gather.",
     "on_change": "no code is looked at; the version says when samples are outdated.",
-    "cache": "a door is one of the cache that it was asked of.",
+    "cache": "a door is one of the cache that it was asked of. Without one: memollm.door(name, cache=...).",
     "similar": "a door compares nothing but the material.",
 }
 """Why an option of `cached_llm` is none of a door."""
 
 
+@public
 class DoorOptions(TypedDict, total=False):
-    """The options of a door."""
+    """The options of a door besides its name, its version and the lease of lookups."""
 
     namespace: str | None
     pool: int | None
@@ -70,7 +71,12 @@ class Door:
     """
 
     def __init__(
-        self, cache: Holder, name: str, version: str | int, lease: float | timedelta | str, given: DoorOptions
+        self,
+        cache: Holder | Place | None,
+        name: str,
+        version: str | int,
+        lease: float | timedelta | str,
+        given: DoorOptions,
     ) -> None:
         for option in given:
             if option in WHY_NOT:
@@ -81,14 +87,14 @@ class Door:
         self._lease = seconds_of("lease", lease)
         if self._lease <= 0:
             raise OptionError(f"lease={lease!r}: it must be longer than nothing.")
-        self._cache = cache
         self._made_of = (cache, name, version, lease, given)
         self._options = options_from({**given, "name": name, "version": version, "cache": cache})
         self._function, self._function_async = functions_of(self._options)
 
     def __repr__(self) -> str:
         cache, name, version, *_ = self._made_of
-        return f"{cache!r}.door({name!r}, version={version!r})"
+        place = f"{cache!r}." if hasattr(type(cache), "__memollm_engine__") else "memollm."
+        return f"{place}door({name!r}, version={version!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (Door, self._made_of)
@@ -149,8 +155,7 @@ class Door:
         )
 
     def _looking_up(self, material: object, name: Hashable) -> Lookup:
-        lookups = self._cache.__memollm_engine__().lookups
-        return Lookup(self._function, material, caller_in(lookups, name), name)
+        return Lookup(self._function, material, name)
 
     def _found(self, request: Lookup, found: Parked | list[Any] | None, default: Any) -> Any:
         if found is not None and not isinstance(found, Parked):
@@ -173,14 +178,15 @@ class Door:
 
     def abandon(self, material: object = ..., *, caller: Hashable = None) -> int:
         """Release what this caller holds, of a material or all, without waiting; return how much that was."""
-        who = caller_in(self._cache.__memollm_engine__().lookups, caller)
-        return who.leave() if material is ... else who.leave(self._storing(material).call())
+        request = self._storing(None if material is ... else material)
+        who = caller_in(request.plan.engine.lookups, caller)
+        return who.leave(None if material is ... else request.call())
 
     def _storing(self, material: object) -> DoorCall:
         return DoorCall(self._function, bool, None, (material,), {})
 
     def _updating(self, request: DoorCall, value: Any, name: Hashable) -> Flow:
-        caller = caller_in(self._cache.__memollm_engine__().lookups, name)
+        caller = caller_in(request.plan.engine.lookups, name)
         if request.plan.bare and caller.is_idle():
             return
         missed = caller.updates(request.call(), request.plan.reader)
@@ -246,6 +252,18 @@ class Door:
         function, engine = self._storing(None).placed()
         counted = engine.counted().items()
         return stats_of({account: counts for account, counts in counted if account.function == function}, "namespace")
+
+
+def door(
+    name: str,
+    *,
+    version: str | int = "1",
+    lease: float | timedelta | str = LEASE,
+    cache: Holder | Place | None = None,
+    **options: Unpack[DoorOptions],
+) -> Door:
+    """Draw without decorating, from the project's cache or the one that is named: as `Cache.door`."""
+    return Door(cache, name, version, lease, options)
 
 
 def _nothing(_: object) -> None:

@@ -12,6 +12,7 @@ from memollm._calls.invocation import Invocation
 from memollm._draws.effects import Paid
 from memollm._draws.engine import NOTHING
 from memollm._draws.placing import Placing
+from memollm._drive.holding import caller_in
 from memollm._spending.meter import Meter
 from memollm.errors import OptionError
 
@@ -110,8 +111,9 @@ class Lookup(Holding):
 
     is_lookup: bool = True
 
-    def __init__(self, function: Function, material: Any, caller: Caller, name: Hashable) -> None:
+    def __init__(self, function: Function, material: Any, name: Hashable) -> None:
         super().__init__(function, nothing, None, (material,), {})
+        caller = caller_in(self.plan.engine.lookups, name)
         self.caller: Caller | None = caller
         self.of_thread = name is None
         self.waits = caller.looks_up()

@@ -542,3 +542,19 @@ def test_a_closed_cache_releases_what_was_looked_up(tmp_path):
     with Cache(tmp_path / "c") as cache:
         assert door_of(cache).draw("x", lambda: "first") == "first"
         assert door_of(cache, namespace="b").draw("x", lambda: "second") == "first"
+
+
+def test_a_door_of_the_project_reads_what_its_functions_read(project, model):
+    """Without a cache named, a door is one of the configured or the project's cache."""
+    cache = Cache("memory:")
+    memollm.configure(cache=cache)
+    door = memollm.door("judge", pool=1)
+    assert door.draw("x", lambda: model("x")) == "x #1"
+    assert cache.door("judge", pool=1).lookup("x") == "x #1"
+    assert door.lookup("y") is None
+    assert door.abandon() == 1
+    assert (repr(door), repr(cache.door("judge"))) == (
+        "memollm.door('judge', version='1')",
+        "Cache('memory:').door('judge', version='1')",
+    )
+    cache.close()
