@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from memollm._calls.blocks import block
 from memollm._calls.configuration import require_mode, require_name
 from memollm._draws.replay import THEN, Replay
 from memollm._draws.scope import NOWHERE, Scope, scope
@@ -25,16 +26,6 @@ def _here() -> Scope:
 
 
 @contextmanager
-def _scoped(**said: Any) -> Generator[None]:
-    """Say something for a block, in this task or thread and those that it starts with its context."""
-    token = scope.set(_here()._replace(**said))
-    try:
-        yield
-    finally:
-        scope.reset(token)
-
-
-@contextmanager
 def namespace(name: str, *, resume: bool = False) -> Generator[None]:
     """Draw as the named reader inside the block, in this task or thread and those that it starts with its context.
 
@@ -43,7 +34,7 @@ def namespace(name: str, *, resume: bool = False) -> Generator[None]:
     """
     require_name("namespace", name)
     # Whoever names another reader inside a replay draws as that reader.
-    with _scoped(role=_here().role._replace(namespace=name, resumes=resume), replay=None):
+    with block(f"namespace({name!r})", role=_here().role._replace(namespace=name, resumes=resume), replay=None):
         yield
 
 
@@ -56,7 +47,7 @@ def run(id: str | None = None) -> Generator[str]:  # noqa: A002 - the user's wor
     if id is not None:
         require_name("run", id)
     name = id or os.urandom(16).hex()
-    with _scoped(role=_here().role._replace(run=name, namespace=None, resumes=False), replay=None):
+    with block(f"run({'' if id is None else repr(id)})", role=_here().role._replace(run=name, namespace=None, resumes=False), replay=None):
         yield name
 
 
@@ -64,7 +55,7 @@ def run(id: str | None = None) -> Generator[str]:  # noqa: A002 - the user's wor
 def mode(name: str) -> Generator[None]:
     """Draw in a mode inside the block: "auto", "offline", "refresh", "readonly", "off" or "resume"."""
     require_mode("mode", name)
-    with _scoped(role=_here().role._replace(mode=name)):
+    with block(f"mode({name!r})", role=_here().role._replace(mode=name)):
         yield
 
 
@@ -88,7 +79,7 @@ def lane(name: str, *, of: Iterable[str] = ()) -> Generator[str]:
         raise OptionError(f"lane={name!r}, of={list(order)}: the lane {what}. Give every lane of the order once.")
     outer = _here().lane
     prefix = "" if outer is None else f"{outer}/"
-    with _scoped(lane=prefix + name, order=tuple(prefix + each for each in order)):
+    with block(f"lane({name!r})", lane=prefix + name, order=tuple(prefix + each for each in order)):
         yield prefix + name
 
 
@@ -112,7 +103,7 @@ def budget(*, cost: float | None = None, calls: int | None = None, unknown: str 
     if unknown not in UNKNOWN:
         raise OptionError(f"unknown={unknown!r}{did_you_mean(str(unknown), UNKNOWN)}")
     limited = Budget(cost=None if cost is None else float(cost), calls=calls, unknown=unknown)
-    with _scoped(budgets=(*_here().budgets, limited)):
+    with block("budget(...)", budgets=(*_here().budgets, limited)):
         yield limited
 
 
@@ -120,7 +111,7 @@ def budget(*, cost: float | None = None, calls: int | None = None, unknown: str 
 def track() -> Generator[Track]:
     """Collect what is drawn inside the block, in this task or thread and those that it starts with its context."""
     tracked = Track()
-    with _scoped(watchers=(*_here().watchers, Tracking(tracked))):
+    with block("track()", watchers=(*_here().watchers, Tracking(tracked))):
         yield tracked
 
 
@@ -135,7 +126,7 @@ def replay(namespace: str, *, then: str = "raise") -> Generator[None]:
     if then not in THEN:
         raise OptionError(f"then={then!r}{did_you_mean(str(then), THEN)}")
     reading = Replay(namespace, goes_on=then == "draw")
-    with _scoped(role=_here().role._replace(namespace=namespace, resumes=False), replay=reading):
+    with block(f"replay({namespace!r})", role=_here().role._replace(namespace=namespace, resumes=False), replay=reading):
         yield
 
 

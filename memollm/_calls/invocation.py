@@ -8,6 +8,7 @@ from logging import DEBUG
 from typing import TYPE_CHECKING, Any, Final
 
 from memollm._calls.batch_items import like
+from memollm._calls.blocks import blocks, look_around
 from memollm._calls.configuration import configuration
 from memollm._draws.effects import Outdated
 from memollm._draws.engine import NOTHING
@@ -82,6 +83,8 @@ class Invocation:
         self._epoch: int | None = None
         self._rekeyed = 0
         self._here = here = scope.get()
+        if here is None and blocks:
+            look_around()
         plan = function.plans.get(None if here is None else here.role)
         if plan is None or plan.engine.closed or function.generation != configuration.generation:
             plan = function.plan(None if here is None else here.role)
