@@ -1,4 +1,4 @@
-"""The blocks that are open in this process, threads that draw outside of them, and how a function carries them along."""
+"""The blocks that are open in this process, threads that draw outside of them, and functions that carry them along."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def block(name: str, **said: Any) -> Generator[None]:
     thread = get_ident()
     is_main = thread == threading.main_thread().ident
     # A copy: other threads may begin meanwhile.
-    others = frozenset() if is_main else frozenset(each.ident or 0 for each in threading.enumerate())
+    others = frozenset[int]() if is_main else frozenset(each.ident or 0 for each in threading.enumerate())
     opened = Block(name, user_line(), thread, is_main, others)
     blocks[id(opened)] = opened
     token = scope.set((scope.get() or NOWHERE)._replace(**said))
@@ -94,9 +94,9 @@ def _is_meant(opened: Block, thread: int) -> bool:
 
 def _waits_for_others(thread: int) -> bool:
     """Tell whether a thread is joining another, or waits for what it has given to an executor."""
-    frame, asked = sys._current_frames().get(thread), ("", "")  # noqa: SLF001 - nothing else tells where a thread is
+    frame, asked = sys._current_frames().get(thread), ("", "")  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - nothing else tells
     while frame is not None and (module := str(frame.f_globals.get("__name__"))).startswith(WAITING):
-        frame, asked = frame.f_back, (module, frame.f_code.co_name)
+        asked, frame = (module, frame.f_code.co_name), frame.f_back
     return asked[0].startswith("concurrent") or asked == ("threading", "join")
 
 
@@ -121,7 +121,7 @@ class Carried:
                 "A budget, a track and a replay hold within one process, so a function cannot carry them into another. "
                 "Open them there; MEMOLLM_BUDGET limits a program and its children together."
             )
-        return (_carried_here, (self._function, here.role, here.lane))
+        return (_carried_here, (self._function, here.role, here.lane, here.order))
 
 
 def carry(function: Callable[P, R], /) -> Callable[P, R]:
@@ -150,7 +150,7 @@ def carry(function: Callable[P, R], /) -> Callable[P, R]:
     return Carried(function, contextvars.copy_context())
 
 
-def _carried_here(function: Callable[..., Any], role: Role, lane: str | None) -> Carried:
+def _carried_here(function: Callable[..., Any], role: Role, lane: str | None, order: tuple[str, ...]) -> Carried:
     context = contextvars.copy_context()
-    context.run(scope.set, Scope(role, lane))
+    context.run(scope.set, Scope(role, lane, order))
     return Carried(function, context)

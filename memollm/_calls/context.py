@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from memollm._calls.blocks import block
-from memollm._calls.configuration import require_mode, require_name
+from memollm._calls.configuration import require_amounts, require_mode, require_name
 from memollm._draws.replay import THEN, Replay
 from memollm._draws.scope import NOWHERE, Scope, scope
-from memollm._spending.budget import UNKNOWN, Budget
+from memollm._spending.budget import Budget
 from memollm._spending.track import Track, Tracking
 from memollm._types.calls import NAMESPACES, RUNS
 from memollm._types.suggest import did_you_mean
@@ -47,7 +47,11 @@ def run(id: str | None = None) -> Generator[str]:  # noqa: A002 - the user's wor
     if id is not None:
         require_name("run", id)
     name = id or os.urandom(16).hex()
-    with block(f"run({'' if id is None else repr(id)})", role=_here().role._replace(run=name, namespace=None, resumes=False), replay=None):
+    with block(
+        f"run({'' if id is None else repr(id)})",
+        role=_here().role._replace(run=name, namespace=None, resumes=False),
+        replay=None,
+    ):
         yield name
 
 
@@ -94,14 +98,7 @@ def budget(*, cost: float | None = None, calls: int | None = None, unknown: str 
     A limit of dollars cannot hold where nobody knows what a call cost. The answer of such a call is kept and given;
     the next draw that would call raises `UnknownCost`, or warns once with `unknown="warn"`, or goes on with "ignore".
     """
-    if cost is None and calls is None:
-        raise OptionError("budget() limits nothing: say cost= in dollars, or calls=.")
-    if cost is not None and (type(cost) not in {int, float} or not 0 <= cost < float("inf")):
-        raise OptionError(f"budget(cost={cost!r}): it must be an amount of dollars from 0 up.")
-    if calls is not None and (type(calls) is not int or calls < 0):
-        raise OptionError(f"budget(calls={calls!r}): it must be a whole number from 0 up.")
-    if unknown not in UNKNOWN:
-        raise OptionError(f"unknown={unknown!r}{did_you_mean(str(unknown), UNKNOWN)}")
+    require_amounts("budget()", cost=cost, calls=calls, unknown=unknown)
     limited = Budget(cost=None if cost is None else float(cost), calls=calls, unknown=unknown)
     with block("budget(...)", budgets=(*_here().budgets, limited)):
         yield limited
@@ -126,7 +123,9 @@ def replay(namespace: str, *, then: str = "raise") -> Generator[None]:
     if then not in THEN:
         raise OptionError(f"then={then!r}{did_you_mean(str(then), THEN)}")
     reading = Replay(namespace, goes_on=then == "draw")
-    with block(f"replay({namespace!r})", role=_here().role._replace(namespace=namespace, resumes=False), replay=reading):
+    with block(
+        f"replay({namespace!r})", role=_here().role._replace(namespace=namespace, resumes=False), replay=reading
+    ):
         yield
 
 
@@ -139,9 +138,11 @@ def current_run() -> str:
     Every process that multiprocessing starts inherits the authentication key of its parent, whatever the start method,
     and the main process's is random: so a digest of it names a run, and no state has to be handed on.
     """
-    named = os.environ.get("MEMOLLM_RUN")
-    if named:
-        return named
+    return os.environ.get("MEMOLLM_RUN") or current_program()
+
+
+def current_program() -> str:
+    """Return the id that the processes of this program share: itself, and the children of its multiprocessing."""
     import hashlib
     from multiprocessing.process import current_process
 

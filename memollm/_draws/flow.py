@@ -268,9 +268,11 @@ class Draw(Landing):
             yield from self._miss(mine[0], plan.explain_miss)
         flights = [mine] if plan.together else [[gap] for gap in mine]
         watchers, budgets = (plan.watchers, ()) if here is None else ((*plan.watchers, *here.watchers), here.budgets)
-        self._bill = Bill(self._function, plan.books, watchers, budgets)
-        self._bill.promise(len(flights))
+        self._bill = bill = Bill(self._function, plan.books, watchers, budgets, plan.program)
+        bill.promise(len(flights))
         self._missing, self._has_claimed = len(mine), True
+        if (allowed := plan.allowed) is not None:
+            yield Do(lambda: bill.charge(len(flights), allowed))
         # Without a store there is nothing that an answer could be kept in for whoever comes next.
         ends = plan.finishes and self._booked, self._leave, self._end
         yield Run(self._ticket, flights, self._land, self._failed, *ends, self._slots.place, self._origin)

@@ -87,6 +87,8 @@ class Landing:
             if not last:
                 yield from self._let_go()
         self._missing -= len(flight)
+        if plan.program is not None:
+            yield Do(plan.program.settle)
         if failure is not None:
             raise failure
         if not right:

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from memollm._draws.scope import Role
     from memollm._keys.keyer import Keyer
     from memollm._spending.accounts import Books
+    from memollm._spending.program import ProgramBudget
     from memollm._spending.track import Watcher
+    from memollm._types.allowance import Allowance
     from memollm._types.calls import Call
     from memollm.stores.drawing import Drawing
 
@@ -85,6 +87,9 @@ class Plan:
     prices: Mapping[str, object] | None = None
     watchers: tuple[Watcher, ...] = ()
     """Who is told of every draw."""
+    program: ProgramBudget | None = None
+    allowed: Allowance | None = None
+    """The budget of the whole program, and what it allows."""
 
     # What older code has left.
 

@@ -1,4 +1,4 @@
-"""Threads and blocks: a new thread is outside of them, is told so once, and takes them over in a function that carries."""
+"""Threads and blocks: a new thread is outside of them, is told so once, and a function carries them there."""
 
 from __future__ import annotations
 
