@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from memollm._cache import Cache, Namespace
+from memollm._cache import Cache, Namespace, default_cache
 from memollm._calls.blocks import carry
 from memollm._calls.configuration import configure
 from memollm._calls.context import budget, lane, mode, namespace, replay, run, track
@@ -119,6 +119,7 @@ __all__ = [
     "cached_llm",
     "carry",
     "configure",
+    "default_cache",
     "lane",
     "mode",
     "namespace",

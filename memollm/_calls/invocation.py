@@ -24,6 +24,7 @@ from memollm._keys.keyer import owner_of
 from memollm._spending.bill import told_of
 from memollm._spending.track import is_logged, tell
 from memollm._types.calls import NAMESPACES, Call, Want, new_tuple
+from memollm._types.hiding import hides
 from memollm._types.warn import CodeLine, done_for, user_line
 from memollm.errors import OptionError
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from memollm._keys.keyer import Keyer
     from memollm._spending.accounts import Given
 
+__tracebackhide__ = hides
 
 PATIENCE: Final = 100
 """How often a draw is keyed anew because what its function reads has changed, before it goes on all the same."""

@@ -19,6 +19,7 @@ from memollm._spending.accounts import HIT
 from memollm._spending.bill import Bill
 from memollm._spending.track import is_logged, tell
 from memollm._types.calls import new_tuple
+from memollm._types.hiding import hides
 from memollm._types.requests import Look, Return, Settle, Take
 from memollm._types.samples import EVER, MINE, Busy, Mine, Sample, Taken
 from memollm.errors import (
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from memollm.stores.flights import Signal
 
     Rekey = Callable[[], Sequence[Want]]
+
+__tracebackhide__ = hides
 
 AT_ONCE: Final = 1_000
 """How many samples an event loop takes itself."""

@@ -12,6 +12,7 @@ from memollm._draws.flow import Draw
 from memollm._draws.replay import IN_LINE, Read, Replay
 from memollm._spending.accounts import HIT
 from memollm._spending.track import is_logged, tell
+from memollm._types.hiding import hides
 from memollm._types.locks import WouldBlock
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from memollm._draws.scope import Scope
     from memollm._types.calls import Call, Want
     from memollm._types.requests import Change
+
+__tracebackhide__ = hides
 
 
 class Rereading:
