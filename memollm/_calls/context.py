@@ -47,11 +47,8 @@ def run(id: str | None = None) -> Generator[str]:  # noqa: A002 - the user's wor
     if id is not None:
         require_name("run", id)
     name = id or os.urandom(16).hex()
-    with block(
-        f"run({'' if id is None else repr(id)})",
-        role=_here().role._replace(run=name, namespace=None, resumes=False),
-        replay=None,
-    ):
+    role = _here().role._replace(run=name, namespace=None, resumes=False)
+    with block(f"run({'' if id is None else repr(id)})", role=role, replay=None):
         yield name
 
 
@@ -123,9 +120,8 @@ def replay(namespace: str, *, then: str = "raise") -> Generator[None]:
     if then not in THEN:
         raise OptionError(f"then={then!r}{did_you_mean(str(then), THEN)}")
     reading = Replay(namespace, goes_on=then == "draw")
-    with block(
-        f"replay({namespace!r})", role=_here().role._replace(namespace=namespace, resumes=False), replay=reading
-    ):
+    role = _here().role._replace(namespace=namespace, resumes=False)
+    with block(f"replay({namespace!r})", role=role, replay=reading):
         yield
 
 

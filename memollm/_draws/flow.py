@@ -17,7 +17,7 @@ from memollm._draws.slots import Made, Recalled, Slots
 from memollm._draws.waits import Awaited, Waiting, driven
 from memollm._spending.accounts import HIT
 from memollm._spending.bill import Bill
-from memollm._spending.track import is_logged, tell
+from memollm._spending.track import is_logged
 from memollm._types.calls import new_tuple
 from memollm._types.hiding import hides
 from memollm._types.requests import Look, Return, Settle, Take
@@ -124,7 +124,7 @@ class Draw(Landing):
         if not books.is_open:
             books.open()
         if self._here is not None or plan.watchers or is_logged(DEBUG):
-            self._tell((note,))
+            plan.tell((note,), self._here)
         return [value]
 
     def _several(self, taken: Sequence[Taken], begin: float, *, wait: bool) -> list[Any] | None:
@@ -147,13 +147,7 @@ class Draw(Landing):
         """End with samples that are given: they go into the books, and whoever listens is told."""
         self._plan.engine.flights.arrive(self._ticket)
         self._plan.books.note(given, asked)
-        self._tell(given)
-
-    def _tell(self, given: Sequence[Given]) -> None:
-        plan, here = self._plan, self._here
-        watchers = plan.watchers if here is None else (*plan.watchers, *here.watchers)
-        if watchers or is_logged(DEBUG):
-            tell(given, plan.reader, None if here is None else here.lane, watchers)
+        self._plan.tell(given, self._here)
 
     # The long way.
 
