@@ -510,7 +510,6 @@ def test_what_a_collection_in_the_middle_of_a_promise_releases(cache):
         assert list(tell("xyz")) == ["x", "y", "z"]
 
 
-@pytest.mark.filterwarnings("ignore::memollm.OutsideBlockWarning")
 def test_a_budget_follows_tasks_and_threads_with_their_context(cache):
     """What the block starts spends its budget; what others do does not."""
     model = FakeModel()

@@ -82,7 +82,6 @@ def test_blocks_nest(cache):
     assert (inner.paid, outer.paid, len(outer.draws)) == (1, 3, 3)
 
 
-@pytest.mark.filterwarnings("ignore::memollm.OutsideBlockWarning")
 def test_a_block_follows_tasks_and_threads_with_their_context(cache):
     """What the block starts is tracked, what others do is not."""
     ask = priced(cache)
