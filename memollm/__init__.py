@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from memollm._cache import Cache, Namespace
+from memollm._cache import Cache, Namespace, default_cache
+from memollm._calls.blocks import carry
 from memollm._calls.configuration import configure
 from memollm._calls.context import budget, lane, mode, namespace, replay, run, track
 from memollm._calls.decorator import cached_llm
@@ -26,6 +27,7 @@ from memollm.errors import (
     NotCountedWarning,
     NotStoredWarning,
     OptionError,
+    OutsideBlockWarning,
     RecordError,
     ReentrantCall,
     ReplayedStream,
@@ -100,6 +102,7 @@ __all__ = [
     "NotCountedWarning",
     "NotStoredWarning",
     "OptionError",
+    "OutsideBlockWarning",
     "Progress",
     "Pruned",
     "RecordError",
@@ -121,7 +124,9 @@ __all__ = [
     "WrongNumber",
     "budget",
     "cached_llm",
+    "carry",
     "configure",
+    "default_cache",
     "door",
     "lane",
     "mode",

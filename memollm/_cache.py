@@ -6,12 +6,14 @@ import time
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar, Unpack, cast
 
-from memollm._calls.configuration import require_name
+from memollm._calls.configuration import configuration, require_name
 from memollm._calls.context import reader_name
 from memollm._calls.decorator import CachedLlm
 from memollm._calls.engines import Place, engine_of, make_engine
 from memollm._drive.settling import closed
 from memollm._types.public import public
+from memollm._types.secret import veiled
+from memollm._types.tables import html_table, text_table
 from memollm.errors import OptionError
 from memollm.stores.keeping import keeping
 from memollm.stores.looking import looking
@@ -44,6 +46,48 @@ class Namespace(NamedTuple):
     draws: int
 
 
+class Namespaces(list[Namespace]):
+    """Namespaces, which print as a table."""
+
+    def _rows(self) -> list[tuple[str, str, str]]:
+        return [(each.name, f"{each.calls:,}", f"{each.draws:,}") for each in self]
+
+    def __str__(self) -> str:
+        return text_table(Namespace._fields, self._rows())
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: FBT001 - IPython's shape
+        printer.text("…" if cycle else str(self))
+
+    def _repr_html_(self) -> str:
+        return html_table(Namespace._fields, self._rows())
+
+
+@public
+class Holdings(NamedTuple):
+    """What is stored, and what of it this process remembers."""
+
+    functions: int
+    calls: int
+    samples: int
+    bytes: int
+    """Of the records and the arguments, as they are stored."""
+    remembered: int
+    """Samples that this process has at hand: those of `pool=1`."""
+    remembered_bytes: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.samples:,} samples of {self.calls:,} calls of {self.functions:,} functions stored, {self.bytes:,} "
+            f"bytes; {self.remembered:,} of them remembered by this process, {self.remembered_bytes:,} bytes"
+        )
+
+
+def default_cache() -> Cache:
+    """Return the cache of functions that name none: the configured one, or the project's."""
+    configured = configuration.get("cache")
+    return configured if isinstance(configured, Cache) else Cache.of_process(configured)
+
+
 @public
 class Cache:
     """Samples and cursors in one place: a path (SQLite), `"memory:"`, or a store of your own.
@@ -65,8 +109,11 @@ class Cache:
     @classmethod
     def _reopened(cls, place: str | None, allow_network: bool) -> Self:  # noqa: FBT001 - pickle hands over positions
         """Open the cache of another process in this one, which shares its engine with all that come so."""
-        if allow_network:
-            return cls(place, allow_network=True)
+        return cls(place, allow_network=True) if allow_network else cls.of_process(place)
+
+    @classmethod
+    def of_process(cls, place: Any) -> Self:
+        """Return the one cache of this process at a place, which functions share that name the place."""
         cache = cls.__new__(cls)
         vars(cache).update(_place=place, _allow_network=False, _engine=engine_of(place))
         return cache
@@ -75,7 +122,11 @@ class Cache:
         return self._engine
 
     def __repr__(self) -> str:
-        return f"Cache({self._place!r})"
+        place = self._place
+        if place is None or (isinstance(place, str) and self._engine.path is not None):
+            # Where it is, also where that was not said in full.
+            place = self._engine.path
+        return veiled(f"Cache({place!r})")
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._place == "memory:" or not isinstance(self._place, str | None):
@@ -129,8 +180,6 @@ class Cache:
         return stats_of(self._engine.counted(), by)
 
     def _repr_html_(self) -> str:
-        from memollm._types.tables import html_table
-
         head = ("function", "calls", "samples", "bytes")
         of: dict[str, list[Item]] = {}
         for item in looking(self.store).inventory():
@@ -139,16 +188,22 @@ class Cache:
             (name, f"{len(items):,}", f"{sum(i.samples for i in items):,}", f"{sum(i.bytes for i in items):,}")
             for name, items in sorted(of.items())
         ]
-        return html_table(head, rows, title=repr(self))
+        return html_table(head, rows, title=f"{self!r}: {self.holds()}")
+
+    def holds(self) -> Holdings:
+        """Tell how much is stored, and how much of it this process remembers besides."""
+        items = looking(self.store).inventory()
+        samples, size = sum(item.samples for item in items), sum(item.bytes for item in items)
+        return Holdings(len({item.function for item in items}), len(items), samples, size, *self._engine.shelf.size())
 
     def namespaces(self) -> list[Namespace]:
-        """List the namespaces that have drawn, by name."""
+        """List the namespaces that have drawn, by name; printed, they are a table."""
         prefix = reader_name(namespace="", run=None)
-        return [
+        return Namespaces(
             Namespace(reader.name.removeprefix(prefix), reader.calls, reader.draws)
             for reader in looking(self.store).readers()
             if reader.name.startswith(prefix)
-        ]
+        )
 
     def rewind(self, namespace: str) -> None:
         """Set a namespace back to its start: it draws the same samples again."""
@@ -242,20 +297,22 @@ class Cache:
         *,
         map: Callable[[Any, Any], Any] | None = None,  # noqa: A002 - the user's word
         function: Callable[..., Any] | None = None,
+        name: str | None = None,
         trust: bool = False,
         progress: Told | None = None,
     ) -> Imported:
         """Take over what another cache holds: "diskcache", "langchain", "lm-eval" or "cachesaver".
 
         `map` is given each old key and value and returns the call, as (function, args, kwargs), or None to leave it
-        out; a fourth element takes the value's place. With `function` instead, the key itself holds the arguments.
+        out; a fourth element takes the value's place. With `function` instead, the key itself holds the arguments;
+        `name` is what diskcache's `memoize(name=...)` was given for it.
         Old pickles can run code: they are loaded only with `trust=True`. Samples that are here are not doubled.
         """
         from memollm._drive.progress import now_and_then
         from memollm._takeover import take
 
         told = now_and_then(progress)
-        return take(self._engine, kind, path, map=map, function=function, trust=trust, told=told)
+        return take(self._engine, kind, path, map=map, function=function, name=name, trust=trust, told=told)
 
     def verify(self, *, repair: bool = False, progress: Told | None = None) -> Verified:
         """Check what is stored: structure, keys, records, signatures, and rows that belong to nothing.

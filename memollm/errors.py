@@ -31,7 +31,8 @@
     MemollmWarning (UserWarning)
     ├── NotStoredWarning         an answer was returned and could not be kept
     ├── CodeChangedWarning       a function's code is not the one that its stored samples came from
-    └── NotCountedWarning        what a call took could not be told
+    ├── NotCountedWarning        what a call took could not be told
+    └── OutsideBlockWarning      a thread draws outside of the blocks that are open in the thread that started it
 """
 
 from __future__ import annotations
@@ -186,6 +187,10 @@ class CodeChangedWarning(MemollmWarning):
 
 class NotCountedWarning(MemollmWarning):
     """What a call took could not be told, so it is not counted."""
+
+
+class OutsideBlockWarning(MemollmWarning):
+    """A thread draws outside of the blocks that are open in the thread that started it."""
 
 
 for _error in list(globals().values()):

@@ -37,6 +37,7 @@ def project(tmp_path, monkeypatch):
         "MEMOLLM_ON_CHANGE",
         "MEMOLLM_KEEP_ARGUMENTS",
         "MEMOLLM_PICKLE",
+        "MEMOLLM_BUDGET",
     ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))

@@ -47,7 +47,9 @@ class BatchInvocation(Invocation):
         if len(known) < len(found):
             return NOTHING
         values = [each.value_by(codec) for each in known]
-        self._note([each.given for each in known])
+        given = [each.given for each in known]
+        self.plan.books.note(given)
+        self.plan.tell(given, self._here)
         return self.value(values)
 
     def _listed(self) -> list[Any]:

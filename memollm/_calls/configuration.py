@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Mapping
 from inspect import iscoroutinefunction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
+from memollm._spending.budget import UNKNOWN
 from memollm._spending.prices import require_table
+from memollm._types.allowance import Allowance
 from memollm._types.durations import seconds_of
 from memollm._types.paths import root_above, working_directory
 from memollm._types.suggest import did_you_mean
@@ -96,6 +100,39 @@ def require_age(where: str, value: object) -> float:
     return seconds_of(where, value)
 
 
+def require_budget(where: str, value: object) -> Allowance:
+    """Read what a whole program may spend: a table, or a text such as "cost=2.50 calls=1000"."""
+    given: Any = value
+    if isinstance(value, str):
+        pairs = [part.partition("=") for part in value.replace(",", " ").split()]
+        given = {name: _number_in(text) for name, _, text in pairs}
+    how = f"{where}={value!r}: say what the program may spend, as in 'cost=2.50 calls=1000', in dollars and calls"
+    if not isinstance(given, Mapping) or not given or {*cast("dict[Any, Any]", given)} - {*Allowance._fields}:
+        raise OptionError(f"{how}.")
+    allowed = Allowance(**given)
+    require_amounts(how, cost=allowed.cost, calls=allowed.calls, unknown=allowed.unknown)
+    return allowed._replace(cost=None if allowed.cost is None else float(allowed.cost))
+
+
+def _number_in(text: str) -> object:
+    try:
+        return int(text) if text.isdecimal() else float(text.removeprefix("$"))
+    except ValueError:
+        return text
+
+
+def require_amounts(where: str, *, cost: object, calls: object, unknown: object) -> None:
+    """Refuse what no budget can allow."""
+    if cost is None and calls is None:
+        raise OptionError(f"{where} limits nothing: say cost= in dollars, or calls=.")
+    if cost is not None and (not isinstance(cost, int | float) or isinstance(cost, bool) or not 0 <= cost < math.inf):
+        raise OptionError(f"{where}: cost={cost!r}: it must be an amount of dollars from 0 up.")
+    if calls is not None and (type(calls) is not int or calls < 0):
+        raise OptionError(f"{where}: calls={calls!r}: it must be a whole number from 0 up.")
+    if unknown not in UNKNOWN:
+        raise OptionError(f"{where}: unknown={unknown!r}{did_you_mean(str(unknown), UNKNOWN)}")
+
+
 def _as_it_is(_: str, value: object) -> object:
     return value
 
@@ -111,6 +148,7 @@ SETTINGS: Final = {
     "max_bytes": Setting(require_size),
     "max_samples": Setting(require_count),
     "max_age": Setting(require_age),
+    "budget": Setting(require_budget),
     "on_draw": Setting(require_hook, in_environment=False, in_project=False),
 }
 
@@ -184,6 +222,8 @@ def configure(**options: Any) -> None:
     max_bytes       limits for every cache: what was used least recently is evicted when they are exceeded, as
     max_samples     `Cache.prune` does; none unless they are set. Looked at after the first draws that paid for
     max_age         something, and every ten minutes from then on
+    budget          what the whole program may spend, its threads and its children of multiprocessing together:
+                    {"cost": 2.50, "calls": 1000}
     on_draw         a function that is given a `DrawEvent` for every sample that is given
 
     What a decorator or a context manager says goes before; the environment and pyproject.toml come after.

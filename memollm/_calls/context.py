@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from memollm._calls.configuration import require_mode, require_name
+from memollm._calls.blocks import block
+from memollm._calls.configuration import require_amounts, require_mode, require_name
 from memollm._draws.replay import THEN, Replay
 from memollm._draws.scope import NOWHERE, Scope, scope
-from memollm._spending.budget import UNKNOWN, Budget
+from memollm._spending.budget import Budget
 from memollm._spending.track import Track, Tracking
 from memollm._types.calls import NAMESPACES, RUNS
 from memollm._types.suggest import did_you_mean
@@ -25,16 +26,6 @@ def _here() -> Scope:
 
 
 @contextmanager
-def _scoped(**said: Any) -> Generator[None]:
-    """Say something for a block, in this task or thread and those that it starts with its context."""
-    token = scope.set(_here()._replace(**said))
-    try:
-        yield
-    finally:
-        scope.reset(token)
-
-
-@contextmanager
 def namespace(name: str, *, resume: bool = False) -> Generator[None]:
     """Draw as the named reader inside the block, in this task or thread and those that it starts with its context.
 
@@ -43,7 +34,7 @@ def namespace(name: str, *, resume: bool = False) -> Generator[None]:
     """
     require_name("namespace", name)
     # Whoever names another reader inside a replay draws as that reader.
-    with _scoped(role=_here().role._replace(namespace=name, resumes=resume), replay=None):
+    with block(f"namespace({name!r})", role=_here().role._replace(namespace=name, resumes=resume), replay=None):
         yield
 
 
@@ -56,7 +47,8 @@ def run(id: str | None = None) -> Generator[str]:  # noqa: A002 - the user's wor
     if id is not None:
         require_name("run", id)
     name = id or os.urandom(16).hex()
-    with _scoped(role=_here().role._replace(run=name, namespace=None, resumes=False), replay=None):
+    role = _here().role._replace(run=name, namespace=None, resumes=False)
+    with block(f"run({'' if id is None else repr(id)})", role=role, replay=None):
         yield name
 
 
@@ -64,7 +56,7 @@ def run(id: str | None = None) -> Generator[str]:  # noqa: A002 - the user's wor
 def mode(name: str) -> Generator[None]:
     """Draw in a mode inside the block: "auto", "offline", "refresh", "readonly", "off" or "resume"."""
     require_mode("mode", name)
-    with _scoped(role=_here().role._replace(mode=name)):
+    with block(f"mode({name!r})", role=_here().role._replace(mode=name)):
         yield
 
 
@@ -88,7 +80,7 @@ def lane(name: str, *, of: Iterable[str] = ()) -> Generator[str]:
         raise OptionError(f"lane={name!r}, of={list(order)}: the lane {what}. Give every lane of the order once.")
     outer = _here().lane
     prefix = "" if outer is None else f"{outer}/"
-    with _scoped(lane=prefix + name, order=tuple(prefix + each for each in order)):
+    with block(f"lane({name!r})", lane=prefix + name, order=tuple(prefix + each for each in order)):
         yield prefix + name
 
 
@@ -103,16 +95,9 @@ def budget(*, cost: float | None = None, calls: int | None = None, unknown: str 
     A limit of dollars cannot hold where nobody knows what a call cost. The answer of such a call is kept and given;
     the next draw that would call raises `UnknownCost`, or warns once with `unknown="warn"`, or goes on with "ignore".
     """
-    if cost is None and calls is None:
-        raise OptionError("budget() limits nothing: say cost= in dollars, or calls=.")
-    if cost is not None and (type(cost) not in {int, float} or not 0 <= cost < float("inf")):
-        raise OptionError(f"budget(cost={cost!r}): it must be an amount of dollars from 0 up.")
-    if calls is not None and (type(calls) is not int or calls < 0):
-        raise OptionError(f"budget(calls={calls!r}): it must be a whole number from 0 up.")
-    if unknown not in UNKNOWN:
-        raise OptionError(f"unknown={unknown!r}{did_you_mean(str(unknown), UNKNOWN)}")
+    require_amounts("budget()", cost=cost, calls=calls, unknown=unknown)
     limited = Budget(cost=None if cost is None else float(cost), calls=calls, unknown=unknown)
-    with _scoped(budgets=(*_here().budgets, limited)):
+    with block("budget(...)", budgets=(*_here().budgets, limited)):
         yield limited
 
 
@@ -120,7 +105,7 @@ def budget(*, cost: float | None = None, calls: int | None = None, unknown: str 
 def track() -> Generator[Track]:
     """Collect what is drawn inside the block, in this task or thread and those that it starts with its context."""
     tracked = Track()
-    with _scoped(watchers=(*_here().watchers, Tracking(tracked))):
+    with block("track()", watchers=(*_here().watchers, Tracking(tracked))):
         yield tracked
 
 
@@ -135,7 +120,8 @@ def replay(namespace: str, *, then: str = "raise") -> Generator[None]:
     if then not in THEN:
         raise OptionError(f"then={then!r}{did_you_mean(str(then), THEN)}")
     reading = Replay(namespace, goes_on=then == "draw")
-    with _scoped(role=_here().role._replace(namespace=namespace, resumes=False), replay=reading):
+    role = _here().role._replace(namespace=namespace, resumes=False)
+    with block(f"replay({namespace!r})", role=role, replay=reading):
         yield
 
 
@@ -148,9 +134,11 @@ def current_run() -> str:
     Every process that multiprocessing starts inherits the authentication key of its parent, whatever the start method,
     and the main process's is random: so a digest of it names a run, and no state has to be handed on.
     """
-    named = os.environ.get("MEMOLLM_RUN")
-    if named:
-        return named
+    return os.environ.get("MEMOLLM_RUN") or current_program()
+
+
+def current_program() -> str:
+    """Return the id that the processes of this program share: itself, and the children of its multiprocessing."""
     import hashlib
     from multiprocessing.process import current_process
 

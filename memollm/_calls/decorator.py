@@ -16,9 +16,11 @@ from memollm._calls.options import Options, options_from
 from memollm._calls.pickling import caller, goes_by_value, is_taken_apart, restore, state_of
 from memollm._calls.typing import Cached
 from memollm._drive import calls, streams
+from memollm._types.hiding import hides
 from memollm._types.secret import veiled
 from memollm.errors import OptionError
 from memollm.stores.keeping import keeping
+from memollm.stores.looking import looking
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +37,7 @@ else:
     # They take no parameters before wrapt 2.2.
     Wrapper, BoundWrapper = wrapt.FunctionWrapper, wrapt.BoundFunctionWrapper
 
+__tracebackhide__ = hides
 
 SERVE: Final[dict[Kind, Callable[[Any], Any]]] = {
     Kind.PLAIN: calls.call,
@@ -175,11 +178,32 @@ class _Methods:
         counted = engine.counted().items()
         return stats_of({account: counts for account, counts in counted if account.function == function}, "namespace")
 
+    def forget_all(self) -> int:
+        """Remove all stored samples of the function, of whatever version of its code; return how many there were.
+
+        `forget()` without arguments is the one call that has none, or only defaults.
+        """
+        function, engine = self._self_invocation((), {}).placed()
+        keep = keeping(engine.store)
+        return sum(keep.forget(each.call) for each in looking(engine.store).calls(function))
+
+    def __dir__(self) -> list[str]:
+        """Name what the function has and what is added to it, for tab completion."""
+        return sorted({*dir(self.__wrapped__), *ADDED})
+
     def forget(self, *args: Any, **kwargs: Any) -> int:
         """Remove the stored samples of a call, for all namespaces; return how many there were."""
         invocation = self._self_invocation(args, kwargs)
         call, engine = invocation.keyed()
         return sum(keeping(engine.store).forget(each) for each in (*invocation.older(), call))
+
+
+ADDED: Final = (
+    "draw", "explain", "forget", "forget_all", "key", "map", "one", "peek", "stats", "with_options",
+)  # fmt: skip
+"""What a decorated function has besides the function's own."""
+HELPERS: Final = frozenset({"pydoc"})
+"""Who asks for a docstring to show what a thing can do."""
 
 
 class BoundCached(_Methods, BoundWrapper):
@@ -281,6 +305,25 @@ class CachedFunction(_Methods, Wrapper):
         if self._self_original is None and goes_by_value(self, caller()):
             return (_blank, (), state_of(self), None, None, restore)
         return self.__reduce__()
+
+
+def _doc(function: Any) -> str | None:
+    """Return the function's own docstring, and for `help` what memoizing adds."""
+    own, asking = function.__wrapped__.__doc__, caller()
+    if asking is None or asking.f_globals.get("__name__") not in HELPERS:
+        return cast("str | None", own)
+    told = ((name, str(getattr(CachedFunction, name).__doc__).partition("\n")[0]) for name in ADDED)
+    listed = "\n".join(f"    .{name}(...)  {what}" for name, what in told)
+    return f"{own or ''}\n\nIt is memoized by memollm, which adds:\n\n{listed}".lstrip()
+
+
+def _set_doc(function: Any, doc: str | None) -> None:
+    getattr(function.__wrapped__, "__func__", function.__wrapped__).__doc__ = doc
+
+
+for _kind in (CachedFunction, BoundCached):
+    # A class's own docstring would stand before any property of its bases.
+    type.__setattr__(_kind, "__doc__", property(_doc, _set_doc))
 
 
 # What checkers see as `Cached` is `Cached` to `isinstance` too.

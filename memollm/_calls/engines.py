@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from contextlib import suppress
 from functools import partial
@@ -58,6 +59,17 @@ def engine_of(given: Holder | Place | None) -> Engine:
     if _holds(given):
         return cast("Holder", given).__memollm_engine__()
     return _shared(cast("Place | None", given))
+
+
+def limits_of_program() -> Engine:
+    """Return the engine in which it is counted what the whole program spends: that of the configured cache."""
+    engine, processes = engine_of(None), sys.modules.get("multiprocessing.process")
+    if processes is not None and processes.parent_process() is not None and engine.path is None:
+        raise OptionError(
+            f"The budget of the program is counted in {engine.place}, which no other process reaches, so it cannot "
+            "hold for this child of multiprocessing. Let a path be the cache: MEMOLLM_CACHE, or configure(cache=...)."
+        )
+    return engine
 
 
 def _holds(given: object) -> bool:

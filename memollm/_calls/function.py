@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memollm._calls.batch_items import Batching
 from memollm._calls.configuration import CONFIGURED, configuration
-from memollm._calls.context import current_run, reader_name
-from memollm._calls.engines import engine_of
+from memollm._calls.context import current_program, current_run, reader_name
+from memollm._calls.engines import engine_of, limits_of_program
 from memollm._calls.kind import Kind, kind_of
 from memollm._calls.loading import load
 from memollm._calls.stopped import remember
@@ -148,7 +148,7 @@ class Function:
         namespace, run = self._namespace(role), role.run or current_run()
         reader = None if options.pool == 1 else reader_name(namespace=namespace, run=run)
         resumes = said == "resume" or (role.resumes and namespace == role.namespace)
-        hook = configuration.get("on_draw")
+        hook, allowed = configuration.get("on_draw"), configuration.get("budget")
         return Plan(
             engine=engine,
             keyer=self._keyers.setdefault(engine, self.keyer.apart()),
@@ -179,6 +179,8 @@ class Function:
             usage=options.usage,
             prices=configuration.get("prices"),
             watchers=() if hook is None else (Hook(hook),),
+            program=None if allowed is None else limits_of_program().limited(current_program()),
+            allowed=allowed,
         )
 
     def _namespace(self, role: Role) -> str | None:

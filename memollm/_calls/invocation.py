@@ -8,6 +8,7 @@ from logging import DEBUG
 from typing import TYPE_CHECKING, Any, Final
 
 from memollm._calls.batch_items import like
+from memollm._calls.blocks import blocks, look_around
 from memollm._calls.configuration import configuration
 from memollm._draws.effects import Outdated
 from memollm._draws.engine import NOTHING
@@ -21,8 +22,9 @@ from memollm._drive.gather import Server
 from memollm._drive.introduction import Introduction, introduce
 from memollm._keys.keyer import owner_of
 from memollm._spending.bill import told_of
-from memollm._spending.track import is_logged, tell
+from memollm._spending.track import is_logged
 from memollm._types.calls import NAMESPACES, Call, Want, new_tuple
+from memollm._types.hiding import hides
 from memollm._types.warn import CodeLine, done_for, user_line
 from memollm.errors import OptionError
 
@@ -36,8 +38,8 @@ if TYPE_CHECKING:
     from memollm._draws.plan import Plan
     from memollm._drive.calls import Called
     from memollm._keys.keyer import Keyer
-    from memollm._spending.accounts import Given
 
+__tracebackhide__ = hides
 
 PATIENCE: Final = 100
 """How often a draw is keyed anew because what its function reads has changed, before it goes on all the same."""
@@ -82,6 +84,8 @@ class Invocation:
         self._epoch: int | None = None
         self._rekeyed = 0
         self._here = here = scope.get()
+        if here is None and blocks:
+            look_around()
         plan = function.plans.get(None if here is None else here.role)
         if plan is None or plan.engine.closed or function.generation != configuration.generation:
             plan = function.plan(None if here is None else here.role)
@@ -125,25 +129,14 @@ class Invocation:
         if found is None or found.epoch != epoch or (plan.ages and found.stored <= plan.newer_than()):
             return NOTHING
         value = found.value_by(engine.codec) if found.is_record else found.value
-        # As `_note` does, without a call of its own: nothing is asked for more often than this.
+        # As `Books.note` does, without a call of its own: nothing is asked for more often than this.
         books = plan.books
         books.given.append(found.given)
         if not books.is_open:
             books.open()
         if self._here is not None or plan.watchers or is_logged(DEBUG):
-            self._tell((found.given,))
+            plan.tell((found.given,), self._here)
         return value
-
-    def _note(self, given: Sequence[Given]) -> None:
-        """Note what was given, and tell whoever listens."""
-        self.plan.books.note(given)
-        self._tell(given)
-
-    def _tell(self, given: Sequence[Given]) -> None:
-        plan, here = self.plan, self._here
-        watchers = plan.watchers if here is None else (*plan.watchers, *here.watchers)
-        if watchers or is_logged(DEBUG):
-            tell(given, plan.reader, None if here is None else here.lane, watchers)
 
     def begin(self) -> AnyDraw:
         """Begin a draw."""

@@ -18,12 +18,14 @@ from memollm._draws.shelf import FirstSamples
 from memollm._draws.tender import Tender
 from memollm._spending.accounts import Keeper
 from memollm._spending.prices import load_library
+from memollm._spending.program import ProgramBudget
 from memollm._types.locks import ForkedLock, renewed_in_children
 from memollm._types.requests import Write
 from memollm._types.warn import warn
 from memollm.errors import NotStoredWarning, StoreError, UncacheableResult
 from memollm.stores.drawing import InLine
 from memollm.stores.flights import Signal
+from memollm.stores.limiting import limiting
 from memollm.stores.looking import looking
 
 if TYPE_CHECKING:
@@ -88,6 +90,8 @@ class Engine:
         self._warned: set[str] = set()
         self.ready: Signal | None = None
         """That what keeping answers needs is loaded, once somebody has had that begun."""
+        self.program: ProgramBudget | None = None
+        """The budget of the whole program, if it is counted here."""
         self.known: dict[tuple[str, str], tuple[str, ...]] = {}
         """What has been introduced to the store: by kind and name; of functions, the older versions that are read."""
         self._tidy_at = 0.0
@@ -128,9 +132,22 @@ class Engine:
     def insist(self, write: Write) -> None:
         """Have something written soon that was maybe asked for already; it counts once."""
         self.desk.debts.append(write)
+        self._be_tended()
+
+    def _be_tended(self) -> None:
         with suppress(RuntimeError):
             # At the end of the interpreter no thread begins any more; what is owed is paid as the cache is closed.
             start_new_thread(self.tender.begin, ())
+
+    def limited(self, program: str) -> ProgramBudget:
+        """Return what counts here what the whole program spends."""
+        found = self.program
+        if found is None:
+            made = ProgramBudget(program, limiting(self.store), self._be_tended)
+            # Another thread may have made one, too.
+            found = self.program = self.program or made
+            at_end_of_process()
+        return found
 
     def _tend(self) -> bool:
         """Do what is due; tell whether anything is still owed."""
@@ -141,6 +158,8 @@ class Engine:
             self._stay_within_limits(lambda: threading.Thread(target=self._tidy, daemon=True).start())
         self.left.end_graces()
         self.lookups.end_leases()
+        if self.program is not None:
+            self.program.settle()
         return self._pay()
 
     def _due_in(self) -> float | None:
@@ -154,13 +173,17 @@ class Engine:
             tidy()
 
     def counted(self) -> Mapping[Account, Counts]:
-        """Read all that was counted, by this process up to now."""
-        self.keeper.hand_over()
+        """Read all that was counted, by whatever in this process draws from the same place up to now."""
+        for other in living_engines():
+            if other is self or other.store is self.store or (self.path is not None and other.path == self.path):
+                other.keeper.hand_over()
         return looking(self.store).counted()
 
     def leave(self) -> None:
         """Do what is left to do at the end of the process."""
         self.keeper.hand_over()
+        if self.program is not None:
+            self.program.settle()
         if not self._tidy_at:
             self._stay_within_limits(self._tidy)
 

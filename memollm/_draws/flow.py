@@ -17,8 +17,9 @@ from memollm._draws.slots import Made, Recalled, Slots
 from memollm._draws.waits import Awaited, Waiting, driven
 from memollm._spending.accounts import HIT
 from memollm._spending.bill import Bill
-from memollm._spending.track import is_logged, tell
+from memollm._spending.track import is_logged
 from memollm._types.calls import new_tuple
+from memollm._types.hiding import hides
 from memollm._types.requests import Look, Return, Settle, Take
 from memollm._types.samples import EVER, MINE, Busy, Mine, Sample, Taken
 from memollm.errors import (
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from memollm.stores.flights import Signal
 
     Rekey = Callable[[], Sequence[Want]]
+
+__tracebackhide__ = hides
 
 AT_ONCE: Final = 1_000
 """How many samples an event loop takes itself."""
@@ -121,7 +124,7 @@ class Draw(Landing):
         if not books.is_open:
             books.open()
         if self._here is not None or plan.watchers or is_logged(DEBUG):
-            self._tell((note,))
+            plan.tell((note,), self._here)
         return [value]
 
     def _several(self, taken: Sequence[Taken], begin: float, *, wait: bool) -> list[Any] | None:
@@ -144,13 +147,7 @@ class Draw(Landing):
         """End with samples that are given: they go into the books, and whoever listens is told."""
         self._plan.engine.flights.arrive(self._ticket)
         self._plan.books.note(given, asked)
-        self._tell(given)
-
-    def _tell(self, given: Sequence[Given]) -> None:
-        plan, here = self._plan, self._here
-        watchers = plan.watchers if here is None else (*plan.watchers, *here.watchers)
-        if watchers or is_logged(DEBUG):
-            tell(given, plan.reader, None if here is None else here.lane, watchers)
+        self._plan.tell(given, self._here)
 
     # The long way.
 
@@ -268,9 +265,11 @@ class Draw(Landing):
             yield from self._miss(mine[0], plan.explain_miss)
         flights = [mine] if plan.together else [[gap] for gap in mine]
         watchers, budgets = (plan.watchers, ()) if here is None else ((*plan.watchers, *here.watchers), here.budgets)
-        self._bill = Bill(self._function, plan.books, watchers, budgets)
-        self._bill.promise(len(flights))
+        self._bill = bill = Bill(self._function, plan.books, watchers, budgets, plan.program)
+        bill.promise(len(flights))
         self._missing, self._has_claimed = len(mine), True
+        if (allowed := plan.allowed) is not None:
+            yield Do(lambda: bill.charge(len(flights), allowed))
         # Without a store there is nothing that an answer could be kept in for whoever comes next.
         ends = plan.finishes and self._booked, self._leave, self._end
         yield Run(self._ticket, flights, self._land, self._failed, *ends, self._slots.place, self._origin)

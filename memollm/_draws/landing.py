@@ -10,6 +10,7 @@ from memollm._draws.slots import Fleeting, Made, Unstored
 from memollm._draws.waits import ended
 from memollm._spending.bill import told_of
 from memollm._types.counting import Counts
+from memollm._types.hiding import hides
 from memollm._types.requests import Fill, Release, Write
 from memollm._types.samples import EVER, MINE, Busy, Mine, Sample
 from memollm._values.weight import is_large
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from memollm._types.calls import Position, Want
     from memollm._types.requests import Change, Written
     from memollm._types.samples import Costs
+
+__tracebackhide__ = hides
 
 
 class Landing:
@@ -87,6 +90,8 @@ class Landing:
             if not last:
                 yield from self._let_go()
         self._missing -= len(flight)
+        if plan.program is not None:
+            yield Do(plan.program.settle)
         if failure is not None:
             raise failure
         if not right:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from logging import DEBUG
 from typing import TYPE_CHECKING, Any, Final
 
+from memollm._spending.track import is_logged, tell
 from memollm._types.samples import EVER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from memollm._draws.engine import Engine
-    from memollm._draws.scope import Role
+    from memollm._draws.scope import Role, Scope
     from memollm._keys.keyer import Keyer
-    from memollm._spending.accounts import Books
+    from memollm._spending.accounts import Books, Given
+    from memollm._spending.program import ProgramBudget
     from memollm._spending.track import Watcher
+    from memollm._types.allowance import Allowance
     from memollm._types.calls import Call
     from memollm.stores.drawing import Drawing
 
@@ -85,6 +89,9 @@ class Plan:
     prices: Mapping[str, object] | None = None
     watchers: tuple[Watcher, ...] = ()
     """Who is told of every draw."""
+    program: ProgramBudget | None = None
+    allowed: Allowance | None = None
+    """The budget of the whole program, and what it allows."""
 
     # What older code has left.
 
@@ -104,6 +111,12 @@ class Plan:
     """When an introduction that the store could not take is tried again."""
     introductions: dict[type | None, Any] = field(default_factory=dict["type | None", Any])
     """Those that are under way."""
+
+    def tell(self, given: Sequence[Given], here: Scope | None) -> None:
+        """Tell whoever listens, here or everywhere, of samples that were given."""
+        watchers = self.watchers if here is None else (*self.watchers, *here.watchers)
+        if watchers or is_logged(DEBUG):
+            tell(given, self.reader, None if here is None else here.lane, watchers)
 
     def newer_than(self) -> float:
         """Return what a sample must be newer than to count."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import groupby, islice
-from logging import DEBUG
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ from memollm._draws.effects import Do, Flow
 from memollm._draws.flow import Draw
 from memollm._draws.replay import IN_LINE, Read, Replay
 from memollm._spending.accounts import HIT
-from memollm._spending.track import is_logged, tell
+from memollm._types.hiding import hides
 from memollm._types.locks import WouldBlock
 
 if TYPE_CHECKING:
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
     from memollm._draws.scope import Scope
     from memollm._types.calls import Call, Want
     from memollm._types.requests import Change
+
+__tracebackhide__ = hides
 
 
 class Rereading:
@@ -115,9 +116,7 @@ class Rereading:
         plan, here, rest = self._plan, self._here, iter(others)
         given = [(want.call, each.slot, each.sample[2:], 0.0, HIT) for read in self._read for want, each in read]
         plan.books.note(given)
-        watchers = (*plan.watchers, *here.watchers)
-        if watchers or is_logged(DEBUG):
-            tell(given, plan.reader, here.lane, watchers)
+        plan.tell(given, here)
         return [
             value
             for want, some in zip(self._wants, values, strict=True)

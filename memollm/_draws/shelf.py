@@ -46,6 +46,10 @@ class FirstSamples:
         """By the form of the call."""
         self._bytes = 0
 
+    def size(self) -> tuple[int, int]:
+        """Tell how many samples are remembered, and how many bytes their records and forms have."""
+        return len(self.of), self._bytes
+
     def get(self, call: Call, newer_than: float, epoch: int) -> OnShelf | None:
         """Return the first sample of a call if it was read here and nothing was replaced since."""
         found = self.of.get(call.form)

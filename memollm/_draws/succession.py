@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memollm._draws.effects import Do, Flow
 from memollm._draws.flow import Draw
+from memollm._types.hiding import hides
 from memollm._types.requests import Write
 from memollm.errors import CacheMiss, StoreError
 from memollm.stores.looking import looking
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from memollm._draws.scope import Scope
     from memollm._types.calls import Call, Want
     from memollm._types.requests import Change
+
+__tracebackhide__ = hides
 
 REMEMBERED: Final = 10_000
 """Of how many calls it is remembered that nothing is left of the samples of older code."""

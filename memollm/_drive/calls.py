@@ -21,6 +21,7 @@ from memollm._drive.flying import Flying, airborne
 from memollm._drive.introduction import Introduced, introduce, introduce_async
 from memollm._drive.turns import UNASKED, in_thread, outlast, turns, unasked, undisturbed
 from memollm._spending.accounts import Told, Toll
+from memollm._types.hiding import hides
 from memollm._types.requests import Take, Write
 from memollm.errors import WrongNumber
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from memollm.stores.flights import Signal
 
     Called = Callable[[Sequence[int]], Any]
+
+__tracebackhide__ = hides
 
 
 class Served(Protocol):

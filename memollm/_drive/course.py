@@ -5,10 +5,14 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from memollm._types.hiding import hides
+
 if TYPE_CHECKING:
     from types import TracebackType
 
     from memollm._draws.effects import Effect, Flow
+
+__tracebackhide__ = hides
 
 
 class Course:

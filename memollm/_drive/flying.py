@@ -14,12 +14,15 @@ from memollm._drive.course import dropped
 from memollm._drive.interrupts import interrupts
 from memollm._drive.turns import turns, undisturbed
 from memollm._spending.track import LOG
+from memollm._types.hiding import hides
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from memollm._draws.effects import Flight, Flow, Run
     from memollm._draws.plan import Plan
+
+__tracebackhide__ = hides
 
 
 class Airborne:

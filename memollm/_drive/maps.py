@@ -23,6 +23,7 @@ from memollm._drive.calls import drive, drive_async
 from memollm._drive.introduction import introduce, introduce_async
 from memollm._drive.jobs import Job, Mapped, Outcome
 from memollm._drive.turns import in_thread, turns, undisturbed
+from memollm._types.hiding import hides
 from memollm._types.requests import Write
 from memollm.errors import StoreError
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from memollm._draws.plan import Plan
     from memollm._drive.calls import Called, Request
     from memollm._types.requests import Change
+
+__tracebackhide__ = hides
 
 END: Final = object()
 TOGETHER: Final = 1000

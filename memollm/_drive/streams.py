@@ -18,6 +18,7 @@ from memollm._drive.course import Course
 from memollm._drive.introduction import introduce, introduce_async
 from memollm._drive.turns import turns
 from memollm._spending.meter import Meter
+from memollm._types.hiding import hides
 from memollm._values.streams import Recording, heard, require_untold
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from memollm._draws.every import AnyDraw
     from memollm._draws.waits import Listening
     from memollm._drive.calls import Request
+
+__tracebackhide__ = hides
 
 OVER: Final = object()
 

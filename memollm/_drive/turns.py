@@ -15,11 +15,14 @@ from contextlib import suppress
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
+from memollm._types.hiding import hides
 from memollm.errors import NoEventLoop
 from memollm.stores.flights import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+__tracebackhide__ = hides
 
 A_PASS: Final = 0.003
 """Seconds of a pass after which draws wait for a later one."""

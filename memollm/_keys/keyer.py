@@ -19,7 +19,7 @@ from memollm._keys.spellings import EXACT_FLOATS, is_float, is_like, means_nothi
 from memollm._types.calls import Call
 from memollm._types.secret import is_secret_name, veiled
 from memollm._types.suggest import did_you_mean
-from memollm.errors import OptionError
+from memollm.errors import OptionError, UnkeyableArgument
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -298,7 +298,16 @@ class Keyer:
         full = args if instance is None else (instance, *args)
         arguments = self.arguments(full, kwargs) if self._key is None else {"key": self._key(*full, **kwargs)}
         with asked_by(self._package):
-            return canonical_with(head, arguments)
+            try:
+                return canonical_with(head, arguments)
+            except UnkeyableArgument as error:
+                if self._key is None:
+                    raise
+                where = f"What key= returned for {self._function_name()}{error.path.removeprefix('key')}"
+                reason = str(error).partition(". ")[0].removeprefix(error.path).strip()
+                raise UnkeyableArgument(
+                    f"{where} {reason}. Return texts, numbers, or lists and dicts of such from key=.", error.path
+                ) from error
 
     def arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, object]:
         """Bind arguments, apply the defaults, and leave out what is no part of the key."""

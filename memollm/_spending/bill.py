@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from memollm._spending.accounts import Books
     from memollm._spending.budget import Budget
     from memollm._spending.meter import Meter
+    from memollm._spending.program import ProgramBudget
     from memollm._spending.track import Watcher
+    from memollm._types.allowance import Allowance
     from memollm._types.counting import Counts
 
 A_LITTLE: Final = Usage(1, 1)
@@ -29,12 +31,20 @@ class Bill:
     """What the calls of one draw are counted against."""
 
     def __init__(
-        self, function: str, books: Books, watchers: Sequence[Watcher] = (), budgets: Sequence[Budget] = ()
+        self,
+        function: str,
+        books: Books,
+        watchers: Sequence[Watcher] = (),
+        budgets: Sequence[Budget] = (),
+        program: ProgramBudget | None = None,
     ) -> None:
         self._function = function
         self._books = books
         self._watchers = watchers
         self._budgets = budgets
+        self._program = program
+        self._is_charged = False
+        """Whether the program's budget has set aside what the others have."""
         self._promised: list[None] = []
         """One for each call that the budgets have set aside; a list, since several threads may take from it."""
 
@@ -48,6 +58,12 @@ class Bill:
                     earlier.release(self._function, calls)
                 raise
         self._promised += [None] * calls
+
+    def charge(self, calls: int, allowed: Allowance) -> None:
+        """Set calls aside in the program's budget, too; this asks the store."""
+        if self._program is not None:
+            self._program.promise(self._function, calls, allowed)
+            self._is_charged = True
 
     def put_back(self) -> None:
         """Give one call back to the budgets, unless all were: a draw may come to nothing before its calls end."""
@@ -69,6 +85,8 @@ class Bill:
     def _release(self, calls: int) -> None:
         for budget in self._budgets:
             budget.release(self._function, calls)
+        if self._program is not None and self._is_charged:
+            self._program.release(self._function, calls)
 
     def spend(self, toll: Toll) -> None:
         """Count what a call took."""
@@ -77,6 +95,8 @@ class Bill:
             self._release(-1)
         for budget in self._budgets:
             budget.spend(self._function, toll)
+        if self._program is not None:
+            self._program.spend(self._function, toll)
         self.happened(toll.counts())
 
     def happened(self, counts: Counts) -> None:

@@ -62,7 +62,7 @@ class Line:
         return (self.name, *numbers, *(cell for pair in sums for cell in pair), latency)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Stats:
     """Lines with their sum; notebooks show them as a table."""
 
@@ -87,6 +87,8 @@ class Stats:
 
     def __str__(self) -> str:
         return text_table((self.by, *HEAD), self._rows())
+
+    __repr__ = __str__
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: FBT001 - IPython's shape
         printer.text("…" if cycle else str(self))

@@ -215,6 +215,9 @@ class Track:
             f"{counts.paid} paid, {counts.failed} failed>"
         )
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: FBT001 - IPython's shape
+        printer.text("…" if cycle else str(self))
+
     def _repr_html_(self) -> str:
         return html_table(("tracked", ""), self._rows())
 

@@ -57,9 +57,15 @@ def by_function(mapping: Callable[[Any, Any], Any], old: Old) -> Target | None:
     return Target(require_decorated(function), tuple(args), dict(kwargs), list(answers))
 
 
-def by_position(function: Any, old: Old) -> Target:
-    """Take the arguments from the key: as `diskcache.memoize` lays them out, a tuple, or the one argument."""
+def by_position(function: Any, old: Old, name: str | None = None) -> Target | None:
+    """Take the arguments from the key: as `diskcache.memoize` lays them out, a tuple, or the one argument.
+
+    With a name, what `memoize(name=...)` has kept of it is taken, and all else left out.
+    """
     key = old.key
+    if name is not None:
+        is_its = is_tuple(key) and key[:1] == (name,)
+        return Target(function, *unmemoized(function, key[1:]), old.answers) if is_its else None
     if not is_tuple(key):
         return Target(function, (key,), {}, old.answers)
     if is_memoized(function, key):
@@ -67,7 +73,7 @@ def by_position(function: Any, old: Old) -> Target:
     if key and isinstance(key[0], str) and _readings(function, key[1:]):
         raise Unmapped(
             f"the key {_shown(key)} may be positional arguments of {function.__name__}, and may be what "
-            f"diskcache.memoize has kept of a function named {key[0]!r}"
+            f"diskcache.memoize has kept of a function named {key[0]!r}: if so, say --name (name=)"
         )
     return Target(function, key, {}, old.answers)
 

@@ -131,13 +131,14 @@ def take(
     *,
     map: Callable[[Any, Any], Any] | None,  # noqa: A002 - the user's word
     function: Any,
+    name: str | None,
     trust: bool,
     told: Callable[[int, int], object],
 ) -> Imported:
     """Take over what another cache holds."""
     path = Path(path).expanduser()
     source = _source(kind)
-    take = TakingOver(engine, _mapping(kind, source, map, function), str(path.resolve()))
+    take = TakingOver(engine, _mapping(kind, source, map, function, name), str(path.resolve()))
     total = sum(1 for _ in source.read(path, Pickles(path, trusted=trust)))
     entries = source.read(path, Pickles(path, trusted=trust))
     while batch := list(itertools.islice(entries, BATCH)):
@@ -153,10 +154,14 @@ def _source(kind: str) -> Source:
 
 
 def _mapping(
-    kind: str, source: Source, mapping: Callable[[Any, Any], Any] | None, function: Any
+    kind: str, source: Source, mapping: Callable[[Any, Any], Any] | None, function: Any, name: str | None
 ) -> Callable[[Old], Target | None]:
     if (mapping is None) is (function is None):
         raise OptionError("import_from: say either map= (--map), or function= (--function) to go by position.")
+    if name is not None and (function is None or kind != "diskcache"):
+        raise OptionError(
+            f"name={name!r} (--name): it says which name diskcache.memoize was given for function= (--function)."
+        )
     if mapping is not None:
         return lambda old: by_function(mapping, old)
     if source.has_hashes:
@@ -165,4 +170,4 @@ def _mapping(
             "knows which call each is."
         )
     decorated = require_decorated(function)
-    return lambda old: by_position(decorated, old)
+    return lambda old: by_position(decorated, old, name)

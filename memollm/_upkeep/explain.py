@@ -9,6 +9,7 @@ from textwrap import indent
 from typing import TYPE_CHECKING, Any, Final
 
 from memollm._keys.code.changes import changes
+from memollm._types.tables import html_table
 from memollm.errors import printable, printable_lines
 from memollm.stores.documents import notes_of
 from memollm.stores.looking import looking
@@ -77,6 +78,15 @@ class Explanation:
         lines = [f"{self.function}  {self.key}", f"  {self.form}"]
         lines.append(f"hit: {self.samples} stored" if self.hit else "miss: nothing is stored of this call")
         return printable_lines("\n".join([*lines, *self.lines()]))
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (near.key[:12], f"{near.samples:,}", each.path, each.code or f"{each.here} here, {each.stored} stored")
+            for near in self.nearest
+            for each in near.differences
+        ]
+        head, *_ = str(self).partition("\nnear: ")
+        return html_table(("nearest", "samples", "differs in", ""), rows, title=head)
 
     def lines(self) -> list[str]:
         """Say how the nearest stored calls differ."""

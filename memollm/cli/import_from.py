@@ -24,9 +24,12 @@ from memollm.errors import OptionError
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--map", "map_", metavar="MODULE:FUNCTION", help="Makes a call of each old key and value.")
 @click.option("--function", metavar="MODULE:NAME", help="The decorated function whose arguments the old keys hold.")
+@click.option("--name", metavar="NAME", help="What diskcache's memoize(name=...) was given for that function.")
 @click.option("--trust", is_flag=True, help="Load old pickles, which can run code.")
 @json_option
-def import_from(kind: str, path: Path, *, map_: str | None, function: str | None, trust: bool, as_json: bool) -> None:
+def import_from(
+    kind: str, path: Path, *, map_: str | None, function: str | None, name: str | None, trust: bool, as_json: bool
+) -> None:
     """Take over what another library's cache holds.
 
     KIND is diskcache, langchain, lm-eval or cachesaver, and PATH its folder or file. The function that --map names is
@@ -35,7 +38,7 @@ def import_from(kind: str, path: Path, *, map_: str | None, function: str | None
     """
     mapping, target = (None if name is None else named(name) for name in (map_, function))
     with opened_cache() as cache, progress(f"Importing {path.name}") as told:
-        done = cache.import_from(kind, path, map=mapping, function=target, trust=trust, progress=told)
+        done = cache.import_from(kind, path, map=mapping, function=target, name=name, trust=trust, progress=told)
     if as_json:
         show_json(done._asdict())
         return

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from memollm._types.allowance import Allowance, Charged
 from memollm._types.calls import Place
 from memollm._types.counting import Account, Counts, Use
 from memollm._types.listings import Move
 from memollm._types.requests import Fill, Return, Settle
 from memollm._types.samples import EVER, MINE, Sample
+from memollm.stores.limiting import limiting
 from memollm.testing._bench import Bench, call
 from memollm.testing.fakes import NOON
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 ENDLESSLY = float("inf")
 COSTS = [
-    Sample(b"zero", NOON, 1.5, 10, 20, 0.25),
+    Sample(b"zero", NOON, 1.5, 10, 20, 0.25, 12.5),
     Sample(b"one", NOON + 1, 0.0, 0, 0, None),
     Sample(b"two", NOON + 2, 1e-6, 2**40, 1, 0.0),
 ]
@@ -72,6 +74,21 @@ class TendingCases(Bench):
         once = dict.fromkeys(accounts, counts)
         more = {accounts[2]: counts.plus(counts), accounts[3]: counts.plus(Counts(draws=1, spent_cost=0.5))}
         assert list(self.looking.counted().items()) == [*{**once, **more}.items()]
+
+    # Budgets of programs.
+
+    def test_a_program_is_charged_as_long_as_there_is_room(self) -> None:
+        """What a program spends adds up, apart from other programs; what exceeds the allowance changes nothing."""
+        if getattr(self.store, "limiting", None) is None:
+            return
+        charge = limiting(self.store).charge
+        allowed = Allowance(cost=1.0, calls=3)
+        assert charge("p", Charged(2, 0.0, 0.5), allowed) == (Charged(2, 0.0, 0.5), True)
+        assert charge("p", Charged(2), allowed) == (Charged(2, 0.0, 0.5), False)
+        assert charge("p", Charged(1, 0.0, 0.75), allowed) == (Charged(2, 0.0, 0.5), False)
+        assert charge("p", Charged(-1, 0.25, -0.5, 1)) == (Charged(1, 0.25, 0.0, 1), True)
+        assert charge("q", Charged(3), allowed) == (Charged(3), True)
+        assert charge("p", Charged(2), allowed) == (Charged(3, 0.25, 0.0, 1), True)
 
     def test_counting_nothing(self) -> None:
         """Nothing counted is nothing kept, and no error."""

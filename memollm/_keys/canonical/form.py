@@ -101,9 +101,19 @@ def _shortened(path: str, longest: int = 200) -> str:
     return path if len(path) <= longest else f"{path[: longest // 2]} … {path[-longest // 2 :]}"
 
 
+OBJECTS: Final = frozenset({"self", "cls"})
+"""How the parameter is named that is the object of a method."""
+
+
 def _ways_out(prefix: str) -> str:
     parameter = re.match(r"\w*", prefix)
     name = (parameter and parameter[0]) or "name"
+    if name in OBJECTS:
+        # Left out, two objects that ask differently would be one.
+        return (
+            "Give the class a __memollm_key__() method that returns what tells its instances apart, such as the name "
+            "of the model that they ask, or say with key=... what to key on instead."
+        )
     return (
         f'Leave the parameter out of the key with ignore=("{name}",), say what to key on instead with key=..., '
         "or give the class a __memollm_key__() method that returns what tells its instances apart."

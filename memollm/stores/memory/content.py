@@ -13,6 +13,7 @@ from memollm.stores.flights import Flights
 from memollm.stores.repeats import Repeats
 
 if TYPE_CHECKING:
+    from memollm._types.allowance import Charged
     from memollm._types.calls import Want
     from memollm._types.counting import Account, Counts
     from memollm._types.samples import Replaced, Sample
@@ -49,6 +50,8 @@ class MemoryContent:
         self.recorded: dict[tuple[str, Call], dict[int, str]] = {}
         """By recorder and call, whose lane's each position is, in the order of recording."""
         self.counts: dict[Account, Counts] = {}
+        self.charged: dict[str, Charged] = {}
+        """What programs that have a budget have spent."""
         self.used: dict[Call, float] = {}
         self.stretches: dict[Call, set[Stretch]] = {}
         self.replaced: dict[Call, set[Replaced]] = {}

@@ -12,6 +12,7 @@ from memollm.errors import StoreError
 from memollm.stores.drawing import Drawing, InLine
 from memollm.stores.memory.content import REFUSED, MemoryContent, MemoryCursor
 from memollm.stores.memory.keeping import MemoryKeeping
+from memollm.stores.memory.limiting import MemoryLimiting
 from memollm.stores.memory.looking import MemoryLooking
 from memollm.stores.repeats import Repeats
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from memollm._types.requests import Change
     from memollm.stores.flights import Flights
     from memollm.stores.keeping import Keeping
+    from memollm.stores.limiting import Limiting
     from memollm.stores.looking import Looking
 
 
@@ -286,6 +288,11 @@ class MemoryStore(MemoryDrawing):
     def keeping(self) -> Keeping:
         """Keeps the store."""
         return MemoryKeeping(self._content)
+
+    @property
+    def limiting(self) -> Limiting:
+        """Limits what programs spend."""
+        return MemoryLimiting(self._content)
 
 
 def _positions(want: Want, positions: Sequence[int], generation: int) -> list[Position]:

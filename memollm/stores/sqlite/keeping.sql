@@ -74,6 +74,13 @@ ON CONFLICT (day, run, namespace, function) DO UPDATE SET
     spent_cost = spent_cost + excluded.spent_cost, saved_seconds = saved_seconds + excluded.saved_seconds,
     saved_input = saved_input + excluded.saved_input, saved_output = saved_output + excluded.saved_output,
     saved_cost = saved_cost + excluded.saved_cost, saved_unpriced = saved_unpriced + excluded.saved_unpriced;
+-- name: charged  What a program with a budget has spent.
+SELECT CAST(calls AS INTEGER), CAST(cost AS REAL), CAST(foreseen AS REAL), CAST(unpriced AS INTEGER)
+FROM budget WHERE program = ?;
+-- name: charge  It has spent so much now.
+INSERT OR REPLACE INTO budget (program, at, calls, cost, foreseen, unpriced) VALUES (?, ?, ?, ?, ?, ?);
+-- name: forget_programs  Programs end, and nobody is told.
+DELETE FROM budget WHERE at < ?;
 -- name: touch  A call was used, which counts for what is evicted first.
 UPDATE call SET used = max(used, ?) WHERE id = ?;
 -- name: touching_uses  How far the stretches reach that a run has used before and a new one touches.

@@ -19,6 +19,7 @@ KEYED: Final = {
     "loose": ("reader", "call", "position"),
     "claim": ("call", "slot"),
     "recorded": ("recorder", "call", "position"),
+    "budget": ("program",),
     "tally": ("day", "run", "namespace", "function"),
     "used": ("run", "call", "first"),
     "replaced": ("call", "slot", "stored", "digest"),

@@ -96,6 +96,14 @@ CREATE TABLE tally (
     saved_unpriced INTEGER NOT NULL,
     PRIMARY KEY (day, run, namespace, function)
 ) WITHOUT ROWID;
+CREATE TABLE budget (
+    program TEXT PRIMARY KEY,
+    at REAL NOT NULL,
+    calls INTEGER NOT NULL,
+    cost REAL NOT NULL,
+    foreseen REAL NOT NULL,
+    unpriced INTEGER NOT NULL
+) WITHOUT ROWID;
 CREATE TABLE used (
     run TEXT NOT NULL,
     call INTEGER NOT NULL,

@@ -19,6 +19,7 @@ from memollm.stores.sqlite.connections import Closed
 from memollm.stores.sqlite.files import translated
 from memollm.stores.sqlite.keeping import SqliteKeeping
 from memollm.stores.sqlite.ledger import Ledger
+from memollm.stores.sqlite.limiting import SqliteLimiting
 from memollm.stores.sqlite.link import Link
 from memollm.stores.sqlite.looking import SqliteLooking, peeked
 from memollm.stores.sqlite.owner_locks import is_alive
@@ -54,6 +55,11 @@ class SqliteStore(Session, Drawing, InLine):
     def looking(self) -> SqliteLooking:
         """Looks into the store."""
         return LookingHere(self)
+
+    @property
+    def limiting(self) -> SqliteLimiting:
+        """Limits what programs spend."""
+        return SqliteLimiting(self)
 
     @property
     def keeping(self) -> SqliteKeeping:

@@ -1,0 +1,123 @@
+"""The budget of a whole program, with its threads and its children of multiprocessing, counted in the store."""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import suppress
+from functools import reduce
+from typing import TYPE_CHECKING
+
+from memollm._types.allowance import Charged
+from memollm._types.locks import renewed_in_children
+from memollm._types.tables import cost_text, money
+from memollm._types.warn import warn
+from memollm.errors import BudgetExceeded, NotCountedWarning, StoreError, UnknownCost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from memollm._spending.accounts import Toll
+    from memollm._types.allowance import Allowance
+    from memollm.stores.limiting import Limiting
+
+WAYS_OUT = (
+    "Say it by memollm.used(response) inside the function, by usage= or by prices=; or limit calls instead, as in "
+    "MEMOLLM_BUDGET='calls=100'."
+)
+
+
+class ProgramBudget:
+    """What the program may spend. Setting aside asks the store, and so does all that is known to be spent."""
+
+    def __init__(self, program: str, limiting: Limiting, wake: Callable[[], None]) -> None:
+        self._program = program
+        self._limiting = limiting
+        self._wake = wake
+        """Has `settle` called soon, by a thread of ours."""
+        self._dearest: dict[str, float] = {}
+        self._has_warned = False
+        self.renew()
+        _living.add(self)
+
+    def renew(self) -> None:
+        """Begin anew, in a forked child: what is under way or owed is the parent's."""
+        self._aside: dict[str, list[float]] = {}
+        """What was set aside for each call of a function that is under way."""
+        self._owed: deque[Charged] = deque()
+
+    def promise(self, function: str, calls: int, allowed: Allowance) -> None:
+        """Set calls aside that are about to be made, or refuse them all."""
+        self.settle()
+        each = self._dearest.get(function, 0.0)
+        spent, fits = self._limiting.charge(self._program, Charged(calls, foreseen=each * calls), allowed)
+        if not fits:
+            raise BudgetExceeded(
+                f"{calls:,} {'call' if calls == 1 else 'calls'} of {function} would exceed the budget of this program: "
+                f"{_told(spent, allowed)} are spent or set aside for calls under way. Nothing was called, and the draw "
+                "is open again; raise the limit (MEMOLLM_BUDGET, or budget in [tool.memollm]), or draw what is stored."
+            )
+        self._aside.setdefault(function, []).extend([each] * calls)
+        if spent.unpriced and allowed.cost is not None:
+            try:
+                self._meet_unknown(spent, allowed)
+            except BaseException:
+                self.release(function, calls)
+                raise
+
+    def _meet_unknown(self, spent: Charged, allowed: Allowance) -> None:
+        told = (
+            f"what {cost_text(0.0, spent.unpriced).replace(' of unknown cost', '')} of this program cost is not known, "
+            f"so its budget of {money(allowed.cost or 0.0)} cannot hold. {WAYS_OUT}"
+        )
+        if allowed.unknown == "error":
+            raise UnknownCost(f"Nothing was called, for {told}")
+        if allowed.unknown == "warn" and not self._has_warned:
+            self._has_warned = True
+            warn(f"The budget goes on, but {told}", NotCountedWarning)
+
+    # What is known later is owed first: whoever is interrupted before the store knows it has told it all the same.
+
+    def release(self, function: str, calls: int) -> None:
+        """Know that calls which were set aside were not made, or raised; this waits for no lock."""
+        self._owed.append(Charged(-calls, foreseen=-sum(self._taken(function) for _ in range(calls))))
+        self._wake()
+
+    def spend(self, function: str, toll: Toll) -> None:
+        """Know what a call that was set aside took; `settle` tells the store."""
+        cost = toll.cost or 0.0
+        self._dearest[function] = max(self._dearest.get(function, 0.0), cost)
+        self._owed.append(Charged(toll.calls - 1, cost, -self._taken(function), toll.unpriced))
+
+    def _taken(self, function: str) -> float:
+        try:
+            return self._aside.get(function, []).pop()
+        except IndexError:
+            return 0.0
+
+    def settle(self) -> None:
+        """Tell the store what is known by now; what it does not take, it is told again."""
+        owed: list[Charged] = []
+        with suppress(IndexError):
+            while True:
+                owed.append(self._owed.popleft())
+        if not owed:
+            return
+        more = reduce(Charged.plus, owed)
+        try:
+            self._limiting.charge(self._program, more)
+        except BaseException as error:
+            self._owed.append(more)
+            if not isinstance(error, StoreError):
+                raise
+
+
+def _told(spent: Charged, allowed: Allowance) -> str:
+    told: list[str] = []
+    if allowed.calls is not None:
+        told.append(f"{spent.calls:,} of {allowed.calls:,} calls")
+    if allowed.cost is not None:
+        told.append(f"{cost_text(spent.cost + spent.foreseen, spent.unpriced)} of {money(allowed.cost)}")
+    return ", ".join(told)
+
+
+_living = renewed_in_children(ProgramBudget.renew)
