@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchmarks._workload.dollars import Done, measure, rows
+from benchmarks._workload.scatter import points, scatter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -12,7 +13,15 @@ if TYPE_CHECKING:
     from benchmarks._measure import Row
 
 
+_done: Done = {}
+
+
 def run() -> Iterator[Row | str]:
-    done: Done = {}
-    yield from measure(done)
-    yield from rows(done)
+    _done.clear()
+    yield from measure(_done)
+    yield from rows(_done)
+
+
+def picture() -> str:
+    """Draw what was measured last."""
+    return scatter(points(_done))
