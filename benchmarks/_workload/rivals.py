@@ -74,7 +74,7 @@ class Pipeline(Nothing):
         number = f"{next(self._numbers):09}"
         messages = {"messages": [{"role": "user", "content": question}]}
         request = Request(args=(), kwargs=messages, n=1, request_id=number, namespace=namespace)
-        # Asked in a task of its own: the worker of its batches ends where it finds a request that was cancelled.
+        # In a task of its own, so that what still waits in its queue goes on as well when its asker leaves.
         (right,) = (await asyncio.shield(asyncio.ensure_future(self._pipeline.request(request)))).data
         return bool(right)
 

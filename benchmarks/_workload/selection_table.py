@@ -78,12 +78,12 @@ def rows(done: Done) -> Iterator[Row]:
     figures = len(unbiased) + 1
     for name, found in unbiased.items():
         if found is not None:
-            target = Target(AT_MOST, found.half_width(figures), "share")
+            target = Target(AT_MOST, round(found.half_width(figures), 4), "share")
             yield Row(f"{name}: off by", exactly(abs(found.bias)), "", None, "share", None, target)
     for name, found in done.biased.items():
         yield Row(f"{name}: off by", exactly(abs(found.bias)), "", None, "share", None, None)
     for number, (name, of) in enumerate(done.coverages.items()):
-        target = None if number else Target(AT_LEAST, 0.95 - of.half_width(figures), "share")
+        target = None if number else Target(AT_LEAST, round(0.95 - of.half_width(figures), 4), "share")
         yield Row(f"{name}: a 95 % interval holds", exactly(of.share), "", None, "share", None, target)
 
 
