@@ -43,7 +43,7 @@ def test_an_accuracy_is_corrected_by_what_was_refused():
 
 def test_namespaces_are_no_seeds():
     """P2: three namespaces read the same samples, so that their spread is zero; three parts of one draw differ."""
-    spreads = {name: covered(design, 1).spread for name, design in COVERAGES.items()}
+    spreads = {name: covered(design, 3).spread for name, design in COVERAGES.items()}
     assert [spread > 0 for spread in spreads.values()] == [True, False, False]
 
 
