@@ -96,7 +96,8 @@ def write_json(results: list[Measured], described: dict[str, object], file: Path
 def draw(results: list[Measured], described: dict[str, object], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, rows, _ in results:
-        text = picture(name, about(name), rows, machine_line(described))
+        own = getattr(load(name), "picture", None)
+        text = picture(name, about(name), rows, machine_line(described)) if own is None else own()
         (folder / f"{name}.svg").write_text(text, encoding="utf-8")
 
 

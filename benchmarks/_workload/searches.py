@@ -217,6 +217,43 @@ class Retries(NamedTuple):
         return False
 
 
+class Crowd(NamedTuple):
+    """Not a search: many who ask for one sample each of a puzzle's first step at one moment."""
+
+    asks: int
+
+    def __str__(self) -> str:
+        return f"{self.asks} at once"
+
+    async def solve(self, puzzle: tuple[int, ...], ask: Ask, valuing: Valuing) -> bool:
+        await asyncio.gather(*(ask(State.start(puzzle).prompt("step"), 1) for _ in range(self.asks)))
+        return False
+
+
+class ReAct(NamedTuple):
+    """Agents that each go their own way, step by step; a prompt holds all steps so far, or the state alone."""
+
+    agents: int
+    on_states: bool = False
+    steps: int = 4
+
+    def __str__(self) -> str:
+        return f"ReAct {self.agents}" + (" on states" if self.on_states else "")
+
+    async def solve(self, puzzle: tuple[int, ...], ask: Ask, valuing: Valuing) -> bool:
+        return any(await asyncio.gather(*(self._agent(State.start(puzzle), ask) for _ in range(self.agents))))
+
+    async def _agent(self, state: State, ask: Ask) -> bool:
+        for _ in range(self.steps):
+            (prompt,) = state.prompt("step")
+            told = [] if self.on_states or state.made() else state.steps
+            (line,) = await ask(("\n".join([prompt, *told]),), 1)
+            state = state.after(line) or state
+            if state.over():
+                break
+        return state.solved()
+
+
 class Sampling(NamedTuple):
     """Not a search: one sample after the other of a puzzle's first step."""
 
@@ -231,7 +268,7 @@ class Sampling(NamedTuple):
         return False
 
 
-Search = TreeOfThoughts | GraphOfThoughts | FleetOfAgents | Retries | Sampling
+Search = TreeOfThoughts | GraphOfThoughts | FleetOfAgents | Retries | Crowd | ReAct | Sampling
 
 
 async def run_search(search: Search, puzzles: Sequence[tuple[int, ...]], ask: Ask) -> list[bool]:

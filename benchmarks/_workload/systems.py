@@ -138,6 +138,7 @@ class Memollm:
     """A decorated coroutine function that itself takes how many samples to make."""
 
     name, needs, keeps = "memollm", (), True
+    gather = Gather()
 
     def __init__(self, folder: Path, model: SimulatedModel) -> None:
         self.cache = Cache(folder / "cache.db")
@@ -145,7 +146,7 @@ class Memollm:
         self._readers: dict[object, Any] = {}
 
     def _decorated(self, model: SimulatedModel) -> Any:
-        @self.cache.cached_llm(count="n", name="ask", version="1")
+        @self.cache.cached_llm(count="n", name="ask", version="1", gather=self.gather)
         async def ask(chat: Chat, n: int = 1) -> list[str]:
             return await model.ask(chat, n)
 
@@ -168,33 +169,18 @@ class Memollm:
         self.cache.close()
 
 
-class MemollmGathered(Memollm):
-    """The same, and samples that several tasks want of one chat at about the same moment share a request.
+class MemollmJoins(Memollm):
+    """The same; samples wanted while a request for the same chat is in flight share the next one."""
 
-    Each wanted sample is an item of a batch; items gather whose other argument, the chat, is equal.
-    """
-
-    name = "memollm, gathered"
-    max_wait = Gather().max_wait
-
-    def _decorated(self, model: SimulatedModel) -> Any:
-        @self.cache.cached_llm(
-            batch="wanted", gather=Gather(max_size=300, max_wait=self.max_wait), name="ask", version="1"
-        )
-        async def ask(wanted: list[None], chat: Chat) -> list[str]:
-            return await model.ask(chat, len(wanted))
-
-        return ask
-
-    async def ask(self, chat: Chat, n: int, namespace: str) -> list[str]:
-        return await self.reader(namespace=namespace, n=n).one(None, chat)
+    name = "memollm, joins"
+    gather = Gather(max_size=300, joins=True)
 
 
-class MemollmPatient(MemollmGathered):
-    """The same, waiting for others as long as CacheSaver does in its authors' experiments."""
+class MemollmWaves(Memollm):
+    """The same; what is wanted while any request is in flight goes together, when the last has landed."""
 
-    name = "memollm, gathered 2 s"
-    max_wait = CacheSaver.timeout
+    name = "memollm, waves"
+    gather = Gather(max_size=300, waves=True)
 
 
 SYSTEMS: tuple[type[System], ...] = (
@@ -203,8 +189,8 @@ SYSTEMS: tuple[type[System], ...] = (
     CacheSaver,
     CacheSaverClient,
     Memollm,
-    MemollmGathered,
-    MemollmPatient,
+    MemollmJoins,
+    MemollmWaves,
 )
 
 

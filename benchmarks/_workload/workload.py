@@ -12,8 +12,8 @@ from benchmarks._workload.systems import (
     SYSTEMS,
     CacheSaver,
     Memollm,
-    MemollmGathered,
-    MemollmPatient,
+    MemollmJoins,
+    MemollmWaves,
     NoCache,
     System,
     missing,
@@ -114,7 +114,7 @@ def times(ratio: float) -> str:
     return f"{ratio:.3g} x" if ratio < 1000 else "nothing paid"
 
 
-MINE = (Memollm, MemollmGathered, MemollmPatient)
+MINE = (Memollm, MemollmJoins, MemollmWaves)
 
 
 def rows(done: Done) -> Iterator[Row]:
@@ -143,8 +143,8 @@ def beside(
     bare, peer = done.results[application, NoCache], done.results[application, CacheSaver]
     mine, theirs = done.results[application, system].average(bare, measure), peer.average(bare, measure)
     ratio, floor = exactly(mine), exactly(theirs)
-    # Dollars are judged at equal patience; where memollm waits for nobody they are for information.
-    judged = system is MemollmPatient or measure is samples
+    # Dollars are judged where memollm waits as CacheSaver does; where it waits for nobody they are for information.
+    judged = system is MemollmWaves or measure is samples
     target = Target(AT_LEAST, 1) if judged else None
     yield Row(f"{figure}, {system.name}", ratio, peer.system.name, floor, "x", mine / theirs, target)
 

@@ -62,11 +62,14 @@ class Gather:
     max_size  items a call of a `batch` function (64), or samples a request of a `count` function (8)
     max_wait  seconds that the first waits for others: 0.01 for a batch, and 0 for samples of one call
     joins     samples that are wanted while a request for the same call is in flight share the next one
+    waves     whatever is wanted while any request of the function is in flight goes out when the last has landed, so
+              that more of it can be put together: the fewest requests, for latency
     """
 
     max_size: int | None = None
     max_wait: float | None = None
     joins: bool = False
+    waves: bool = False
 
     def __post_init__(self) -> None:
         if self.max_size is not None and (type(self.max_size) is not int or self.max_size < 1):
@@ -75,8 +78,9 @@ class Gather:
             type(self.max_wait) in {int, float} and 0 <= self.max_wait < float("inf")
         ):
             raise OptionError(f"max_wait={self.max_wait!r}: it must be a number of seconds from 0 up.")
-        if type(self.joins) is not bool:
-            raise OptionError(f"joins={self.joins!r}: it must be True or False.")
+        for name in ("joins", "waves"):
+            if type(getattr(self, name)) is not bool:
+                raise OptionError(f"{name}={getattr(self, name)!r}: it must be True or False.")
 
 
 class Helping(NamedTuple):
@@ -105,6 +109,8 @@ class _Group:
     makings: dict[Making, None] = field(default_factory=dict["Making", None])
     is_due: bool = False
     """Nothing but a call in flight keeps it waiting."""
+    is_inside: bool = False
+    """A call that is under way asks for some of it, and must not wait for itself to land."""
 
 
 class _Hall:
@@ -121,9 +127,10 @@ class Gatherer:
     def __init__(self, gather: Gather | None, *, of_samples: bool) -> None:
         """Of samples, a draw is not divided where nobody has said how many may be in a request."""
         gather, most, wait = gather or Gather(), *(SAMPLES if of_samples else ITEMS)
+        wait = ITEMS[1] if gather.waves else wait
         self._max_size = gather.max_size or most
         self._max_wait = wait if gather.max_wait is None else gather.max_wait
-        self._joins = gather.joins
+        self._joins, self._waves = gather.joins, gather.waves
         self._divides = not of_samples or gather.max_size is not None
         self._lock = ForkedLock()
         self._of_loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Hall] = weakref.WeakKeyDictionary()
@@ -143,7 +150,9 @@ class Gatherer:
         waiting: list[asyncio.Future[Helping]] = []
         for item in items:
             waiting.append(self._put(hall, like, server, item, one, meter))
-            self._launch_if(hall, like, self._divides and len(hall.groups[like].items) >= self._max_size)
+            group = hall.groups[like]
+            is_due = group.is_due and group.is_inside
+            self._launch_if(hall, like, is_due or (self._divides and len(group.items) >= self._max_size))
         self._launch_if(hall, like, like in hall.groups and len(hall.groups[like].items) >= self._max_size)
         served = await _answers(waiting)
         failure = next((each.failure for each in served if each.failure is not None), None)
@@ -172,7 +181,9 @@ class Gatherer:
         group.waiting.append(future)
         group.airborne.append(one)
         group.meters[future] = meter
-        group.makings.update(dict.fromkeys(under.get()))
+        makings = under.get()
+        group.makings.update(dict.fromkeys(makings))
+        group.is_inside |= len(makings) > 1
         return future
 
     def _due(self, hall: _Hall, like: Hashable, at_last: float) -> None:
@@ -181,10 +192,15 @@ class Gatherer:
         if (here.is_bursting or here.coming) and loop.time() < at_last:
             later = A_PASS if here.is_bursting else 0.0
             group.timer = loop.call_later(later, self._due, hall, like, at_last)
-        elif self._joins and hall.in_flight[like]:
+        elif not group.is_inside and self._awaits(hall, like):
             group.is_due = True
         else:
-            self._launch(hall, like)
+            for each in [*hall.groups] if self._waves else [like]:
+                self._launch(hall, each)
+
+    def _awaits(self, hall: _Hall, like: Hashable) -> bool:
+        """Tell whether a request in flight is to land first."""
+        return bool(hall.in_flight) if self._waves else self._joins and like in hall.in_flight
 
     def _forget_closed(self) -> None:
         """Let go of loops that ended while items waited: what waits there keeps its loop, and will never be served."""
@@ -220,8 +236,12 @@ class Gatherer:
         if hall.in_flight[like]:
             return
         del hall.in_flight[like]
-        group = hall.groups.get(like)
-        if group is not None and group.is_due:
+        due = [each for each, group in hall.groups.items() if group.is_due and not self._awaits(hall, each)]
+        if self._waves and due:
+            # Whoever has just got an answer may want more at once, and that belongs to this wave.
+            loop, group = asyncio.get_running_loop(), hall.groups[due[0]]
+            group.timer = loop.call_later(self._max_wait, self._due, hall, due[0], loop.time() + BURST)
+        elif like in due:
             self._launch(hall, like)
 
 

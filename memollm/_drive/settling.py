@@ -32,6 +32,8 @@ async def settle(timeout: float | None = None) -> int:  # noqa: ASYNC109 - as as
 
 async def settled(engines: Sequence[Engine], timeout: float | None = None) -> int:  # noqa: ASYNC109 - as above
     """Wait so for what was left on some engines."""
+    # Who has just cancelled a draw, and not awaited it, means its call, too: that is left in the next pass.
+    await asyncio.sleep(0)
     # What is left when the time is up is what it returns.
     with suppress(TimeoutError):
         async with asyncio.timeout(timeout):

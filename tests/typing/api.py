@@ -274,7 +274,7 @@ def no_batch(prompts: list[str]) -> int:
 Gather(64)  # E: keywords only
 
 
-@cached_llm(count="n", gather=Gather(joins=True), on_cancel="stop")
+@cached_llm(count="n", gather=Gather(joins=True, waves=True), on_cancel="stop")
 async def gathered_samples(prompt: str, n: int = 1) -> list[int]:
     return [len(prompt)] * n
 

@@ -396,6 +396,25 @@ def test_settling_waits_for_what_was_left(cache):
     assert simulated(cache, main()) == ([0, 1], 20)
 
 
+def test_settling_waits_for_what_was_cancelled_just_before(cache):
+    """P13: who cancels draws and settles in one pass of the loop, awaiting none of them, keeps their answers, too."""
+
+    @cache.cached_llm(name="ask", version=1, namespace="a")
+    async def ask(prompt):
+        await asyncio.sleep(5)
+        return prompt
+
+    async def main():
+        draws = [asyncio.ensure_future(ask(prompt)) for prompt in "xy"]
+        await asyncio.sleep(1)
+        for draw in draws:
+            draw.cancel()
+        return await memollm.settle()
+
+    assert simulated(cache, main())[0] == 0
+    assert [ask.peek(prompt) for prompt in "xy"] == [["x"], ["y"]]
+
+
 def test_settling_inside_a_call_does_not_wait_for_that_call(cache):
     """A function that settles is under way itself."""
 

@@ -217,6 +217,46 @@ def test_who_comes_during_a_request_joins_the_next(cache):
     assert (provider.asked, seconds) == ([1, 3, 1], 3)
 
 
+def test_waves_go_out_when_the_last_has_landed(cache):
+    """With `waves`, what is wanted while anything is in flight goes together: also of calls that nobody has asked."""
+    provider = Provider()
+    ask = asking(cache, provider, gather=Gather(waves=True))
+
+    async def twice(prompt):
+        return [*await ask(prompt), *await ask("x")]
+
+    async def main():
+        draws = [asyncio.create_task(twice(prompt)) for prompt in "ab"]
+        for prompt in "xyx":
+            await asyncio.sleep(0.3)
+            draws.append(asyncio.create_task(ask(prompt)))
+        return await together(*draws)
+
+    given, seconds = simulated(cache, main())
+    # In the first wave "a" and "b", in the second the others, with what those wanted that had just got an answer.
+    assert sorted(provider.asked) == [1, 1, 1, 4]
+    assert 2 < seconds < 2.1
+    assert sorted(sample for each in given for sample in each) == [*range(7)]
+
+
+@pytest.mark.parametrize("gather", [Gather(joins=True), Gather(waves=True)])
+def test_a_call_that_asks_for_itself_does_not_wait_to_land(cache, gather):
+    """What a call in flight wants of the same function goes at once, or it would wait for itself for ever."""
+    depth = []
+
+    @cache.cached_llm(name="ask", version=1, namespace="a", count="n", gather=gather)
+    async def ask(prompt, n=1):
+        depth.append(prompt)
+        others = [] if len(depth) > 2 else await together(ask("x"), ask("y"))
+        return [f"{prompt} {len(others)}"] * n
+
+    async def main():
+        async with asyncio.timeout(60):
+            return await ask("x")
+
+    assert simulated(cache, main())[0] == ["x 2"]
+
+
 def test_a_full_request_does_not_wait_to_join(cache):
     """As many as fit go at once."""
     provider = Provider()

@@ -31,9 +31,9 @@ from benchmarks._workload.puzzles import (
     some_puzzles,
 )
 from benchmarks._workload.searches import State, resample
-from benchmarks._workload.systems import CacheSaver, Memollm, MemollmGathered, MemollmPatient, NoCache, PlainCache
+from benchmarks._workload.systems import CacheSaver, Memollm, MemollmJoins, MemollmWaves, NoCache, PlainCache
 
-MINE = [Memollm, MemollmGathered, MemollmPatient]
+MINE = [Memollm, MemollmJoins, MemollmWaves]
 HAND = (4, 8, 8, 13)
 
 
@@ -264,7 +264,7 @@ def test_samples_of_one_chat_share_a_request():
     with folder() as at:
         assert bill(NoCache, at / "each")[:2] == (7, 7)
         assert bill(Memollm, at / "counted")[:2] == (1, 7)
-        assert bill(MemollmGathered, at / "gathered")[:2] == (1, 7)
+        assert bill(MemollmWaves, at / "waves")[:2] == (1, 7)
 
 
 def test_a_killed_run_has_lost_nothing_and_its_successor_repeats_nothing():

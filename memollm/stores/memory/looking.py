@@ -74,7 +74,9 @@ class MemoryLooking(Looking):
     def inventory(self) -> list[Item]:
         """List every call that has samples."""
         with self._content.lock:
-            return [self._item(call, samples) for call, samples in self._content.samples.items() if samples]
+            # Not in the order of answering, which would decide what goes first of calls that are equally old.
+            stored = sorted(self._content.samples.items(), key=lambda entry: entry[0].key)
+            return [self._item(call, samples) for call, samples in stored if samples]
 
     def _item(self, call: Call, samples: dict[int, Sample]) -> Item:
         size = len(call.form.encode()) + sum(len(sample.record) for sample in samples.values())
