@@ -219,9 +219,10 @@ def configure(**options: Any) -> None:
     keep_arguments  False: store a digest of arguments instead of the arguments
     pickle          False: neither write nor read pickled values
     prices          dollars per million tokens by model: {"my-model": (input, output)}
-    max_bytes       limits for every cache: what was used least recently is evicted when they are exceeded, as
-    max_samples     `Cache.prune` does; none unless they are set. Looked at after the first draws that paid for
-    max_age         something, and every ten minutes from then on
+    max_bytes       a limit for every cache: what was used least recently is evicted when it is exceeded, as by
+                    `Cache.prune`. Looked at after the first draws that paid for something, then every ten minutes
+    max_samples     the same, in samples
+    max_age         the same, by age: "90d"
     budget          what the whole program may spend, its threads and its children of multiprocessing together:
                     {"cost": 2.50, "calls": 1000}
     on_draw         a function that is given a `DrawEvent` for every sample that is given

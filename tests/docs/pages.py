@@ -1,6 +1,6 @@
 """Runs a page of the documents as its reader would, and compares what comes out with what the page shows.
 
-A page is read from top to bottom, in one empty project folder:
+A page is read from top to bottom, in one empty folder, which is a project only if the page makes it one:
 
 - ```` ```python title="study.py" ```` writes that file.
 - ```` ```console ```` types each line that begins with `$ `; what follows the line is its output. What is typed
@@ -103,6 +103,7 @@ def steps_of(page: str) -> Iterator[Program | Block]:
 def follow(path: Path, project: Path) -> int:
     """Do what a page says, and return how many blocks that were."""
     numbers, done = count(1), 0
+    project.joinpath("pyproject.toml").unlink(missing_ok=True)
     for step in steps_of(path.read_text(encoding="utf-8")):
         if isinstance(step, Program):
             run_program(step, path, project, next(numbers))
@@ -144,6 +145,7 @@ def printed_by(command: list[str], project: Path, number: int) -> str:
         "PYTHONPATH": str(HERE / "seeded"),
         "DOCUMENT_SEED": str(number),
         "COLUMNS": "120",
+        "XDG_DATA_HOME": str(project.parent / "data"),
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # A page's tests need none of those that are here, and start faster.
     }
     result = subprocess.run(
