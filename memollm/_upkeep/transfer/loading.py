@@ -28,7 +28,7 @@ from memollm._upkeep.transfer.lines import (
     decode,
 )
 from memollm._upkeep.transfer.merging import Joining
-from memollm._upkeep.transfer.recording import Recording, is_recording
+from memollm._upkeep.transfer.recording import RecordingFile, is_recording
 from memollm._values.frame import unframed
 from memollm.errors import OptionError, RecordError, UntrustedRecord
 from memollm.stores.documents import notes_of
@@ -249,7 +249,7 @@ def load(
     `trust` and `now` are for recordings, which are signed by nobody and tell no time.
     """
     path = Path(path).expanduser()
-    read = Recording(path, codec, trust, now).lines if is_recording(path) else partial(lines, path)
+    read = RecordingFile(path, codec, trust, now).lines if is_recording(path) else partial(lines, path)
     total = sum(isinstance(line, SampleLine | PackedLine) for line in read())
     work = Load(store, codec)
     for batch in batches(read()):

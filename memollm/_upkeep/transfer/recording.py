@@ -165,7 +165,7 @@ def _recorded(codec: Codec, call: Call, slot: int, sample: Sample) -> RecordedSa
 # Reading.
 
 
-class Recording:
+class RecordingFile:
     """A recording as its reader takes it: the lines of an export that would hold the same."""
 
     def __init__(self, path: Path, codec: Codec, trust: Iterable[str], now: float) -> None:
