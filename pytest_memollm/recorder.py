@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
+import sys
 import tempfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -21,7 +23,6 @@ from pytest_memollm.content import Content, Place
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-OURS = tuple(str(Path(module.__file__ or "").parent) + os.sep for module in (memollm,))
 RUN, MODE, CACHE = "MEMOLLM_RUN", "MEMOLLM_MODE", "MEMOLLM_CACHE"
 
 
@@ -128,13 +129,11 @@ class Recorder:
         """Leave frames of ours out of a failure, and say how to record what is missing."""
         excinfo = call.excinfo
         if excinfo is not None and item in self.items:
-            kept = excinfo.traceback.filter(lambda entry: not str(entry.path).startswith(OURS))
-            if kept:
-                excinfo.traceback = kept
+            _hide_ours()
         report = yield
         if excinfo is not None and excinfo.errisinstance(memollm.CacheMiss) and item in self.items:
             report.sections.append(
-                ("memollm", f"To record what is missing: pytest --memollm=auto {_quoted(item.nodeid)}")
+                ("memollm", f"To record what is missing: pytest --memollm=auto {shlex.quote(item.nodeid)}")
             )
         return report
 
@@ -238,7 +237,8 @@ def _write(path: Path, content: Content) -> None:
     draft.replace(path)
 
 
-def _quoted(nodeid: str) -> str:
-    import shlex
-
-    return shlex.quote(nodeid)
+def _hide_ours() -> None:
+    """Let pytest leave frames of memollm out of what it shows."""
+    for name, module in [*sys.modules.items()]:
+        if name.partition(".")[0] == "memollm":
+            vars(module)["__tracebackhide__"] = True
