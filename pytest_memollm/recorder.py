@@ -165,7 +165,9 @@ class Recorder:
             left_out = shelf.cache.export(file, recording=True).damaged
             told.texts.append(file.read_text(encoding="utf-8"))
             if left_out:
-                self._said.append(f"{shelf.path}: {left_out} samples are pickles, which no recording holds")
+                self._said.append(
+                    f"{self._shown(shelf.path)}: {left_out} samples are pickles, which no recording holds"
+                )
         shelf.cache.close()
 
     def take_over(self, told: dict[str, Any]) -> None:
@@ -182,7 +184,11 @@ class Recorder:
             recorded.join(Content.of(text))
         if came := content.join(recorded, replaces=told.mode == "refresh"):
             _write(path, content)
-            self._said.append(f"{path}: {came} answers recorded")
+            self._said.append(f"{self._shown(path)}: {came} answers recorded")
+
+    def _shown(self, path: Path) -> Path:
+        root = self._config.rootpath
+        return path.relative_to(root) if path.is_relative_to(root) else path
 
     def _tell_unused(self, session: pytest.Session) -> None:
         what = self._config.getoption("--memollm-unused")
@@ -196,10 +202,10 @@ class Recorder:
             content = Content.read(path)
             unused = content.places() - told.used
             for key, slot in sorted(unused):
-                self._said.append(f"{path}: no test was given slot {slot} of {content.calls[key].line}")
+                self._said.append(f"{self._shown(path)}: no test was given slot {slot} of {content.calls[key].line}")
             if unused and what == "prune":
                 _write(path, content.without(unused))
-                self._said.append(f"{path}: {len(unused)} answers removed")
+                self._said.append(f"{self._shown(path)}: {len(unused)} answers removed")
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say what became of the files."""

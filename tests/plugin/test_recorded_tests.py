@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.metadata import entry_points
 
 import pytest
 from programs import clean_environment
+
+import pytest_memollm
 
 MODEL = """
     from pathlib import Path
@@ -74,8 +77,9 @@ class Suite:
     def run(self, *options, code=0, **env):
         """Run pytest, and return what it says."""
         arguments = ["-q", "-W", "error", "-p", "no:cacheprovider", *options]
-        # What else is installed beside pytest is not loaded: this is the plugin, found by its entry point or by name.
-        loaded = {} if "-n" in options else {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": "pytest_memollm"}
+        # What else is installed beside pytest is not loaded.
+        plugins = "pytest_memollm,xdist.plugin" if "-n" in options else "pytest_memollm"
+        loaded = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": plugins}
         environment = {name: value for name, value in clean_environment().items() if name != "CI"} | loaded
         result = subprocess.run(
             [sys.executable, "-m", "pytest", *arguments],
@@ -139,6 +143,7 @@ def test_a_changed_prompt_fails_with_what_to_do(suite):
     assert suite.run("--memollm=offline", "-W", "ignore", "-o", "memollm_on_change=ignore")
 
 
+@pytest.mark.deep
 def test_refresh_records_once_a_session(suite):
     """Each sample is made anew once, whoever draws it; what no test drew stays as it is."""
     suite.run()
@@ -154,6 +159,7 @@ def test_refresh_records_once_a_session(suite):
     suite.run(CI="1")
 
 
+@pytest.mark.deep
 def test_answers_that_no_test_was_given(suite):
     """They are listed after a whole run, and removed when that is asked for."""
     suite.run()
@@ -167,6 +173,7 @@ def test_answers_that_no_test_was_given(suite):
     suite.run(CI="1")
 
 
+@pytest.mark.deep
 def test_an_edited_answer_is_given(suite):
     """Who edits an answer gets it; a line that is none fails each test with its place."""
     suite.run()
@@ -214,3 +221,9 @@ def test_who_does_not_use_it_pays_nothing(suite):
     )
     suite.run()
     suite.run("--memollm=off")
+
+
+def test_pytest_finds_it_by_its_entry_point():
+    """Who installs memollm has the plugin."""
+    (found,) = [each for each in entry_points(group="pytest11") if each.name == "memollm"]
+    assert found.load() is pytest_memollm
