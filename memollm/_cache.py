@@ -19,7 +19,7 @@ from memollm.stores.keeping import keeping
 from memollm.stores.looking import looking
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterable
     from datetime import timedelta
 
     from memollm._calls.door import Door, DoorOptions
@@ -266,29 +266,39 @@ class Cache:
         function: str | None = None,
         namespace: str | None = None,
         run: str | None = None,
+        recording: bool = False,
         progress: Told | None = None,
     ) -> Exported:
         """Write everything, or what is stored of a function, or what a namespace or a run has used, into a file.
 
         The file's name ends in .jsonl, .jsonl.gz or .jsonl.zst. `run="last"` is the run that began last. `progress` is
         told now and then how many samples of how many were looked at.
+
+        With `recording=True` the file has the samples alone, of all functions, in a form that can be reviewed, edited
+        and merged like code: without times, counts, readers and signatures, and so without pickles, which are left out.
         """
         from memollm._drive.progress import now_and_then
-        from memollm._upkeep.transfer import export
+        from memollm._upkeep.transfer import export, record
 
+        if recording:
+            if not function is namespace is run is None:
+                raise OptionError("export(recording=True) writes the samples of all functions: leave the parts out.")
+            return record(self.store, self._engine.codec, path)
         self._engine.keeper.hand_over()
         told = now_and_then(progress)
         return export(self.store, path, told=told, function=function, namespace=namespace, run=run)
 
-    def load(self, path: Place, *, progress: Told | None = None) -> Loaded:
+    def load(self, path: Place, *, trust: Iterable[str] = (), progress: Told | None = None) -> Loaded:
         """Bring in what a file holds that `export` wrote; what is here already is neither doubled nor reordered.
 
+        Of a recording, samples that name a class are read only if its name fits one of `trust`: "openai.types.*".
         `progress` is told now and then how many samples of how many were brought in.
         """
         from memollm._drive.progress import now_and_then
         from memollm._upkeep.transfer import load
 
-        return load(self.store, self._engine.codec, path, told=now_and_then(progress))
+        engine = self._engine
+        return load(self.store, engine.codec, path, told=now_and_then(progress), trust=trust, now=engine.clock())
 
     def import_from(
         self,

@@ -183,6 +183,10 @@ class Configuration:
         self._looked_around = False
         self.generation += 1
 
+    def in_code(self) -> dict[str, Any]:
+        """Return what was set from code."""
+        return dict(self._said)
+
     def get(self, option: str) -> Any:
         """Return an option: from code, else from the environment, else from pyproject.toml, else None."""
         return self.said(option).value

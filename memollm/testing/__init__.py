@@ -1,5 +1,6 @@
 """What authors of stores and tests need: the conformance suite, a fake model and provider, a fake clock."""
 
+from memollm.testing._configured import configured
 from memollm.testing._provider.replies import ToolUse
 from memollm.testing.conformance import (
     DrawingConformance,
@@ -22,4 +23,5 @@ __all__ = [
     "SharedConformance",
     "StoreConformance",
     "ToolUse",
+    "configured",
 ]

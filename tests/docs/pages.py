@@ -146,6 +146,7 @@ def printed_by(command: list[str], project: Path, number: int) -> str:
         "DOCUMENT_SEED": str(number),
         "COLUMNS": "120",
         "XDG_DATA_HOME": str(project.parent / "data"),
+        "PYTEST_PLUGINS": "pytest_memollm",
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # A page's tests need none of those that are here, and start faster.
     }
     result = subprocess.run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -27,6 +28,7 @@ from memollm._upkeep.transfer.lines import (
     decode,
 )
 from memollm._upkeep.transfer.merging import Joining
+from memollm._upkeep.transfer.recording import RecordingFile, is_recording
 from memollm._values.frame import unframed
 from memollm.errors import OptionError, RecordError, UntrustedRecord
 from memollm.stores.documents import notes_of
@@ -233,12 +235,24 @@ def missing(there: Counts, here: Counts) -> Counts:
     return Counts._make(max(more - less, 0) for more, less in zip(there, here, strict=True))
 
 
-def load(store: Drawing, codec: Codec, path: str | PathLike[str], *, told: Callable[[int, int], object]) -> Loaded:
-    """Bring a file's content into a cache; the whole file is checked before anything of it is."""
+def load(
+    store: Drawing,
+    codec: Codec,
+    path: str | PathLike[str],
+    *,
+    told: Callable[[int, int], object],
+    trust: Iterable[str] = (),
+    now: float = 0.0,
+) -> Loaded:
+    """Bring a file's content into a cache; the whole file is checked before anything of it is.
+
+    `trust` and `now` are for recordings, which are signed by nobody and tell no time.
+    """
     path = Path(path).expanduser()
-    total = sum(isinstance(line, SampleLine | PackedLine) for line in lines(path))
+    read = RecordingFile(path, codec, trust, now).lines if is_recording(path) else partial(lines, path)
+    total = sum(isinstance(line, SampleLine | PackedLine) for line in read())
     work = Load(store, codec)
-    for batch in batches(lines(path)):
+    for batch in batches(read()):
         work.put(batch)
         told(work.samples, total)
     return Loaded(work.calls, work.samples, work.added, work.untrusted)
