@@ -12,7 +12,7 @@ PYTHONS ?= $(shell for minor in 11 12 13 14; do \
 # The lowest versions are those of the oldest Python; newer ones need newer builds.
 OLDEST ?= $(firstword $(PYTHONS))
 
-.PHONY: demo test test-all test-lowest check deep torture mutants bench bench-deep bench-check docs package format clean
+.PHONY: demo test test-all test-lowest integrations check deep torture mutants bench bench-deep bench-check docs package format clean
 
 demo: .venv/installed
 	$(BIN)/python examples/demo.py
@@ -36,6 +36,15 @@ test-lowest:
 		--editable '.[cli,zstd]' pytest pytest-randomly pytest-xdist hypothesis attrs diskcache numpy pydantic
 	.venv-lowest/bin/python -m pytest -m "not deep" --ignore tests/typing --ignore tests/docs \
 		--ignore tests/unit/test_sdk_objects.py --ignore tests/unit/test_fake_provider.py --ignore tests/clients
+
+# What conflicts with the newest of everything, in an environment of its own: a line of tests/integrations.txt for each,
+# as name, tests and requirements.
+integrations:
+	@grep -v '^#' tests/integrations.txt | while read -r name tests requirements; do \
+		test -x .venv-$$name/bin/python || $(PYTHON) -m venv .venv-$$name || exit 1; \
+		.venv-$$name/bin/python -m pip install --quiet --disable-pip-version-check --editable . pytest $$requirements </dev/null && \
+		.venv-$$name/bin/python -m pytest $$tests </dev/null || exit 1; \
+	done
 
 check: .venv/developed
 	$(BIN)/ruff check .

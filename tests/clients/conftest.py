@@ -8,6 +8,7 @@ import ssl
 import sys
 
 import anthropic
+import httpx
 import httpx2
 import openai
 import pytest
@@ -16,6 +17,9 @@ from memollm import Cache
 from memollm.testing import FakeProvider
 
 DEADLINE = 120.0
+OF_GPT = httpx2 if int(openai.__version__.partition(".")[0]) >= 3 else httpx
+OF_CLAUDE = httpx2 if int(anthropic.__version__.partition(".")[0]) >= 2 else httpx
+"""What their SDKs stand on: older versions on httpx."""
 PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Loading certificates, for which nothing here asks, takes longer than most tests."""
 
@@ -43,7 +47,7 @@ def cache(tmp_path):
 @pytest.fixture
 def gpt(provider):
     """Make OpenAI's client, which tries twice again."""
-    http = httpx2.Client(verify=PLAIN)
+    http = OF_GPT.Client(verify=PLAIN)
     with openai.OpenAI(base_url=provider.openai_url, api_key=provider.key, http_client=http) as client:
         yield client
 
@@ -51,7 +55,7 @@ def gpt(provider):
 @pytest.fixture
 def claude(provider):
     """Make Anthropic's client, which tries twice again."""
-    http = httpx2.Client(verify=PLAIN)
+    http = OF_CLAUDE.Client(verify=PLAIN)
     with anthropic.Anthropic(base_url=provider.url, api_key=provider.key, http_client=http) as client:
         yield client
 
@@ -62,7 +66,7 @@ def gpt_async(provider):
 
     @contextlib.asynccontextmanager
     async def make(**options):
-        http = httpx2.AsyncClient(verify=PLAIN)
+        http = OF_GPT.AsyncClient(verify=PLAIN)
         async with openai.AsyncOpenAI(
             base_url=provider.openai_url, api_key=provider.key, http_client=http, **options
         ) as client:
