@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,9 +36,13 @@ def space_of(module: str) -> Mapping[str, Any]:
 
 
 def _name_by_spec(space: Mapping[str, Any]) -> str | None:
-    """Name a module run by `python -m`."""
+    """Name a module run by `python -m`; one under folders without `__init__.py` is named as if it were run as a file."""
     name = getattr(space.get("__spec__"), "name", None)
-    return name if isinstance(name, str) and name not in _MAIN else None
+    if not isinstance(name, str) or name in _MAIN:
+        return None
+    packages = list(accumulate(name.split(".")[:-1], "{}.{}".format))
+    in_folders = any(space_of(package).get("__file__") is None for package in packages)
+    return None if in_folders and _import_root({**space, "__name__": name}) is not None else name
 
 
 def _name_by_file(space: Mapping[str, Any]) -> str | None:
