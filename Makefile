@@ -34,7 +34,7 @@ test-lowest:
 	test -x .venv-lowest/bin/python || $(OLDEST) -m venv .venv-lowest
 	$(OLDEST) tests/lowest.py > .venv-lowest/lowest.txt
 	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --constraint .venv-lowest/lowest.txt \
-		--editable '.[cli,zstd]' pytest pytest-randomly pytest-xdist hypothesis attrs diskcache numpy pydantic
+		--editable '.[cli,prices,zstd]' pytest pytest-randomly pytest-xdist hypothesis attrs diskcache numpy pydantic
 	.venv-lowest/bin/python -m pytest -m "not deep" --ignore tests/typing --ignore tests/docs \
 		--ignore tests/clients $(foreach name,fake_provider same_call sdk_objects usage,--ignore tests/unit/test_$(name).py)
 
