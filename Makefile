@@ -28,14 +28,15 @@ test-all:
 		$$env/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' && \
 		$$env/bin/python -m pytest -m "not deep" || exit 1; done
 
-# Without what needs newer versions than ours of what both depend on, and without the checkers' own tests.
+# Without what needs newer versions than ours of what both depend on, as the providers' libraries do, and without the
+# checkers' own tests.
 test-lowest:
 	test -x .venv-lowest/bin/python || $(OLDEST) -m venv .venv-lowest
 	$(OLDEST) tests/lowest.py > .venv-lowest/lowest.txt
 	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --constraint .venv-lowest/lowest.txt \
-		--editable '.[cli,zstd]' pytest pytest-randomly pytest-xdist hypothesis attrs diskcache numpy pydantic
+		--editable '.[cli,prices,zstd]' pytest pytest-randomly pytest-xdist hypothesis attrs diskcache numpy pydantic
 	.venv-lowest/bin/python -m pytest -m "not deep" --ignore tests/typing --ignore tests/docs \
-		--ignore tests/unit/test_sdk_objects.py --ignore tests/unit/test_fake_provider.py --ignore tests/clients
+		--ignore tests/clients $(foreach name,fake_provider same_call sdk_objects usage,--ignore tests/unit/test_$(name).py)
 
 # What conflicts with the newest of everything, in an environment of its own: a line of tests/integrations.txt for each,
 # as name, tests and requirements.

@@ -7,7 +7,8 @@ import tomllib
 from pathlib import Path
 
 PROJECT = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-OURS = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["cli"], *PROJECT["optional-dependencies"]["zstd"]]
+EXTRAS = PROJECT["optional-dependencies"]
+OURS = [*PROJECT["dependencies"], *EXTRAS["cli"], *EXTRAS["prices"], *EXTRAS["zstd"]]
 
 for requirement in OURS:
     name, lowest = re.match(r"([\w-]+)>=([\d.]+)", requirement).groups()

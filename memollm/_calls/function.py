@@ -223,7 +223,7 @@ class Function:
             remember(plan.could_resume)
         plan.retry = 0.0 if older is not None else time.monotonic() + RETRY
         if older and not plan.refreshes:
-            plan.older[owner_of(instance)] = tuple(map(keyer.of_version, older))
+            plan.older[owner_of(instance)] = identity.version, tuple(map(keyer.of_version, older))
 
     def _could_resume(self, role: Role, mode: str) -> bool:
         """Tell whether MEMOLLM_MODE=resume would resume a namespace: nothing in the code says another mode."""

@@ -179,7 +179,11 @@ class Invocation:
 
     def _of_older(self, plan: Plan) -> Sequence[Sequence[Call]]:
         """Return the same calls as older code made them, where its samples are read, too."""
-        return [self._keyed_by(keyer) for keyer in plan.older.get(owner_of(self._instance), ())]
+        return [self._keyed_by(keyer) for keyer in self._older_keyers(plan)]
+
+    def _older_keyers(self, plan: Plan) -> Sequence[Keyer]:
+        version, keyers = plan.older.get(owner_of(self._instance), ("", ()))
+        return keyers if keyers and plan.keyer.identity(self._instance).version == version else ()
 
     def _keyed_by(self, keyer: Keyer) -> Sequence[Call]:
         return (keyer.call(self._instance, self._args, self._kwargs),)
@@ -202,8 +206,7 @@ class Invocation:
 
     def older(self) -> list[Call]:
         """Return the same call as older code made it, where its samples are read, too; the oldest first."""
-        keyers = self.plan.older.get(owner_of(self._instance), ())
-        return [keyer.call(self._instance, *self._one()) for keyer in keyers]
+        return [keyer.call(self._instance, *self._one()) for keyer in self._older_keyers(self.plan)]
 
     def placed(self) -> tuple[str, Engine]:
         """Return the name of the function in keys, and where its samples are."""

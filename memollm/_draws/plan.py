@@ -95,8 +95,13 @@ class Plan:
 
     # What older code has left.
 
-    older: dict[type | None, tuple[Keyer, ...]] = field(default_factory=dict["type | None", "tuple[Keyer, ...]"])
-    """By class: makers of keys of the older code whose samples are read, too; the oldest first."""
+    older: dict[type | None, tuple[str, tuple[Keyer, ...]]] = field(
+        default_factory=dict["type | None", "tuple[str, tuple[Keyer, ...]]"]
+    )
+    """By class: the version that was edited from older code, and makers of keys of that, the oldest first.
+
+    Its samples are read, too; what is set while the program runs makes another version, which has nothing older.
+    """
     spent: dict[tuple[Call, str | None], int] = field(default_factory=dict["tuple[Call, str | None]", int])
     """The calls, by lane, of which it had left nothing more in this epoch of the store."""
 

@@ -6,7 +6,7 @@ from itertools import groupby, islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from memollm._draws.effects import Do, Flow
+from memollm._draws.effects import Do, Flow, Outdated
 from memollm._draws.flow import Draw
 from memollm._draws.replay import IN_LINE, Read, Replay
 from memollm._spending.accounts import HIT
@@ -46,7 +46,7 @@ class Rereading:
         self._here = here
         self._replay = replay
         self._read: list[list[tuple[Want, Read]]] = []
-        self._more: Draw | None = None
+        self._more: Draw | Rereading | None = None
         """What is drawn after it."""
 
     def at_once(self, *, wait: bool) -> list[Any] | None:
@@ -67,12 +67,16 @@ class Rereading:
             values = self._decoded() if self._read else (yield from self._read_aside())
             others: list[Any] = []
             if missing := self._missing():
-                self._more = Draw(self._plan, [*missing.values()], self._here, [*missing], rekey=self._rekey)
+                self._more = Draw(self._plan, [*missing.values()], self._here, [*missing])
                 others = yield from self._more.flow()
             return self._given(values, others)
-        except BaseException:
+        except BaseException as error:
             self.unread()
-            raise
+            if type(error) is not Outdated or self._rekey is None:
+                raise
+        # What the function reads has changed meanwhile, which makes other calls.
+        self._more = Rereading(self._plan, self._rekey(), self._here, self._replay, rekey=self._rekey)
+        return (yield from self._more.flow())
 
     def _read_aside(self) -> Flow:
         yield Do(lambda: self._read_all(wait=True))

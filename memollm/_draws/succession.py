@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from memollm._draws.effects import Do, Flow
+from memollm._draws.effects import Do, Flow, Outdated
 from memollm._draws.flow import Draw
 from memollm._types.hiding import hides
 from memollm._types.requests import Write
@@ -48,7 +48,7 @@ class Succession:
     ) -> None:
         """`older` has of each older code, from the oldest on, the call in the place of each want's.
 
-        `rekey` is for what the newer code makes itself: older code is never called. For `origin` see `Run.origin`.
+        `rekey` makes the wants anew where what the function reads has changed meanwhile. For `origin` see `Run.origin`.
         """
         self._rekey = rekey
         self._origin = range(len(wants)) if origin is None else origin
@@ -80,9 +80,15 @@ class Succession:
         except GeneratorExit:
             self.give_back()
             raise
-        except BaseException:
+        except BaseException as error:
             yield from given_back(self._plan.engine, self.undelivered())
-            raise
+            if type(error) is not Outdated or self._rekey is None:
+                raise
+        # What the function reads has changed while this waited. That makes another version, which has nothing older.
+        self._draws, every = [], self._rekey()
+        wants = [every[index]._replace(n=want.n) for index, want in zip(self._origin, self._wants, strict=True)]
+        draw = Draw(self._plan, wants, self._here, self._origin, rekey=self._rekey)
+        return (yield from self._deliver(draw))
 
     def _drawn(self) -> Flow:
         if (whole := (yield from self._all_of_the_oldest())) is not None:
@@ -96,7 +102,7 @@ class Succession:
                 rest[index] = missing
         if rest:
             origin = [self._origin[index] for index in rest]
-            draw = Draw(self._plan, [*rest.values()], self._here, origin, rekey=self._rekey)
+            draw = Draw(self._plan, [*rest.values()], self._here, origin)
             others = iter((yield from self._deliver(draw)))
             for index, want in rest.items():
                 values[index] += [next(others) for _ in range(want.n)]

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import lru_cache, partial
+from functools import partial
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
 from memollm._keys.canonical import canonical, hooks
+from memollm._keys.installed import is_of_library
 from memollm._types.started import STARTED
 
 if TYPE_CHECKING:
@@ -117,15 +117,6 @@ def _is_library(function: object) -> bool:
         return False
     package = str(getattr(function, "__module__", "")).partition(".")[0]
     return package != _asking.get()
-
-
-@lru_cache(maxsize=1000)
-def is_of_library(file: str) -> bool:
-    """Tell whether a file belongs to Python or to an installed package, whose code differs by version."""
-    import sysconfig
-
-    paths = [sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")]
-    return any(file.startswith(path + os.sep) for path in paths)
 
 
 def name_of_module(module: str) -> str:

@@ -14,9 +14,10 @@ TICKS = 50
 
 HOLDER = """
     import sys
-    from filelock import lock_descriptor
+    from memollm.stores.sqlite.filelocks import lock_descriptor
     lock = open(sys.argv[1] + ".lock", "r+")
-    lock_descriptor(lock.fileno())
+    while not lock_descriptor(lock.fileno(), blocking=False):
+        pass
     print("held")
     sys.stdin.readline()
 """

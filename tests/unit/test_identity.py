@@ -122,10 +122,51 @@ def test_a_script_inside_a_package_is_named_as_its_import_is(tmp_path):
     assert names == ["lab.study.ask"] * 3
 
 
-def test_a_program_in_a_folder_without_init_is_named_as_python_m_names_it(tmp_path):
+def test_a_program_in_a_folder_without_init_has_one_name_however_it_is_run(tmp_path):
+    """As a script and by `python -m` it is the same; imported, it is named as the import says."""
     folder = write(tmp_path, lab__study="from tool import show\ndef ask(): return 1\nshow(ask)\n")
     (folder / "lab" / "__init__.py").unlink()
-    assert run(folder, "-m", "lab.study")[0] == run(folder, "-c", "import lab.study")[0] == "lab.study.ask"
+    ways = ["-m", "lab.study"], [str(folder / "lab" / "study.py")]
+    assert [run(folder, *way)[0] for way in ways] == ["study.ask", "study.ask"]
+
+
+@pytest.mark.parametrize("where", ["", "src/", "elsewhere/lib/"])
+@pytest.mark.parametrize("program", ["run.py", "scripts/run.py", "ours/run.py"])
+def test_other_packages_of_the_user_count_with_their_code(tmp_path, where, program):
+    """Whatever is not installed is the user's, wherever it lies: an edit of its prompt is an edit of the function."""
+    prints = []
+    for style in "ab":
+        folder = tmp_path / style
+        texts = {"mylab/__init__.py": "", "mylab/prompts.py": f"def style(): return '{style}'\n"}
+        for path, text in {where + path: text for path, text in texts.items()}.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(text)
+        write(folder, ours__none="")
+        (folder / program).parent.mkdir(exist_ok=True)
+        (folder / program).write_text(
+            f"import sys\nsys.path[:0] = [{str(folder)!r}, {str(folder / where)!r}]\nfrom tool import show\n"
+            "from mylab.prompts import style\ndef ask(): return style()\nshow(ask)\n"
+        )
+        prints.append(run(folder, str(folder / program)))
+    one, other = prints
+    assert (one[0], one[1] != other[1]) == (other[0], True)
+    assert [part for part in one[2] if one[2][part] != other[2][part]] == ["helper mylab.prompts.style"]
+
+
+def test_an_installed_package_counts_by_its_names(tmp_path):
+    """Where it is not the function's own package, its code differs between versions that answer alike."""
+    prints = []
+    for style in "ab":
+        folder = tmp_path / style
+        site = folder / "lib" / "site-packages"
+        write(site, theirs__prompts=f"def style(): return '{style}'\n")
+        write(folder, study="")
+        (folder / "study.py").write_text(
+            f"import sys\nsys.path[:0] = [{str(site)!r}]\nfrom tool import show\n"
+            "from theirs.prompts import style\ndef ask(): return style()\nshow(ask)\n"
+        )
+        prints.append(run(folder, "study.py"))
+    assert prints[0] == prints[1]
 
 
 @pytest.mark.parametrize("seed", ["0", "1", "random"])

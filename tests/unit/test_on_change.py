@@ -362,3 +362,56 @@ def test_functions_that_a_loop_makes_are_no_edits_of_each_other(tmp_path):
             made.append(ask)
         made += [cache.cached_llm(pool=1)(lambda q, other=style: other + q) for style in ("c", "d")]
         assert [ask("q") for ask in made] == ["aq", "bq", "cq", "dq"]
+
+
+@pytest.mark.parametrize("on_change", ["warn", "ignore"])
+def test_what_is_set_while_the_program_runs_has_no_older_samples(edit, on_change):
+    """State is another version than the edited code, so what the older code left is not its own; set back, it is."""
+    edit.ask("one").draw(2, "q")
+    ask = edit.ask("two", on_change=on_change)
+    assert ask("q") == "one q 1"
+    edit.module.STYLE = "three"
+    assert ask.peek("q") == []
+    assert ask("q") == "three q 1"
+    edit.module.STYLE = "two"
+    assert ask("q") == "one q 2"
+    assert ask("q") == "two q 2"
+
+
+def _changing(edit, monkeypatch, style):
+    """Set the style as soon as the store has been asked."""
+    store = edit.opened[-1].store
+    perform = store.perform
+
+    def performing(requests):
+        done = perform(requests)
+        edit.module.STYLE = style
+        return done
+
+    monkeypatch.setattr(store, "perform", performing)
+
+
+def test_a_draw_of_older_samples_that_waited_is_taken_anew(edit, monkeypatch):
+    """What changes before the function begins leaves no older sample in the answer, and gives those back."""
+    edit.ask("one")("q")
+    ask = edit.ask("two")
+    ask.key("q")
+    with monkeypatch.context() as patched:
+        _changing(edit, patched, "three")
+        assert ask.draw(2, "q") == ["three q 1", "three q 2"]
+    edit.module.STYLE = "two"
+    assert ask.draw(2, "q") == ["one q 1", "two q 3"]
+    assert len(edit.module.MADE) == 3
+
+
+def test_a_replay_that_waited_reads_what_the_function_is_then(edit, monkeypatch):
+    """What changes before the function begins leaves nothing in the answer that another version has said."""
+    ask = edit.ask("one", namespace="x")
+    ask("q")
+    edit.module.STYLE = "three"
+    ask("q")
+    edit.module.STYLE = "one"
+    with memollm.replay("x", then="draw"), monkeypatch.context() as patched:
+        _changing(edit, patched, "three")
+        assert ask.draw(2, "q") == ["three q 2", "three q 3"]
+    assert [ask.peek("q"), edit.module.STYLE] == [["three q 2", "three q 3"], "three"]

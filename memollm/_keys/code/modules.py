@@ -5,14 +5,15 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from memollm._types.paths import absolute, root_above, working_directory
+from memollm._keys.installed import is_of_library
+from memollm._types.paths import absolute, root_above
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from importlib.machinery import ModuleSpec
 
 _MARKS = ("pyproject.toml", ".git")
 _MAIN = ("__main__", "__mp_main__")
@@ -35,9 +36,13 @@ def space_of(module: str) -> Mapping[str, Any]:
 
 
 def _name_by_spec(space: Mapping[str, Any]) -> str | None:
-    """Name a module run by `python -m`."""
+    """Name a module run by `python -m`; one in folders without `__init__.py` is named as the script that it is, too."""
     name = getattr(space.get("__spec__"), "name", None)
-    return name if isinstance(name, str) and name not in _MAIN else None
+    if not isinstance(name, str) or name in _MAIN:
+        return None
+    packages = list(accumulate(name.split(".")[:-1], "{}.{}".format))
+    in_folders = any(space_of(package).get("__file__") is None for package in packages)
+    return None if in_folders and _is_own(name.partition(".")[0], space.get("__file__")) else name
 
 
 def _name_by_file(space: Mapping[str, Any]) -> str | None:
@@ -96,13 +101,10 @@ def folder_of(space: Mapping[str, Any]) -> str:
 
 
 class Home:
-    """The modules whose code counts with a function's: its top-level package, or a lone file's neighbours."""
+    """The modules whose code counts with a function's: its top-level package, and whatever is not installed."""
 
     def __init__(self, space: Mapping[str, Any]) -> None:
-        name = module_name(space)
-        self._top = name.partition(".")[0]
-        lone = "." not in name or space.get("__name__") in _MAIN
-        self._root = _import_root(space) if lone and "__path__" not in space else None
+        self._top = module_name(space).partition(".")[0]
         self._known: dict[str, bool] = {str(space.get("__name__")): True}
 
     def holds(self, module: object) -> bool:
@@ -119,36 +121,18 @@ class Home:
         if module in sys.modules or top == self._top:
             return self.holds(module)
         spec = importlib.util.find_spec(top) if top else None
-        return self._root is not None and str(_spec_root(spec)) == self._root
+        return spec is not None and spec.has_location and _is_own(top, spec.origin)
 
     def _decide(self, module: str) -> bool:
         space = space_of(module)
         name = module_name(space) if space else module
         if name.partition(".")[0] == self._top:
             return True
-        return self._root is not None and _import_root(space) == self._root
+        return module in _MAIN or _is_own(name.partition(".")[0], space.get("__file__"))
 
 
-def _import_root(space: Mapping[str, Any]) -> str | None:
-    """Give the folder from which a module was imported, unless it is one where installed packages live."""
-    file = space.get("__file__")
-    if not isinstance(file, str):
-        path = _notebook_path(space)
-        here = absolute(path).parent if path else working_directory()
-        return str(here) if space.get("__name__") in _MAIN else None
-    depth = 0 if space.get("__name__") in _MAIN else str(space.get("__name__")).count(".")
-    depth += "__path__" in space
-    folders = Path(os.path.realpath(file)).parents
-    root = folders[min(depth, len(folders) - 1)]
-    return None if _is_installed(root) else str(root)
-
-
-def _spec_root(spec: ModuleSpec | None) -> Path | None:
-    """Give the folder from which a module would be imported."""
-    if spec is None or spec.origin is None or not spec.has_location:
-        return None
-    return Path(os.path.realpath(spec.origin)).parents[bool(spec.submodule_search_locations)]
-
-
-def _is_installed(folder: Path) -> bool:
-    return folder.name in ("site-packages", "dist-packages") or (folder / "site-packages").is_dir()
+def _is_own(top: str, file: object) -> bool:
+    """Tell whether a module's file is the user's: wherever it lies, nobody has installed it."""
+    if not isinstance(file, str) or top == "memollm":
+        return False
+    return not (is_of_library(file) or is_of_library(os.path.realpath(file)))

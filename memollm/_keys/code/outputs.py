@@ -206,7 +206,10 @@ class Outputs:
             self._fill(found)
 
     def _fill(self, found: Found) -> None:
-        if type(found.value) not in _PLAIN:
+        if found.value is None:
+            # What is to be filled is made later.
+            self._changed.add(found.label)
+        elif type(found.value) not in _PLAIN:
             self._changed.add(found.label)
             self.containers.add(id(found.value))
             self._kept.append(found.value)
