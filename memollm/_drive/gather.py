@@ -107,6 +107,8 @@ class _Group:
     )
     """Of the draws that wait."""
     makings: dict[Making, None] = field(default_factory=dict["Making", None])
+    """What the call runs inside: of each draw its own, and what that was asked inside."""
+    own: set[Making] = field(default_factory=set["Making"])
     is_due: bool = False
     """Nothing but a call in flight keeps it waiting."""
     is_inside: bool = False
@@ -119,6 +121,8 @@ class _Hall:
     def __init__(self) -> None:
         self.groups: dict[Hashable, _Group] = {}
         self.in_flight: Counter[Hashable] = Counter()
+        self.served: Counter[Making] = Counter()
+        """By draw: how many calls in flight serve it."""
 
 
 class Gatherer:
@@ -181,9 +185,10 @@ class Gatherer:
         group.waiting.append(future)
         group.airborne.append(one)
         group.meters[future] = meter
-        makings = under.get()
-        group.makings.update(dict.fromkeys(makings))
-        group.is_inside |= len(makings) > 1
+        *outer, own = under.get()
+        group.makings.update(dict.fromkeys([*outer, own]))
+        group.own.add(own)
+        group.is_inside |= any(making in hall.served for making in outer)
         return future
 
     def _due(self, hall: _Hall, like: Hashable, at_last: float) -> None:
@@ -225,14 +230,16 @@ class Gatherer:
         group.context.run(under.set, tuple(group.makings))
         group.context.run(airborne.set, None)
         hall.in_flight[like] += 1
+        hall.served.update(group.own)
         task = asyncio.get_running_loop().create_task(_serve(group, served), context=group.context)
         self._under_way.add(task)
-        task.add_done_callback(lambda task: self._landed(hall, like, task))
+        task.add_done_callback(lambda task: self._landed(hall, like, group, task))
         _cancel_when_unwanted(task, [future for _, future in served])
 
-    def _landed(self, hall: _Hall, like: Hashable, task: asyncio.Task[None]) -> None:
+    def _landed(self, hall: _Hall, like: Hashable, landed: _Group, task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
         hall.in_flight[like] -= 1
+        hall.served -= Counter(landed.own)
         if hall.in_flight[like]:
             return
         del hall.in_flight[like]

@@ -257,6 +257,27 @@ def test_a_call_that_asks_for_itself_does_not_wait_to_land(cache, gather):
     assert simulated(cache, main())[0] == ["x 2"]
 
 
+@pytest.mark.parametrize("gather", [Gather(joins=True), Gather(waves=True)])
+def test_inside_another_function_samples_are_gathered_too(cache, gather):
+    """Only a call that serves oneself is not waited for: neither one of another function nor a stream that was read."""
+    provider = Provider()
+    ask = asking(cache, provider, gather=gather)
+
+    @cache.cached_llm(name="stream", version=1)
+    def stream():
+        yield "chunk"
+
+    @cache.cached_llm(name="agent", version=1, namespace="a")
+    async def agent():
+        first = asyncio.create_task(ask("x"))
+        await until_in_loop(lambda: provider.asked)
+        return await together(first, *(ask("x") for _ in range(3)))
+
+    assert list(stream()) == ["chunk"]
+    assert simulated(cache, agent())[0] == [[0], [1], [2], [3]]
+    assert provider.asked == [1, 3]
+
+
 def test_a_full_request_does_not_wait_to_join(cache):
     """As many as fit go at once."""
     provider = Provider()
