@@ -35,7 +35,7 @@ test-lowest:
 	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --constraint .venv-lowest/lowest.txt \
 		--editable '.[cli,zstd]' pytest pytest-randomly pytest-xdist hypothesis attrs diskcache numpy pydantic
 	.venv-lowest/bin/python -m pytest -m "not deep" --ignore tests/typing --ignore tests/docs \
-		--ignore tests/unit/test_sdk_objects.py --ignore tests/unit/test_fake_provider.py --ignore tests/clients
+		--ignore tests/unit/test_sdk_objects.py --ignore tests/clients
 
 # What conflicts with the newest of everything, in an environment of its own: a line of tests/integrations.txt for each,
 # as name, tests and requirements.
