@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import memollm
-from memollm.testing import configured
+from memollm.testing import configured, drawing_as
 from pytest_memollm import RECORDER
 from pytest_memollm.content import Content, Place
 
@@ -116,10 +116,8 @@ class Recorder:
             # The environment is for programs that a test starts, and tells threads of the run.
             stack.enter_context(_environment({RUN: run, MODE: mode, CACHE: str(place)}))
             stack.enter_context(configured(**said))
-            stack.enter_context(memollm.run(run))
-            if mode == "offline":
-                # Whatever mode a decorator names.
-                stack.enter_context(memollm.mode(mode))
+            # Offline is offline, whatever mode a decorator names.
+            stack.enter_context(drawing_as(run, mode="offline" if mode == "offline" else None))
             yield
 
     @pytest.hookimpl(wrapper=True)

@@ -7,6 +7,8 @@ import itertools
 import queue
 import time
 
+from memollm._spending.shared_clock import shared_clock
+
 PATIENCE = 30.0
 """Seconds after which something has hung."""
 
@@ -85,6 +87,12 @@ def until(condition):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.001)
+
+
+def show_time(monkeypatch, now):
+    """Let a test say how long calls take, whatever other tests have left in flight."""
+    shared_clock.renew()
+    monkeypatch.setattr(shared_clock, "now", now)
 
 
 def ours(caplog):

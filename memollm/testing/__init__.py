@@ -1,6 +1,6 @@
 """What authors of stores and tests need: the conformance suite, a fake model and provider, a fake clock."""
 
-from memollm.testing._configured import configured
+from memollm.testing._configured import configured, drawing_as
 from memollm.testing._provider.replies import ToolUse
 from memollm.testing.conformance import (
     DrawingConformance,
@@ -24,4 +24,5 @@ __all__ = [
     "StoreConformance",
     "ToolUse",
     "configured",
+    "drawing_as",
 ]

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from memollm._calls.configuration import SETTINGS, configuration
+from memollm._draws.scope import NOWHERE, scope
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -20,3 +21,19 @@ def configured(**options: Any) -> Generator[None]:
         yield
     finally:
         configuration.say(**{**dict.fromkeys(SETTINGS), **before})
+
+
+@contextmanager
+def drawing_as(run: str, *, mode: str | None = None) -> Generator[None]:
+    """Draw as a run inside the block, as `memollm.run` does, and in a mode if one is named, for who runs tests.
+
+    Threads that a test starts are outside of it, as of any block, and are not warned: the test has not opened it.
+    `MEMOLLM_RUN` and `configured` tell them what it says.
+    """
+    here = scope.get() or NOWHERE
+    role = here.role._replace(run=run, namespace=None, resumes=False, mode=mode or here.role.mode)
+    token = scope.set(here._replace(role=role, replay=None))
+    try:
+        yield
+    finally:
+        scope.reset(token)

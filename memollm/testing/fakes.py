@@ -99,7 +99,7 @@ class FakeModel:
         finally:
             self._end()
 
-    def wait_for(self, calls: int, *, timeout: float = 10.0) -> None:
+    def wait_for(self, calls: int, *, timeout: float = 30.0) -> None:
         """Block until so many calls have been begun; `TimeoutError` if they never are."""
         with self._changed:
             if not self._changed.wait_for(lambda: self.calls >= calls, timeout):

@@ -140,7 +140,7 @@ class FakeProvider:
         with self._changed:
             return [sample for asked in self._asked for sample in asked.samples]
 
-    def wait_for(self, requests: int, *, timeout: float = 10.0) -> None:
+    def wait_for(self, requests: int, *, timeout: float = 30.0) -> None:
         """Block until so many requests have come in; `TimeoutError` if they never do."""
         with self._changed:
             if not self._changed.wait_for(lambda: len(self._asked) >= requests, timeout):

@@ -135,7 +135,7 @@ def test_an_async_client_draws_as_a_plain_one(gpt, gpt_async, cache, provider):
             return [*drawn, *(choice.message.content for choice in several.choices)]
 
     drawn = asyncio.run(main())
-    assert drawn == provider.samples or sorted(drawn) == sorted(provider.samples)
+    assert sorted(drawn) == sorted(provider.samples)
     assert len({*drawn}) == 8
     with memollm.namespace("b"):
         assert {said(wrap(gpt, cache=cache)) for _ in range(8)} == {*drawn}

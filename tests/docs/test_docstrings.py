@@ -20,8 +20,30 @@ from memollm import cached_llm
 
 client = SimpleNamespace(responses=SimpleNamespace(create=lambda **_: SimpleNamespace(output_text="yes")))
 """
+THREADS = """\
+from concurrent.futures import ThreadPoolExecutor
+
+import memollm
+
+prompts = ["x", "y"]
+
+@memollm.cached_llm
+def ask(prompt):
+    return prompt.upper()
+
+"""
+OPENAI = """\
+import os
+
+import memollm
+import openai
+
+os.environ["OPENAI_API_KEY"] = "sk-of-nobody"
+"""
 PROGRAMS = {
     "used": (CLIENT, 'assert ask("?") == "yes"\n'),
+    "carry": (THREADS, 'assert answers == ["X", "Y"]\n'),
+    "wrap": (OPENAI, "assert type(client) is openai.OpenAI\n"),
     "FakeProvider": (
         "import openai\n\nfrom memollm.testing import FakeProvider\n",
         "",
@@ -43,7 +65,6 @@ def public_programs():
     return {name: code for module, name in names if (code := program_of(getattr(module, name).__doc__))}
 
 
-@pytest.mark.deep
 def test_every_program_of_a_docstring_is_known():
     """No public docstring shows a program that nobody runs."""
     assert set(public_programs()) == set(PROGRAMS)

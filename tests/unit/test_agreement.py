@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from models import show_time
 
 import memollm
 from memollm import Cache, configure
@@ -22,7 +23,7 @@ MONEY = ("spent_seconds", "spent_tokens", "spent_cost", "unpriced", "saved_secon
 def recorded(tmp_path, monkeypatch):
     """Run a program with hits, a batch, a refusal, a failure and a call of unknown cost; return what was shown."""
     clock, told = FakeClock(), []
-    monkeypatch.setattr("memollm._spending.shared_clock.shared_clock.now", clock)
+    show_time(monkeypatch, clock)
     configure(prices={"m": (1_000.0, 0.0)})
     with Cache(tmp_path / "cache") as cache:
 

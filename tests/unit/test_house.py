@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -63,6 +63,12 @@ def test_a_class_name_stands_once():
             if isinstance(node, ast.ClassDef):
                 places[node.name].append(name)
     assert {name: where for name, where in places.items() if len(where) > 1} == {}
+
+
+def test_a_file_name_of_the_tests_stands_once():
+    """Tests of several folders run together, and import their helpers by their names alone."""
+    names = Counter(file.name for file in Path(__file__).parents[1].rglob("*.py") if file.name != "conftest.py")
+    assert [name for name, times in names.items() if times > 1] == []
 
 
 def test_every_module_says_what_it_owns():

@@ -17,7 +17,7 @@ import pytest
 from memollm._keys.canonical import canonical as canonical_of_calls
 from memollm._keys.identity import NAME_ONLY, changes, fingerprint, identify
 from memollm.errors import MemollmWarning
-from tests.unit.programs import canonical, load, run, write
+from tests.unit.shown import canonical, load, run, write
 
 STUDY = """
 from tool import show

@@ -125,7 +125,8 @@ def test_money_goes_beyond_by_no_more_than_what_was_under_way(limited):
     with ThreadPoolExecutor(at_once) as pool:
         done, refused = outcomes([pool.submit(ask, f"p{number}") for number in range(100)])
     assert done + refused == 100
-    assert 1.0 <= spent(cache).cost + 0.05 <= 1.0 + at_once * 0.05
+    # Twentieths do not add up exactly, and not to the same in every order.
+    assert 0.999 < spent(cache).cost + 0.05 < 1.001 + at_once * 0.05
     assert spent(cache).cost == pytest.approx(len(calls) * 0.05)
     assert spent(cache).foreseen == pytest.approx(0)
 

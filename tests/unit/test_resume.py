@@ -100,8 +100,6 @@ def test_threads_that_resume_share_the_cursor(cache):
             for _ in range(10):
                 got.append(ask("x"))  # noqa: PERF401 - each is kept as it comes
 
-    with memollm.run("1"):
-        pass
     threads = [threading.Thread(target=work) for _ in range(3)]
     for thread in threads:
         thread.start()

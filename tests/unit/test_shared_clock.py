@@ -8,12 +8,12 @@ import threading
 from contextvars import copy_context
 
 import pytest
-from models import AsyncGates, Gates, run
+from models import AsyncGates, Gates, run, show_time
 from simulated import simulated
 
 import memollm
 from memollm import Cache
-from memollm._spending.shared_clock import SharedClock, shared_clock
+from memollm._spending.shared_clock import SharedClock
 from memollm.testing import FakeClock, ModelDown
 
 PROMPTS, SAMPLES, AT_ONCE, LATENCY = 15, 20, 10, 0.6
@@ -29,7 +29,7 @@ class Each:
 def clock(monkeypatch):
     """Let the process's clock stand, until the test moves it."""
     made = FakeClock()
-    monkeypatch.setattr(shared_clock, "now", made)
+    show_time(monkeypatch, made)
     return made
 
 
@@ -83,7 +83,7 @@ def test_a_pass_at_k_run_says_what_the_clock_on_the_wall_says(tmp_path, monkeypa
 
         async def main():
             room.append(asyncio.Semaphore(AT_ONCE))
-            monkeypatch.setattr(shared_clock, "now", asyncio.get_running_loop().time)
+            show_time(monkeypatch, asyncio.get_running_loop().time)
             await experiment(ask, "first")
             await experiment(ask, "again")
 

@@ -10,12 +10,11 @@ import itertools
 import threading
 
 import pytest
-from models import PATIENCE, run, until, until_in_loop, waiting
+from models import PATIENCE, run, show_time, until, until_in_loop, waiting
 
 import memollm
 from memollm import NotStoredWarning, OptionError, ReentrantCall, ReplayedStream
 from memollm._draws.waits import under
-from memollm._spending.shared_clock import shared_clock
 
 
 def whole(stream):
@@ -530,7 +529,7 @@ def test_a_stream_that_outlives_its_closed_cache_leaves_no_thread(cache):
 
 def test_a_stream_took_what_its_function_took(cache, monkeypatch):
     """P14: the time of each step counts, and that which its reader takes between them does not."""
-    monkeypatch.setattr(shared_clock, "now", itertools.count().__next__)
+    show_time(monkeypatch, itertools.count().__next__)
     tell, _ = telling(cache)
     with memollm.track() as tracked:
         whole(tell("x", chunks=3))

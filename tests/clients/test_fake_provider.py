@@ -10,37 +10,21 @@ import anthropic
 import openai
 import pydantic
 import pytest
+from asking import HI, TOOL, chat
 
 from memollm.testing import FakeProvider, ToolUse
 
-TOOL = {
-    "name": "find",
-    "description": "Find it.",
-    "parameters": {"type": "object", "properties": {"x": {"type": "integer"}}},
-}
-HI = [{"role": "user", "content": "hi"}]
+
+@pytest.fixture
+def client(gpt):
+    """Make OpenAI's client, which tries once."""
+    return gpt.with_options(max_retries=0)
 
 
 @pytest.fixture
-def provider():
-    with FakeProvider() as made:
-        yield made
-
-
-@pytest.fixture
-def client(provider):
-    with openai.OpenAI(base_url=provider.openai_url, api_key=provider.key, max_retries=0) as made:
-        yield made
-
-
-@pytest.fixture
-def claude(provider):
-    with anthropic.Anthropic(base_url=provider.url, api_key=provider.key, max_retries=0) as made:
-        yield made
-
-
-def chat(client, **options):
-    return client.chat.completions.create(model="m", messages=HI, **options)
+def claude(claude):
+    """Make Anthropic's client, which tries once."""
+    return claude.with_options(max_retries=0)
 
 
 def message(claude, **options):
@@ -60,9 +44,11 @@ def test_samples_are_distinct_and_the_same_for_a_seed(client, provider):
     texts = [choice.message.content for _ in range(2) for choice in chat(client, n=2).choices]
     assert len({*texts}) == 4
     assert texts == provider.samples
-    with FakeProvider() as same, openai.OpenAI(base_url=same.openai_url, api_key=same.key) as again:
+    with FakeProvider() as same:
+        again = client.with_options(base_url=same.openai_url)
         assert [chat(again).choices[0].message.content for _ in range(4)] == texts
-    with FakeProvider(seed=1) as other, openai.OpenAI(base_url=other.openai_url, api_key=other.key) as again:
+    with FakeProvider(seed=1) as other:
+        again = client.with_options(base_url=other.openai_url)
         assert chat(again).choices[0].message.content not in texts
 
 
@@ -199,18 +185,18 @@ def test_answers_break_as_planned(client, claude, provider):
     assert provider.calls == 0
 
 
-def test_requests_are_held_until_they_may_go_on(provider):
+def test_requests_are_held_until_they_may_go_on(provider, gpt_async):
     """What is asked inside the block is counted, and answered when it ends; many at a time."""
 
     async def main():
-        async with openai.AsyncOpenAI(base_url=provider.openai_url, api_key=provider.key) as client:
+        async with gpt_async() as client:
             with provider.held():
                 tasks = [asyncio.ensure_future(chat(client)) for _ in range(20)]
                 await asyncio.to_thread(provider.wait_for, 20)
                 assert not any(task.done() for task in tasks)
             return await asyncio.gather(*tasks)
 
-    assert len({answer.choices[0].message.content for answer in asyncio.run(asyncio.wait_for(main(), 30))}) == 20
+    assert len({answer.choices[0].message.content for answer in asyncio.run(main())}) == 20
 
 
 def test_streams_are_held_after_some_events(client, provider):
@@ -231,15 +217,14 @@ def test_a_client_that_leaves_is_noted(provider, client):
     assert [asked.is_whole for asked in provider.requests] == [False, True]
 
 
-def test_closing_breaks_off_what_is_under_way():
+def test_closing_breaks_off_what_is_under_way(client):
     """The provider goes away while it is asked, and its thread with it."""
     with FakeProvider() as provider, provider.held():
-        client = openai.OpenAI(base_url=provider.openai_url, api_key=provider.key, max_retries=0)
         failures = []
 
         def ask():
             try:
-                chat(client)
+                chat(client.with_options(base_url=provider.openai_url))
             except openai.APIConnectionError as error:
                 failures.append(error)
 
@@ -247,8 +232,7 @@ def test_closing_breaks_off_what_is_under_way():
         thread.start()
         provider.wait_for(1)
         provider.__exit__()
-        thread.join(10)
-    client.close()
+        thread.join(60)
     assert len(failures) == 1
     assert provider.is_closed
 

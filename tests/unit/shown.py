@@ -1,4 +1,4 @@
-"""Programs written into a folder, loaded here or run as a user runs them."""
+"""Programs that show how a function is identified: written into a folder, loaded here or run as a user runs them."""
 
 from __future__ import annotations
 
