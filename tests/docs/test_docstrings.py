@@ -20,8 +20,37 @@ from memollm import cached_llm
 
 client = SimpleNamespace(responses=SimpleNamespace(create=lambda **_: SimpleNamespace(output_text="yes")))
 """
+PROVIDER = """\
+from types import SimpleNamespace
+
+import httpx
+
+import memollm
+from memollm.testing import FakeProvider
+
+provider = FakeProvider(key=None).__enter__()
+openai = SimpleNamespace(OpenAI=lambda: httpx.Client(base_url=provider.openai_url))
+"""
+ASKED = """\
+first, second = [client.post("/responses", json={"model": "m", "input": "Why?"}).text for _ in range(2)]
+assert (first != second, provider.calls, memollm.Cache(".memollm").namespaces()[0].draws) == (True, 2, 2)
+client.close()
+provider.__exit__()
+"""
+POOL = """\
+from concurrent.futures import ThreadPoolExecutor
+
+import memollm
+
+ask, prompts = memollm.cached_llm(name="ask", version=1)(str.upper), ["a", "b"]
+"""
 PROGRAMS = {
     "used": (CLIENT, 'assert ask("?") == "yes"\n'),
+    "wrap": (PROVIDER, ASKED),
+    "carry": (
+        POOL,
+        'assert (answers, memollm.Cache(".memollm").namespaces()[0].draws) == (["A", "B"], 2)\n',
+    ),
     "FakeProvider": (
         "import openai\n\nfrom memollm.testing import FakeProvider\n",
         "",
