@@ -79,11 +79,11 @@ bench-check: .venv-bench/installed
 # The site, in the folder `site`; whatever is wrong with it is an error. To see it: python -m http.server -d site
 docs: .venv-docs/installed
 	.venv-docs/bin/zensical build --strict --clean
-	.venv-docs/bin/python tools/finish_site.py site
+	.venv-docs/bin/python docs/_site/finish_site.py site
 
 # The distributions, built and tried in empty environments, with each extra; takes minutes and needs a package index.
 package: .venv-build/installed
-	.venv-build/bin/python tools/try_packages.py
+	.venv-build/bin/python tests/packages.py
 
 format: .venv/developed
 	$(BIN)/ruff check --fix-only .
