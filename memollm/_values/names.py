@@ -124,5 +124,6 @@ def _is_any_of(cls: Any, *families: type[Any]) -> bool:
 
 def is_model(cls: type[Any]) -> bool:
     """Tell whether this is a class of pydantic models."""
-    pydantic = sys.modules.get("pydantic")
-    return pydantic is not None and issubclass(cls, pydantic.BaseModel)
+    # Another thread may just be importing it.
+    base = getattr(sys.modules.get("pydantic"), "BaseModel", None)
+    return base is not None and issubclass(cls, base)

@@ -24,6 +24,23 @@ def events(first: str | None, source: Generator[str, None, None], ends: Sequence
         source.close()
 
 
+def retold(told: Iterable[str], source: Generator[str, None, None], ends: Sequence[str]) -> Generator[str, None, None]:
+    """Tell of a whole answer by its events: given with the end mark, and given back where its reader leaves before."""
+    try:
+        for event in told:
+            if is_end(event, ends):
+                _exhaust(source)
+            yield event
+        _exhaust(source)
+    finally:
+        source.close()
+
+
+def _exhaust(source: Generator[str, None, None]) -> None:
+    for _ in source:
+        pass
+
+
 def following(source: Generator[str, None, None]) -> str | None:
     """Return the next event, or None at the end, however it has ended."""
     with suppress(Unfinished):
@@ -52,7 +69,20 @@ async def following_async(source: AsyncGenerator[str, None]) -> str | None:
     return None
 
 
-async def in_task(events: Iterable[str]) -> AsyncGenerator[str, None]:
-    """Give events that are here already."""
-    for event in events:
-        yield event
+async def retold_async(
+    told: Iterable[str], source: AsyncGenerator[str, None], ends: Sequence[str]
+) -> AsyncGenerator[str, None]:
+    """Tell of a whole answer, in a task."""
+    try:
+        for event in told:
+            if is_end(event, ends):
+                await _exhaust_async(source)
+            yield event
+        await _exhaust_async(source)
+    finally:
+        await source.aclose()
+
+
+async def _exhaust_async(source: AsyncGenerator[str, None]) -> None:
+    async for _ in source:
+        pass

@@ -72,8 +72,9 @@ def _classes_of(name: str) -> Classes:
     class Passing(library.SyncByteStream):  # type: ignore[misc]  # whichever library it is
         """The events of a stream, as a body."""
 
-        def __init__(self, events: Generator[str, None, None]) -> None:
+        def __init__(self, events: Generator[str, None, None], source: Generator[str, None, None]) -> None:
             self._events = events
+            self._source = source
 
         def __iter__(self) -> Any:
             return map(str.encode, self._events)
@@ -81,12 +82,15 @@ def _classes_of(name: str) -> Classes:
         def close(self) -> None:
             """End the stream; one that has not come to its end is given back."""
             self._events.close()
+            # Events that nobody has asked for do not know that they are over.
+            self._source.close()
 
     class PassingAsync(library.AsyncByteStream):  # type: ignore[misc]  # whichever library it is
         """The same in a task."""
 
-        def __init__(self, events: AsyncGenerator[str, None]) -> None:
+        def __init__(self, events: AsyncGenerator[str, None], source: AsyncGenerator[str, None]) -> None:
             self._events = events
+            self._source = source
 
         def __aiter__(self) -> Any:
             return self
@@ -97,6 +101,7 @@ def _classes_of(name: str) -> Classes:
         async def aclose(self) -> None:
             """End the stream; one that has not come to its end is given back."""
             await self._events.aclose()
+            await self._source.aclose()
 
     return Classes(library, library.Response, Refusal, Passing, PassingAsync)
 

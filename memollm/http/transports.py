@@ -12,7 +12,7 @@ from memollm._calls.decorator import cached_llm
 from memollm.errors import MemollmError
 from memollm.http.exchanges import Exchange, NoAnswer
 from memollm.http.options import HttpOptions, Rules, rules_of
-from memollm.http.passing import events, events_async, following, following_async, in_task
+from memollm.http.passing import events, events_async, following, following_async, retold, retold_async
 from memollm.http.questions import Question, endpoint_for, question_of
 from memollm.http.responses import JSON, NAME, SSE, classes_for, passed_on, refused
 from memollm.http.samples import body_of, is_body, join, keeper
@@ -144,7 +144,7 @@ def _streamed(request: Any, exchange: Exchange, passing: Any, tracked: Track) ->
     return classes_for(request).response(200, headers=headers, stream=passing, extensions=extensions)
 
 
-def _retold(question: Question, sample: Sample) -> list[str]:
+def _events_of(question: Question, sample: Sample) -> list[str]:
     """Return the events that tell of a stored answer."""
     return events_from(body_of(sample, question.endpoint), question.endpoint, wants_usage=question.wants_usage)
 
@@ -189,13 +189,10 @@ class Transport(_Memoizing):
             source = self._function(question)(**question.material, send=exchange)
         first = following(source)
         if first is not None and is_body([first]):
-            # Drawn to its end, it is given.
-            for _ in source:
-                pass
-            passed = (event for event in _retold(question, [first]))
+            passed = retold(_events_of(question, [first]), source, question.endpoint.ends)
         else:
             passed = events(first, source, question.endpoint.ends)
-        return _streamed(request, exchange, classes_for(request).passing(passed), tracked)
+        return _streamed(request, exchange, classes_for(request).passing(passed, source), tracked)
 
     def close(self) -> None:
         """Close the transport underneath."""
@@ -245,13 +242,10 @@ class AsyncTransport(_Memoizing):
             source = self._function(question)(**question.material, send=exchange)
         first = await following_async(source)
         if first is not None and is_body([first]):
-            # Drawn to its end, it is given.
-            async for _ in source:
-                pass
-            passed = in_task(_retold(question, [first]))
+            passed = retold_async(_events_of(question, [first]), source, question.endpoint.ends)
         else:
             passed = events_async(first, source, question.endpoint.ends)
-        return _streamed(request, exchange, classes_for(request).passing_async(passed), tracked)
+        return _streamed(request, exchange, classes_for(request).passing_async(passed, source), tracked)
 
     async def aclose(self) -> None:
         """Close the transport underneath."""

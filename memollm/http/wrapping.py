@@ -113,7 +113,9 @@ def http_kind(thing: object) -> str | None:
     for name in LIBRARIES:
         library = sys.modules.get(name)
         for kind in ("Client", "AsyncClient"):
-            if library is not None and isinstance(thing, getattr(library, kind)):
+            # Another thread may just be importing it.
+            of_library = getattr(library, kind, None)
+            if of_library is not None and isinstance(thing, of_library):
                 return kind
     return None
 

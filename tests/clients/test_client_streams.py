@@ -6,7 +6,7 @@ import asyncio
 
 import openai
 import pytest
-from asking import HI, TOOL, USAGE, chat, message, said, streamed, streamed_async, streamed_message, told
+from asking import HI, TOOL, USAGE, chat, message, said, said_async, streamed, streamed_async, streamed_message, told
 
 import memollm
 from memollm import wrap
@@ -108,6 +108,45 @@ def test_a_stream_that_is_left_gives_its_position_back(gpt, cache, provider):
     assert streamed(gpt) == provider.samples[1]
     with memollm.namespace("b"):
         assert streamed(gpt) == provider.samples[1]
+
+
+@pytest.mark.parametrize("read", [0, 1, 2])
+def test_a_stored_answer_that_is_left_as_a_stream_is_given_again(gpt, claude, cache, provider, read):
+    """P3: also where it was stored whole, and where nothing of it was read."""
+    gpt, claude = wrap(gpt, cache=cache), wrap(claude, cache=cache)
+    for whole, stream in (
+        (lambda: said(gpt), lambda: chat(gpt, **USAGE)),
+        (lambda: message(claude), lambda: claude.messages.create(model="m", max_tokens=100, messages=HI, stream=True)),
+    ):
+        with memollm.namespace("a"):
+            stored = whole()
+        with memollm.namespace("b"):
+            left = stream()
+            for _ in range(read):
+                next(left)
+            left.close()
+            assert whole() == stored
+    assert provider.calls == 2
+
+
+def test_a_stored_answer_that_is_left_in_a_task_is_given_again(gpt_async, cache, provider):
+    """P3: the very next draw gets it."""
+
+    async def main():
+        async with gpt_async() as plain:
+            client = wrap(plain, cache=cache)
+            with memollm.namespace("a"):
+                stored = await said_async(client)
+            with memollm.namespace("b"):
+                for read in range(3):
+                    left = await chat(client, **USAGE)
+                    for _ in range(read):
+                        await anext(left)
+                    await left.close()
+                assert await streamed_async(client) == stored
+
+    asyncio.run(main())
+    assert provider.calls == 1
 
 
 def test_a_stream_is_stored_when_its_reader_knows_its_end(gpt, cache, provider):
