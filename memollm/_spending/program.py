@@ -8,7 +8,7 @@ from functools import reduce
 from typing import TYPE_CHECKING
 
 from memollm._types.allowance import Charged
-from memollm._types.locks import renewed_in_children
+from memollm._types.locks import ForkedLock, renewed_in_children
 from memollm._types.tables import cost_text, money
 from memollm._types.warn import warn
 from memollm.errors import BudgetExceeded, NotCountedWarning, StoreError, UnknownCost
@@ -36,6 +36,7 @@ class ProgramBudget:
         """Has `settle` called soon, by a thread of ours."""
         self._dearest: dict[str, float] = {}
         self._has_warned = False
+        self._telling = ForkedLock()
         self.renew()
         _living.add(self)
 
@@ -95,7 +96,14 @@ class ProgramBudget:
             return 0.0
 
     def settle(self) -> None:
-        """Tell the store what is known by now; what it does not take, it is told again."""
+        """Tell the store what is known by now; what it does not take, it is told again.
+
+        Whoever asks next is to find it there, so that this waits for another thread that is telling.
+        """
+        with self._telling:
+            self._tell()
+
+    def _tell(self) -> None:
         owed: list[Charged] = []
         with suppress(IndexError):
             while True:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -14,6 +15,8 @@ import memollm
 from memollm import BudgetExceeded, Cache, NotCountedWarning, OptionError, UnknownCost, configure
 from memollm._calls.configuration import configuration
 from memollm._calls.context import current_program
+from memollm._spending.accounts import Toll
+from memollm._spending.program import ProgramBudget
 from memollm._types.allowance import Allowance, Charged
 from memollm.stores.limiting import limiting
 from memollm.testing import FakeModel, ModelDown
@@ -138,6 +141,30 @@ def test_one_after_the_other_money_does_not_go_beyond(limited):
     with pytest.raises(BudgetExceeded, match=r"1 call of ask .*\$0\.90 of \$1\.00 are spent"):
         ask.map(range(10), concurrency=1)
     assert spent(cache)[:2] == (3, pytest.approx(0.9))
+
+
+def test_who_settles_waits_for_whoever_is_telling_the_store():
+    """P14: what a call took is in the store when its draw goes on, also where another thread tells of it."""
+    waits = []
+
+    class Slow:
+        """A store that finds out, while it is told, whether another thread may go on."""
+
+        def charge(self, program, more, allowed=None):
+            other = threading.Thread(target=budget.settle)
+            other.start()
+            other.join(0.05)
+            waits.append(other.is_alive())
+            others.append(other)
+            return more, True
+
+    others = []
+    budget = ProgramBudget("program", Slow(), lambda: None)
+    budget.spend("ask", Toll(1))
+    budget.settle()
+    for other in others:
+        other.join(DEADLINE)
+    assert waits == [True]
 
 
 def test_what_raises_is_given_back(limited):
