@@ -120,7 +120,7 @@ def replay(namespace: str, *, then: str = "raise") -> Generator[None]:
     if then not in THEN:
         raise OptionError(f"then={then!r}{did_you_mean(str(then), THEN)}")
     reading = Replay(namespace, goes_on=then == "draw")
-    role = _here().role._replace(namespace=namespace, resumes=False)
+    role = _here().role._replace(namespace=namespace, resumes=False if reading.goes_on else None)
     with block(f"replay({namespace!r})", role=role, replay=reading):
         yield
 
