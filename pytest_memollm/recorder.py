@@ -182,7 +182,7 @@ class Recorder:
             recorded.join(Content.of(text))
         if came := content.join(recorded, replaces=told.mode == "refresh"):
             _write(path, content)
-            self._said.append(f"{self._shown(path)}: {came} answers recorded")
+            self._said.append(f"{self._shown(path)}: {came} answer{'s' if came > 1 else ''} recorded")
 
     def _shown(self, path: Path) -> Path:
         root = self._config.rootpath

@@ -51,14 +51,18 @@ _warned: Final[set[tuple[str, int]]] = set()
 
 
 @contextmanager
-def block(name: str, **said: Any) -> Generator[None]:
-    """Say something for a block, in this task or thread and those that it starts with its context."""
+def block(name: str, *, everywhere: bool = False, **said: Any) -> Generator[None]:
+    """Say something for a block, in this task or thread and those that it starts with its context.
+
+    What holds `everywhere` in the process all the same is missed by no thread, so none is told.
+    """
     thread = get_ident()
     is_main = thread == threading.main_thread().ident
     # A copy: other threads may begin meanwhile.
     others = frozenset[int]() if is_main else frozenset(each.ident or 0 for each in threading.enumerate())
     opened = Block(name, user_line(), thread, is_main, others)
-    blocks[id(opened)] = opened
+    if not everywhere:
+        blocks[id(opened)] = opened
     token = scope.set((scope.get() or NOWHERE)._replace(**said))
     try:
         yield

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from memollm._calls.blocks import block
-from memollm._calls.configuration import require_amounts, require_mode, require_name
+from memollm._calls.configuration import configuration, require_amounts, require_mode, require_name
 from memollm._draws.replay import THEN, Replay
 from memollm._draws.scope import NOWHERE, Scope, scope
 from memollm._spending.budget import Budget
@@ -48,7 +48,7 @@ def run(id: str | None = None) -> Generator[str]:  # noqa: A002 - the user's wor
         require_name("run", id)
     name = id or os.urandom(16).hex()
     role = _here().role._replace(run=name, namespace=None, resumes=False)
-    with block(f"run({'' if id is None else repr(id)})", role=role, replay=None):
+    with block(f"run({'' if id is None else repr(id)})", everywhere=name == current_run(), role=role, replay=None):
         yield name
 
 
@@ -56,7 +56,8 @@ def run(id: str | None = None) -> Generator[str]:  # noqa: A002 - the user's wor
 def mode(name: str) -> Generator[None]:
     """Draw in a mode inside the block: "auto", "offline", "refresh", "readonly", "off" or "resume"."""
     require_mode("mode", name)
-    with block(f"mode({name!r})", role=_here().role._replace(mode=name)):
+    everywhere = name == configuration.get("mode")
+    with block(f"mode({name!r})", everywhere=everywhere, role=_here().role._replace(mode=name)):
         yield
 
 
@@ -120,7 +121,7 @@ def replay(namespace: str, *, then: str = "raise") -> Generator[None]:
     if then not in THEN:
         raise OptionError(f"then={then!r}{did_you_mean(str(then), THEN)}")
     reading = Replay(namespace, goes_on=then == "draw")
-    role = _here().role._replace(namespace=namespace, resumes=False)
+    role = _here().role._replace(namespace=namespace, resumes=False if reading.goes_on else None)
     with block(f"replay({namespace!r})", role=role, replay=reading):
         yield
 

@@ -107,7 +107,7 @@ class Door:
     def draw(self, material: object, produce: Callable[[], R], n: int) -> list[R]: ...
     def draw(self, material: object, produce: Callable[[], Any], n: int | None = None) -> Any:
         """Draw a sample, or n of them as a list; `produce` is called for each that is missing, and makes one."""
-        return call(DoorCall(self._function, produce, None, (material,), {}, _number(n)))
+        return call(DoorCall(self._function, _maker(produce), None, (material,), {}, _number(n)))
 
     @overload
     def adraw(
@@ -119,7 +119,7 @@ class Door:
         self, material: object, produce: Callable[[], Awaitable[Any]], n: int | None = None
     ) -> Coroutine[Any, Any, Any]:
         """Draw so in a task, to be awaited; what `produce` returns is awaited, too."""
-        return call_async(DoorCall(self._function_async, produce, None, (material,), {}, _number(n)))
+        return call_async(DoorCall(self._function_async, _maker(produce), None, (material,), {}, _number(n)))
 
     # A block that makes samples.
 
@@ -268,6 +268,16 @@ def door(
 
 def _nothing(_: object) -> None:
     """Take no notice of what became of it."""
+
+
+def _maker(produce: Any) -> Callable[[], Any]:
+    if not callable(produce):
+        raise OptionError(
+            f"produce={type(produce).__name__}: a draw takes a function that makes a sample, as lambda: ask(...). "
+            "To bring a sample that is made already: door.put(material, value)."
+        )
+    made: Callable[[], Any] = produce
+    return made
 
 
 def _number(n: int | None) -> int | None:

@@ -147,7 +147,7 @@ class Function:
             engine = engine.reading
         namespace, run = self._namespace(role), role.run or current_run()
         reader = None if options.pool == 1 else reader_name(namespace=namespace, run=run)
-        resumes = said == "resume" or (role.resumes and namespace == role.namespace)
+        resumes = said == "resume" or (bool(role.resumes) and namespace == role.namespace)
         hook, allowed = configuration.get("on_draw"), configuration.get("budget")
         return Plan(
             engine=engine,
@@ -228,7 +228,7 @@ class Function:
     def _could_resume(self, role: Role, mode: str) -> bool:
         """Tell whether MEMOLLM_MODE=resume would resume a namespace: nothing in the code says another mode."""
         in_code = self.options.mode or role.mode or configuration.said("mode").origin == CONFIGURED
-        return mode == "auto" and not in_code
+        return mode == "auto" and not in_code and role.resumes is not None
 
     def require_whole(self, method: str) -> None:
         """Refuse to gather answers of a function whose calls are no answers yet."""

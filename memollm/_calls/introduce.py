@@ -38,9 +38,12 @@ def introduce_reader(engine: Engine, reader: str) -> None:
 def _look_for(engine: Engine, resumed: str) -> None:
     """Warn of a reader that is to be resumed and begins now, if its name looks misspelt."""
     kind, _, name = resumed.partition(":")
+    engine.known["resumed", resumed] = ()
     if (kind, name) in engine.known or name in (there := notes_of(engine.store, kind)):
         return
-    if there and (near := did_you_mean(name, there)).endswith("?"):
+    # What this program has resumed itself is not what it meant now: a grid has a namespace for each cell.
+    others = [other for other in there if ("resumed", f"{kind}:{other}") not in engine.known]
+    if others and (near := did_you_mean(name, others)).endswith("?"):
         warn(f"There is no {kind} {name!r} to resume in this cache{near} It begins with this draw.", MemollmWarning)
 
 

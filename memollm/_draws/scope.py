@@ -18,8 +18,8 @@ class Role(NamedTuple):
     run: str | None = None
     """A run that a block has named; a namespace beside it was named inside of that block."""
     mode: str | None = None
-    resumes: bool = False
-    """The namespace was named to be resumed."""
+    resumes: bool | None = False
+    """The namespace was named to be resumed; None: to be replayed, so that nothing is drawn that a rerun would not."""
 
 
 class Scope(NamedTuple):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -131,3 +133,22 @@ def test_every_example_is_listed():
     """The list of examples names each file."""
     listed = set(re.findall(r"\]\((\w+\.\w+)\)", (EXAMPLES / "README.md").read_text(encoding="utf-8")))
     assert listed == {file.name for file in EXAMPLES.iterdir() if file.is_file() and file.suffix in {".py", ".ipynb"}}
+
+
+def test_a_suite_on_recordings_calls_no_model(project):
+    """The recorded suite passes offline, without a key, and changes no byte of its recording."""
+    shutil.copytree(EXAMPLES / "recorded", suite := project / "recorded")
+    recording = suite / "recordings" / "test_assistant.jsonl"
+    before = recording.read_bytes()
+    environment = os.environ | {
+        "CI": "true",
+        "ASSISTANT_URL": "http://127.0.0.1:9/v1",  # Where nobody is; what is stored needs nobody.
+        "PYTEST_PLUGINS": "pytest_memollm",
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    }
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "recorded"]
+    result = subprocess.run(
+        command, cwd=project, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert "3 passed" in result.stdout, result.stdout
+    assert recording.read_bytes() == before

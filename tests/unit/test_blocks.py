@@ -162,6 +162,17 @@ def test_a_carried_function_is_what_it_was(cache):
     assert [(each.name, each.draws) for each in cache.namespaces()] == [("a", 50)]
 
 
+def test_a_block_that_says_what_holds_everywhere_is_not_told(cache, monkeypatch):
+    """Nobody is outside of a run or a mode that the environment or the configuration says, too."""
+    ask = asking(cache, FakeModel(), namespace=None)
+    monkeypatch.setenv("MEMOLLM_RUN", "one")
+    memollm.configure(mode="readonly")
+    with memollm.run("one"), memollm.mode("readonly"):
+        assert in_thread(lambda: ask("x")) == []
+        with memollm.mode("auto"):
+            assert len(in_thread(lambda: ask("x"))) == 1
+
+
 def test_what_cannot_carry_is_refused():
     """A coroutine or generator function does nothing where it is called, and a number is no function."""
 

@@ -95,6 +95,8 @@ def test_a_maker_of_the_wrong_kind_is_refused(cache, model):
         run(door_of(cache).adraw("x", lambda: model("x")))
     with pytest.raises(OptionError, match="n=0"):
         door_of(cache).draw("x", lambda: model("x"), n=0)
+    with pytest.raises(OptionError, match=r"produce=str.*put"):
+        door_of(cache).draw("x", "a sample")
 
 
 def test_a_failed_draw_gives_its_position_back(cache):

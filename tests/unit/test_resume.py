@@ -456,6 +456,16 @@ def test_a_misspelt_namespace_is_told(cache):
         ask("y")
 
 
+def test_cells_of_a_grid_are_no_misspelt_names(cache):
+    """Names that this program resumes itself are near one another because they are meant to be: no warning."""
+    ask = asking(cache)
+    with memollm.namespace("small, 1 votes"):
+        ask("x")
+    for name in ("small, 1 votes", "small, 5 votes", "large, 5 votes"):
+        with memollm.namespace(name, resume=True):
+            ask("x")
+
+
 def test_what_cannot_be_resumed_is_refused():
     """A name must be one, and a mode one that there is."""
     with pytest.raises(OptionError, match="namespace=''"), memollm.namespace("", resume=True):
@@ -488,6 +498,9 @@ def test_only_what_the_environment_would_resume_is_told(told, tmp_path):
         memollm.configure(mode="auto")
         asking(cache)("x")
         memollm.configure(mode=None)
+        assert [*told] == []
+        with memollm.replay("other"), pytest.raises(memollm.ReplayExhausted):
+            asking(cache)("x")
         assert [*told] == []
         asking(cache)("x")
         with memollm.namespace("b"):

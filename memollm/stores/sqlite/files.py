@@ -134,12 +134,12 @@ def recognize(connection: sqlite3.Connection, database: Path) -> int:
     if version > SCHEMA_VERSION:
         raise StoreRefused(
             f"{database} was written by a newer memollm (schema {version}; this one knows {SCHEMA_VERSION}). "
-            "It was left as it is; upgrade memollm, or use another path."
+            "It was left as it is; upgrade memollm, or use another path (MEMOLLM_CACHE)."
         )
     if application == APPLICATION_ID and version < FIRST_VERSION:
         raise StoreRefused(
             f"{database} was written by an early memollm (schema {version}), which this one cannot read. "
-            "It was left as it is; use another path."
+            "It was left as it is; use another path (MEMOLLM_CACHE), or move the file away."
         )
     return version if application == APPLICATION_ID else 0
 
