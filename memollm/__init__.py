@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from memollm._cache import Cache, Namespace, default_cache
 from memollm._calls.blocks import carry
 from memollm._calls.configuration import configure
-from memollm._calls.context import budget, lane, mode, namespace, replay, run, track
+from memollm._calls.context import budget, cell, lane, mode, namespace, replay, run, track
 from memollm._calls.decorator import cached_llm
 from memollm._calls.typing import Cached
 from memollm._drive.gather import Gather
@@ -69,6 +69,9 @@ else:
             "Progress": "_drive.progress",
             "Pruned": "_upkeep.prune",
             "wrap": "http",
+            # What `%load_ext memollm` looks for.
+            "load_ipython_extension": "integrations.ipython",
+            "unload_ipython_extension": "integrations.ipython",
         }
         if name == "http":
             return import_module("memollm.http")
@@ -125,6 +128,7 @@ __all__ = [
     "budget",
     "cached_llm",
     "carry",
+    "cell",
     "configure",
     "default_cache",
     "door",

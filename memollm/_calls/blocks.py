@@ -19,8 +19,6 @@ from memollm.errors import OptionError, OutsideBlockWarning
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from memollm._types.warn import CodeLine
-
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -37,7 +35,8 @@ class Block(NamedTuple):
 
     name: str
     """As its user has written it, about."""
-    line: CodeLine
+    where: str
+    """The line that has opened it."""
     thread: int
     is_main: bool
     others: frozenset[int]
@@ -46,21 +45,24 @@ class Block(NamedTuple):
 
 blocks: Final[dict[int, Block]] = {}
 """Those that are open, by number."""
-_warned: Final[set[tuple[str, int]]] = set()
-"""The lines of the blocks of which it was told that a thread draws outside of them."""
+_warned: Final[set[str]] = set()
+"""The places of the blocks of which it was told that a thread draws outside of them."""
 
 
 @contextmanager
-def block(name: str, *, everywhere: bool = False, **said: Any) -> Generator[None]:
+def block(name: str, *, opened_in: str | None = None, everywhere: bool = False, **said: Any) -> Generator[None]:
     """Say something for a block, in this task or thread and those that it starts with its context.
 
-    What holds `everywhere` in the process all the same is missed by no thread, so none is told.
+    Where no line of the user's has opened it, `opened_in` says what has. What holds `everywhere` in the process all
+    the same is missed by no thread, so none is told.
     """
     thread = get_ident()
     is_main = thread == threading.main_thread().ident
     # A copy: other threads may begin meanwhile.
     others = frozenset[int]() if is_main else frozenset(each.ident or 0 for each in threading.enumerate())
-    opened = Block(name, user_line(), thread, is_main, others)
+    line = user_line()
+    where = opened_in or f"{line.file}, line {line.number}"
+    opened = Block(name, where, thread, is_main, others)
     if not everywhere:
         blocks[id(opened)] = opened
     token = scope.set((scope.get() or NOWHERE)._replace(**said))
@@ -77,14 +79,13 @@ def look_around() -> None:
     if derived.get() or thread is threading.main_thread():
         return
     for opened in list(blocks.values()):
-        if (opened.line.file, opened.line.number) not in _warned and _is_meant(opened, get_ident()):
-            _warned.add((opened.line.file, opened.line.number))
-            where = f"{opened.line.file}, line {opened.line.number}"
+        if opened.where not in _warned and _is_meant(opened, get_ident()):
+            _warned.add(opened.where)
             warn(
                 f"The thread {thread.name!r} draws outside of the block `with memollm.{opened.name}` that is open in "
-                f"{where}: a new thread takes over no block of the thread that starts it. Hand it the function as "
-                "memollm.carry(f), as in pool.map(memollm.carry(f), items); f.map(items) and asyncio.to_thread need no "
-                "such thing.",
+                f"{opened.where}: a new thread takes over no block of the thread that starts it. Hand it the function "
+                "as memollm.carry(f), as in pool.map(memollm.carry(f), items); f.map(items) and asyncio.to_thread need "
+                "no such thing.",
                 OutsideBlockWarning,
             )
 

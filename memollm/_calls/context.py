@@ -1,4 +1,4 @@
-"""The context managers that say who reads, and how: `namespace`, `run`, `mode`, `lane`, `budget`, `track`, `replay`."""
+"""The context managers that say who reads, and how: `namespace`, `run`, `cell`, `mode`, `lane`, `budget`, `track`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from memollm._calls.blocks import block
 from memollm._calls.configuration import configuration, require_amounts, require_mode, require_name
 from memollm._draws.replay import THEN, Replay
-from memollm._draws.scope import NOWHERE, Scope, scope
+from memollm._draws.scope import NOWHERE, Cell, Scope, scope
 from memollm._spending.budget import Budget
 from memollm._spending.track import Track, Tracking
 from memollm._types.calls import NAMESPACES, RUNS
@@ -50,6 +50,25 @@ def run(id: str | None = None) -> Generator[str]:  # noqa: A002 - the user's wor
     role = _here().role._replace(run=name, namespace=None, resumes=False)
     with block(f"run({'' if id is None else repr(id)})", everywhere=name == current_run(), role=role, replay=None):
         yield name
+
+
+@contextmanager
+def cell(name: str, *, new: bool = False) -> Generator[str]:
+    """Read from the start inside the block, in a lane named by it: a part of a program that is run again by itself.
+
+    Cells draw different samples, and a cell that is run again, edited or not, is given its own again, in whichever
+    process. What names a namespace draws as that namespace, as if there were no cell. The name of its lane is given.
+
+    With `new=True` it draws what no cell has drawn, and goes on so whenever it is run.
+    """
+    require_name("cell", name)
+    if "/" in name:
+        raise OptionError(f'cell={name!r}: "/" stands between nested lanes, so a name cannot have it.')
+    # Lanes that users name have no empty part, so no lane inside of the cell is the one of what is new.
+    here = Cell(f"new in {name}", f"{name}//new") if new else Cell(os.urandom(16).hex(), name)
+    role = _here().role._replace(run=None, cell=here)
+    with block(f"cell({name!r})", opened_in=f"cell {name}", role=role):
+        yield here.lane
 
 
 @contextmanager

@@ -145,7 +145,9 @@ class Function:
         engine = engine_of(options.cache)
         if reads_only or mode == "readonly":
             engine = engine.reading
-        namespace, run = self._namespace(role), role.run or current_run()
+        namespace = self._namespace(role)
+        cell = role.cell if namespace is None else None
+        run = role.run or (current_run() if cell is None else cell.run)
         reader = None if options.pool == 1 else reader_name(namespace=namespace, run=run)
         resumes = said == "resume" or (bool(role.resumes) and namespace == role.namespace)
         hook, allowed = configuration.get("on_draw"), configuration.get("budget")
@@ -154,6 +156,7 @@ class Function:
             keyer=self._keyers.setdefault(engine, self.keyer.apart()),
             books=Books(engine.keeper, reader, None if reader is None else namespace, run),
             role=role,
+            lane=None if cell is None or reader is None else cell.lane,
             reader=reader,
             run=reader_name(namespace=None, run=run),
             remembers=options.pool == 1 and self.gives_one and mode in {"auto", "offline"},

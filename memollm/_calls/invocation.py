@@ -170,7 +170,10 @@ class Invocation:
     def _wants(self) -> Sequence[Want]:
         """Return what is to be drawn: of each call as many as are asked for."""
         plan, here, calls = self.plan, self._here, self._calls
-        lane, order = (None, ()) if plan.reader is None or here is None else (here.lane, here.order)
+        lane: str | None = None
+        order: tuple[str, ...] = ()
+        if plan.reader is not None and here is not None:
+            lane, order = (here.lane, here.order) if plan.lane is None else plan.lanes(here)
         n = plan.number if self._n is None and plan.number else self._number()
         if len(calls) == 1:
             # As `Want(...)`, without a call of its own.

@@ -43,6 +43,8 @@ class Plan:
     reader: str | None
     run: str
     """The reader that a program is where no namespace is named."""
+    lane: str | None = None
+    """That of the cell, which all lanes inside of it are part of."""
     remembers: bool = False
     """One sample for ever: what was read once need not be read again."""
     bare: bool = False
@@ -121,7 +123,14 @@ class Plan:
         """Tell whoever listens, here or everywhere, of samples that were given."""
         watchers = self.watchers if here is None else (*self.watchers, *here.watchers)
         if watchers or is_logged(DEBUG):
-            tell(given, self.reader, None if here is None else here.lane, watchers)
+            tell(given, self.reader, None if here is None else self.lanes(here)[0], watchers)
+
+    def lanes(self, here: Scope) -> tuple[str | None, tuple[str, ...]]:
+        """Return the lane of draws here, and the lanes among which it was given an order."""
+        if self.lane is None:
+            return here.lane, here.order
+        inner = self.lane if here.lane is None else f"{self.lane}/{here.lane}"
+        return inner, tuple(f"{self.lane}/{each}" for each in here.order)
 
     def newer_than(self) -> float:
         """Return what a sample must be newer than to count."""

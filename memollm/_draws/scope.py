@@ -11,6 +11,13 @@ if TYPE_CHECKING:
     from memollm._spending.track import Watcher
 
 
+class Cell(NamedTuple):
+    """A part of a program that is run again by itself: who reads there, if no namespace is named, and in which lane."""
+
+    run: str
+    lane: str
+
+
 class Role(NamedTuple):
     """As which reader, and in which mode, a function draws."""
 
@@ -20,6 +27,7 @@ class Role(NamedTuple):
     mode: str | None = None
     resumes: bool | None = False
     """The namespace was named to be resumed; None: to be replayed, so that nothing is drawn that a rerun would not."""
+    cell: Cell | None = None
 
 
 class Scope(NamedTuple):
