@@ -274,8 +274,11 @@ def test_inside_another_function_samples_are_gathered_too(cache, gather):
         return await together(first, *(ask("x") for _ in range(3)))
 
     assert list(stream()) == ["chunk"]
-    assert simulated(cache, agent())[0] == [[0], [1], [2], [3]]
+    given, seconds = simulated(cache, agent())
+    assert given == [[0], [1], [2], [3]]
     assert provider.asked == [1, 3]
+    # The three have waited for the first.
+    assert 2 <= seconds < 2.1
 
 
 def test_a_full_request_does_not_wait_to_join(cache):
