@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 
 import pytest
 
@@ -17,6 +19,9 @@ import memollm
 from memollm import Cache
 from memollm.integrations.ipython import FIRST, name_of
 
+INSTALLED = dict.fromkeys(("__IPYTHON__", "display"), builtins) | dict.fromkeys(
+    ("excepthook", "displayhook", "ps1", "ps2", "ps3", "last_type", "last_value", "last_traceback"), sys
+)
 DEFINED = """
 @cache.cached_llm(name="ask", version=1)
 def ask(prompt):
@@ -51,16 +56,26 @@ class Kernel:
         return result.result
 
 
+@contextmanager
+def unchanged():
+    """Take back what a shell installs for the program that it usually is."""
+    before = {name: vars(module).get(name, ...) for name, module in INSTALLED.items()}
+    yield
+    for name, value in before.items():
+        if value is ...:
+            vars(INSTALLED[name]).pop(name, None)
+        else:
+            setattr(INSTALLED[name], name, value)
+
+
 @pytest.fixture
 def start(tmp_path, monkeypatch):
     """Start kernels, one after another or side by side, on one cache."""
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     monkeypatch.chdir(tmp_path)
-    # What a shell installs for the program that it usually is.
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-    monkeypatch.setattr(sys, "displayhook", sys.displayhook)
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
     paid = []
-    with Cache(tmp_path / "cache") as cache:
+    with unchanged(), Cache(tmp_path / "cache") as cache:
         yield lambda: Kernel(cache, paid)
 
 
