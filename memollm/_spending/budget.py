@@ -6,7 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from memollm._types.locks import ForkedLock
-from memollm._types.tables import cost_text, money
+from memollm._types.tables import cost_text, spent_text
 from memollm._types.warn import warn
 from memollm.errors import BudgetExceeded, NotCountedWarning, UnknownCost
 
@@ -43,12 +43,7 @@ class Budget:
         return f"<budget {self}>"
 
     def __str__(self) -> str:
-        told: list[str] = []
-        if self.limit_calls is not None:
-            told.append(f"{self.calls:,} of {self.limit_calls:,} calls")
-        if self.limit_cost is not None:
-            told.append(f"{cost_text(self.cost, self.unpriced)} of {money(self.limit_cost)}")
-        return ", ".join(told)
+        return spent_text((self.calls, self.limit_calls), (cost_text(self.cost, self.unpriced), self.limit_cost))
 
     def promise(self, function: str, calls: int) -> None:
         """Set calls aside that are about to be made, or refuse them all."""

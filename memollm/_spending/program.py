@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from memollm._types.allowance import Charged
 from memollm._types.locks import ForkedLock, renewed_in_children
-from memollm._types.tables import cost_text, money
+from memollm._types.tables import cost_text, money, spent_text
 from memollm._types.warn import warn
 from memollm.errors import BudgetExceeded, NotCountedWarning, StoreError, UnknownCost
 
@@ -120,12 +120,8 @@ class ProgramBudget:
 
 
 def _told(spent: Charged, allowed: Allowance) -> str:
-    told: list[str] = []
-    if allowed.calls is not None:
-        told.append(f"{spent.calls:,} of {allowed.calls:,} calls")
-    if allowed.cost is not None:
-        told.append(f"{cost_text(spent.cost + spent.foreseen, spent.unpriced)} of {money(allowed.cost)}")
-    return ", ".join(told)
+    cost = cost_text(spent.cost + spent.foreseen, spent.unpriced)
+    return spent_text((spent.calls, allowed.calls), (cost, allowed.cost))
 
 
 _living = renewed_in_children(ProgramBudget.renew)

@@ -55,6 +55,16 @@ def cost_text(dollars: float, unknown: int) -> str:
     return f"{money(dollars)} and {calls}" if dollars else calls
 
 
+def spent_text(calls: tuple[int, int | None], cost: tuple[str, float | None]) -> str:
+    """Write how much of what is limited has been spent: each as it stands, and its limit if there is one."""
+    told: list[str] = []
+    if calls[1] is not None:
+        told.append(f"{calls[0]:,} of {calls[1]:,} calls")
+    if cost[1] is not None:
+        told.append(f"{cost[0]} of {money(cost[1])}")
+    return ", ".join(told)
+
+
 def cost_cell(dollars: float, unknown: int) -> str:
     """Write the same where there is little room."""
     calls = f"{unknown:,} unpriced"
