@@ -158,7 +158,7 @@ class Gatherer:
             is_due = group.is_due and group.is_inside
             self._launch_if(hall, like, is_due or (self._divides and len(group.items) >= self._max_size))
         self._launch_if(hall, like, like in hall.groups and len(hall.groups[like].items) >= self._max_size)
-        served = await _answers(waiting)
+        served = await _answers(waiting, server)
         failure = next((each.failure for each in served if each.failure is not None), None)
         told = Told(joined([each.toll for each in served]), failure)
         return Portion([each.result for each in served if each.result is not MISSING], told)
@@ -252,14 +252,31 @@ class Gatherer:
             self._launch(hall, like)
 
 
-async def _answers(waiting: list[asyncio.Future[Helping]]) -> list[Helping]:
-    """Wait for all; who is cancelled when the answers are there takes them, since they are paid for and to be kept."""
+async def _answers(waiting: list[asyncio.Future[Helping]], server: Server) -> list[Helping]:
+    """Wait for all; who is cancelled when the answers are there takes them, since they are paid for and to be kept.
+
+    Samples that one request has made are kept also where another fails, which is raised then.
+    """
     try:
-        return [await waiting[0]] if len(waiting) == 1 else await asyncio.gather(*waiting)
+        if len(waiting) == 1:
+            return [await waiting[0]]
+        await asyncio.gather(*waiting, return_exceptions=not server.aligned)
     except asyncio.CancelledError:
         if not all(each.done() and not each.cancelled() for each in waiting):
             raise
+    if server.aligned or all(each.cancelled() or each.exception() for each in waiting):
         return [each.result() for each in waiting]
+    return [_helped(each) for each in waiting]
+
+
+def _helped(answer: asyncio.Future[Helping]) -> Helping:
+    """Return an answer, or in its place that there is none, and why."""
+    failure = answer.exception()
+    if failure is None:
+        return answer.result()
+    if not isinstance(failure, Exception):
+        raise failure
+    return Helping(MISSING, Toll(0), failure)
 
 
 async def _serve(group: _Group, served: list[tuple[Any, asyncio.Future[Any]]]) -> None:

@@ -139,6 +139,28 @@ def test_derived_batch_functions_share_calls(cache):
     assert sizes == [15]
 
 
+def test_what_one_request_made_for_a_draw_is_kept_though_another_failed(cache):
+    """P7: a draw that two requests serve fails with one of them; the samples of the other are paid for, and stored."""
+    asked, made = [], []
+
+    @cache.cached_llm(count="n", version="1", namespace="a", gather=Gather(max_size=4))
+    async def think(state, n=1):
+        asked.append(n)
+        if len(asked) == 1:
+            await asyncio.sleep(0)
+            raise ValueError("overloaded")
+        samples = [f"{len(asked)}.{number}" for number in range(n)]
+        made.extend(samples)
+        return samples
+
+    async def main():
+        return await asyncio.gather(think("s", n=3), think("s", n=3), return_exceptions=True)
+
+    assert [type(each) for each in run(main())] == [ValueError, ValueError]
+    assert asked == [4, 2]
+    assert think.peek("s") == made
+
+
 def test_a_request_that_fails_fails_the_draws_that_it_served(cache):
     """P3: and no other; none is asked for again, and their positions go back."""
     provider = Provider(failing=[0])
