@@ -69,12 +69,15 @@ class Landing:
     def _land(self, flight: Flight, results: Sequence[Any], paid: Paid) -> Flow:
         """Store what the function returned for a flight."""
         plan = self._plan
-        toll, untold = paid.told or told_of(paid.meter, paid.returned, results, usage=plan.usage, prices=plan.prices)
-        self._bill.spend(toll)
-        failure: BaseException | None = untold
+        told = paid.told or told_of(paid.meter, paid.returned, results, usage=plan.usage, prices=plan.prices)
+        self._bill.spend(told.toll)
+        if told.failed:
+            self._bill.happened(Counts(failed=told.failed))
+        failure: BaseException | None = told.failure
         right = len(results) == len(flight)
         fills: dict[Gap, Fill] = {}
-        landing = zip(flight, results, toll.shares(len(flight)), strict=False) if right or not plan.aligned else ()
+        shares = told.toll.shares(min(len(results), len(flight)) or 1)
+        landing = zip(flight, results, shares, strict=False) if right or not plan.aligned else ()
         for gap, value, share in landing:
             try:
                 yield from self._accept(fills, gap, value, share.costs, paid.asked)

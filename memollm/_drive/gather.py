@@ -17,7 +17,7 @@ from memollm._draws.waits import under
 from memollm._drive.calls import Portion, listed
 from memollm._drive.flying import airborne
 from memollm._drive.turns import A_PASS, outlast, turns
-from memollm._spending.accounts import Told, Toll, joined
+from memollm._spending.accounts import NO_PART, Told, Toll, joined
 from memollm._spending.meter import Meter, metering
 from memollm._types.locks import ForkedLock
 from memollm._types.public import public
@@ -159,9 +159,7 @@ class Gatherer:
             self._launch_if(hall, like, is_due or (self._divides and len(group.items) >= self._max_size))
         self._launch_if(hall, like, like in hall.groups and len(hall.groups[like].items) >= self._max_size)
         served = await _answers(waiting, server)
-        failure = next((each.failure for each in served if each.failure is not None), None)
-        told = Told(joined([each.toll for each in served]), failure)
-        return Portion([each.result for each in served if each.result is not MISSING], told)
+        return Portion([each.result for each in served if each.result is not MISSING], _told(served, waiting, meter))
 
     def _hall(self) -> _Hall:
         loop = asyncio.get_running_loop()
@@ -269,6 +267,16 @@ async def _answers(waiting: list[asyncio.Future[Helping]], server: Server) -> li
     return [_helped(each) for each in waiting]
 
 
+def _told(served: list[Helping], waiting: list[asyncio.Future[Helping]], meter: Meter | None) -> Told:
+    """Return what a draw has to pay: its parts of the calls that served it, and the time of those that failed."""
+    tolls = [each.toll for each in served if each.toll is not NO_PART]
+    failed = any(each.exception() for each in waiting)
+    if failed and meter is not None:
+        tolls.append(Toll(0, round(meter.seconds, 6), cost=0.0))
+    failure = next((each.failure for each in served if each.failure is not None), None)
+    return Told(joined(tolls), failure, int(failed))
+
+
 def _helped(answer: asyncio.Future[Helping]) -> Helping:
     """Return an answer, or in its place that there is none, and why."""
     failure = answer.exception()
@@ -276,7 +284,7 @@ def _helped(answer: asyncio.Future[Helping]) -> Helping:
         return answer.result()
     if not isinstance(failure, Exception):
         raise failure
-    return Helping(MISSING, Toll(0), failure)
+    return Helping(MISSING, NO_PART, failure)
 
 
 async def _serve(group: _Group, served: list[tuple[Any, asyncio.Future[Any]]]) -> None:
@@ -287,7 +295,7 @@ async def _serve(group: _Group, served: list[tuple[Any, asyncio.Future[Any]]]) -
         with meter:
             returned = await server.function([item for item, _ in served])
             results, wrong = _results(server, returned, len(served))
-        toll, failure = server.told(meter, returned, results)
+        told = server.told(meter, returned, results)
     except asyncio.CancelledError:
         for _, future in served:
             future.cancel()
@@ -300,7 +308,7 @@ async def _serve(group: _Group, served: list[tuple[Any, asyncio.Future[Any]]]) -
         if not isinstance(error, Exception):
             raise
     else:
-        _give([future for _, future in served], results, toll, wrong or failure)
+        _give([future for _, future in served], results, told.toll, wrong or told.failure)
 
 
 def _results(server: Server, returned: Any, asked: int) -> tuple[list[Any], WrongNumber | None]:
@@ -325,7 +333,7 @@ def _give(waiting: list[asyncio.Future[Any]], results: list[Any], toll: Toll, fa
     paying = {future for future, result in here if result is not MISSING} or {future for future, _ in here[:1]}
     shares = iter(toll.shares(len(paying)) if paying else ())
     for future, result in here:
-        share = next(shares) if future in paying else Toll(0)
+        share = next(shares) if future in paying else NO_PART
         future.set_result(Helping(result, share, failure))
 
 

@@ -90,7 +90,13 @@ class Told(NamedTuple):
 
     toll: Toll
     failure: Exception | None = None
-    """Where warnings are errors, the one to raise when the answers are kept."""
+    """What to raise when the answers are kept: a warning where these are errors, or why some answers are missing."""
+    failed: int = 0
+    """Whether calls raised beside those that made the answers."""
+
+
+NO_PART: Final = Toll(0)
+"""What somebody pays who has got nothing."""
 
 
 def joined(tolls: Sequence[Toll]) -> Toll:

@@ -140,10 +140,10 @@ def test_derived_batch_functions_share_calls(cache):
 
 
 def test_what_one_request_made_for_a_draw_is_kept_though_another_failed(cache):
-    """P7: a draw that two requests serve fails with one of them; the samples of the other are paid for, and stored."""
+    """P7, P14: a draw that two requests serve fails with one of them; the other is kept and counted."""
     asked, made = [], []
 
-    @cache.cached_llm(count="n", version="1", namespace="a", gather=Gather(max_size=4))
+    @cache.cached_llm(count="n", version="1", namespace="a", gather=Gather(max_size=4), usage=lambda _: 1.0)
     async def think(state, n=1):
         asked.append(n)
         if len(asked) == 1:
@@ -156,8 +156,10 @@ def test_what_one_request_made_for_a_draw_is_kept_though_another_failed(cache):
     async def main():
         return await asyncio.gather(think("s", n=3), think("s", n=3), return_exceptions=True)
 
-    assert [type(each) for each in run(main())] == [ValueError, ValueError]
+    with memollm.track() as tracked:
+        assert [type(each) for each in run(main())] == [ValueError, ValueError]
     assert asked == [4, 2]
+    assert (tracked.paid, tracked.spent.cost) == (1, 1.0)
     assert think.peek("s") == made
 
 
@@ -182,6 +184,18 @@ def test_too_few_are_kept_and_told(cache):
     given = run(together(*(ask("x") for _ in range(3))))
     assert all(isinstance(one, WrongNumber) and "3 samples and returned 2" in str(one) for one in given)
     assert ask.peek("x") == [0, 1]
+
+
+def test_what_too_few_took_adds_up(cache):
+    """P14: the samples that came have all that their request took, and so has whoever paid."""
+    ask = asking(cache, Provider(short=[0]), usage=lambda _: memollm.Usage(12, 8, 3.0))
+    with memollm.track() as tracked:
+        given = run(together(ask("x"), ask("x", n=3)))
+    assert [type(one) for one in given] == [WrongNumber, WrongNumber]
+    assert (tracked.paid, tracked.spent.cost, tracked.spent.unpriced) == (1, pytest.approx(3.0), 0)
+    with memollm.namespace("b"), memollm.track() as again:
+        run(together(ask("x", n=3)))
+    assert again.saved.cost == pytest.approx(3.0)
 
 
 def test_a_shared_request_is_one_call(cache):
