@@ -77,7 +77,9 @@ class Landing:
         right = len(results) == len(flight)
         fills: dict[Gap, Fill] = {}
         shares = told.toll.shares(min(len(results), len(flight)) or 1)
-        landing = zip(flight, results, shares, strict=False) if right or not plan.aligned else ()
+        # Beside calls that failed, what there is belongs to one item.
+        fits = right or not plan.aligned or told.failed
+        landing = zip(flight, results, shares, strict=False) if fits else ()
         for gap, value, share in landing:
             try:
                 yield from self._accept(fills, gap, value, share.costs, paid.asked)

@@ -158,7 +158,7 @@ class Gatherer:
             is_due = group.is_due and group.is_inside
             self._launch_if(hall, like, is_due or (self._divides and len(group.items) >= self._max_size))
         self._launch_if(hall, like, like in hall.groups and len(hall.groups[like].items) >= self._max_size)
-        served = await _answers(waiting, server)
+        served = await _answers(waiting, keeps=not server.aligned or all(item is items[0] for item in items))
         return Portion([each.result for each in served if each.result is not MISSING], _told(served, waiting, meter))
 
     def _hall(self) -> _Hall:
@@ -250,19 +250,19 @@ class Gatherer:
             self._launch(hall, like)
 
 
-async def _answers(waiting: list[asyncio.Future[Helping]], server: Server) -> list[Helping]:
+async def _answers(waiting: list[asyncio.Future[Helping]], *, keeps: bool) -> list[Helping]:
     """Wait for all; who is cancelled when the answers are there takes them, since they are paid for and to be kept.
 
-    Samples that one request has made are kept also where another fails, which is raised then.
+    Samples of one call that a request has made are kept also where another fails, which is raised then.
     """
     try:
         if len(waiting) == 1:
             return [await waiting[0]]
-        await asyncio.gather(*waiting, return_exceptions=not server.aligned)
+        await asyncio.gather(*waiting, return_exceptions=keeps)
     except asyncio.CancelledError:
         if not all(each.done() and not each.cancelled() for each in waiting):
             raise
-    if server.aligned or all(each.cancelled() or each.exception() for each in waiting):
+    if not keeps or all(each.cancelled() or each.exception() for each in waiting):
         return [each.result() for each in waiting]
     return [_helped(each) for each in waiting]
 

@@ -334,6 +334,29 @@ def test_an_error_reaches_the_caller_of_each_item(cache):
     assert answers == ["a!", "b!", "c!"]
 
 
+def test_what_one_call_made_of_an_item_is_kept_though_another_failed(cache):
+    """P7: samples of one item that two calls were to make; the draw fails, and what there is is stored."""
+    called = []
+
+    @cache.cached_llm(batch="prompts", n=3, version="1", namespace="a", gather=Gather(max_size=2, max_wait=0))
+    async def generate(prompts):
+        called.append(prompts)
+        if len(called) == 1:
+            raise ConnectionError
+        return [f"{len(called)}.{number}" for number in range(len(prompts))]
+
+    async def main():
+        with pytest.raises(ConnectionError):
+            await generate.one("x")
+        assert called == [["x", "x"], ["x"]]
+        return await generate.one("x")
+
+    drawn = run(main())
+    assert "2.0" in drawn
+    assert [len(prompts) for prompts in called] == [2, 1, 2]
+    assert sorted(generate.peek(["x"])) == sorted(drawn)
+
+
 def test_a_wrong_number_of_results_reaches_the_caller_of_each_item(cache):
     """P8: results that cannot be told apart are given to nobody."""
 
