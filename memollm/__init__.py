@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from memollm._calls.held import AsyncHeldDraw, HeldDraw, Hold
     from memollm._drive.jobs import Mapped
     from memollm._drive.progress import Progress
+    from memollm._upkeep.answers import AnswerCounts
     from memollm._upkeep.prune import Pruned
     from memollm.http import wrap
 else:
@@ -59,6 +60,7 @@ else:
         from importlib import import_module
 
         modules = {
+            "AnswerCounts": "_upkeep.answers",
             "AsyncHeldDraw": "_calls.held",
             "Door": "_calls.door",
             "DoorOptions": "_calls.door",
@@ -81,6 +83,7 @@ else:
 
 
 __all__ = [
+    "AnswerCounts",
     "AsyncHeldDraw",
     "BudgetExceeded",
     "Cache",

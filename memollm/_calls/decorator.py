@@ -10,6 +10,7 @@ import wrapt
 
 from memollm._calls.batch_invocation import BatchInvocation, OneInvocation
 from memollm._calls.function import Function
+from memollm._calls.helping import ADDED, doc_of, set_doc
 from memollm._calls.invocation import Invocation
 from memollm._calls.kind import Kind
 from memollm._calls.options import Options, options_from
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from memollm._calls.typing import Decorate
     from memollm._drive.progress import Progress
     from memollm._spending.stats import Stats
+    from memollm._upkeep.answers import AnswerCounts
     from memollm._upkeep.explain import Explanation
 
     Wrapper = wrapt.FunctionWrapper[..., Any]
@@ -155,6 +157,10 @@ class _Methods:
             for sample in engine.store.peek(each).values()
         ]
 
+    def tally(self, *args: Any, **kwargs: Any) -> AnswerCounts:
+        """Count equal answers among the stored samples of a call, the most frequent first, as `text=` tells them."""
+        return self._self_function.tally_of(self.peek(*args, **kwargs))
+
     def key(self, *args: Any, **kwargs: Any) -> str:
         """Return the key of a call, in hexadecimal."""
         call, _ = self._self_invocation(args, kwargs).keyed()
@@ -196,14 +202,6 @@ class _Methods:
         invocation = self._self_invocation(args, kwargs)
         call, engine = invocation.keyed()
         return sum(keeping(engine.store).forget(each) for each in (*invocation.older(), call))
-
-
-ADDED: Final = (
-    "draw", "explain", "forget", "forget_all", "key", "map", "one", "peek", "stats", "with_options",
-)  # fmt: skip
-"""What a decorated function has besides the function's own."""
-HELPERS: Final = frozenset({"pydoc"})
-"""Who asks for a docstring to show what a thing can do."""
 
 
 class BoundCached(_Methods, BoundWrapper):
@@ -307,23 +305,9 @@ class CachedFunction(_Methods, Wrapper):
         return self.__reduce__()
 
 
-def _doc(function: Any) -> str | None:
-    """Return the function's own docstring, and for `help` what memoizing adds."""
-    own, asking = function.__wrapped__.__doc__, caller()
-    if asking is None or asking.f_globals.get("__name__") not in HELPERS:
-        return cast("str | None", own)
-    told = ((name, str(getattr(CachedFunction, name).__doc__).partition("\n")[0]) for name in ADDED)
-    listed = "\n".join(f"    .{name}(...)  {what}" for name, what in told)
-    return f"{own or ''}\n\nIt is memoized by memollm, which adds:\n\n{listed}".lstrip()
-
-
-def _set_doc(function: Any, doc: str | None) -> None:
-    getattr(function.__wrapped__, "__func__", function.__wrapped__).__doc__ = doc
-
-
 for _kind in (CachedFunction, BoundCached):
     # A class's own docstring would stand before any property of its bases.
-    type.__setattr__(_kind, "__doc__", property(_doc, _set_doc))
+    type.__setattr__(_kind, "__doc__", property(doc_of, set_doc))
 
 
 # What checkers see as `Cached` is `Cached` to `isinstance` too.
@@ -365,6 +349,7 @@ class CachedLlm:
     ttl          how long a sample counts, as "7d"; after that its slot is vacant again
     mode         "auto", "offline", "refresh", "readonly", "off" or "resume"
     usage        a function from a result to its tokens and cost, where they are not found by themselves
+    text         a function from a result to the text by which `tally` compares answers
     keep_arguments  whether the arguments are stored with the samples; False keeps a digest
     accept       a predicate; what it refuses is returned and not stored
     on_cancel    what becomes of the calls of a cancelled draw: "finish", so that their answers are kept, or "stop"

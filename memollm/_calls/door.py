@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from memollm._calls.engines import Holder, Place
     from memollm._draws.effects import Flow
     from memollm._spending.stats import Stats
+    from memollm._upkeep.answers import AnswerCounts
     from memollm._upkeep.explain import Explanation
 
 R = TypeVar("R")
@@ -59,6 +60,7 @@ class DoorOptions(TypedDict, total=False):
     ttl: float | timedelta | str | None
     mode: Literal["auto", "offline", "refresh", "readonly", "off"] | None
     usage: Callable[[Any], object] | None
+    text: Callable[[Any], str] | None
     keep_arguments: bool | None
 
 
@@ -205,6 +207,10 @@ class Door:
         found, engine = self._storing(material).keyed()
         samples = engine.store.peek(found).values()
         return [engine.codec.decode(sample.record, context=found.key) for sample in samples]
+
+    def tally(self, material: object) -> AnswerCounts:
+        """Count equal answers among the stored samples of a material, the most frequent first."""
+        return self._function.tally_of(self.peek(material))
 
     def put(self, material: object, value: object) -> bool:
         """Store a sample that was made elsewhere, in the first vacant slot; return whether there was one."""

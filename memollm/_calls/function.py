@@ -27,11 +27,12 @@ from memollm._values.streams import heard
 from memollm.errors import NotStoredWarning, OptionError, StoreReadOnly
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from memollm._calls.options import Options
     from memollm._draws.engine import Engine
     from memollm._types.calls import Call
+    from memollm._upkeep.answers import AnswerCounts
     from memollm.stores.drawing import Drawing
 
 PLANS: Final = 1000
@@ -241,6 +242,26 @@ class Function:
     def shown(self, sample: Any) -> Any:
         """Return what a user sees of a stored sample."""
         return heard(sample).chunks if self.kind.streams else sample
+
+    def tally_of(self, samples: Iterable[Any]) -> AnswerCounts:
+        """Count equal answers of samples, as users see them."""
+        from memollm._upkeep.answers import counted_answers
+
+        return counted_answers(map(self._text_of, samples))
+
+    def _text_of(self, sample: Any) -> str:
+        """Return the text of a sample that people compare."""
+        from memollm._upkeep.answers import answer_text  # Few programs look at answers so.
+
+        if self.options.text is None:
+            return answer_text(sample, is_stream=self.kind.streams)
+        text: object = self.options.text(sample)
+        if not isinstance(text, str):
+            raise OptionError(
+                f"text= of {self.name} returned a {type(text).__name__}: it must return the text of a sample that is "
+                'compared, and "" where there is none.'
+            )
+        return text
 
 
 def _explain_miss(store: Drawing, call: Call, slot: int) -> str:

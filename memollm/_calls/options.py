@@ -47,6 +47,7 @@ class Options:
     ttl: float | timedelta | str | None = None
     mode: str | None = None
     usage: Callable[[Any], object] | None = None
+    text: Callable[[Any], str] | None = None
     cache: Holder | Place | None = None
     insisted: frozenset[str] = frozenset()
     """Names of the options that `with_options` gave: they win over context managers."""
@@ -124,7 +125,7 @@ class Options:
         for option in ("namespace", "name", "batch"):
             if getattr(self, option) is not None:
                 require_name(option, getattr(self, option))
-        for option in ("key", "accept", "usage"):
+        for option in ("key", "accept", "usage", "text"):
             if getattr(self, option) is not None and not callable(getattr(self, option)):
                 raise OptionError(f"{option}={getattr(self, option)!r}: it must be a function.")
             if iscoroutinefunction(getattr(self, option)):

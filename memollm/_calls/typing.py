@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from memollm._drive.jobs import Mapped
     from memollm._drive.progress import Progress
     from memollm._spending.stats import Stats
+    from memollm._upkeep.answers import AnswerCounts
     from memollm._upkeep.explain import Explanation
 
 P = ParamSpec("P")
@@ -78,6 +79,7 @@ class OptionTypes(TypedDict, total=False):
     ttl: float | timedelta | str | None
     mode: Literal["auto", "offline", "refresh", "readonly", "off", "resume"] | None
     usage: Callable[[Any], object] | None
+    text: Callable[[Any], str] | None
     keep_arguments: bool | None
     cache: Holder | str | PathLike[str] | None
 
@@ -102,6 +104,7 @@ class Cached(Generic[P, C_co, D_co, S_co], metaclass=ABCMeta):
         def forget(self, *args: P.args, **kwargs: P.kwargs) -> int: ...
         def forget_all(self) -> int: ...
         def stats(self) -> Stats: ...
+        def tally(self, *args: P.args, **kwargs: P.kwargs) -> AnswerCounts: ...
 
         # Of a coroutine function, then of a plain one.
         @overload

@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
+from memollm._upkeep.answers import AnswerCounts, counted_answers, is_list, is_object, response_text, value_text
 from memollm._upkeep.explain import differences
 from memollm._values.frame import CLASSES, PICKLE
 from memollm.cli._words import size_text
 from memollm.errors import RecordError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from memollm._values.codec import Codec
 
 SAME: Final = "same"
 NAMING: Final = frozenset({"pydantic", "fields", "model", "registered", "enum"})
 """The tags of records that name a class."""
+
+MESSAGES: Final = (":AIMessage", ":AIMessageChunk")
 
 
 class Shown(NamedTuple):
@@ -26,6 +31,15 @@ class Shown(NamedTuple):
     text: str
     trouble: str = ""
     """Why it is not shown."""
+    answer: str | None = None
+    """The text that is compared; None where nothing of it can be read."""
+    is_response: bool = False
+    """The answer is what a provider's response says, and not all that it is."""
+
+    @property
+    def gist(self) -> str:
+        """What is shown where there is little room."""
+        return self.answer if self.is_response and self.answer is not None else self.text
 
 
 def shown(codec: Codec, record: bytes, key: bytes) -> Shown:
@@ -43,30 +57,64 @@ def shown(codec: Codec, record: bytes, key: bytes) -> Shown:
 
 def _of_value(value: object) -> Shown:
     if isinstance(value, str):
-        return Shown(value, value)
+        return Shown(value, value, answer=value)
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError):
         # It has parts that JSON lacks, such as tuples with other keys, dates, arrays.
-        return Shown(repr(value), repr(value))
-    return Shown(value, text)
+        return _answered(Shown(repr(value), repr(value)), value)
+    return _answered(Shown(value, text), value)
+
+
+def _answered(shown: Shown, value: Any) -> Shown:
+    """Note what the answer is of a value without classes."""
+    found = response_text(value)
+    answer = value_text(value) if found is None else found
+    return shown._replace(answer=answer, is_response=found is not None)
 
 
 def _outlined(body: bytes) -> Shown:
     """Show what is written about an object of a class, which is its fields in JSON."""
     node: Any = json.loads(body.partition(b"\n")[0])
+    plain = _untagged(node)
     if not isinstance(node, dict) or cast("dict[str, Any]", node).get("$") not in NAMING:
-        return Shown(node, json.dumps(node, ensure_ascii=False))
+        return _answered(Shown(node, json.dumps(node, ensure_ascii=False)), plain)
     fields = cast("dict[str, Any]", node)
     name = str(fields["c"])
     document = {"class": name, "value": fields["v"]}
-    return Shown(document, f"{name.rpartition(':')[2]} {json.dumps(fields['v'], ensure_ascii=False)}")
+    text = f"{name.rpartition(':')[2]} {json.dumps(fields['v'], ensure_ascii=False)}"
+    return _answered(Shown(document, text), plain)
+
+
+def _untagged(node: Any) -> Any:
+    """Return what is written about objects without the names of their classes."""
+    if is_list(node):
+        return [_untagged(each) for each in node]
+    if not is_object(node):
+        return node
+    tag = node.get("$")
+    if tag == "model":
+        state = node["v"]
+        return _untagged(state.get("__dict__", state) if is_object(state) else state)
+    if tag in NAMING:
+        value = _untagged(node["v"])
+        # What stands in a class and not in its record: LangChain's message says by its class who speaks.
+        return {"type": "ai", **value} if is_object(value) and str(node["c"]).endswith(MESSAGES) else value
+    return {name: _untagged(each) for name, each in node.items()}
+
+
+def tally(answers: Iterable[Shown]) -> AnswerCounts:
+    """Count equal answers, of those that can be read."""
+    return counted_answers(each.answer for each in answers if each.answer is not None)
 
 
 def difference(first: Shown, other: Shown) -> str:
     """Say how an answer differs from the first one."""
-    if first.trouble or other.trouble:
+    if first.answer is None or other.answer is None:
         return "cannot be compared"
+    if first.is_response and other.is_response:
+        # What else two responses differ in, their ids and times, nobody compares.
+        return SAME if first.answer == other.answer else text_difference(first.answer, other.answer)
     if (first.value, first.text) == (other.value, other.text):
         return SAME
     if (one := _parts(first)) is not None and (two := _parts(other)) is not None:

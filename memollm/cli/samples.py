@@ -13,7 +13,7 @@ from memollm.cli._finding import compact, described, find_calls
 from memollm.cli._opening import existing_cache
 from memollm.cli._options import command, full_option, json_option, yes_option
 from memollm.cli._output import Column, line_width, list_json, progress, say, show_table
-from memollm.cli._reading import Shown, difference, shown
+from memollm.cli._reading import Shown, difference, shown, tally
 from memollm.cli._words import (
     age_text,
     counted,
@@ -45,6 +45,10 @@ COLUMNS: Final = (
     Column("DIFFERS FROM THE FIRST", gives_way=True),
 )
 
+SEVERAL: Final = 2
+FEW: Final = 10
+"""How many different answers are listed if not all are asked for."""
+
 
 @command("show")
 @click.argument("key", shell_complete=keys)
@@ -53,9 +57,10 @@ COLUMNS: Final = (
 def show(key: str, *, full: bool, as_json: bool) -> None:
     """Show a call with all its samples side by side.
 
-    With its arguments, how each sample differs from the first, what they cost and who drew them. KEY may be the first
-    digits of one. An answer that names a class is shown as it is written, and nothing of it is loaded; one that no
-    trusted key has signed is not shown. The sample of a stream is the list of its chunks.
+    With its arguments, how often each answer was given, how each sample differs from the first, what they cost and who
+    drew them. Of a provider's response the answer is its text. KEY may be the first digits of one. An answer that names
+    a class is shown as it is written, and nothing of it is loaded; one that no trusted key has signed is not shown. The
+    sample of a stream is the list of its chunks.
     """
     with existing_cache() as cache:
         found = [_Details(cache, each) for each in find_calls(cache, key)]
@@ -77,6 +82,7 @@ class _Details:
         self._readers = looking(cache.store).readers_of(self._call)
         codec = cache.__memollm_engine__().codec
         self._answers = {slot: shown(codec, kept.record, self._call.key) for slot, kept in self._samples.items()}
+        self._tally = tally(self._answers.values())
 
     def _difference(self, answer: Shown) -> str:
         first = next(iter(self._answers.values()))
@@ -94,6 +100,7 @@ class _Details:
             "form": self._call.form,
             "bytes": self._surveyed.bytes,
             "used": moment(self._surveyed.used),
+            "answers": [{"times": times, "text": text} for text, times in self._tally.items()],
             "samples": [self._sample_document(slot, sample) for slot, sample in self._samples.items()],
             "readers": [_reader_document(reader) for reader in self._readers],
         }
@@ -111,6 +118,7 @@ class _Details:
             "cost": sample.cost,
             **told,
             "text": answer.text,
+            "answer": answer.answer,
             "difference": self._difference(answer),
         }
 
@@ -136,6 +144,7 @@ class _Details:
         say()
         self._write_arguments(full=full)
         say()
+        self._write_tally(full=full)
         if full:
             self._write_answers()
         else:
@@ -149,10 +158,26 @@ class _Details:
             text = printable(f"{name} = {compact(value)}")
             say(text if full else middle_cut(text, line_width()))
 
+    def _write_tally(self, *, full: bool) -> None:
+        """Write how often each answer was given, where there are several."""
+        total, different = self._tally.total(), len(self._tally)
+        if total < SEVERAL:
+            return
+        if different == total:
+            say(f"all {total:,} answers differ")
+        else:
+            say(f"{counted(different, 'different answer')}:")
+            for text, times in self._tally.most_common(None if full else FEW):
+                line = printable(f"{times:>7,} × {text}")
+                say(line if full else middle_cut(line, line_width()))
+            if not full and different > FEW:
+                say(f"        … and {different - FEW:,} more; --full lists them all")
+        say()
+
     def _row(self, slot: int, sample: Sample) -> tuple[str, ...]:
         answer = self._answers[slot]
         took = duration_text(sample.latency) if sample.latency else ""
-        return str(slot), age_text(sample.stored), took, dollars(sample.cost), answer.text, self._difference(answer)
+        return str(slot), age_text(sample.stored), took, dollars(sample.cost), answer.gist, self._difference(answer)
 
     def _write_answers(self) -> None:
         for slot, sample in self._samples.items():

@@ -5,8 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
 
 import pytest
+
+from memollm import Cache
+from memollm.cli._report._collect import Bounds, collect
 
 QUESTION = "What is 17 x 23?"
 
@@ -106,6 +111,36 @@ def test_show_as_json(memollm, key):
         {"kind": "namespace", "name": "ablation", "draws": 2, "lanes": []},
         {"kind": "namespace", "name": "baseline", "draws": 3, "lanes": []},
     ]
+
+
+RESPONSES = """
+from memollm import cached_llm
+
+@cached_llm(namespace="a", version=1)
+def chat(messages):
+    at = next(numbers)
+    text = "It is 4" if at % 3 == 0 else "It is 3"
+    return {"id": f"c-{at}", "choices": [{"index": 0, "message": {"role": "assistant", "content": text}}]}
+
+numbers = iter(range(20))
+chat.draw(20, [{"role": "user", "content": "1 + 2?"}])
+"""
+
+
+def test_show_and_report_count_equal_answers(memollm, project):
+    """Twenty responses that differ in their ids are two answers, in a terminal, as JSON and in the page."""
+    (project / "chats.py").write_text(RESPONSES, encoding="utf-8")
+    subprocess.run([sys.executable, "chats.py"], cwd=project, timeout=60, check=True)
+    (call,) = json.loads(memollm("ls", "--json").out)
+    lines = memollm("show", call["key"]).lines
+    assert [line for line in lines if "×" in line] == ["     13 × It is 3", "      7 × It is 4"]
+    assert len([line for line in lines if line.endswith(" same")]) == 6
+    (document,) = json.loads(memollm("show", call["key"], "--json").out)
+    assert document["answers"] == [{"times": 13, "text": "It is 3"}, {"times": 7, "text": "It is 4"}]
+    with Cache(project / ".memollm") as cache:
+        (asked,) = collect(cache, place="x", made=0.0, show=("memollm", "show"), bounds=Bounds(samples=3)).asked
+    assert [(each.times, each.content.text) for each in asked.equal] == [(13, "It is 3"), (7, "It is 4")]
+    assert (asked.different, len(asked.answers)) == (2, 3)
 
 
 def test_show_loads_no_class_and_no_pickle(memollm, key, project):

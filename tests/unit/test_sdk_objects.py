@@ -17,10 +17,12 @@ from openai.types import CreateEmbeddingResponse
 from openai.types.chat import ChatCompletion
 from stored_types import Verdict
 
+from memollm._upkeep.answers import answer_text
 from memollm._values import classes
 from memollm._values.codec import Codec
 from memollm._values.schema import schema_of
 from memollm._values.signing import Signer
+from memollm.cli._reading import shown
 from memollm.errors import StaleRecord
 
 CODEC = Codec(signer=Signer(b"k" * 32), pickle=False)
@@ -215,3 +217,23 @@ def test_classes_are_told_apart_by_what_they_validate_by():
     assert len(set(digests)) == 8
     assert "" not in digests
     assert schema_of(shape("Shape", (int, ...))) == digests[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("openai", 'find({"a": [1]})'),
+        ("openai received", 'find({"a": [1]})'),
+        ("anthropic", 'Hello\nfind({"a": [1, {"b": null}]})'),
+        ("anthropic received", 'Hello\nfind({"a": [1, {"b": null}]})'),
+        ("langchain", 'Hi\nfind({"a": 1})'),
+        ("langchain text", "Hello"),
+        ("parsed", '{"label": "yes", "why": ["x"]}'),
+    ],
+)
+def test_the_text_of_an_answer_is_found_in_objects_and_in_records(name, text):
+    """What people compare is the same whether the object is at hand, or only what is stored of it is read."""
+    answer = ANSWERS[name]()
+    assert answer_text(answer) == text
+    read = shown(CODEC, CODEC.encode(answer), b"")
+    assert (read.answer, read.is_response) == (text, True)

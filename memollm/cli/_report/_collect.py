@@ -13,8 +13,8 @@ import msgspec
 from memollm._spending.stats import grouped, summed
 from memollm._types.counting import Counts
 from memollm.cli._finding import described
-from memollm.cli._reading import shown
-from memollm.cli._report._data import Answer, Asked, Depth, FormPart, FunctionData, Report, Sums, Text
+from memollm.cli._reading import shown, tally
+from memollm.cli._report._data import Answer, Asked, Depth, EqualAnswers, FormPart, FunctionData, Report, Sums, Text
 from memollm.cli._report._readable import Named, answer_text, parts_of, summary_of
 from memollm.stores.looking import looking
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from memollm._cache import Cache
     from memollm._types.listings import Surveyed
+    from memollm._types.samples import Sample
+    from memollm._upkeep.answers import AnswerCounts
+    from memollm.cli._reading import Shown
 
 Group = tuple[str, Counts]
 DEPTHS: Final = (1, 2, 3, 5, 10, 20, 50, 100, 1000)
@@ -32,6 +35,8 @@ READ_AT_MOST: Final = 32 << 20
 LONGEST_NAME: Final = 300
 MOST_PARTS: Final = 500
 """Of a call's arguments."""
+MOST_EQUAL: Final = 20
+"""Of a call's answers that several samples give."""
 FRAME: Final = 100
 """Bytes around a text in the page, about."""
 
@@ -65,11 +70,11 @@ class Room:
         """Tell whether no text goes in any more."""
         return self._left <= 0
 
-    def take(self, text: str) -> Text:
-        """Let as much of a text in as there is room for."""
+    def take(self, text: str, *, again: bool = False) -> Text:
+        """Let as much of a text in as there is room for; one that is in the page already is not missing twice."""
         kept = written(text[: 0 if self.is_full() else self._characters])
         self._left -= FRAME + len(msgspec.json.encode(kept)) + 5 * kept.count("<")
-        self.cut += len(kept) < len(text)
+        self.cut += len(kept) < len(text) and not again
         return Text(kept, len(text))
 
 
@@ -157,6 +162,9 @@ def _depths(numbers: Iterable[int]) -> tuple[Depth, ...]:
 
 def _asked(cache: Cache, surveyed: Surveyed, show: Sequence[str], bounds: Bounds, room: Room) -> Asked:
     call, arguments = surveyed.call, described(surveyed.call.form).arguments
+    parts = tuple(_parts(arguments, room))
+    read = _read(cache, surveyed, bounds, room)
+    counts = tally(each for _, _, each in read)
     return Asked(
         key=call.key.hex(),
         function=named(call.function),
@@ -169,8 +177,10 @@ def _asked(cache: Cache, surveyed: Surveyed, show: Sequence[str], bounds: Bounds
         input_tokens=surveyed.input_tokens,
         output_tokens=surveyed.output_tokens,
         cost=surveyed.cost,
-        parts=tuple(_parts(arguments, room)),
-        answers=tuple(_answers(cache, surveyed, bounds.samples, room)),
+        parts=parts,
+        answers=tuple(_answers(read[: bounds.samples], room)),
+        equal=tuple(_equal(counts, room)),
+        different=len(counts),
         command=written(shlex.join([*show, call.key.hex()])),
     )
 
@@ -184,13 +194,21 @@ def _parts(arguments: Named | None, room: Room) -> Iterator[FormPart]:
         yield FormPart(named(label), room.take(text))
 
 
-def _answers(cache: Cache, surveyed: Surveyed, most: int, room: Room) -> Iterator[Answer]:
-    if room.is_full() or surveyed.bytes > READ_AT_MOST or not most:
-        return
-    for slot, sample in sorted(cache.store.peek(surveyed.call).items())[:most]:
+def _read(cache: Cache, surveyed: Surveyed, bounds: Bounds, room: Room) -> list[tuple[int, Sample, Shown]]:
+    """Read all samples of a call, of which there may be more than the page shows: equal answers are counted."""
+    if room.is_full() or surveyed.bytes > READ_AT_MOST or not bounds.samples:
+        return []
+    codec = cache.__memollm_engine__().codec
+    return [
+        (slot, sample, shown(codec, sample.record, surveyed.call.key))
+        for slot, sample in sorted(cache.store.peek(surveyed.call).items())
+    ]
+
+
+def _answers(read: Sequence[tuple[int, Sample, Shown]], room: Room) -> Iterator[Answer]:
+    for slot, sample, answer in read:
         if room.is_full():
             return
-        read = shown(cache.__memollm_engine__().codec, sample.record, surveyed.call.key)
         yield Answer(
             slot,
             sample.stored,
@@ -198,9 +216,17 @@ def _answers(cache: Cache, surveyed: Surveyed, most: int, room: Room) -> Iterato
             sample.input_tokens,
             sample.output_tokens,
             sample.cost,
-            room.take("" if read.trouble else answer_text(read)),
-            written(read.trouble),
+            room.take("" if answer.trouble else answer_text(answer)),
+            written(answer.trouble),
         )
+
+
+def _equal(counts: AnswerCounts, room: Room) -> Iterator[EqualAnswers]:
+    """List the answers that several samples give."""
+    for text, times in counts.most_common(MOST_EQUAL):
+        if times == 1 or room.is_full():
+            return
+        yield EqualAnswers(times, room.take(text, again=True))
 
 
 # What the page does not show.

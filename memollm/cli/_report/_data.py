@@ -104,6 +104,14 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class EqualAnswers:
+    """An answer, and how many samples give it."""
+
+    times: int
+    content: Text
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """A call, and as many of its samples as there is room for."""
 
@@ -120,6 +128,10 @@ class Asked:
     cost: float | None
     parts: tuple[FormPart, ...]
     answers: tuple[Answer, ...]
+    equal: tuple[EqualAnswers, ...]
+    """How often each answer was given, the most frequent first; of those that several samples give."""
+    different: int
+    """How many different answers there are."""
     command: str
     """What shows all of the call in a terminal."""
 

@@ -41,6 +41,13 @@ function beside(answers) {
   });
 }
 
+// How often each answer was given, of those that several samples give.
+function equalAnswers(call) {
+  if (!call.equal.length) return null;
+  const rows = call.equal.map(({ times, content: told }) => make("article", {}, make("header", {}, make("h3", {}, `${whole(times)} ×`)), ...content(told)));
+  return make("section", {}, make("h2", {}, `Equal answers: ${whole(call.different)} different of ${plural(call.samples, "sample", "samples")}`), make("div", { class: "parts" }, ...rows));
+}
+
 function argued(parts) {
   if (!parts.length) return [make("p", { class: "note" }, "There was no room for the arguments in this page.")];
   const short = parts.filter(({ content: { text }, content }) => text.length < 60 && !text.includes("\n") && !isCut(content));
@@ -74,6 +81,7 @@ function read(call) {
     title,
     facts(known),
     make("section", {}, make("h2", {}, "Arguments"), make("div", { class: "parts" }, ...argued(call.parts))),
+    ...[equalAnswers(call)].filter(Boolean),
     make("section", {}, make("h2", {}, "Samples"), note, make("div", { class: "beside" }, ...beside(call.answers))),
   );
   return title;
