@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import weakref
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from memollm._calls.batch_items import Batching
 from memollm._calls.configuration import CONFIGURED, configuration
@@ -255,7 +255,7 @@ class Function:
 
         if self.options.text is None:
             return answer_text(sample, is_stream=self.kind.streams)
-        text: object = self.options.text(sample)
+        text = cast("object", self.options.text(sample))
         if not isinstance(text, str):
             raise OptionError(
                 f"text= of {self.name} returned a {type(text).__name__}: it must return the text of a sample that is "

@@ -17,9 +17,10 @@ HELPERS: Final = frozenset({"pydoc"})
 def doc_of(function: Any) -> str | None:
     """Return the function's own docstring, and for `help` what memoizing adds."""
     own, asking = function.__wrapped__.__doc__, caller()
+    kind = cast("type[object]", type(function))
     if asking is None or asking.f_globals.get("__name__") not in HELPERS:
         return cast("str | None", own)
-    told = ((name, str(getattr(type(function), name).__doc__).partition("\n")[0]) for name in ADDED)
+    told = ((name, str(getattr(kind, name).__doc__).partition("\n")[0]) for name in ADDED)
     listed = "\n".join(f"    .{name}(...)  {what}" for name, what in told)
     return f"{own or ''}\n\nIt is memoized by memollm, which adds:\n\n{listed}".lstrip()
 

@@ -45,7 +45,7 @@ function beside(answers) {
 function equalAnswers(call) {
   if (!call.equal.length) return null;
   const rows = call.equal.map(({ times, content: told }) => make("article", {}, make("header", {}, make("h3", {}, `${whole(times)} ×`)), ...content(told)));
-  return make("section", {}, make("h2", {}, `Equal answers: ${whole(call.different)} different of ${plural(call.samples, "sample", "samples")}`), make("div", { class: "parts" }, ...rows));
+  return make("section", {}, make("h2", {}, `Equal answers: ${whole(call.different)} different of ${plural(call.samples, "sample", "samples")}`), make("div", { class: "equal" }, ...rows));
 }
 
 function argued(parts) {
