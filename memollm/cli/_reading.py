@@ -37,6 +37,11 @@ class Shown(NamedTuple):
     """The answer is what a provider's response says, and not all that it is."""
 
     @property
+    def is_hidden(self) -> bool:
+        """Tell whether nothing of the answer can be read."""
+        return self.answer is None and self.value is None
+
+    @property
     def gist(self) -> str:
         """What is shown where there is little room."""
         return self.answer if self.is_response and self.answer is not None else self.text
@@ -110,11 +115,11 @@ def tally(answers: Iterable[Shown]) -> AnswerCounts:
 
 def difference(first: Shown, other: Shown) -> str:
     """Say how an answer differs from the first one."""
-    if first.answer is None or other.answer is None:
+    if first.is_hidden or other.is_hidden:
         return "cannot be compared"
     if first.is_response and other.is_response:
         # What else two responses differ in, their ids and times, nobody compares.
-        return SAME if first.answer == other.answer else text_difference(first.answer, other.answer)
+        return SAME if first.gist == other.gist else text_difference(first.gist, other.gist)
     if (first.value, first.text) == (other.value, other.text):
         return SAME
     if (one := _parts(first)) is not None and (two := _parts(other)) is not None:
