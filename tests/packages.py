@@ -17,7 +17,10 @@ ROOT = Path(__file__).parent.parent
 FOR_WORKING_ON_IT = {"bench", "dev", "docs"}
 TRIED = {
     "cli": ["-m", "memollm", "demo"],
+    "langchain": ["-c", "import memollm.integrations.langchain"],
+    "opentelemetry": ["-c", "import memollm.integrations.opentelemetry"],
     "prices": ["-c", "import genai_prices"],
+    "prometheus": ["-c", "import memollm.integrations.prometheus"],
     "zstd": ["-c", "import sys; sys.version_info >= (3, 14) or __import__('zstandard')"],
 }
 """What shows that an extra is there, besides that pip finds nothing missing."""
