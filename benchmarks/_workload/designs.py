@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import math
-from contextlib import aclosing, suppress
+import sqlite3
+from contextlib import aclosing, closing, suppress
+from pathlib import Path
 from statistics import NormalDist, fmean, stdev
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from benchmarks._workload.clock import run_simulated
@@ -223,12 +226,38 @@ def expiring(trial: Trial) -> list[bool]:
     return trial.run(main())
 
 
+def two_imported(trial: Trial) -> list[bool]:
+    ask = trial.asking()
+    with TemporaryDirectory() as folder:
+        for number in range(2):
+            old = Path(folder, f"{number}.db")
+            _write_as_langchain(old, {question: trial.model.drawn()[1] for question in QUESTIONS})
+            trial.cache.import_from(
+                "langchain", old, map=lambda key, texts: (ask, (key[0],), {}, [text == "True" for text in texts])
+            )
+
+    async def main() -> list[bool]:
+        return [
+            right for got in await asyncio.gather(*(ask.draw(2, question) for question in QUESTIONS)) for right in got
+        ]
+
+    return trial.run(main())
+
+
+def _write_as_langchain(file: Path, answers: dict[str, bool]) -> None:
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("create table full_llm_cache (prompt text, llm text, idx integer, response text)")
+        rows = [(question, f'{{"kwargs": {{"text": "{right}"}}}}') for question, right in answers.items()]
+        connection.executemany("insert into full_llm_cache values (?, 'llm', 0, ?)", rows)
+
+
 UNBIASED: Final[dict[str, Callable[[Trial], list[bool]]]] = {
     "the loop ends after `settle()`, then rerun": loop_ends_settled,
     "`accept`, corrected by the refused": corrected,
     "half pruned, oldest first, then redrawn": pruned_fifo,
     "half pruned, least recently used, then redrawn": pruned_lru,
     "read between ttl and ttl + latency": expiring,
+    "two other caches imported, then read": two_imported,
 }
 BIASED: Final[dict[str, Callable[[Trial], list[bool]]]] = {
     "the loop ends, or a kill, then rerun": loop_ends,

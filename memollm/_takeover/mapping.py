@@ -6,6 +6,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 from memollm._calls.typing import Cached
+from memollm._takeover.sources import is_list
 from memollm._types.secret import said_by, veiled
 from memollm.errors import MemollmError, OptionError
 
@@ -53,8 +54,18 @@ def by_function(mapping: Callable[[Any, Any], Any], old: Old) -> Target | None:
     function, args, kwargs, *value = said
     answers = old.answers
     if value:
-        answers = value[0] if old.value is old.answers else value
+        answers = _several(value[0]) if old.value is old.answers else value
     return Target(require_decorated(function), tuple(args), dict(kwargs), list(answers))
+
+
+def _several(value: object) -> list[Any]:
+    """Return what takes the place of a list of answers; a text would be taken for its letters."""
+    if not is_list(value):
+        raise OptionError(
+            f"map returned {_shown(value)} as the fourth element: this cache keeps a list of answers for each key, so "
+            "it must be a list."
+        )
+    return value
 
 
 def by_position(function: Any, old: Old, name: str | None = None) -> Target | None:

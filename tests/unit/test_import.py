@@ -108,3 +108,14 @@ def test_equal_answers_of_two_caches_are_two_samples(cache, tmp_path):
     os.utime(write("one.db", ("x3", "yes")), (2_000_000_000, 2_000_000_000))
     assert added(one) == 1
     assert ask.peek("x") == ["yes", "no", "yes", "yes"]
+
+
+def test_a_text_in_place_of_a_list_of_answers_is_refused(cache, tmp_path):
+    """Where a cache keeps several answers for a key, one text is not taken for a list of its letters."""
+    ask = cache.cached_llm(lambda prompt: prompt, name="ask", version="1")
+    with closing(sqlite3.connect(tmp_path / "old.db")) as connection, connection:
+        connection.execute("CREATE TABLE full_llm_cache (prompt TEXT, llm TEXT, idx INTEGER, response TEXT)")
+        connection.execute("INSERT INTO full_llm_cache VALUES ('why?', 'llm', 0, 'because')")
+    with pytest.raises(memollm.OptionError, match=r"'because' as the fourth element.* it must be a list"):
+        cache.import_from("langchain", tmp_path / "old.db", map=lambda key, texts: (ask, (key[0],), {}, texts[0]))
+    assert ask.peek("why?") == []
