@@ -7,8 +7,9 @@ import sys
 import time
 from collections import deque
 from dataclasses import dataclass
+from html import escape
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from memollm._spending.track import Spending, saved_of, spent_of
 from memollm._types.counting import Counts
@@ -197,13 +198,42 @@ class Bar:
         self._bars.stop()
 
 
-def listener_for(progress: object, name: str) -> Callable[[Progress], object] | None:
-    """Return who is told of progress: the user's function, or a bar where standard error is a terminal, or nobody.
+class Display:
+    """A bar below a notebook's cell, which is shown anew as the map goes on."""
 
-    Without rich there is no bar, which is an error only where one was asked for.
+    def __init__(self, name: str) -> None:
+        from IPython.core.display_functions import display
+
+        self._name, self._display = name, display
+        self._shown: Any = None
+
+    def __call__(self, progress: Progress) -> None:
+        """Show how far it has come."""
+        text = f"{self._name}: {progress}"
+        of = "" if progress.total is None else f' max="{progress.total}" value="{progress.done}"'
+        bundle = {"text/plain": text, "text/html": f"<progress{of}></progress> {escape(text)}"}
+        if self._shown is None:
+            self._shown = self._display(bundle, raw=True, display_id=True)
+        else:
+            self._shown.update(bundle, raw=True)
+
+
+def in_notebook() -> bool:
+    """Tell whether this is a notebook's kernel, for which IPython is loaded already."""
+    get_shell = getattr(sys.modules.get("IPython"), "get_ipython", None)
+    return get_shell is not None and hasattr(get_shell(), "kernel")
+
+
+def listener_for(progress: object, name: str) -> Callable[[Progress], object] | None:
+    """Return who is told of progress: the user's function, or a bar where somebody looks, or nobody.
+
+    That is below a notebook's cell, and where standard error is a terminal. Without rich a terminal has no bar, which
+    is an error only where one was asked for.
     """
     if callable(progress):
         return progress
+    if progress is not False and in_notebook():
+        return Display(name)
     if progress is False or sys.stderr is None or not sys.stderr.isatty():
         return None
     if find_spec("rich") is not None:

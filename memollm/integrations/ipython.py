@@ -7,8 +7,10 @@ tells of a cell's end from around that task; `run_ast_nodes`, which runs the cod
 from __future__ import annotations
 
 import hashlib
+import linecache
 import re
 import shlex
+import warnings
 from contextlib import ExitStack
 from contextvars import ContextVar
 from html import escape
@@ -20,7 +22,7 @@ except ImportError as error:
     raise ImportError("memollm.integrations.ipython needs IPython. Install it with: pip install ipython") from error
 
 import memollm
-from memollm import MemollmError
+from memollm import MemollmError, MemollmWarning
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,6 +84,7 @@ class Notebook:
         self._shell.run_ast_nodes = self._run
         self._shell.input_transformers_cleanup.append(without_magic)
         self._shell.register_magic_function(self.magic, "line_cell", "memollm")
+        self._format_warning, warnings.formatwarning = warnings.formatwarning, self._warning_text
         print(LOADED)  # noqa: T201 - said once, where the user looks
 
     def unload(self) -> None:
@@ -91,6 +94,17 @@ class Notebook:
         self._shell.input_transformers_cleanup.remove(without_magic)
         for kind in ("line", "cell"):
             self._shell.magics_manager.magics[kind].pop("memollm", None)
+        if warnings.formatwarning == self._warning_text:
+            warnings.formatwarning = self._format_warning
+
+    def _warning_text(
+        self, message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+    ) -> str:
+        """Write a warning of ours with the cell that it is about, where others show a file that nobody can open."""
+        if issubclass(category, MemollmWarning):
+            line = linecache.getline(filename, lineno) if line is None else line
+            filename = " ".join(self._shell.compile.format_code_name(filename) or (filename,))
+        return self._format_warning(message, category, filename, lineno, line)
 
     async def _run(self, *args: Any, result: Any = None, **options: Any) -> Any:
         """Run what a cell was compiled to, in the blocks that it is to draw in."""

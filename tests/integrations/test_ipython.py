@@ -7,11 +7,13 @@ import builtins
 import subprocess
 import sys
 import threading
+import warnings
 from contextlib import contextmanager
 
 import pytest
 
 pytest.importorskip("IPython")
+from IPython.core.displaypub import CapturingDisplayPublisher
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
@@ -74,6 +76,7 @@ def start(tmp_path, monkeypatch):
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
     paid = []
     with unchanged(), Cache(tmp_path / "cache") as cache:
         yield lambda: Kernel(cache, paid)
@@ -103,6 +106,41 @@ def test_a_kernel_that_starts_anew_replays_every_cell(start):
     drawn = {cell: kernel.run(cell, text) for cell, text in texts.items()}
     again = start()
     assert {cell: again.run(cell, texts[cell]) for cell in reversed(texts)} == drawn
+
+
+def test_a_map_shows_below_its_cell_how_far_it_has_come(kernel, monkeypatch):
+    """In a kernel one output is written anew until all is done; progress=False shows nothing."""
+    kernel.shell.kernel, kernel.shell.display_pub = object(), CapturingDisplayPublisher()
+    monkeypatch.setattr(InteractiveShell, "_instance", kernel.shell)
+    monkeypatch.setattr("memollm._drive.progress.TICK", 0)
+    shown = kernel.shell.display_pub.outputs
+    kernel.run("a", "ask.map(['x', 'y'], progress=False)")
+    assert shown == []
+    kernel.run("b", "ask.map(['x', 'y'])")
+    assert [output["update"] for output in shown] == [False, True, True]
+    assert len({output["transient"]["display_id"] for output in shown}) == 1
+    assert "2 of 2 done" in shown[-1]["data"]["text/plain"]
+    assert '<progress max="2" value="2">' in shown[-1]["data"]["text/html"]
+
+
+EDITED = "@cache.cached_llm(name='edited')\ndef edited(x): return x + {!r}"
+
+
+def test_a_warning_names_its_cell(kernel):
+    """A warning about changed code says which cell drew, and what changed since that function was run last."""
+    for number in range(3):
+        kernel.run("defined", EDITED.format("!" * number))
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            kernel.run("asks", "'a line above'\nedited('x')")
+        said = [warnings.formatwarning(each.message, each.category, each.filename, each.lineno) for each in told]
+        if number:
+            where = kernel.shell.execution_count - 1
+            assert said[0].startswith(f"Cell In[{where}]:2: CodeChangedWarning: ")
+            assert f'- return (x + "{"!" * (number - 1)}")' in " ".join(said[0].split())
+            assert said[0].endswith("edited('x')\n")
+    kernel.run("unload", "%unload_ext memollm")
+    assert warnings.formatwarning.__module__ == "warnings"
 
 
 def test_two_kernels_share_what_is_stored(start):

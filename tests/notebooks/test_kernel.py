@@ -128,6 +128,21 @@ def test_what_awaits_at_the_top(kernel):
     assert kernel.paid() == 6
 
 
+def test_a_map_shows_its_progress(kernel):
+    """What a frontend is given is one display, written anew, whose last says that all is done."""
+    request, shown = kernel.send("a", "ask.map(['x', 'y'])"), []
+    while True:
+        message = kernel.client.get_iopub_msg(timeout=DEADLINE)
+        if message["parent_header"].get("msg_id") != request:
+            continue
+        if message["msg_type"] in {"display_data", "update_display_data"}:
+            shown.append(message["content"])
+        elif message["content"].get("execution_state") == "idle":
+            break
+    assert "2 of 2 done" in shown[-1]["data"]["text/plain"]
+    assert len({each["transient"]["display_id"] for each in shown}) == 1
+
+
 def test_two_kernels_on_one_cache(kernel, tmp_path):
     """A second kernel is given what the cells of the first have."""
     with kernel_in(tmp_path) as other:
