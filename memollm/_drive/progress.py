@@ -9,7 +9,7 @@ from collections import deque
 from dataclasses import dataclass
 from html import escape
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from memollm._spending.track import Spending, saved_of, spent_of
 from memollm._types.counting import Counts
@@ -202,9 +202,9 @@ class Display:
     """A bar below a notebook's cell, which is shown anew as the map goes on."""
 
     def __init__(self, name: str) -> None:
-        from IPython.core.display_functions import display
+        from IPython.core import display_functions
 
-        self._name, self._display = name, display
+        self._name, self._ipython = name, cast("Any", display_functions)
         self._shown: Any = None
 
     def __call__(self, progress: Progress) -> None:
@@ -213,7 +213,7 @@ class Display:
         of = "" if progress.total is None else f' max="{progress.total}" value="{progress.done}"'
         bundle = {"text/plain": text, "text/html": f"<progress{of}></progress> {escape(text)}"}
         if self._shown is None:
-            self._shown = self._display(bundle, raw=True, display_id=True)
+            self._shown = self._ipython.display(bundle, raw=True, display_id=True)
         else:
             self._shown.update(bundle, raw=True)
 
