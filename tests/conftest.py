@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+import compileall
+import os
 import signal
+from pathlib import Path
 
 import pytest
 
+import memollm
+import pytest_memollm
 from memollm import Cache, configure
 from memollm._calls.configuration import SETTINGS
 
 pytest.register_assert_rewrite("memollm.testing")
+
+
+def pytest_configure(config):
+    """Compile the packages once, as an installer does, and not again in each of the programs that tests start.
+
+    What these programs write is not compiled into files: a module that is written twice in one second, with the same
+    size, would be taken for the one that was compiled.
+    """
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+    if not hasattr(config, "workerinput"):
+        for package in (memollm, pytest_memollm):
+            compileall.compile_dir(Path(package.__file__).parent, quiet=2)
 
 
 @pytest.fixture(scope="session", autouse=True)
