@@ -18,7 +18,7 @@ demo: .venv/installed
 	$(BIN)/python examples/demo.py
 
 test: .venv/developed
-	$(BIN)/python -m pytest -m "not deep" -n auto
+	$(BIN)/python -m pytest -m "not deep" -n auto --dist worksteal
 
 test-all:
 	@test -n "$(PYTHONS)" || { echo "No Python from 3.11 on was found. Try: make test-all PYTHONS='/path/to/python3.12 ...'"; exit 1; }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import compileall
+import gc
 import os
 import signal
 from pathlib import Path
@@ -27,6 +28,12 @@ def pytest_configure(config):
     if not hasattr(config, "workerinput"):
         for package in (memollm, pytest_memollm):
             compileall.compile_dir(Path(package.__file__).parent, quiet=2)
+
+
+def pytest_collection_finish():
+    """Let garbage be looked for only among what tests make: among all that is imported, it takes half a second."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -9,6 +9,7 @@ import sys
 from typing import NamedTuple
 
 import pytest
+from ready import ReadyProcess
 
 DEADLINE = 60
 STUDY = """
@@ -87,23 +88,22 @@ def stocked(stock, project, tmp_path):
     return project / ".memollm"
 
 
+@pytest.fixture(scope="session")
+def ready():
+    process = ReadyProcess(DEADLINE)
+    yield process
+    process.close()
+
+
 @pytest.fixture
-def memollm(project):
+def memollm(project, ready):
     """Run the command line in the project."""
 
     def run(*arguments, stdin="", **environment):
-        done = subprocess.run(
-            [sys.executable, "-m", "memollm", *map(str, arguments)],
-            cwd=project,
-            input=stdin,
-            env={**os.environ, **environment},
-            capture_output=True,
-            encoding="utf-8",
-            timeout=DEADLINE,
-            check=False,
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        return Ran(done.returncode, done.stdout, done.stderr)
+        environment = {**os.environ, **environment}
+        ran = Ran(*ready.run([*map(str, arguments)], folder=project, environment=environment, stdin=stdin))
+        assert "Traceback" not in ran.err, ran.err
+        return ran
 
     return run
 

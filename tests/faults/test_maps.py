@@ -98,8 +98,9 @@ def test_a_killed_program_pays_again_for_nothing_that_it_had_stored(project):
 
 # Many items.
 
-ITEMS = 10_000
-LAST = 1_000
+FEW = 1_500
+MANY = pytest.param(10_000, marks=pytest.mark.deep)
+LAST = 500
 """Of them, those whose memory is traced, which is slow."""
 
 
@@ -152,34 +153,37 @@ def in_turn(given):
         runner.run(given.aclose())
 
 
+@pytest.mark.parametrize("items", [FEW, MANY])
 @pytest.mark.parametrize("colour", ["plain", "coroutine"])
-def test_memory_stays_flat_over_many_items(tmp_path, colour):
+def test_memory_stays_flat_over_many_items(tmp_path, colour, items):
     """As they come, only the items that are under way are held, whether their answers are made or stored."""
     with Cache(tmp_path / "cache") as cache:
-        ask = decorated(cache, colour, lambda item: {"answer": item.text[:1000]})
+        ask = decorated(cache, colour, lambda item: {"answer": item.text[:5000]})
         kept = 0
-        given = in_turn(ask.map(map(Item, range(ITEMS)), as_completed=True, concurrency=16))
+        given = in_turn(ask.map(map(Item, range(items)), as_completed=True, concurrency=16))
         try:
             for done, _ in enumerate(given, 1):
-                if done == ITEMS - LAST:
+                if done == items - LAST:
                     tracemalloc.start()
             kept = tracemalloc.get_traced_memory()[0]
         finally:
             tracemalloc.stop()
-        assert done == ITEMS
+        assert done == items
         assert Item.most <= 24
-        # What a process remembers of each call is a few hundred bytes; the items were ten thousand and more each.
-        assert kept < LAST * 1_000
+        # What a process remembers of each call is a thousand bytes at first, and nothing more once it remembers
+        # enough calls; an item was ten thousand and more, and an answer five thousand.
+        assert kept < LAST * 2_500
 
 
+@pytest.mark.parametrize("items", [1_000, MANY])
 @pytest.mark.parametrize("on_error", ["raise", "return", "skip"])
 @pytest.mark.parametrize("colour", ["plain", "coroutine"])
-def test_one_item_in_a_hundred_fails(colour, on_error):
-    """Each form says the same of ten thousand items, in order, and a second map pays for the failed ones only."""
-    model = FakeModel(failing=range(100, 10_000_000, 100) if on_error != "raise" else {5_000})
+def test_one_item_in_a_hundred_fails(colour, on_error, items):
+    """Each form says the same of all items, in order, and a second map pays for the failed ones only."""
+    model = FakeModel(failing=range(100, 10_000_000, 100) if on_error != "raise" else {items // 2})
     with Cache("memory:") as cache:
         ask = decorated(cache, colour, model)
-        prompts = [f"p{i}" for i in range(ITEMS)]
+        prompts = [f"p{i}" for i in range(items)]
 
         def mapped():
             given = ask.map(prompts, on_error=on_error)
@@ -188,16 +192,16 @@ def test_one_item_in_a_hundred_fails(colour, on_error):
         if on_error == "raise":
             with pytest.raises(ModelDown):
                 mapped()
-            assert 5_000 <= model.calls <= 5_100
+            assert items // 2 <= model.calls <= items // 2 + 100
             assert mapped() == [f"{prompt} #1" for prompt in prompts]
-            assert model.calls == ITEMS + 1
+            assert model.calls == items + 1
             return
         results = mapped()
         good = [result for result in results if not isinstance(result, ModelDown)]
-        assert len(results) == (ITEMS if on_error == "return" else ITEMS - 100)
+        assert len(results) == (items if on_error == "return" else items - items // 100)
         assert good == [f"{prompt} #1" for prompt in prompts if prompt in model.answered]
-        assert len(good) == ITEMS - 100
-        assert model.calls == ITEMS
+        assert len(good) == items - items // 100
+        assert model.calls == items
 
 
 @pytest.mark.parametrize("colour", ["plain", "coroutine"])
