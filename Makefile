@@ -12,7 +12,7 @@ PYTHONS ?= $(shell for minor in 11 12 13 14; do \
 # The lowest versions are those of the oldest Python; newer ones need newer builds.
 OLDEST ?= $(firstword $(PYTHONS))
 
-.PHONY: demo test test-all test-lowest integrations check deep torture mutants bench bench-deep bench-check docs package format clean
+.PHONY: demo test test-all test-lowest integrations check check-style check-mypy check-pyright deep torture mutants bench bench-deep bench-check docs package format clean
 
 demo: .venv/installed
 	$(BIN)/python examples/demo.py
@@ -47,11 +47,18 @@ integrations:
 		.venv-$$name/bin/python -m pytest $$tests </dev/null || exit 1; \
 	done
 
-check: .venv/developed
+# With `make -j2` the two checkers of types run side by side.
+check: check-style check-mypy check-pyright
+
+check-style: .venv/developed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+
+check-mypy: .venv/developed
 	$(BIN)/mypy
+
+check-pyright: .venv/developed
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 deep: .venv/developed

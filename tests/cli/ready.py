@@ -1,4 +1,4 @@
-"""A process that has loaded the command line, and forks for each command: to start and to import takes longer than most.
+"""A process that has loaded the command line, and forks for each command: starting Python takes longer than most do.
 
 What it forks is a process as any other, with a folder, an environment and streams of its own, and ends as any other.
 """
@@ -15,7 +15,6 @@ import sys
 import tempfile
 from contextlib import ExitStack, suppress
 from importlib import import_module
-from pathlib import Path
 
 
 class ReadyProcess:
@@ -91,7 +90,7 @@ def become(order, *streams):
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
-    with open(order, encoding="utf-8") as file:
+    with os.fdopen(order, encoding="utf-8") as file:
         arguments, folder, environment = json.load(file)
     os.chdir(folder)
     os.environ.clear()
