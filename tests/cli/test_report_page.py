@@ -119,6 +119,8 @@ def test_it_opens_from_a_file_and_shows_what_was_saved(opened):
     tab = opened()
     assert tab.texts("#sums .figure")[:4] == ["$60.00", "1 h 3 min", "64.1%", "121"]
     assert len(tab.texts("#charts figure")) == 2
+    # A chart is drawn once the browser has told how wide it is.
+    tab.wait("document.querySelectorAll('#charts svg').length == 2")
     assert tab.evaluate("document.querySelectorAll('#charts figure:first-child rect.saved').length") == 30
     assert tab.evaluate("document.querySelector('#charts svg').getAttribute('aria-label')") == (
         "Money: $60.00 saved, $39.00 spent."
