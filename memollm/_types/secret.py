@@ -220,3 +220,14 @@ def is_secret_type(cls: type) -> bool:
         space.get("__module__") == "starlette.datastructures" and base.__name__ == "Secret"
         for base, space in zip(_lineage(cls), spaces, strict=True)
     )
+
+
+# URLs.
+
+_USERINFO: Final = re.compile("//.*@", re.DOTALL)
+_PASSWORD: Final = re.compile(r"([?&][a-z_]*(?:password|secret|token|key)[a-z_]*=)[^&#]*", re.IGNORECASE)
+
+
+def masked_url(url: str) -> str:
+    """Write a URL without what its user logs in by; whatever stands before its last @ may be part of that."""
+    return _PASSWORD.sub(r"\1…", _USERINFO.sub("//…@", url))

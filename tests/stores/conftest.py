@@ -9,6 +9,7 @@ import pytest
 from memollm._types.calls import Place
 from memollm.stores.sqlite.store import SqliteStore
 from memollm.testing._bench import PATIENCE, call
+from servers import PostgresServer, postgres_programs
 
 SLOT = Place(call(), 0)
 
@@ -71,3 +72,16 @@ def owner(tmp_path):
         process.stdin.close()
         process.wait(PATIENCE)
         process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """Start a PostgreSQL server for the tests of this process."""
+    pytest.importorskip("psycopg")
+    if postgres_programs() is None:
+        pytest.skip("needs a PostgreSQL server")
+    server = PostgresServer()
+    try:
+        yield server.start()
+    finally:
+        server.stop()

@@ -1,0 +1,1 @@
+"""The PostgreSQL store: samples and cursors of many machines, in tables of a server."""

@@ -1,0 +1,104 @@
+"""The connections of a process to a PostgreSQL server: made when they are needed, kept for the next, left to a parent."""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from memollm.errors import StoreRefused
+from memollm.stores.postgres.address import KEPT
+from memollm.stores.postgres.failures import not_connected
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from memollm.stores.postgres.address import Address
+
+    Connection = psycopg.Connection[tuple[Any, ...]]
+
+OLDEST = 14_00_00
+
+
+def connect(conninfo: str, shown: str, *, prepares: bool = True) -> Connection:
+    """Make a connection; what the URL says wins over what we would."""
+    try:
+        given = conninfo_to_dict(conninfo)
+    except psycopg.ProgrammingError as error:
+        raise not_connected(error, shown) from error
+    # A pooler may give each transaction another session, which does not know what the one before has prepared.
+    return psycopg.connect(
+        conninfo,
+        autocommit=True,
+        prepare_threshold=5 if prepares else None,
+        **{name: value for name, value in KEPT.items() if name not in given},
+    )
+
+
+def require_known_server(connection: Connection, shown: str) -> None:
+    """Refuse what cannot be used."""
+    version = connection.info.server_version
+    if version < OLDEST:
+        raise StoreRefused(
+            f"The server of the cache {shown} is PostgreSQL {version // 10_000}; memollm needs 14 or newer."
+        )
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise StoreRefused(
+            f"The database of the cache {shown} is encoded in {encoding}, which cannot hold every text. Create one "
+            "with: createdb --encoding=UTF8 --template=template0 NAME."
+        )
+
+
+class Connections:
+    """Connections that are lent to one thread at a time."""
+
+    def __init__(self, address: Address, *, prepares: bool) -> None:
+        self._address = address
+        self._prepares = prepares
+        self._idle: list[Connection] = []
+        self._lent: set[Connection] = set()
+        self._places = threading.BoundedSemaphore(address.pool)
+
+    @contextmanager
+    def lent(self) -> Generator[Connection]:
+        """Lend one for a block; after a failure it is not used again."""
+        with self._places:
+            connection = self._connection()
+            self._lent.add(connection)
+            try:
+                yield connection
+            except BaseException:
+                connection.close()
+                raise
+            else:
+                self._idle.append(connection)
+            finally:
+                self._lent.discard(connection)
+
+    def _connection(self) -> Connection:
+        with suppress(IndexError):
+            return self._idle.pop()
+        return connect(self._address.conninfo, self._address.shown, prepares=self._prepares)
+
+    def close(self) -> None:
+        """Close those that nobody uses."""
+        while self._idle:
+            with suppress(IndexError):
+                self._idle.pop().close()
+
+    def leave_to_parent(self) -> None:
+        """Let go of them in a forked child, telling the server nothing."""
+        for connection in [*self._idle, *self._lent]:
+            leave_to_parent(connection)
+
+
+def leave_to_parent(connection: Connection) -> None:
+    """Let go of a connection in a forked child; the session, with its locks, ends with the parent alone."""
+    with suppress(OSError, psycopg.Error):
+        # Not the socket of the parent is closed, but the child's own number for it.
+        os.close(connection.pgconn.socket)

@@ -1,0 +1,177 @@
+"""What the draws of this process hold at the server, as far as it was told."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from memollm._types.calls import Place, Position
+from memollm._types.requests import Fill, Look, Release, Settle, Take, Write, Written
+from memollm._types.samples import MINE, Sample
+from memollm.stores.repeats import Repeats
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from memollm._types.calls import Want
+    from memollm._types.requests import Answer, Change, Request
+    from memollm._types.samples import Taken
+    from memollm.stores.flights import Flights
+
+MANY: Final = 64
+"""How many answers have come before the server is told that it need not remember them."""
+
+
+@dataclass(slots=True)
+class HeldByDraw:
+    """At least what a draw has at the server."""
+
+    positions: list[Position] = field(default_factory=list[Position])
+    claims: dict[Place, None] = field(default_factory=dict[Place, None])
+
+
+class Drawn:
+    """The draws of this process, by ticket."""
+
+    def __init__(self, flights: Flights) -> None:
+        self._flights = flights
+        self._lock = threading.RLock()
+        self.held: dict[int, HeldByDraw] = {}
+        self.late: Repeats[HeldByDraw] = Repeats()
+        """What draws had that were over before they settled: whoever settles so late is told what is void."""
+        self.written: Repeats[Written] = Repeats()
+        self._unsure: dict[int, bool] = {}
+        """What was asked and maybe done, without an answer having come, and whether it is a take."""
+        self._arrived: list[int] = []
+
+    # Before something is asked.
+
+    def held_by(self, ticket: int) -> HeldByDraw | None:
+        """Return what a draw holds, or held when it was over."""
+        return self.held.get(ticket) or self.late.get(ticket)
+
+    def is_unsure(self, id: int) -> bool:  # noqa: A002 - as in `Write`
+        """Tell whether something was asked and maybe done."""
+        return id in self._unsure
+
+    def delivered(self, ticket: int) -> list[Position]:
+        """List what taking alone has delivered to a draw that has not taken note of it."""
+        answer: Any = self._flights.answers.get(ticket)
+        if answer is None:
+            return []
+        return [
+            position
+            for want, taken in zip(*answer, strict=True)
+            if _is_delivered(want, taken)
+            for position in _positions(want, taken)
+        ]
+
+    def over(self) -> list[tuple[int, HeldByDraw, bool]]:
+        """List the draws that are over and have not said so: what each holds, and whether its positions are void.
+
+        They are not where a draw has delivered them and owes to say so.
+        """
+        flights = self._flights
+        with self._lock:
+            held = [(ticket, held) for ticket, held in self.held.items() if not flights.aloft(ticket)]
+        return [(ticket, held, void) for ticket, held in held if (void := not flights.holds(ticket)) or held.claims]
+
+    def lost(self) -> list[int]:
+        """List the draws that are over and of which nobody knows what they were given."""
+        with self._lock:
+            return [id for id, is_take in self._unsure.items() if is_take and not self._flights.holds(id)]
+
+    def begin(self, requests: Sequence[Request]) -> None:
+        """Know that something is asked."""
+        with self._lock:
+            for request in requests:
+                match request:
+                    case Take():
+                        self._unsure[request.ticket] = True
+                    case Write():
+                        self._unsure[request.id] = False
+                    case Look():
+                        self._of(request.ticket).claims.update(dict.fromkeys(request.places))
+
+    def arrived(self) -> list[int]:
+        """List what the server need not remember any more, if it is much."""
+        with self._lock:
+            if len(self._arrived) < MANY:
+                return []
+            arrived, self._arrived = self._arrived, []
+            return arrived
+
+    # After it was answered.
+
+    def end(self, over: Sequence[tuple[int, HeldByDraw, bool]], lost: Sequence[int]) -> None:
+        """Know that draws that were over are settled."""
+        with self._lock:
+            for ticket, held, void in over:
+                held.claims.clear()
+                if void and self.held.pop(ticket, None) is not None:
+                    self.late.remember(ticket, held)
+            for ticket in lost:
+                self._unsure.pop(ticket, None)
+
+    def done(self, requests: Sequence[Request], answers: Sequence[Answer]) -> None:
+        """Know what came of what was asked."""
+        with self._lock:
+            for request, answer in zip(requests, answers, strict=True):
+                if isinstance(request, Take):
+                    self._taken(request, answer)
+                    self._sure(request.ticket)
+                elif isinstance(request, Write) and isinstance(answer, Written):
+                    for change in request.changes:
+                        self._changed(change)
+                    self.written.remember(request.id, answer)
+                    self._sure(request.id)
+
+    def refused(self, requests: Sequence[Request]) -> None:
+        """Know that nothing was done of it."""
+        with self._lock:
+            for request in requests:
+                if not isinstance(request, Look):
+                    self._unsure.pop(request.ticket if isinstance(request, Take) else request.id, None)
+
+    def _sure(self, id: int) -> None:  # noqa: A002 - the same
+        self._unsure.pop(id, None)
+        self._arrived.append(id)
+
+    def _of(self, ticket: int) -> HeldByDraw:
+        return self.held.setdefault(ticket, HeldByDraw())
+
+    def _taken(self, take: Take, answer: Any) -> None:
+        self._flights.answers[take.ticket] = (take.wants, answer)
+        for want, taken in zip(take.wants, answer, strict=True):
+            if want.reader is not None and not _is_delivered(want, taken):
+                self._of(take.ticket).positions.extend(_positions(want, taken))
+            for at, state in zip(taken.positions, taken.states, strict=True):
+                if state is MINE:
+                    self._of(take.ticket).claims[Place(want.call, want.slot(at))] = None
+
+    def _changed(self, change: Change) -> None:
+        held = None
+        if isinstance(change, Fill | Release):
+            held = self.held.get(change.ticket)
+            if held is not None:
+                held.claims.pop(change.place, None)
+        elif isinstance(change, Settle):
+            self._flights.answers.pop(change.ticket, None)
+            self._unsure.pop(change.ticket, None)
+            self.late.forget(change.ticket)
+            held = self.held.get(change.ticket)
+            if held is not None:
+                held.positions.clear()
+                if not change.keeps_claims:
+                    held.claims.clear()
+        if held is not None and not held.positions and not held.claims and isinstance(change, Fill | Release | Settle):
+            self.held.pop(change.ticket, None)
+
+
+def _is_delivered(want: Want, taken: Taken) -> bool:
+    return want.reader is not None and all(type(state) is Sample for state in taken.states)
+
+
+def _positions(want: Want, taken: Taken) -> list[Position]:
+    return [Position(want.call, want.reader or "", at, taken.generation) for at in taken.positions]

@@ -1,0 +1,265 @@
+"""The direct connection of a process: it holds the locks by which others know that the process lives, and it listens."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import threading
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+import psycopg
+from psycopg import sql as composed
+
+from memollm.errors import StoreRefused
+from memollm.stores.postgres.connections import connect, leave_to_parent, require_known_server
+from memollm.stores.postgres.sql import channel, statements
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from memollm._types.calls import Place
+    from memollm.stores.postgres.address import Address
+    from memollm.stores.postgres.connections import Connection
+
+    Wake = Callable[[Place], None]
+
+UNKNOWN: Final = -1
+"""The epoch of who is not told of it."""
+LOOK_EVERY: Final = 0.1
+"""Seconds between looks at whether those who fill awaited slots are alive; that they have filled, we are told."""
+RECONNECT_EVERY: Final = 0.25
+PROBES: Final = 3
+
+
+class Line:
+    """A connection with the owner's lock and the notices of others, and the thread that reads them."""
+
+    def __init__(self, address: Address, owner: int | None = None) -> None:
+        """Take the number of an owner that this process has been already, or a new one."""
+        self._address = address
+        self._sql = statements(address.schema)
+        self._changed = threading.RLock()
+        self._watched: dict[Place, list[Wake]] = {}
+        self.epoch = UNKNOWN
+        self._closing = False
+        self.is_up = threading.Event()
+        self.is_pooled = False
+        self.owner = owner or 0
+        self._connection = self._connected()
+        self._heard, self._told = os.pipe()
+        os.set_blocking(self._told, False)
+        self._thread = threading.Thread(target=self._run, name="memollm-postgres", daemon=True)
+        self._thread.start()
+
+    # Connecting.
+
+    def _connected(self) -> Connection:
+        connection = connect(self._address.direct, self._address.shown, prepares=False)
+        try:
+            require_known_server(connection, self._address.shown)
+            self.is_pooled = _is_pooled(connection)
+            if self.is_pooled:
+                self._refuse_shared_sessions(connection)
+            return connection
+        except BaseException:
+            connection.close()
+            raise
+
+    def _refuse_shared_sessions(self, connection: Connection) -> None:
+        """Refuse a pooler that gives a session to another connection as soon as a transaction is over."""
+        for _ in range(PROBES):
+            (mine,) = _one(connection, "SELECT pg_backend_pid()")
+            with connect(self._address.direct, self._address.shown, prepares=False) as other, other.transaction():
+                (others,) = _one(other, "SELECT pg_backend_pid()")
+                (again,) = _one(connection, "SELECT pg_backend_pid()")
+            if mine in {others} or again != mine:
+                raise StoreRefused(
+                    f"The cache {self._address.shown} is reached through a pooler that shares sessions between "
+                    "transactions, as PgBouncer does with pool_mode=transaction. Locks and notices need one direct "
+                    "connection: add ?direct=HOST:PORT of the server itself to the URL. All others may stay pooled."
+                )
+
+    def begin(self) -> None:
+        """Take the owner's lock, once the schema is there, and listen."""
+        connection = self._connection
+        if not self.owner:
+            (self.owner,) = _one(connection, self._sql["new_owner"])
+        connection.execute(self._sql["own"], (self.owner,))
+        connection.execute(self._sql["owner_is_back"], (self.owner,))
+        connection.pgconn.notify_handler = self._on_notice
+        connection.execute(composed.SQL("LISTEN {}").format(composed.Identifier(channel(self._address.schema))))
+        self._hear(connection)
+        self.is_up.set()
+        self._poke()
+
+    @property
+    def connection(self) -> Connection:
+        """The connection; only before `begin`, and by the thread."""
+        return self._connection
+
+    # Listening.
+
+    def _run(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._heard, selectors.EVENT_READ)
+            while not self._closing:
+                try:
+                    if self.is_up.is_set():
+                        self._listen(selector)
+                    else:
+                        self.is_up.wait(RECONNECT_EVERY)
+                except (psycopg.Error, OSError, ValueError, KeyError):
+                    if not self._closing:
+                        self._lose()
+                        self._come_back()
+        os.close(self._heard)
+        os.close(self._told)
+
+    def _listen(self, selector: selectors.BaseSelector) -> None:
+        """Wait for notices for a while, then see who is alive."""
+        connection = self._connection
+        socket = connection.pgconn.socket
+        selector.register(socket, selectors.EVENT_READ)
+        try:
+            ready = selector.select(LOOK_EVERY if self._watched else None)
+        finally:
+            selector.unregister(socket)
+        for key, _ in ready:
+            if key.fd == self._heard:
+                os.read(self._heard, 4096)
+        if self._closing:
+            return
+        connection.pgconn.consume_input()
+        while (notice := connection.pgconn.notifies()) is not None:
+            self._on_notice(notice)
+        if self.epoch != self._announced:
+            self._hear(connection)
+        self._look(connection)
+
+    _announced = UNKNOWN
+
+    def _on_notice(self, notice: Any) -> None:
+        kind, _, rest = bytes(notice.extra).decode().partition(" ")
+        if kind == "epoch":
+            self._announced = max(self._announced, int(rest))
+        elif kind == "slot":
+            key, _, slot = rest.partition(" ")
+            self._wake([place for place in list(self._watched) if place.call.key.hex() == key and place.slot == int(slot)])
+
+    def _hear(self, connection: Connection) -> None:
+        """Go by the latest epoch: whoever has begun it waits until nobody goes by the one before."""
+        while True:
+            (latest,) = _one(connection, self._sql["epoch"])
+            if latest == self.epoch:
+                self._announced = latest
+                return
+            connection.execute(self._sql["hear_epoch"], (latest,))
+            before, self.epoch = self.epoch, latest
+            if before != UNKNOWN:
+                connection.execute(self._sql["leave_epoch"], (before,))
+
+    def _lose(self) -> None:
+        """Know nothing of the epoch, and let all who wait look for themselves."""
+        self.is_up.clear()
+        self.epoch = self._announced = UNKNOWN
+        with suppress(Exception):
+            self._connection.close()
+        self._wake(list(self._watched))
+
+    def _come_back(self) -> None:
+        while not self._closing:
+            try:
+                self._connection = self._connected()
+                self.begin()
+            except (psycopg.Error, OSError, StoreRefused):
+                with suppress(Exception):
+                    self._connection.close()
+                time.sleep(RECONNECT_EVERY)
+            else:
+                return
+
+    # Watching.
+
+    def watch(self, places: Sequence[Place], wake: Wake) -> Callable[[], None]:
+        """Wake once for each place when nobody alive is filling it any more; return what stops that."""
+
+        def stop() -> None:
+            with self._changed:
+                for place in places:
+                    waiting = self._watched.get(place, [])
+                    if wake in waiting:
+                        waiting.remove(wake)
+                    if not waiting:
+                        self._watched.pop(place, None)
+
+        if places:
+            with self._changed:
+                for place in places:
+                    self._watched.setdefault(place, []).append(wake)
+            self._poke()
+            if not self.is_up.is_set():
+                self._wake(list(places))
+        return stop
+
+    def _look(self, connection: Connection) -> None:
+        with self._changed:
+            places = list(self._watched)
+        if places:
+            busy = {nth for nth, owner, _ in claimants(connection, self._sql, self.owner, places) if owner != self.owner}
+            self._wake([place for nth, place in enumerate(places) if nth not in busy])
+
+    def _wake(self, places: Sequence[Place]) -> None:
+        with self._changed:
+            waiting = [(place, wake) for place in places for wake in self._watched.pop(place, ())]
+        for place, wake in waiting:
+            wake(place)
+
+    def _poke(self) -> None:
+        with suppress(OSError, AttributeError):
+            os.write(self._told, b"x")
+
+    # Leaving.
+
+    def close(self) -> None:
+        """Let go of the locks, and end the thread."""
+        self._closing = True
+        was_up = self.is_up.is_set()
+        self.is_up.set()
+        self._poke()
+        if self._thread is not threading.current_thread():
+            self._thread.join(5)
+        if was_up:
+            with suppress(psycopg.Error):
+                # At once: the server may take a moment to know that a connection is gone.
+                self._connection.execute("SELECT pg_advisory_unlock_all()")
+        self._connection.close()
+        self._wake(list(self._watched))
+
+    def leave_to_parent(self) -> None:
+        """Let go of it in a forked child."""
+        leave_to_parent(self._connection)
+        for descriptor in (self._heard, self._told):
+            with suppress(OSError):
+                os.close(descriptor)
+
+
+def claimants(
+    connection: Connection, sql: dict[str, str], owner: int, places: Sequence[Place]
+) -> list[tuple[int, int, int]]:
+    """Tell who alive is filling which of some places, and that somebody waits for it."""
+    keys, forms = [place.call.key for place in places], [place.call.form for place in places]
+    values = (owner, keys, forms, [place.slot for place in places])
+    return connection.execute(sql["claimants"], values).fetchall()  # type: ignore[return-value]
+
+
+def _one(connection: Connection, statement: str, values: Sequence[Any] = ()) -> tuple[Any, ...]:
+    row = connection.execute(statement, values or None).fetchone()
+    assert row is not None, "these statements give one row"
+    return row
+
+
+def _is_pooled(connection: Connection) -> bool:
+    """Tell whether a pooler answers, which makes numbers of its own for the sessions that it hides."""
+    return bool(_one(connection, "SELECT pg_backend_pid()")[0] != connection.pgconn.backend_pid)
