@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar, Unpack, cast
 from memollm._calls.configuration import configuration, require_name
 from memollm._calls.context import reader_name
 from memollm._calls.decorator import CachedLlm
-from memollm._calls.engines import Place, engine_of, make_engine
+from memollm._calls.engines import Place, engine_of, make_engine, shown_place
 from memollm._drive.settling import closed
 from memollm._types.public import public
 from memollm._types.secret import veiled
@@ -126,7 +126,7 @@ class Cache:
         if place is None or (isinstance(place, str) and self._engine.path is not None):
             # Where it is, also where that was not said in full.
             place = self._engine.path
-        return veiled(f"Cache({place!r})")
+        return veiled(f"Cache({shown_place(place)!r})")
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._place == "memory:" or not isinstance(self._place, str | None):

@@ -14,6 +14,7 @@ from memollm._spending.prices import require_table
 from memollm._types.allowance import Allowance
 from memollm._types.durations import seconds_of
 from memollm._types.paths import root_above, working_directory
+from memollm._types.secret import masked_url
 from memollm._types.suggest import did_you_mean
 from memollm.errors import OptionError
 
@@ -216,7 +217,7 @@ configuration: Final = Configuration()
 def configure(**options: Any) -> None:
     """Set defaults for this process; None takes one back.
 
-    cache           a `Cache`, a path, or "memory:"
+    cache           a `Cache`, a path, the URL of a server, or "memory:"
     namespace       the reader of all functions that name none
     mode            "auto", "offline", "refresh", "readonly", "off" or "resume"
     on_change       what to do when a function's code has changed: "new", "warn", "error" or "ignore"
@@ -297,7 +298,7 @@ def require_own_cache(where: str, cache: object, root: Path) -> str:
     place = root / Path(cache).expanduser()
     if "://" in cache or not is_inside(place, root):
         raise OptionError(
-            f"{where}: cache={cache!r} lies outside of the project. A project may come from anybody, so its settings "
+            f"{where}: cache={masked_url(cache)!r} lies outside of the project. A project may come from anybody, so its settings "
             "cannot send prompts elsewhere or write there (docs/security.md). If that is where you want it, say so: "
             "MEMOLLM_CACHE, memollm.configure(cache=...) or Cache(...)."
         )

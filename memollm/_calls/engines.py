@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import re
+import os
 import sys
 import time
 from contextlib import suppress
 from functools import partial
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from memollm._calls.configuration import configuration, default_place, holds_for
 from memollm._draws.engine import Engine
 from memollm._types.locks import ForkedLock
 from memollm._types.paths import absolute
-from memollm._types.secret import veiled
-from memollm.errors import OptionError, StoreError
+from memollm._types.secret import masked_url, veiled
+from memollm._types.warn import warn
+from memollm._values.signing import VARIABLE
+from memollm.errors import MemollmWarning, OptionError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 Place = str | PathLike[str]
 MEMORY = "memory:"
+SERVERS: Final = ("postgresql", "postgres")
+"""The schemes of URLs that name a store."""
 
 
 class Holder(Protocol):
@@ -38,12 +42,17 @@ class Holder(Protocol):
 def require_place(place: object) -> None:
     """Refuse what names no place, and the URL of a store that there is not."""
     text = fspath(cast("Place", place)) if isinstance(place, str | PathLike) else ""
-    if "://" in text or text.strip() in {"", ":memory:"}:
+    if ("://" in text and not is_server(text)) or text.strip() in {"", ":memory:"}:
         # A URL may hold a password, which must not be in a log.
-        shown = re.sub("//[^/]*@", "//…@", f"{place!r}")
         raise OptionError(
-            f"cache={shown}: memollm knows paths, 'memory:' and Cache objects. Give the path of a folder or file."
+            f"cache={masked_url(repr(place))}: memollm knows paths, 'memory:', postgresql:// URLs and Cache objects. "
+            "Give the path of a folder or file, or the URL of a server."
         )
+
+
+def is_server(place: str) -> bool:
+    """Tell whether a place is the URL of a server that can be a store."""
+    return place.partition("://")[0] in SERVERS
 
 
 def require_cache(given: object) -> None:
@@ -83,7 +92,7 @@ _opening = ForkedLock()
 def _shared(place: Place | None) -> Engine:
     if place is not None:
         require_place(place)
-    where = MEMORY if place == MEMORY else str(absolute(place or default_place()))
+    where = _where(default_place() if place is None else place)
     with _opening:
         while (found := _opened.get(where)) is None or found.closed:
             made = make_engine(where)
@@ -91,6 +100,12 @@ def _shared(place: Place | None) -> Engine:
             if _opened.get(where) is found:
                 _opened[where] = made
         return found
+
+
+def _where(place: Place) -> str:
+    """Return how this process knows a place: relative paths of one folder are not those of another."""
+    named = fspath(place)
+    return named if named == MEMORY or is_server(named) else str(absolute(named))
 
 
 def make_engine(
@@ -104,7 +119,13 @@ def make_engine(
     store = _store_at(named, allow_network=allow_network) if isinstance(named, str | None) else named
     tidy = partial(_keep_within_limits, store, _path(named), clock)
     codec = Codec(pickle=_may_pickle)
-    return Engine(store, codec, clock, place=veiled(f"memollm.Cache({named!r})"), path=_path(named), tidy=tidy)
+    shown = veiled(f"memollm.Cache({shown_place(named)!r})")
+    return Engine(store, codec, clock, place=shown, path=_path(named), tidy=tidy)
+
+
+def shown_place(place: str | Store | None) -> str | Store | None:
+    """Return what may be shown of a place."""
+    return masked_url(place) if isinstance(place, str) and "://" in place else place
 
 
 def _path(place: str | Store | None) -> str | None:
@@ -121,11 +142,30 @@ def _store_at(place: str | None, *, allow_network: bool) -> Store:
 
         return MemoryStore()
     # Imported on first need, as every other store than the one in use is.
+    if place is not None and is_server(place):
+        return _server_store(place)
     from memollm.stores.sqlite.store import SqliteStore
 
     place = str(default_place()) if place is None else place
     require_place(place)
     return SqliteStore(Path(place), allow_network=allow_network)
+
+
+def _server_store(url: str) -> Store:
+    try:
+        from memollm.stores.postgres.store import PostgresStore
+    except ImportError as error:
+        raise OptionError(
+            f"cache={masked_url(url)!r} needs psycopg ({error}): pip install 'memollm[postgres]'."
+        ) from error
+    if not os.environ.get(VARIABLE):
+        warn(
+            f"The cache {masked_url(url)} is shared, and {VARIABLE} is not set: objects of classes are signed by this "
+            "user's own key, and others of the team cannot read them. Make one secret and give it to all of them: "
+            "python -c 'import secrets; print(secrets.token_hex(32))'.",
+            MemollmWarning,
+        )
+    return PostgresStore(url)
 
 
 def _may_pickle() -> bool:

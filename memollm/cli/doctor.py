@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from memollm import __version__
+from memollm._cache import Cache
 from memollm._calls.configuration import OTHER_VARIABLES, PREFIX, SETTINGS, configuration
-from memollm._types.secret import veiled
+from memollm._calls.engines import require_place
+from memollm._types.secret import masked_url, veiled
 from memollm._values.signing import VARIABLE, key_file
 from memollm.cli._checks import (
     NOTE,
@@ -27,6 +29,7 @@ from memollm.cli._options import command, json_option
 from memollm.cli._output import list_json, say, say_wrapped
 from memollm.cli._place import chosen
 from memollm.errors import MemollmError
+from memollm.stores.looking import looking
 from memollm.stores.sqlite.files import Files
 
 if TYPE_CHECKING:
@@ -68,7 +71,10 @@ def _of_cache() -> Iterator[CheckResult]:
     except MemollmError as error:
         yield CheckResult("cache", WRONG, str(error))
         return
-    if place == "memory:" or "://" in place:
+    if "://" in place:
+        yield _of_server(place, by)
+        return
+    if place == "memory:":
         yield CheckResult("cache", NOTE, f"{place} ({by}) is not a file")
         return
     files = Files(Path(place))
@@ -76,6 +82,18 @@ def _of_cache() -> Iterator[CheckResult]:
     yield from check_place(files)
     yield from check_files(files)
     yield from check_users(files)
+
+
+def _of_server(place: str, by: str) -> CheckResult:
+    """Tell whether a server answers."""
+    shown = masked_url(place)
+    try:
+        require_place(place)
+        with Cache(place) as cache:
+            readers = len(looking(cache.store).readers())
+    except MemollmError as error:
+        return CheckResult("cache", WRONG, f"{shown} ({by}): {error}")
+    return CheckResult("cache", OK, f"{shown} ({by}) answers, and knows {readers:,} readers")
 
 
 def _of_signing_key() -> Iterator[CheckResult]:
@@ -96,9 +114,14 @@ def _of_configuration() -> Iterator[CheckResult]:
     try:
         for option in SETTINGS:
             value, origin = configuration.said(option)
-            yield CheckResult(f"option {option}", OK, "not set" if value is None else f"{value} (by {origin})")
+            yield CheckResult(f"option {option}", OK, "not set" if value is None else f"{_shown(value)} (by {origin})")
     except MemollmError as error:
         yield CheckResult("configuration", WRONG, str(error))
     for variable in (PREFIX + name for name in OTHER_VARIABLES):
         if os.environ.get(variable) and variable != VARIABLE:
-            yield CheckResult(f"variable {variable}", OK, os.environ[variable])
+            yield CheckResult(f"variable {variable}", OK, _shown(os.environ[variable]))
+
+
+def _shown(value: object) -> str:
+    text = str(value)
+    return masked_url(text) if "://" in text else text
