@@ -7,11 +7,14 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import quote
 
 PATIENCE = 30.0
+PASSWORD = "hush@/?:secret"
 schemas = itertools.count(1)
 
 
@@ -43,7 +46,10 @@ class PostgresServer:
         self.process = None
         if self.user:
             shutil.chown(self.folder, "postgres", "postgres")
-        self._run("initdb", "-D", str(self.folder / "data"), "-U", "memollm", "-A", "trust", "-E", "UTF8", "--no-sync")
+        secret = self.folder / "password"
+        secret.write_text(PASSWORD)
+        login = ["-U", "memollm", "-A", "password", f"--pwfile={secret}"]
+        self._run("initdb", "-D", str(self.folder / "data"), *login, "-E", "UTF8", "--locale=C", "--no-sync")
 
     def _run(self, program, *arguments):
         command = [str(self.programs / program), *arguments]
@@ -51,7 +57,11 @@ class PostgresServer:
 
     @property
     def url(self):
-        return f"postgresql://memollm@127.0.0.1:{self.port}/postgres"
+        return self.url_at(self.port)
+
+    @staticmethod
+    def url_at(port):
+        return f"postgresql://memollm:{quote(PASSWORD, safe='')}@127.0.0.1:{port}/postgres"
 
     def fresh(self):
         """Return the URL of a store that is empty; making one anew takes longer than all of a test."""
@@ -120,3 +130,67 @@ class PostgresServer:
 def _fast_folder():
     """Return a folder in memory, where there is one that may be used."""
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
+class Proxy:
+    """Passes connections on to a server, and loses what a test says."""
+
+    def __init__(self, port, *, delay=0.0):
+        self.delay = delay
+        self._port = port
+        self._lose = 0
+        self._is_cut = False
+        self._sockets = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def lose_answers(self, count):
+        """Let so many of the next answers be lost, each with its connection: what was asked is done."""
+        self._lose = count
+
+    def cut(self):
+        """Cut all connections, and make none."""
+        self._is_cut = True
+        for each in list(self._sockets):
+            _close(each)
+
+    def mend(self):
+        self._is_cut = False
+
+    def close(self):
+        self.cut()
+        _close(self._listener)
+
+    def _accept(self):
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                if self._is_cut:
+                    client.close()
+                    continue
+                server = socket.create_connection(("127.0.0.1", self._port))
+                self._sockets += [client, server]
+                for pump in ((client, server, False), (server, client, True)):
+                    threading.Thread(target=self._pump, args=pump, daemon=True).start()
+
+    def _pump(self, source, sink, are_answers):
+        # Answers before the first question belong to the opening of the connection.
+        answered = 0
+        with suppress(OSError):
+            while data := source.recv(1 << 16):
+                if self.delay:
+                    time.sleep(self.delay)
+                answered += 1
+                if are_answers and answered > 1 and self._lose:
+                    self._lose -= 1
+                    break
+                sink.sendall(data)
+        _close(source)
+        _close(sink)
+
+
+def _close(each):
+    with suppress(OSError):
+        each.shutdown(socket.SHUT_RDWR)
+    each.close()

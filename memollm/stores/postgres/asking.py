@@ -202,6 +202,20 @@ class Asking:
             self._steps[-1]["z"] = True
         return over, lost
 
+    @property
+    def one_draw(self) -> tuple[Any, ...] | None:
+        """What most draws are, without any writing around it: one sample of a call and a reader that have numbers."""
+        if len(self._steps) != 1 or self._again:
+            return None
+        step = self._steps[0]
+        if step["k"] != "take" or step["n"] != 1 or "l" in step or "r" not in step:
+            return None
+        (call,), (reader,), numbers = self._calls, self._readers, self._numbers
+        number, numbered = numbers.calls.get(call), numbers.readers.get(reader)
+        if number is None or numbered is None:
+            return None
+        return (step["id"], numbers.numbering, number, *numbered, step.get("p"), step.get("w"))
+
     # Answers.
 
     def answers(self, requests: Sequence[Request], rows: Sequence[Row]) -> list[Answer]:

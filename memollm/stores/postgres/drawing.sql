@@ -136,6 +136,29 @@ BEGIN
     RETURN upto;
 END $$;
 
+-- What most draws are: one stored sample, at the cursor of a reader that has no positions free or in flight.
+CREATE OR REPLACE FUNCTION memollm.glance(
+    this bigint, who integer, of_recorder integer, pool bigint, newer double precision,
+    OUT of_generation bigint, OUT at bigint, OUT body bytea, OUT stored double precision, OUT seconds double precision,
+    OUT input_tokens bigint, OUT output_tokens bigint, OUT cost double precision
+) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+BEGIN
+    SELECT cursor.generation, cursor.next, slot.record, slot.stored, slot.seconds, slot.input_tokens,
+        slot.output_tokens, slot.cost
+    INTO of_generation, at, body, stored, seconds, input_tokens, output_tokens, cost
+    FROM memollm.cursor JOIN memollm.slot ON slot.call = cursor.call
+        AND slot.slot = CASE WHEN pool IS NULL THEN cursor.next ELSE cursor.next % pool END
+    WHERE cursor.call = this AND cursor.reader = who AND slot.record IS NOT NULL
+        AND slot.stored > coalesce(newer, '-Infinity') AND NOT EXISTS (
+            SELECT 1 FROM memollm.loose WHERE loose.call = this AND loose.reader = who AND NOT EXISTS (
+                SELECT 1 FROM memollm.recorded WHERE recorded.call = this AND recorded.recorder = of_recorder
+                    AND recorded.position = loose.position));
+    IF FOUND THEN
+        UPDATE memollm.cursor SET next = next + 1 WHERE call = this AND reader = who;
+    END IF;
+END $$;
+
 -- What `choose_positions` of the package says: free positions first, then those from the cursor on. In a pool no two of
 -- them read one slot.
 CREATE OR REPLACE FUNCTION memollm.choose(free bigint[], stands bigint, n bigint, pool bigint) RETURNS bigint[]
@@ -434,6 +457,25 @@ BEGIN
             END IF;
             CONTINUE;
         END IF;
+        IF step.k = 'take' AND step.n = 1 AND who IS NOT NULL AND step.l IS NULL THEN
+            SELECT * INTO got FROM memollm.glance(this, who, recorder_numbers[step.r + 1], step.p, step.w);
+            IF got.at IS NOT NULL THEN
+                kind := 'want'; of_generation := got.of_generation;
+                RETURN NEXT;
+                kind := 'sample'; at := got.at; body := got.body; stored := got.stored; seconds := got.seconds;
+                input_tokens := got.input_tokens; output_tokens := got.output_tokens; cost := got.cost;
+                RETURN NEXT;
+                answer := answer || jsonb_build_object('call', this, 'reader', who, 'generation', got.of_generation,
+                    'delivered', true, 'positions', ARRAY[got.at], 'claimed', '[]'::jsonb);
+                moved := true;
+                IF step.z THEN
+                    INSERT INTO memollm.asked (owner, id, answer) VALUES (me, step.id, answer);
+                    answer := '[]';
+                    moved := false;
+                END IF;
+                CONTINUE;
+            END IF;
+        END IF;
         CASE step.k
         WHEN 'take', 'look' THEN
             IF step.k = 'look' THEN
@@ -560,6 +602,45 @@ BEGIN
             moved := false;
         END IF;
     END LOOP;
+END $$;
+
+-- One draw of one sample, whose call and reader have numbers already.
+CREATE OR REPLACE FUNCTION memollm.draw(
+    me integer, asked_as bigint, numbered bigint, this bigint, who integer, of_recorder integer, pool bigint,
+    newer double precision
+) RETURNS TABLE (
+    kind text, request integer, nth integer, at bigint, of_ticket bigint, of_generation bigint, body bytea,
+    stored double precision, seconds double precision, input_tokens bigint, output_tokens bigint, cost double precision
+) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    got record;
+    numbering_now bigint;
+BEGIN
+    IF pg_try_advisory_xact_lock_shared($OWNERS, me) THEN
+        RAISE EXCEPTION USING ERRCODE = 'MM001', MESSAGE = 'the lock of the owner is not held';
+    END IF;
+    PERFORM pg_advisory_xact_lock_shared($KEEPING, 0), pg_advisory_xact_lock($CALLS, (this % 4096)::integer);
+    SELECT numbering INTO numbering_now FROM memollm.about;
+    IF numbering_now <> numbered THEN
+        RAISE EXCEPTION USING ERRCODE = 'MM002', MESSAGE = 'a call may have another number';
+    END IF;
+    SELECT * INTO got FROM memollm.glance(this, who, of_recorder, pool, newer);
+    IF got.at IS NULL THEN
+        RETURN QUERY SELECT * FROM memollm.perform(me, false, '{}', numbered, jsonb_build_array(jsonb_build_array(this)),
+            jsonb_build_array(jsonb_build_array(who, of_recorder)), jsonb_build_array(jsonb_build_object('k', 'take',
+                'q', 0, 'i', 0, 'id', asked_as, 't', asked_as, 'n', 1, 'c', 0, 'r', 0, 'z', true, 'p', pool,
+                'w', newer)), '{}', 0);
+        RETURN;
+    END IF;
+    INSERT INTO memollm.asked (owner, id, answer) VALUES (me, asked_as, jsonb_build_array(jsonb_build_object(
+        'call', this, 'reader', who, 'generation', got.of_generation, 'delivered', true,
+        'positions', ARRAY[got.at], 'claimed', '[]'::jsonb)));
+    kind := 'want'; request := 0; nth := 0; of_generation := got.of_generation;
+    RETURN NEXT;
+    kind := 'sample'; at := got.at; body := got.body; stored := got.stored; seconds := got.seconds;
+    input_tokens := got.input_tokens; output_tokens := got.output_tokens; cost := got.cost;
+    RETURN NEXT;
 END $$;
 
 -- Tell who is filling slots, and mark that somebody waits for each, so that filling it tells.

@@ -94,10 +94,14 @@ class Drawn:
                     case Look():
                         self._of(request.ticket).claims.update(dict.fromkeys(request.places))
 
+    def many_arrived(self) -> bool:
+        """Tell whether there is much that the server need not remember any more."""
+        return len(self._arrived) >= MANY
+
     def arrived(self) -> list[int]:
         """List what the server need not remember any more, if it is much."""
         with self._lock:
-            if len(self._arrived) < MANY:
+            if not self.many_arrived():
                 return []
             arrived, self._arrived = self._arrived, []
             return arrived

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 OWNER_LOST: Final = "MM001"
 RENUMBERED: Final = "MM002"
 TOO_FAR: Final = "MM003"
-ASKED_BEFORE: Final = "23505"
-"""Something is there already: the only thing that is added without looking is what was asked."""
 _AGAIN: Final = ("08", "57P", "40", "53300", OWNER_LOST)
 """How the states of failures begin after which the same may come about a moment later."""
 _OF_ONE_CHANGE: Final = ("22", "54")
@@ -58,8 +56,8 @@ def translated(error: psycopg.Error, shown: str) -> StoreError:
         return ChangeRefused(f"The cache {shown} cannot take this as it is: {said}.")
     if state in {"42501", "25006"}:
         return StoreReadOnly(
-            f"The cache {shown} can be read and not written: {said}. Ask for the right to write, or draw with "
-            'mode="readonly".'
+            f"The cache {shown} cannot be written by this user: {said}. Have its owner grant the right to write, "
+            "or name another ?schema= in the URL."
         )
     if state.startswith("53"):
         return StoreUnavailable(f"The server of the cache {shown} has no room: {said}. Make some, and draw again.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import time
 import weakref
+from _thread import start_new_thread
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -42,6 +43,11 @@ class OpenServer:
     def __init__(self, line: Line, connections: Connections) -> None:
         self.line = line
         self.connections = connections
+
+    def close(self) -> None:
+        """End all connections."""
+        self.line.close()
+        self.connections.close()
 
     def leave_to_parent(self) -> None:
         """Let go of all in a forked child."""
@@ -85,7 +91,7 @@ class ServerSession:
                 raise StoreClosed(f"The cache {self.address.shown} was closed. Make a new Cache to go on.")
             if self._open_as is None:
                 self._open_as = self._open()
-                self._when_dropped = weakref.finalize(self, self._open_as.line.close)
+                self._when_dropped = weakref.finalize(self, _leave_soon, self._open_as)
                 self._when_dropped.atexit = False
             return self._open_as
 
@@ -161,8 +167,7 @@ class ServerSession:
             with suppress(psycopg.Error, StoreError):
                 self._leave(opened)
         finally:
-            opened.line.close()
-            opened.connections.close()
+            opened.close()
 
     def _leave(self, opened: OpenServer) -> None:
         """Void what this process has in flight; what its draws have in hand counts as delivered."""
@@ -217,7 +222,8 @@ class ServerSession:
                 now = time.monotonic()
                 if until is None:
                     # Whoever has waited in vain once does not wait again before the server has answered.
-                    until = now + (0 if self._has_hung else self.address.patience)
+                    hurries = self._has_hung and error.sqlstate != OWNER_LOST
+                    until = now + (0 if hurries else self.address.patience)
                 if not may_pass(error) or now >= until:
                     self._has_hung = self._has_hung or may_pass(error)
                     raise translated(error, self.address.shown) from error
@@ -261,6 +267,12 @@ class ServerSession:
 _parents: list[OpenServer] = []
 """What a forked child has let go of; nothing of it is ended here."""
 _living = renewed_in_children(ServerSession.begin_in_child)
+
+
+def _leave_soon(opened: OpenServer) -> None:
+    """Close what a store had open that nobody refers to any more; a collection waits for nothing."""
+    with suppress(RuntimeError):
+        start_new_thread(opened.close, ())
 
 
 def _close_all() -> None:

@@ -13,7 +13,7 @@ from memollm._types.samples import Sample
 from memollm.errors import ChangeRefused, StoreError
 from memollm.stores.drawing import Drawing
 from memollm.stores.postgres.asking import AT, KIND, Asking
-from memollm.stores.postgres.failures import ASKED_BEFORE, RENUMBERED
+from memollm.stores.postgres.failures import RENUMBERED
 from memollm.stores.postgres.line import claimants
 from memollm.stores.postgres.session import ServerSession
 
@@ -23,10 +23,13 @@ if TYPE_CHECKING:
     from memollm._types.calls import Call, Place
     from memollm._types.requests import Answer, Request
     from memollm.stores.postgres.asking import Asked, Row
+    from memollm.stores.postgres.session import OpenServer
     from memollm.stores.postgres.keeping import PostgresKeeping
     from memollm.stores.postgres.looking import PostgresLooking
 
 PERFORM = "SELECT * FROM {}.perform(%s, %s, %s::bigint[], %s, %s::jsonb, %s::jsonb, %s::jsonb, %s::bytea[], %s)"
+
+DRAW = "SELECT * FROM {}.draw(%s, %s, %s, %s, %s, %s, %s::bigint, %s::float8)"
 
 
 class PostgresStore(ServerSession, Drawing):
@@ -34,6 +37,7 @@ class PostgresStore(ServerSession, Drawing):
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
+        self._draw = DRAW.format(f'"{self.address.schema}"')
         self._perform = PERFORM.format(f'"{self.address.schema}"')
 
     def __repr__(self) -> str:
@@ -96,12 +100,13 @@ class PostgresStore(ServerSession, Drawing):
             asking = Asking(self.numbers, self.drawn)
             over, lost = asking.settle_left()
             asking.add(requests)
-            asked = asking.asked
-            if asked is None:
+            one = None if self.drawn.many_arrived() else asking.one_draw
+            asked = None if one else asking.asked
+            if one is None and asked is None:
                 return asking, []
             self.opened()
             self.drawn.begin(requests)
-            rows = self._sent(asked)
+            rows = self._sent_one(one) if one else self._sent(asked)
             if rows is None:
                 # Calls have other numbers now, and nothing was done.
                 self.numbers.forget_calls()
@@ -121,19 +126,24 @@ class PostgresStore(ServerSession, Drawing):
             self.outlast(max(epochs))
         return answers
 
+    def _sent_one(self, one: tuple[Any, ...]) -> list[Row] | None:
+        opened = self.opened()
+        return self._fetched(opened, self._draw, (opened.line.owner, *one))
+
     def _sent(self, asked: Asked) -> list[Row] | None:
         """Send what is asked; None if it has to be made anew, with the calls' own names."""
         opened, arrived = self.opened(), self.drawn.arrived()
         values = (opened.line.owner, asked.again, arrived, *asked[1:], time.time())
-        try:
-            with opened.connections.lent() as connection:
-                return connection.execute(self._perform, values, binary=True).fetchall()  # type: ignore[arg-type]
-        except psycopg.Error as error:
-            if error.sqlstate == RENUMBERED:
-                return None
-            if error.sqlstate == ASKED_BEFORE and not asked.again:
-                return self._sent(asked._replace(again=True))
-            raise
+        return self._fetched(opened, self._perform, values)
+
+    def _fetched(self, opened: OpenServer, statement: str, values: tuple[Any, ...]) -> list[Row] | None:
+        with opened.connections.lent() as connection:
+            try:
+                return connection.execute(statement, values, binary=True).fetchall()  # type: ignore[arg-type]
+            except psycopg.Error as error:
+                if error.sqlstate == RENUMBERED:
+                    return None
+                raise
 
     def settle_left(self) -> None:
         """Settle what draws of this process hold that are over and have not said so."""
