@@ -298,9 +298,9 @@ def require_own_cache(where: str, cache: object, root: Path) -> str:
     place = root / Path(cache).expanduser()
     if "://" in cache or not is_inside(place, root):
         raise OptionError(
-            f"{where}: cache={masked_url(cache)!r} lies outside of the project. A project may come from anybody, so its settings "
-            "cannot send prompts elsewhere or write there (docs/security.md). If that is where you want it, say so: "
-            "MEMOLLM_CACHE, memollm.configure(cache=...) or Cache(...)."
+            f"{where}: cache={masked_url(cache)!r} lies outside of the project. A project may come from anybody, so "
+            "its settings cannot send prompts elsewhere or write there (docs/security.md). If that is where you want "
+            "it, say so: MEMOLLM_CACHE, memollm.configure(cache=...) or Cache(...)."
         )
     return str(place)
 

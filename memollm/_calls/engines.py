@@ -45,7 +45,7 @@ def require_place(place: object) -> None:
     if ("://" in text and not is_server(text)) or text.strip() in {"", ":memory:"}:
         # A URL may hold a password, which must not be in a log.
         raise OptionError(
-            f"cache={masked_url(repr(place))}: memollm knows paths, 'memory:', postgresql:// URLs and Cache objects. "
+            f"cache={masked_url(f'{place!r}')}: memollm knows paths, 'memory:', postgresql:// URLs and Cache objects. "
             "Give the path of a folder or file, or the URL of a server."
         )
 

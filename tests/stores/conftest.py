@@ -5,11 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from servers import PostgresServer, postgres_programs
 
 from memollm._types.calls import Place
 from memollm.stores.sqlite.store import SqliteStore
 from memollm.testing._bench import PATIENCE, call
-from servers import PostgresServer, postgres_programs
 
 SLOT = Place(call(), 0)
 

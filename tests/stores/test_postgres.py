@@ -4,6 +4,7 @@ import pytest
 
 from memollm.testing import DurableConformance, SharedConformance, StoreConformance
 
+
 class TestPostgresStore(StoreConformance, DurableConformance, SharedConformance):
     @pytest.fixture(autouse=True)
     def server(self, postgres):

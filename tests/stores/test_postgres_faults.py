@@ -49,7 +49,7 @@ def store(postgres, opened):
 
 @pytest.fixture
 def behind(postgres, proxy, opened):
-    """A store whose every connection but the direct one goes through the proxy."""
+    """Make a store whose every connection but the direct one goes through the proxy."""
     postgres.fresh()
     store = opened(f"{postgres.url_at(proxy.port)}?direct=127.0.0.1:{postgres.port}")
     # The reader and the connection are known, so that what is lost next is an answer.
@@ -255,7 +255,9 @@ def owner(postgres):
         process.stdout.close()
 
 
-@pytest.mark.parametrize("how", ["draws", pytest.param("forks", marks=pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"))])
+@pytest.mark.parametrize(
+    "how", ["draws", pytest.param("forks", marks=pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"))]
+)
 def test_killed_process_leaves_its_positions_and_claims(store, owner, how):
     """Who waits for a killed process takes over, also where a forked child of it lives on (P3, P5)."""
     process = owner(how)

@@ -42,8 +42,12 @@ def test_a_url_is_a_cache(postgres):
     """A cache is opened by its URL as one on disk is by its path, and two of one URL share what they hold."""
     calls = []
     with Cache(postgres.fresh()) as cache, Cache(postgres.url) as other:
-        first = cache.cached_llm(namespace="a", name="ask", version=1)(lambda prompt: calls.append(prompt) or len(calls))
-        again = other.cached_llm(namespace="b", name="ask", version=1)(lambda prompt: calls.append(prompt) or len(calls))
+        first = cache.cached_llm(namespace="a", name="ask", version=1)(
+            lambda prompt: calls.append(prompt) or len(calls)
+        )
+        again = other.cached_llm(namespace="b", name="ask", version=1)(
+            lambda prompt: calls.append(prompt) or len(calls)
+        )
         assert [first("x"), first("x"), again("x"), again("x"), again("x")] == [1, 2, 1, 2, 3]
         assert [each.name for each in cache.namespaces()] == ["a", "b"]
         assert PASSWORD not in repr(cache)
@@ -99,7 +103,7 @@ def test_schemas_are_stores_of_their_own(postgres):
     postgres.fresh()
     for url in (postgres.url, postgres.another()):
         with Cache(url) as cache:
-            assert cache.cached_llm(lambda: url, name="ask", version=1, namespace="a")() == url
+            assert cache.cached_llm(lambda url=url: url, name="ask", version=1, namespace="a")() == url
 
 
 def test_a_project_cannot_name_a_server(project):

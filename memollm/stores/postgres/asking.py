@@ -36,7 +36,7 @@ class Numbers:
         self.numbering = 0
 
 
-class Asked(NamedTuple):
+class Sending(NamedTuple):
     """What is sent."""
 
     again: bool
@@ -62,17 +62,20 @@ class Asking:
         self._again = False
 
     @property
-    def asked(self) -> Asked | None:
-        """What is to be sent, if anything is."""
-        if not self._steps:
-            return None
+    def asks(self) -> bool:
+        """Whether there is anything to be sent."""
+        return bool(self._steps)
+
+    @property
+    def asked(self) -> Sending:
+        """What is to be sent."""
         numbers, encode = self._numbers, msgspec.json.encode
         calls = [
             [number] if (number := numbers.calls.get(each)) else [None, each.key.hex(), each.function, each.form]
             for each in self._calls
         ]
         readers = [[*numbers.readers.get(each, (None, None)), each, recorder(each)] for each in self._readers]
-        return Asked(
+        return Sending(
             self._again,
             numbers.numbering,
             encode(calls).decode(),

@@ -1,4 +1,4 @@
-"""The connections of a process to a PostgreSQL server: made when they are needed, kept for the next, left to a parent."""
+"""The connections of a process to a PostgreSQL server: made on need, kept for the next, left to a parent."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class Drawn:
     def lost(self) -> list[int]:
         """List the draws that are over and of which nobody knows what they were given."""
         with self._lock:
-            return [id for id, is_take in self._unsure.items() if is_take and not self._flights.holds(id)]
+            return [each for each, is_take in self._unsure.items() if is_take and not self._flights.holds(each)]
 
     def begin(self, requests: Sequence[Request]) -> None:
         """Know that something is asked."""

@@ -10,19 +10,43 @@ import psycopg
 from memollm.errors import ChangeRefused, MemollmError, StoreError, StoreReadOnly, StoreRefused, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator, Mapping, Sequence
 
 OWNER_LOST: Final = "MM001"
 RENUMBERED: Final = "MM002"
 TOO_FAR: Final = "MM003"
 _AGAIN: Final = ("08", "57P", "40", "53300", OWNER_LOST)
 """How the states of failures begin after which the same may come about a moment later."""
-_OF_ONE_CHANGE: Final = ("22", "54")
-_REFUSED: Final[Mapping[str, str]] = {
-    "28": "refuses this user. Check the name and the password in the URL (or PGPASSWORD, or ~/.pgpass)",
-    "3D000": "has no such database. Create it with createdb, or name another one in the URL",
-    "3F": "has no such schema. Check ?schema= in the URL",
-}
+_NO_LOGIN: Final = (
+    "The server of the cache {shown} refuses this user. Check the name and the password in the URL (or PGPASSWORD, or "
+    "~/.pgpass). It says: {said}."
+)
+_NO_DATABASE: Final = (
+    "The server of the cache {shown} has no such database. Create it with createdb, or name another one in the URL. It "
+    "says: {said}."
+)
+_TOO_FAR: Final = (
+    "The cache {shown} says that {said} positions of one call were drawn, which are too many to walk over. If it is "
+    "damaged, draw in another namespace."
+)
+_READ_ONLY: Final = (
+    "The cache {shown} cannot be written by this user: {said}. Have its owner grant the right to write, or name another "
+    "?schema= in the URL."
+)
+_OTHER_SCHEMA: Final = (
+    "The cache {shown} is not as this version of memollm made it: {said}. Use the version that made it, or another "
+    "?schema= in the URL."
+)
+_TOLD: Final[Sequence[tuple[tuple[str, ...], type[StoreError], str]]] = [
+    (("28",), StoreRefused, _NO_LOGIN),
+    (("3D000",), StoreRefused, _NO_DATABASE),
+    ((TOO_FAR,), StoreUnavailable, _TOO_FAR),
+    (("22", "54"), ChangeRefused, "The cache {shown} cannot take this as it is: {said}."),
+    (("42501", "25006"), StoreReadOnly, _READ_ONLY),
+    (("53",), StoreUnavailable, "The server of the cache {shown} has no room: {said}. Make some, and draw again."),
+    (("42", "0A"), StoreRefused, _OTHER_SCHEMA),
+]
+"""By how the state of a failure begins, in this order: what it is, and what is said."""
 _SAID: Final[Mapping[str, str]] = {
     # The library tells of a connection that was not made by a text alone.
     "password authentication failed": "28",
@@ -44,28 +68,9 @@ def may_pass(error: psycopg.Error) -> bool:
 def translated(error: psycopg.Error, shown: str) -> StoreError:
     """Say in one sentence what failed, why, and what can be done."""
     said, state = _said(error), error.sqlstate or ""
-    reason = next((text for start, text in _REFUSED.items() if state.startswith(start)), None)
-    if reason is not None:
-        return StoreRefused(f"The server of the cache {shown} {reason}. It says: {said}.")
-    if state == TOO_FAR:
-        return StoreUnavailable(
-            f"The cache {shown} says that {said} positions of one call were drawn, which are too many to walk over. "
-            "If it is damaged, draw in another namespace."
-        )
-    if state.startswith(_OF_ONE_CHANGE):
-        return ChangeRefused(f"The cache {shown} cannot take this as it is: {said}.")
-    if state in {"42501", "25006"}:
-        return StoreReadOnly(
-            f"The cache {shown} cannot be written by this user: {said}. Have its owner grant the right to write, "
-            "or name another ?schema= in the URL."
-        )
-    if state.startswith("53"):
-        return StoreUnavailable(f"The server of the cache {shown} has no room: {said}. Make some, and draw again.")
-    if state.startswith(("42", "0A")):
-        return StoreRefused(
-            f"The cache {shown} is not as this version of memollm made it: {said}. Use the version that made it, or "
-            "another ?schema=."
-        )
+    for starts, kind, text in _TOLD:
+        if state.startswith(starts):
+            return kind(text.format(shown=shown, said=said))
     return StoreUnavailable(
         f"The cache {shown} cannot be reached: {said}. Check that the server runs and that the URL is right."
     )
@@ -85,7 +90,7 @@ def not_connected(error: psycopg.Error, shown: str) -> StoreError:
     is_of_login = "FATAL" in said and "starting up" not in said and "shutting down" not in said
     for text, start in _SAID.items() if is_of_login else ():
         if text in said:
-            return StoreRefused(f"The server of the cache {shown} {_REFUSED[start]}. It says: {said}.")
+            return next(kind(told.format(shown=shown, said=said)) for starts, kind, told in _TOLD if start in starts)
     return translated(error, shown)
 
 

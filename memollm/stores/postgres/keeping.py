@@ -79,7 +79,7 @@ class PostgresKeeping(Keeping):
         with self._store.transaction() as connection:
             upkeep = Upkeeping(connection, self._store.sql, 0)
             if instead_of is None:
-                return upkeep.do("put_note", kind, name, text).rowcount == 1
+                return bool(upkeep.do("put_note", kind, name, text).rowcount)
             row = upkeep.do("lock_note", kind, name).fetchone()
             if row is None or read_document(name, row[0]) != instead_of:
                 return False

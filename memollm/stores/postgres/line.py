@@ -1,4 +1,4 @@
-"""The direct connection of a process: it holds the locks by which others know that the process lives, and it listens."""
+"""The direct connection of a process: it holds the locks by which others know that the process lives, and listens."""
 
 from __future__ import annotations
 
@@ -31,9 +31,10 @@ LOOK_EVERY: Final = 0.1
 """Seconds between looks at whether those who fill awaited slots are alive; that they have filled, we are told."""
 RECONNECT_EVERY: Final = 0.25
 PROBES: Final = 3
+PID: Final = b"SELECT pg_backend_pid()"
 
 
-class Line:
+class DirectLine:
     """A connection with the owner's lock and the notices of others, and the thread that reads them."""
 
     def __init__(self, address: Address, owner: int | None = None) -> None:
@@ -62,19 +63,19 @@ class Line:
             self.is_pooled = _is_pooled(connection)
             if self.is_pooled:
                 self._refuse_shared_sessions(connection)
-            return connection
         except BaseException:
             connection.close()
             raise
+        return connection
 
     def _refuse_shared_sessions(self, connection: Connection) -> None:
         """Refuse a pooler that gives a session to another connection as soon as a transaction is over."""
         for _ in range(PROBES):
-            (mine,) = _one(connection, "SELECT pg_backend_pid()")
+            (mine,) = _one(connection, PID)
             with connect(self._address.direct, self._address.shown, prepares=False) as other, other.transaction():
-                (others,) = _one(other, "SELECT pg_backend_pid()")
-                (again,) = _one(connection, "SELECT pg_backend_pid()")
-            if mine in {others} or again != mine:
+                (others,) = _one(other, PID)
+                (again,) = _one(connection, PID)
+            if mine == others or again != mine:
                 raise StoreRefused(
                     f"The cache {self._address.shown} is reached through a pooler that shares sessions between "
                     "transactions, as PgBouncer does with pool_mode=transaction. Locks and notices need one direct "
@@ -146,7 +147,9 @@ class Line:
             self._announced = max(self._announced, int(rest))
         elif kind == "slot":
             key, _, slot = rest.partition(" ")
-            self._wake([place for place in list(self._watched) if place.call.key.hex() == key and place.slot == int(slot)])
+            self._wake(
+                [place for place in list(self._watched) if place.call.key.hex() == key and place.slot == int(slot)]
+            )
 
     def _hear(self, connection: Connection) -> None:
         """Go by the latest epoch: whoever has begun it waits until nobody goes by the one before."""
@@ -207,7 +210,9 @@ class Line:
         with self._changed:
             places = list(self._watched)
         if places:
-            busy = {nth for nth, owner, _ in claimants(connection, self._sql, self.owner, places) if owner != self.owner}
+            busy = {
+                nth for nth, owner, _ in claimants(connection, self._sql, self.owner, places) if owner != self.owner
+            }
             self._wake([place for nth, place in enumerate(places) if nth not in busy])
 
     def _wake(self, places: Sequence[Place]) -> None:
@@ -246,20 +251,20 @@ class Line:
 
 
 def claimants(
-    connection: Connection, sql: dict[str, str], owner: int, places: Sequence[Place]
+    connection: Connection, sql: dict[str, bytes], owner: int, places: Sequence[Place]
 ) -> list[tuple[int, int, int]]:
     """Tell who alive is filling which of some places, and that somebody waits for it."""
     keys, forms = [place.call.key for place in places], [place.call.form for place in places]
     values = (owner, keys, forms, [place.slot for place in places])
-    return connection.execute(sql["claimants"], values).fetchall()  # type: ignore[return-value]
+    return connection.execute(sql["claimants"], values).fetchall()
 
 
-def _one(connection: Connection, statement: str, values: Sequence[Any] = ()) -> tuple[Any, ...]:
-    row = connection.execute(statement, values or None).fetchone()
-    assert row is not None, "these statements give one row"
+def _one(connection: Connection, statement: bytes, values: Sequence[Any] = ()) -> tuple[Any, ...]:
+    """Run a statement that gives one row."""
+    (row,) = connection.execute(statement, values or None).fetchall()
     return row
 
 
 def _is_pooled(connection: Connection) -> bool:
     """Tell whether a pooler answers, which makes numbers of its own for the sessions that it hides."""
-    return bool(_one(connection, "SELECT pg_backend_pid()")[0] != connection.pgconn.backend_pid)
+    return bool(_one(connection, PID)[0] != connection.pgconn.backend_pid)

@@ -20,7 +20,7 @@ from memollm.stores.postgres.asking import Numbers
 from memollm.stores.postgres.connections import Connections
 from memollm.stores.postgres.drawn import Drawn
 from memollm.stores.postgres.failures import OWNER_LOST, may_pass, not_connected, translated
-from memollm.stores.postgres.line import UNKNOWN, Line
+from memollm.stores.postgres.line import UNKNOWN, DirectLine
 from memollm.stores.postgres.sql import statements
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ MOST_BEHIND: Final = 1.0
 class OpenServer:
     """What is open at a time, in this process."""
 
-    def __init__(self, line: Line, connections: Connections) -> None:
+    def __init__(self, line: DirectLine, connections: Connections) -> None:
         self.line = line
         self.connections = connections
 
@@ -97,7 +97,7 @@ class ServerSession:
 
     def _open(self) -> OpenServer:
         try:
-            line = Line(self.address)
+            line = DirectLine(self.address)
         except psycopg.Error as error:
             raise not_connected(error, self.address.shown) from error
         try:
@@ -255,7 +255,7 @@ class ServerSession:
                 if behind is None:
                     return
                 with suppress(psycopg.errors.LockNotAvailable), connection.transaction():
-                    connection.execute(f"SET LOCAL lock_timeout = {max(1, int(left * 1000))}")  # type: ignore[call-overload]
+                    connection.execute(b"SET LOCAL lock_timeout = %d" % max(1, int(left * 1000)))
                     connection.execute(self.sql["outlast"], (behind,))
 
     def epoch(self) -> int:
@@ -279,5 +279,3 @@ def _close_all() -> None:
     for session in list(_living):
         with suppress(StoreError, psycopg.Error):
             session.close()
-
-

@@ -11,25 +11,27 @@ PACKAGE: Final = __name__.rpartition(".")[0]
 FILES: Final = ("schema", "drawing", "looking", "keeping", "transfer")
 SCHEMA_VERSION: Final = 1
 """That of the tables and functions. A change of them bumps it, and brings statements that migrate."""
-MIGRATIONS: Final[list[str]] = []
+MIGRATIONS: Final[list[bytes]] = []
 """Statements that make each version after the first out of the one before it."""
 LOCKS: Final = ("OWNERS", "CALLS", "KEEPING", "EPOCHS")
 """The kinds of advisory locks; each schema has numbers of its own."""
 
 
 @cache
-def statements(schema: str) -> dict[str, str]:
+def statements(schema: str) -> dict[str, bytes]:
     """Read the named statements of all files, for a schema."""
-    named: dict[str, str] = {}
+    named: dict[str, bytes] = {}
     for file in FILES:
         text = package_files(PACKAGE).joinpath(f"{file}.sql").read_text(encoding="utf-8")
         for block in text.split("-- name: ")[1:]:
-            named[block.split(None, 1)[0]] = _written_for(schema, block.partition("\n")[2].strip())
+            named[block.split(None, 1)[0]] = _written_for(schema, block.partition("\n")[2].strip()).encode()
     return named
 
 
 def _written_for(schema: str, text: str) -> str:
-    text = text.replace("memollm.", f'"{schema}".').replace("SCHEMA IF NOT EXISTS memollm;", f'SCHEMA IF NOT EXISTS "{schema}";')
+    text = text.replace("memollm.", f'"{schema}".').replace(
+        "SCHEMA IF NOT EXISTS memollm;", f'SCHEMA IF NOT EXISTS "{schema}";'
+    )
     text = text.replace("$CHANNEL", f"'{channel(schema)}'")
     for kind in LOCKS:
         number = zlib.crc32(f"memollm {schema} {kind}".encode())

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
     from memollm._types.calls import Call, Place
     from memollm._types.requests import Answer, Request
-    from memollm.stores.postgres.asking import Asked, Row
-    from memollm.stores.postgres.session import OpenServer
+    from memollm.stores.postgres.asking import Sending, Row
     from memollm.stores.postgres.keeping import PostgresKeeping
     from memollm.stores.postgres.looking import PostgresLooking
+    from memollm.stores.postgres.session import OpenServer
 
 PERFORM = "SELECT * FROM {}.perform(%s, %s, %s::bigint[], %s, %s::jsonb, %s::jsonb, %s::jsonb, %s::bytea[], %s)"
 
@@ -37,8 +37,8 @@ class PostgresStore(ServerSession, Drawing):
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
-        self._draw = DRAW.format(f'"{self.address.schema}"')
-        self._perform = PERFORM.format(f'"{self.address.schema}"')
+        self._draw = DRAW.format(f'"{self.address.schema}"').encode()
+        self._perform = PERFORM.format(f'"{self.address.schema}"').encode()
 
     def __repr__(self) -> str:
         return f"PostgresStore({self.address.shown!r})"
@@ -100,11 +100,10 @@ class PostgresStore(ServerSession, Drawing):
             asking = Asking(self.numbers, self.drawn)
             over, lost = asking.settle_left()
             asking.add(requests)
-            one = None if self.drawn.many_arrived() else asking.one_draw
-            asked = None if one else asking.asked
-            if one is None and asked is None:
+            if not asking.asks:
                 return asking, []
             self.opened()
+            one, asked = None if self.drawn.many_arrived() else asking.one_draw, asking.asked
             self.drawn.begin(requests)
             rows = self._sent_one(one) if one else self._sent(asked)
             if rows is None:
@@ -130,16 +129,16 @@ class PostgresStore(ServerSession, Drawing):
         opened = self.opened()
         return self._fetched(opened, self._draw, (opened.line.owner, *one))
 
-    def _sent(self, asked: Asked) -> list[Row] | None:
+    def _sent(self, asked: Sending) -> list[Row] | None:
         """Send what is asked; None if it has to be made anew, with the calls' own names."""
         opened, arrived = self.opened(), self.drawn.arrived()
         values = (opened.line.owner, asked.again, arrived, *asked[1:], time.time())
         return self._fetched(opened, self._perform, values)
 
-    def _fetched(self, opened: OpenServer, statement: str, values: tuple[Any, ...]) -> list[Row] | None:
+    def _fetched(self, opened: OpenServer, statement: bytes, values: tuple[Any, ...]) -> list[Row] | None:
         with opened.connections.lent() as connection:
             try:
-                return connection.execute(statement, values, binary=True).fetchall()  # type: ignore[arg-type]
+                return connection.execute(statement, values, binary=True).fetchall()
             except psycopg.Error as error:
                 if error.sqlstate == RENUMBERED:
                     return None
@@ -166,7 +165,7 @@ class PostgresStore(ServerSession, Drawing):
         except StoreError:
             for place in places:
                 wake(place)
-            return bool
+            return _nothing
         own, left = self._own(places)
         stops = [self.flights.watch(own, wake)]
         if left and not _is_in_loop():
@@ -192,7 +191,7 @@ class PostgresStore(ServerSession, Drawing):
             with opened.connections.lent() as connection:
                 busy = {nth for nth, *_ in claimants(connection, self.sql, opened.line.owner, places)}
         except psycopg.Error:
-            busy = set()
+            busy = set[int]()
         for nth, place in enumerate(places):
             if nth not in busy:
                 wake(place)
@@ -213,6 +212,10 @@ def _apart(requests: Sequence[Request]) -> list[list[Request]]:
         if isinstance(request, Take | Look):
             taken.add(request.ticket)
     return [each for each in some if each]
+
+
+def _nothing() -> None:
+    """Stop what has not begun."""
 
 
 def _is_in_loop() -> bool:

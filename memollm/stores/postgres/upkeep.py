@@ -21,16 +21,16 @@ OF_CALL: Final = ("forget_cursors", "forget_loose", "forget_recorded", "forget_u
 class Upkeeping:
     """What one transaction changes besides drawing."""
 
-    def __init__(self, connection: Connection, sql: Mapping[str, str], me: int) -> None:
+    def __init__(self, connection: Connection, sql: Mapping[str, bytes], me: int) -> None:
         self._connection = connection
         self._sql = sql
         self.me = me
 
     def do(self, statement: str, *values: Any, **named: Any) -> Any:
         """Run a statement by its name."""
-        return self._connection.execute(self._sql[statement], named or values or None)  # type: ignore[arg-type]
+        return self._connection.execute(self._sql[statement], named or values or None)
 
-    def text(self, statement: str) -> str:
+    def text(self, statement: str) -> bytes:
         """Return a statement by its name."""
         return self._sql[statement]
 
