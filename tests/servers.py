@@ -13,9 +13,12 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
 
+import pytest
+
 PATIENCE = 30.0
 PASSWORD = "hush@/?:secret"
 schemas = itertools.count(1)
+PROXIED = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
 
 def free_port():
@@ -23,6 +26,14 @@ def free_port():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]
+
+
+def require(found, what):
+    """Skip a test whose server is not there; where none may be missing, it fails."""
+    if not found and os.environ.get("SERVERS_REQUIRED"):
+        pytest.fail(f"needs {what}, which is not installed")
+    if not found:
+        pytest.skip(f"needs {what}")
 
 
 def postgres_programs():
@@ -44,6 +55,7 @@ class PostgresServer:
         self.folder = Path(tempfile.mkdtemp(prefix="memollm-pg-", dir=_fast_folder()))
         self.port = free_port()
         self.process = None
+        self.connection = None
         if self.user:
             shutil.chown(self.folder, "postgres", "postgres")
         secret = self.folder / "password"
@@ -65,12 +77,13 @@ class PostgresServer:
 
     def fresh(self):
         """Return the URL of a store that is empty; making one anew takes longer than all of a test."""
-        import psycopg
+        if self.connection is None:
+            import psycopg
 
-        with psycopg.connect(self.url, autocommit=True) as connection:
-            tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'memollm'").fetchall()
-            emptied = [f"DELETE FROM memollm.{table}" for (table,) in tables if table != "about"]
-            connection.execute("; ".join(emptied) or "SELECT 1")
+            self.connection = psycopg.connect(self.url, autocommit=True)
+        tables = self.connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'memollm'").fetchall()
+        emptied = [f"DELETE FROM memollm.{table}" for (table,) in tables if table != "about"]
+        self.connection.execute("; ".join(emptied) or "SELECT 1")
         return self.url
 
     def another(self):
@@ -117,6 +130,8 @@ class PostgresServer:
 
     def stop(self):
         """End it, and remove what it kept."""
+        if self.connection is not None:
+            self.connection.close()
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
             try:

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from servers import PostgresServer, postgres_programs
+from servers import PostgresServer, postgres_programs, require
 
 from memollm._types.calls import Place
 from memollm.stores.sqlite.store import SqliteStore
@@ -78,8 +78,7 @@ def owner(tmp_path):
 def postgres():
     """Start a PostgreSQL server for the tests of this process."""
     pytest.importorskip("psycopg")
-    if postgres_programs() is None:
-        pytest.skip("needs a PostgreSQL server")
+    require(postgres_programs(), "a PostgreSQL server")
     server = PostgresServer()
     try:
         yield server.start()

@@ -6,8 +6,9 @@ import sys
 import threading
 import time
 
-import psycopg
 import pytest
+
+psycopg = pytest.importorskip("psycopg")
 from servers import PATIENCE, PostgresServer, Proxy
 
 from memollm._types.calls import Place, Want

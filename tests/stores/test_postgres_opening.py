@@ -6,8 +6,9 @@ import os
 import socket
 import threading
 
-import psycopg
 import pytest
+
+psycopg = pytest.importorskip("psycopg")
 from servers import PASSWORD
 
 import memollm

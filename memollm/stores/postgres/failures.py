@@ -30,8 +30,8 @@ _TOO_FAR: Final = (
     "damaged, draw in another namespace."
 )
 _READ_ONLY: Final = (
-    "The cache {shown} cannot be written by this user: {said}. Have its owner grant the right to write, or name another "
-    "?schema= in the URL."
+    "The cache {shown} cannot be written by this user: {said}. Have its owner grant the right to write, or name "
+    "another ?schema= in the URL."
 )
 _OTHER_SCHEMA: Final = (
     "The cache {shown} is not as this version of memollm made it: {said}. Use the version that made it, or another "

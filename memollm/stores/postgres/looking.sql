@@ -72,7 +72,9 @@ SELECT pg_advisory_lock($OWNERS, %s);
 -- name: owner_is_back  and is known as alive.
 INSERT INTO memollm.owner (id, dead_since) OVERRIDING SYSTEM VALUE VALUES (%s, NULL) ON CONFLICT (id) DO UPDATE SET dead_since = NULL;
 -- name: find_dead  Owners that are seen to be dead are forgotten an hour later: one that lost its connection may be back.
-UPDATE memollm.owner SET dead_since = now() WHERE dead_since IS NULL AND NOT memollm.lives(id, %s);
+UPDATE memollm.owner SET dead_since = now() WHERE dead_since IS NULL AND id NOT IN (
+    SELECT objid::bigint FROM pg_locks WHERE locktype = 'advisory' AND classid::bigint = $OWNERS_OID AND granted
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database()));
 -- name: long_dead  Those of whom nothing is remembered any more.
 DELETE FROM memollm.owner WHERE dead_since < now() - interval '1 hour' RETURNING id;
 -- name: bury_asked  What they were answered,

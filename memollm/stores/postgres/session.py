@@ -105,7 +105,7 @@ class ServerSession:
             line.begin()
             connections = Connections(self.address, prepares=not line.is_pooled and not self.address.is_direct_given)
             with connections.lent() as connection:
-                self._bury(connection, line.owner)
+                self._bury(connection)
         except psycopg.Error as error:
             line.close()
             raise not_connected(error, self.address.shown) from error
@@ -144,9 +144,9 @@ class ServerSession:
         row = connection.execute(self.sql["version"]).fetchone() if is_there else None
         return int(row[0]) if row else 0
 
-    def _bury(self, connection: Connection, me: int) -> None:
+    def _bury(self, connection: Connection) -> None:
         """Forget those who are long dead: nobody goes by what they had any more, so this is only for space."""
-        connection.execute(self.sql["find_dead"], (me,))
+        connection.execute(self.sql["find_dead"])
         dead = [owner for (owner,) in connection.execute(self.sql["long_dead"]).fetchall()]
         if dead:
             with connection.transaction():

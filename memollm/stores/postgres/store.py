@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from memollm._types.calls import Call, Place
     from memollm._types.requests import Answer, Request
-    from memollm.stores.postgres.asking import Sending, Row
+    from memollm.stores.postgres.asking import Row, Sending
     from memollm.stores.postgres.keeping import PostgresKeeping
     from memollm.stores.postgres.looking import PostgresLooking
     from memollm.stores.postgres.session import OpenServer

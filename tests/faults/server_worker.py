@@ -1,0 +1,32 @@
+"""A program that draws from a shared cache until it is killed, or all is drawn: url, namespace, folder, samples."""
+
+import os
+import sys
+import time
+import uuid
+from pathlib import Path
+
+from memollm import Cache
+
+
+def main(url, namespace, folder, samples):
+    paid, given = (os.open(Path(folder) / name, os.O_APPEND | os.O_CREAT | os.O_WRONLY) for name in ("paid", namespace))
+
+    def make(prompt):
+        answer = uuid.uuid4().hex
+        os.write(paid, f"{answer}\n".encode())
+        time.sleep(0.002)
+        return answer
+
+    with Cache(url) as cache:
+        ask = cache.cached_llm(make, name="ask", version=1, namespace=namespace)
+        while True:
+            answer = ask("a question")
+            # Whoever is killed before this has been given a sample that nobody knows of.
+            os.write(given, f"{answer}\n".encode())
+            if sum(space.draws for space in cache.namespaces() if space.name == namespace) >= samples:
+                return
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:4], int(sys.argv[4]))
