@@ -186,6 +186,29 @@ def test_an_owner_that_lost_its_lock_takes_it_again(postgres, store, opened):
     assert hand.settle().void == ()
 
 
+def test_an_owner_whose_old_session_lives_on(postgres, store, opened):
+    """A process whose network was cut takes its lock from its own session, which the server believes to live (P5)."""
+    peer = opened(postgres.url)
+    hand = take(store)
+    line = store.opened().line
+    ghost = line.connection
+    line._lose = lambda: (line.is_up.clear(), setattr(line, "epoch", -1))
+    line._on_notice, ghost.pgconn.notify_handler = fails, fails
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        connection.execute("SELECT pg_notify('memollm.memollm', 'epoch 0')")
+    until = time.monotonic() + PATIENCE
+    while line.connection is ghost or not line.is_up.is_set():
+        assert time.monotonic() < until
+    assert take(peer, reader="b").states == [Busy(None)]
+    hand.fill(b"zero")
+    assert hand.settle().void == ()
+    ghost.close()
+
+
+def fails(_):
+    raise OSError("cut")
+
+
 @pytest.mark.parametrize("order", ["its own first", "the other's first"])
 def test_an_owner_that_was_taken_for_dead(postgres, store, opened, order, monkeypatch):
     """Whichever of two fills comes first is the sample, and who is told of a void position draws another (P1, P2)."""

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Row = tuple[Any, ...]
 KIND, REQUEST, NTH, AT, TICKET, GENERATION, BODY = range(7)
+REMEMBERED = 100_000
+"""How many calls a process remembers the numbers of."""
 NO_REQUEST = -1
 """The number of what is settled besides, for draws that are over and have not said so."""
 
@@ -29,6 +31,12 @@ class Numbers:
         self.calls: dict[Call, int] = {}
         self.readers: dict[str, tuple[int, int]] = {}
         self.numbering = 0
+
+    def know(self, call: Call, number: int) -> None:
+        """Remember the number of a call."""
+        if len(self.calls) >= REMEMBERED:
+            self.calls.clear()
+        self.calls[call] = number
 
     def forget_calls(self) -> None:
         """Know of no call: its number may have become another's."""
@@ -237,7 +245,7 @@ class Asking:
                 numbers.forget_calls()
                 numbers.numbering = row[AT]
             elif row[KIND] == "call":
-                numbers.calls[calls[row[NTH]]] = row[AT]
+                numbers.know(calls[row[NTH]], row[AT])
             elif row[KIND] == "reader":
                 numbers.readers[readers[row[NTH]]] = row[AT], row[TICKET]
 

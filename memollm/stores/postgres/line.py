@@ -87,6 +87,8 @@ class DirectLine:
         connection = self._connection
         if not self.owner:
             (self.owner,) = _one(connection, self._sql["new_owner"])
+        else:
+            connection.execute(self._sql["end_ghost"], (self.owner,))
         connection.execute(self._sql["own"], (self.owner,))
         connection.execute(self._sql["owner_is_back"], (self.owner,))
         connection.pgconn.notify_handler = self._on_notice
@@ -179,6 +181,8 @@ class DirectLine:
             except (psycopg.Error, OSError, StoreRefused):
                 with suppress(Exception):
                     self._connection.close()
+                # Who waits looks now and then by itself.
+                self._wake(list(self._watched))
                 time.sleep(RECONNECT_EVERY)
             else:
                 return
@@ -202,8 +206,6 @@ class DirectLine:
                 for place in places:
                     self._watched.setdefault(place, []).append(wake)
             self._poke()
-            if not self.is_up.is_set():
-                self._wake(list(places))
         return stop
 
     def _look(self, connection: Connection) -> None:

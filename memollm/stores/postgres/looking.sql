@@ -67,6 +67,10 @@ SELECT min(objid::bigint) FROM pg_locks WHERE locktype = 'advisory' AND classid:
 SELECT pg_advisory_xact_lock($EPOCHS, %s);
 -- name: new_owner  A process that opens the store.
 INSERT INTO memollm.owner DEFAULT VALUES RETURNING id;
+-- name: end_ghost  A session of it that the server does not know to be dead yet, after its network was cut, is ended,
+SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid::bigint = $OWNERS_OID AND granted
+    AND mode = 'ExclusiveLock' AND objid::bigint = %s AND pid <> pg_backend_pid()
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database());
 -- name: own  It holds this lock as long as it lives,
 SELECT pg_advisory_lock($OWNERS, %s);
 -- name: owner_is_back  and is known as alive.
