@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from memollm._types.calls import Call, Place, Position, recorder
+from memollm._types.calls import Call, Place, Position, recorder, resumed
 from memollm._types.requests import Answer, Fill, Look, Release, Return, Settle, Take, Write, Written
 from memollm._types.samples import EVER, MINE, Busy, Sample, State, Taken
 
@@ -128,6 +128,10 @@ class Asking:
                 step["p"] = want.pool
             if want.lane is not None:
                 step["l"] = want.lane
+            if want.order:
+                step["o"] = want.order
+            if want.reader is not None and resumed(want.reader) is not None:
+                step["u"] = True
             _since(step, take.newer_than)
 
     def _add_look(self, number: int, look: Look) -> None:
@@ -158,21 +162,22 @@ class Asking:
 
     def _add_fill(self, number: int, fill: Fill) -> None:
         self._records.append(fill.sample.record)
-        _, stored, seconds, input_tokens, output_tokens, cost = fill.sample
+        _, stored, seconds, input_tokens, output_tokens, cost, latency = fill.sample
         place = fill.place
         step = self._step(
             number, "fill", place.call, t=fill.ticket, n=place.slot, b=len(self._records), s=stored, se=seconds
         )
-        step.update(ti=input_tokens, to=output_tokens, co=cost, about=place)
+        step.update(ti=input_tokens, to=output_tokens, co=cost, la=latency, about=place)
         _since(step, fill.newer_than)
 
     def _end(self, number: int, ticket: int, place: Place) -> None:
         self._step(number, "end", place.call, t=ticket, n=place.slot)
 
-    def _go(self, number: int, ticket: int, position: Position, *, returned: bool) -> None:
+    def _go(self, number: int, ticket: int, position: Position, *, returned: bool) -> dict[str, Any]:
         reader = self._reader(position.reader)
         step = self._step(number, "go", position.call, r=reader, n=position.at, g=position.generation)
         step.update(t=ticket, f=returned, about=position)
+        return step
 
     def _free(self, number: int, position: Position) -> None:
         reader = self._reader(position.reader)
@@ -192,7 +197,9 @@ class Asking:
             return
         back = None if returned is None else set(returned)
         for position in held.positions:
-            self._go(number, ticket, position, returned=back is None or position in back)
+            step = self._go(number, ticket, position, returned=back is None or position in back)
+            if position in settle.refused:
+                step["rf"] = True
         for place in () if settle.keeps_claims else held.claims:
             self._end(number, ticket, place)
 
@@ -219,7 +226,7 @@ class Asking:
         if len(self._steps) != 1 or self._again:
             return None
         step = self._steps[0]
-        if step["k"] != "take" or step["n"] != 1 or "l" in step or "r" not in step:
+        if step["k"] != "take" or step["n"] != 1 or "r" not in step or {"l", "u"} & step.keys():
             return None
         (call,), (reader,), numbers = self._calls, self._readers, self._numbers
         number, numbered = numbers.calls.get(call), numbers.readers.get(reader)

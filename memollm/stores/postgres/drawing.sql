@@ -145,8 +145,8 @@ CREATE OR REPLACE FUNCTION memollm.glance(
 #variable_conflict use_column
 BEGIN
     SELECT cursor.generation, cursor.next, slot.record, slot.stored, slot.seconds, slot.input_tokens,
-        slot.output_tokens, slot.cost
-    INTO of_generation, at, body, stored, seconds, input_tokens, output_tokens, cost
+        slot.output_tokens, slot.cost, slot.latency
+    INTO of_generation, at, body, stored, seconds, input_tokens, output_tokens, cost, latency
     FROM memollm.cursor JOIN memollm.slot ON slot.call = cursor.call
         AND slot.slot = CASE WHEN pool IS NULL THEN cursor.next ELSE cursor.next % pool END
     WHERE cursor.call = this AND cursor.reader = who AND slot.record IS NOT NULL
@@ -190,10 +190,86 @@ BEGIN
     RETURN chosen || ARRAY(SELECT generate_series(stands, stands + n - cardinality(chosen) - 1));
 END $$;
 
+-- What is recorded for a lane and free, in the lane's order.
+CREATE OR REPLACE FUNCTION memollm.own(
+    me integer, of_call bigint, of_reader integer, of_recorder integer, of_lane integer
+) RETURNS bigint[] LANGUAGE sql AS $$
+    SELECT ARRAY(
+        SELECT loose.position FROM memollm.loose JOIN memollm.recorded ON recorded.recorder = of_recorder
+            AND recorded.call = loose.call AND recorded.position = loose.position
+        WHERE loose.reader = of_reader AND loose.call = of_call AND recorded.lane = of_lane
+            AND loose.ticket IS DISTINCT FROM 0
+            AND (loose.owner IS NULL OR NOT memollm.lives(loose.owner, me))
+        ORDER BY recorded.nth);
+$$;
+
+-- Record so many more positions for each lane of an order, in turn, and keep them free for these.
+CREATE OR REPLACE FUNCTION memollm.add_rounds(
+    of_call bigint, of_reader integer, of_recorder integer, of_order integer[], stands bigint, rounds bigint
+) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    upto bigint := stands + rounds * cardinality(of_order);
+BEGIN
+    INSERT INTO memollm.recorded (recorder, call, position, lane, nth)
+    SELECT of_recorder, of_call, at, these.lane, (at - stands) / cardinality(of_order) + coalesce((
+        SELECT max(nth) + 1 FROM memollm.recorded
+        WHERE recorder = of_recorder AND call = of_call AND recorded.lane = these.lane), 0)
+    FROM generate_series(stands, upto - 1) AS at,
+        LATERAL (SELECT of_order[(at - stands) % cardinality(of_order) + 1] AS lane) AS these;
+    INSERT INTO memollm.loose (reader, call, position)
+    SELECT of_reader, of_call, at FROM generate_series(stands, upto - 1) AS at
+    ON CONFLICT (call, reader, position) DO UPDATE SET owner = NULL, ticket = NULL;
+    UPDATE memollm.cursor SET next = upto WHERE reader = of_reader AND call = of_call;
+    RETURN upto;
+END $$;
+
+-- Take of what is left of what another reader was given, for the one that resumes it.
+CREATE OR REPLACE FUNCTION memollm.take_left(
+    me integer, of_call bigint, of_reader integer, other integer, n bigint, pool bigint, of_lane integer,
+    OUT positions bigint[], OUT of_generation bigint, OUT stood bigint
+) LANGUAGE plpgsql AS $$
+DECLARE
+    free bigint[];
+    at bigint;
+BEGIN
+    SELECT next, generation INTO stood, of_generation FROM memollm.cursor WHERE reader = of_reader AND call = of_call;
+    IF NOT FOUND THEN
+        SELECT next INTO stood FROM memollm.cursor WHERE reader = other AND call = of_call;
+        stood := coalesce(stood, 0);
+        IF stood > 16777216 THEN
+            RAISE EXCEPTION USING ERRCODE = 'MM003', MESSAGE = stood::text;
+        END IF;
+        of_generation := memollm.new_generation();
+        INSERT INTO memollm.loose (reader, call, position)
+        SELECT of_reader, of_call, passed FROM generate_series(0, stood - 1) AS passed WHERE NOT EXISTS (
+            SELECT 1 FROM memollm.loose WHERE reader = other AND call = of_call AND position = passed);
+        INSERT INTO memollm.cursor (reader, call, next, generation) VALUES (of_reader, of_call, stood, of_generation);
+    END IF;
+    IF of_lane IS NOT NULL THEN
+        free := memollm.own(me, of_call, of_reader, other, of_lane);
+    ELSE
+        free := ARRAY(
+            SELECT position FROM memollm.loose
+            WHERE reader = of_reader AND call = of_call AND NOT EXISTS (
+                SELECT 1 FROM memollm.recorded WHERE recorder = other AND recorded.call = of_call
+                    AND recorded.position = loose.position
+            ) AND (owner IS NULL OR NOT memollm.lives(owner, me))
+            ORDER BY position LIMIT CASE WHEN pool IS NULL THEN n END
+        );
+    END IF;
+    positions := '{}';
+    FOREACH at IN ARRAY free LOOP
+        EXIT WHEN cardinality(positions) >= n;
+        IF pool IS NULL OR NOT EXISTS (SELECT 1 FROM unnest(positions) AS other_at WHERE other_at % pool = at % pool) THEN
+            positions := positions || at;
+        END IF;
+    END LOOP;
+END $$;
+
 -- Take positions of a reader, and tell in which generation and whether any of them was passed before.
 CREATE OR REPLACE FUNCTION memollm.take(
     me integer, of_call bigint, of_reader integer, of_recorder integer, n bigint, pool bigint, of_lane integer,
-    OUT positions bigint[], OUT of_generation bigint, OUT stood bigint
+    of_order integer[], OUT positions bigint[], OUT of_generation bigint, OUT stood bigint
 ) LANGUAGE plpgsql AS $$
 DECLARE
     own bigint[] := '{}';
@@ -208,13 +284,11 @@ BEGIN
     END IF;
     IF of_lane IS NOT NULL THEN
         stood := memollm.reserve(of_call, of_reader, of_recorder, stood);
-        own := ARRAY(
-            SELECT loose.position FROM memollm.loose JOIN memollm.recorded ON recorded.recorder = of_recorder
-                AND recorded.call = loose.call AND recorded.position = loose.position
-            WHERE loose.reader = of_reader AND loose.call = of_call AND recorded.lane = of_lane
-                AND (loose.owner IS NULL OR NOT memollm.lives(loose.owner, me))
-            ORDER BY recorded.nth
-        );
+        own := memollm.own(me, of_call, of_reader, of_recorder, of_lane);
+        IF of_order IS NOT NULL AND cardinality(own) < n THEN
+            stood := memollm.add_rounds(of_call, of_reader, of_recorder, of_order, stood, n - cardinality(own));
+            own := memollm.own(me, of_call, of_reader, of_recorder, of_lane);
+        END IF;
     END IF;
     IF cardinality(own) < n OR pool IS NOT NULL THEN
         free := ARRAY(
@@ -264,17 +338,19 @@ CREATE OR REPLACE FUNCTION memollm.free(of_call bigint, of_reader integer, at bi
 RETURNS void LANGUAGE sql AS $$
     INSERT INTO memollm.loose (reader, call, position) SELECT of_reader, of_call, at
     FROM memollm.cursor WHERE reader = of_reader AND call = of_call AND next > at AND generation = of_generation
-    ON CONFLICT (call, reader, position) DO NOTHING;
+    ON CONFLICT (call, reader, position) DO UPDATE SET ticket = NULL WHERE loose.owner IS NULL;
 $$;
 
 -- A position in flight is free again, or delivered. Tell whether others may have it: it was not the draw's any more,
 -- and its reader was not set back meanwhile.
 CREATE OR REPLACE FUNCTION memollm.let_go(
-    me integer, of_ticket bigint, of_call bigint, of_reader integer, at bigint, of_generation bigint, returned boolean
+    me integer, of_ticket bigint, of_call bigint, of_reader integer, at bigint, of_generation bigint, returned boolean,
+    refused boolean
 ) RETURNS boolean LANGUAGE plpgsql AS $$
 BEGIN
-    IF returned THEN
-        UPDATE memollm.loose SET owner = NULL, ticket = NULL
+    IF returned OR refused THEN
+        -- Given and not kept: the reader's lane goes on after it. No draw has the ticket 0.
+        UPDATE memollm.loose SET owner = NULL, ticket = CASE WHEN refused THEN 0 END
         WHERE reader = of_reader AND call = of_call AND position = at AND owner = me AND ticket = of_ticket;
     ELSE
         DELETE FROM memollm.loose
@@ -302,7 +378,7 @@ BEGIN
                     (want->>'generation')::bigint);
             ELSE
                 PERFORM memollm.let_go(me, of_ticket, (want->>'call')::bigint, (want->>'reader')::integer, at,
-                    (want->>'generation')::bigint, true);
+                    (want->>'generation')::bigint, true, false);
             END IF;
         END LOOP;
         IF NOT keeps_claims THEN
@@ -324,7 +400,8 @@ CREATE OR REPLACE FUNCTION memollm.perform(
     made_at double precision
 ) RETURNS TABLE (
     kind text, request integer, nth integer, at bigint, of_ticket bigint, of_generation bigint, body bytea,
-    stored double precision, seconds double precision, input_tokens bigint, output_tokens bigint, cost double precision
+    stored double precision, seconds double precision, input_tokens bigint, output_tokens bigint, cost double precision,
+    latency double precision
 ) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
@@ -337,6 +414,7 @@ DECLARE
     step record;
     this bigint;
     lane text;
+    number_of_lane integer;
     who integer;
     got record;
     found_at record;
@@ -388,7 +466,8 @@ BEGIN
         WHERE want ? 'call';
     END IF;
     FOR lane IN
-        SELECT DISTINCT l COLLATE "C" FROM jsonb_to_recordset(steps) AS each (l text) WHERE l IS NOT NULL ORDER BY 1
+        SELECT DISTINCT name COLLATE "C" FROM jsonb_to_recordset(steps) AS each (l text, o text[]),
+            LATERAL unnest(coalesce(o, '{}') || l) AS name WHERE name IS NOT NULL ORDER BY 1
     LOOP
         PERFORM memollm.number_of_lane(lane);
     END LOOP;
@@ -410,7 +489,7 @@ BEGIN
         SELECT * FROM jsonb_to_recordset(steps) AS each (
             k text, q integer, i integer, id bigint, z boolean, t bigint, c integer, r integer, n bigint, p bigint,
             l text, w double precision, f boolean, g bigint, b integer, s double precision, se double precision,
-            ti bigint, "to" bigint, co double precision)
+            ti bigint, "to" bigint, co double precision, la double precision, o text[], rf boolean, u boolean)
     LOOP
         this := numbers[step.c + 1];
         who := reader_numbers[step.r + 1];
@@ -427,7 +506,7 @@ BEGIN
                 RETURN NEXT;
                 FOR found_at IN
                     SELECT each AS position, slot.record, slot.stored, slot.seconds, slot.input_tokens,
-                        slot.output_tokens, slot.cost,
+                        slot.output_tokens, slot.cost, slot.latency,
                         CASE WHEN step.p IS NULL THEN each ELSE each % step.p END AS of_slot
                     FROM unnest(got.positions) WITH ORDINALITY AS these (each, nth)
                     LEFT JOIN memollm.slot ON slot.call = this
@@ -438,7 +517,7 @@ BEGIN
                         WHEN found_at.record IS NULL THEN 'busy' ELSE 'sample' END;
                     at := found_at.position; body := found_at.record; stored := found_at.stored;
                     seconds := found_at.seconds; input_tokens := found_at.input_tokens;
-                    output_tokens := found_at.output_tokens; cost := found_at.cost;
+                    output_tokens := found_at.output_tokens; cost := found_at.cost; latency := found_at.latency;
                     RETURN NEXT;
                 END LOOP;
             ELSIF jsonb_typeof(known->(step.id::text)) = 'array' AND known->(step.id::text) @> to_jsonb(step.i) THEN
@@ -450,20 +529,20 @@ BEGIN
                         AND slot.record IS NOT NULL LOOP
                         kind := 'lost'; body := found_at.record; stored := found_at.stored;
                         seconds := found_at.seconds; input_tokens := found_at.input_tokens;
-                        output_tokens := found_at.output_tokens; cost := found_at.cost;
+                        output_tokens := found_at.output_tokens; cost := found_at.cost; latency := found_at.latency;
                         RETURN NEXT;
                     END LOOP;
                 END IF;
             END IF;
             CONTINUE;
         END IF;
-        IF step.k = 'take' AND step.n = 1 AND who IS NOT NULL AND step.l IS NULL THEN
+        IF step.k = 'take' AND step.n = 1 AND who IS NOT NULL AND step.l IS NULL AND step.u IS NULL THEN
             SELECT * INTO got FROM memollm.glance(this, who, recorder_numbers[step.r + 1], step.p, step.w);
             IF got.at IS NOT NULL THEN
                 kind := 'want'; of_generation := got.of_generation;
                 RETURN NEXT;
                 kind := 'sample'; at := got.at; body := got.body; stored := got.stored; seconds := got.seconds;
-                input_tokens := got.input_tokens; output_tokens := got.output_tokens; cost := got.cost;
+                input_tokens := got.input_tokens; output_tokens := got.output_tokens; cost := got.cost; latency := got.latency;
                 RETURN NEXT;
                 answer := answer || jsonb_build_object('call', this, 'reader', who, 'generation', got.of_generation,
                     'delivered', true, 'positions', ARRAY[got.at], 'claimed', '[]'::jsonb);
@@ -484,8 +563,16 @@ BEGIN
                 SELECT ARRAY(SELECT generate_series(0, step.n - 1)) AS positions, 0::bigint AS of_generation,
                     0::bigint AS stood INTO got;
             ELSE
-                SELECT * INTO got FROM memollm.take(me, this, who, recorder_numbers[step.r + 1], step.n, step.p,
-                    CASE WHEN step.l IS NOT NULL THEN memollm.number_of_lane(step.l) END);
+                number_of_lane := CASE WHEN step.l IS NOT NULL THEN memollm.number_of_lane(step.l) END;
+                IF step.u THEN
+                    SELECT * INTO got FROM memollm.take_left(me, this, who, recorder_numbers[step.r + 1], step.n, step.p,
+                        number_of_lane);
+                ELSE
+                    SELECT * INTO got FROM memollm.take(me, this, who, recorder_numbers[step.r + 1], step.n, step.p,
+                        number_of_lane, CASE WHEN step.o IS NOT NULL THEN ARRAY(
+                            SELECT memollm.number_of_lane(name) FROM unnest(step.o) WITH ORDINALITY AS these (name, nth)
+                            ORDER BY nth) END);
+                END IF;
                 moved := true;
             END IF;
             IF step.k = 'take' THEN
@@ -496,7 +583,7 @@ BEGIN
             filled := 0;
             FOR found_at IN
                 SELECT these.each AS position, slot.record, slot.stored, slot.seconds, slot.input_tokens,
-                    slot.output_tokens, slot.cost, slot.owner, slot.ticket,
+                    slot.output_tokens, slot.cost, slot.latency, slot.owner, slot.ticket,
                     CASE WHEN step.p IS NULL THEN these.each ELSE these.each % step.p END AS of_slot
                 FROM unnest(got.positions) WITH ORDINALITY AS these (each, nth)
                 LEFT JOIN memollm.slot ON slot.call = this
@@ -507,7 +594,7 @@ BEGIN
                 IF found_at.record IS NOT NULL AND found_at.stored > coalesce(step.w, '-Infinity') THEN
                     kind := 'sample'; body := found_at.record; stored := found_at.stored;
                     seconds := found_at.seconds; input_tokens := found_at.input_tokens;
-                    output_tokens := found_at.output_tokens; cost := found_at.cost;
+                    output_tokens := found_at.output_tokens; cost := found_at.cost; latency := found_at.latency;
                     filled := filled + 1;
                 ELSIF NOT is_locked THEN
                     -- It was there a moment ago, and was removed: begin anew.
@@ -533,7 +620,7 @@ BEGIN
                     INSERT INTO memollm.loose (reader, call, position, owner, ticket)
                     SELECT who, this, each, me, step.t FROM unnest(got.positions) AS each
                     ON CONFLICT (call, reader, position) DO UPDATE SET owner = excluded.owner, ticket = excluded.ticket;
-                ELSIF got.positions[1] < got.stood THEN
+                ELSIF got.positions[1] < got.stood OR step.u THEN
                     DELETE FROM memollm.loose
                     WHERE reader = who AND call = this AND position = ANY (got.positions);
                 END IF;
@@ -546,7 +633,7 @@ BEGIN
         WHEN 'fill' THEN
             moved := true;
             UPDATE memollm.slot SET record = records[step.b], stored = step.s, seconds = step.se,
-                input_tokens = step.ti, output_tokens = step."to", cost = step.co, owner = NULL, ticket = NULL
+                input_tokens = step.ti, output_tokens = step."to", cost = step.co, latency = step.la, owner = NULL, ticket = NULL
             WHERE call = this AND slot = step.n AND owner = me AND ticket = step.t AND record IS NULL
             RETURNING is_waited_for AS waited INTO was;
             IF FOUND THEN
@@ -559,7 +646,7 @@ BEGIN
                 IF found_at.record IS NOT NULL AND found_at.stored > coalesce(step.w, '-Infinity') THEN
                     kind := 'lost'; at := step.n; body := found_at.record; stored := found_at.stored;
                     seconds := found_at.seconds; input_tokens := found_at.input_tokens;
-                    output_tokens := found_at.output_tokens; cost := found_at.cost;
+                    output_tokens := found_at.output_tokens; cost := found_at.cost; latency := found_at.latency;
                     answer := answer || to_jsonb(step.i);
                     RETURN NEXT;
                 ELSE
@@ -571,11 +658,11 @@ BEGIN
                         kind := 'epoch'; at := begun;
                         RETURN NEXT;
                     END IF;
-                    INSERT INTO memollm.slot (call, slot, record, stored, seconds, input_tokens, output_tokens, cost)
-                    VALUES (this, step.n, records[step.b], step.s, step.se, step.ti, step."to", step.co)
+                    INSERT INTO memollm.slot (call, slot, record, stored, seconds, input_tokens, output_tokens, cost, latency)
+                    VALUES (this, step.n, records[step.b], step.s, step.se, step.ti, step."to", step.co, step.la)
                     ON CONFLICT (call, slot) DO UPDATE SET record = excluded.record, stored = excluded.stored,
                         seconds = excluded.seconds, input_tokens = excluded.input_tokens,
-                        output_tokens = excluded.output_tokens, cost = excluded.cost;
+                        output_tokens = excluded.output_tokens, cost = excluded.cost, latency = excluded.latency;
                 END IF;
             END IF;
         WHEN 'end' THEN
@@ -583,7 +670,7 @@ BEGIN
             PERFORM memollm.end_claim(me, step.t, this, step.n);
         WHEN 'go' THEN
             moved := true;
-            IF memollm.let_go(me, step.t, this, who, step.n, step.g, step.f) THEN
+            IF memollm.let_go(me, step.t, this, who, step.n, step.g, step.f, coalesce(step.rf, false)) THEN
                 kind := 'void';
                 answer := answer || to_jsonb(step.i);
                 RETURN NEXT;
@@ -610,7 +697,8 @@ CREATE OR REPLACE FUNCTION memollm.draw(
     newer double precision
 ) RETURNS TABLE (
     kind text, request integer, nth integer, at bigint, of_ticket bigint, of_generation bigint, body bytea,
-    stored double precision, seconds double precision, input_tokens bigint, output_tokens bigint, cost double precision
+    stored double precision, seconds double precision, input_tokens bigint, output_tokens bigint, cost double precision,
+    latency double precision
 ) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
@@ -639,7 +727,7 @@ BEGIN
     kind := 'want'; request := 0; nth := 0; of_generation := got.of_generation;
     RETURN NEXT;
     kind := 'sample'; at := got.at; body := got.body; stored := got.stored; seconds := got.seconds;
-    input_tokens := got.input_tokens; output_tokens := got.output_tokens; cost := got.cost;
+    input_tokens := got.input_tokens; output_tokens := got.output_tokens; cost := got.cost; latency := got.latency;
     RETURN NEXT;
 END $$;
 

@@ -55,7 +55,7 @@ INSERT INTO memollm.cursor (reader, call, next, generation) VALUES (%s, %s, 0, -
 -- name: unused  A forgotten call was not used.
 UPDATE memollm.call SET used = 0 WHERE id = %s;
 -- name: samples  Everything of a call.
-SELECT slot, record, stored, seconds, input_tokens, output_tokens, cost FROM memollm.slot
+SELECT slot, record, stored, seconds, input_tokens, output_tokens, cost, latency FROM memollm.slot
 WHERE call = %s AND record IS NOT NULL ORDER BY slot;
 -- name: move_call  Nothing is stored of the new call, so the old one becomes it.
 UPDATE memollm.call SET key = %s, function = %s, form = %s, digest = sha256(convert_to(%s, 'UTF8')) WHERE id = %s;
@@ -85,7 +85,8 @@ INSERT INTO memollm.loose (reader, call, position)
 SELECT moved.reader, %(new)s, at FROM memollm.cursor AS moved
 LEFT JOIN memollm.cursor AS had ON had.reader = moved.reader AND had.call = %(new)s,
     LATERAL generate_series(coalesce(had.next, 0), %(start)s - 1) AS at
-WHERE moved.call = %(old)s ON CONFLICT (call, reader, position) DO UPDATE SET owner = NULL, ticket = NULL;
+WHERE moved.call = %(old)s AND moved.reader NOT IN (SELECT id FROM memollm.reader WHERE starts_with(name, 'resume:'))
+ON CONFLICT (call, reader, position) DO UPDATE SET owner = NULL, ticket = NULL;
 -- name: join_cursors  A reader's place in a sequence that two were joined to.
 INSERT INTO memollm.cursor (reader, call, next, generation)
 SELECT reader, %(new)s, next + %(start)s, memollm.new_generation() FROM memollm.cursor WHERE call = %(old)s
@@ -95,10 +96,11 @@ SELECT greatest(used, (SELECT max(stored) FROM memollm.slot WHERE call = id)) FR
 -- name: remember_asked  What was done under an id; it is done once.
 INSERT INTO memollm.asked (owner, id) VALUES (%s, %s) ON CONFLICT DO NOTHING;
 -- name: count_up  What was counted adds up.
-INSERT INTO memollm.tally AS had VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+INSERT INTO memollm.tally AS had VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT (day, run, namespace, function) DO UPDATE SET
     draws = had.draws + excluded.draws, hits = had.hits + excluded.hits, shared = had.shared + excluded.shared,
-    paid = had.paid + excluded.paid, refused = had.refused + excluded.refused, failed = had.failed + excluded.failed,
+    made = had.made + excluded.made, paid = had.paid + excluded.paid, refused = had.refused + excluded.refused,
+    failed = had.failed + excluded.failed, unstored = had.unstored + excluded.unstored,
     unpriced = had.unpriced + excluded.unpriced, timed = had.timed + excluded.timed,
     timed_seconds = had.timed_seconds + excluded.timed_seconds,
     spent_seconds = had.spent_seconds + excluded.spent_seconds,

@@ -1,7 +1,7 @@
 -- The statements by which a PostgreSQL store is looked into. `memollm.` is written as the schema that the URL names.
 
 -- name: samples_of  A run of slots of a call that is known by its hash and form.
-SELECT slot, record, stored, seconds, input_tokens, output_tokens, cost FROM memollm.slot
+SELECT slot, record, stored, seconds, input_tokens, output_tokens, cost, latency FROM memollm.slot
 WHERE call = (SELECT id FROM memollm.call WHERE key = %s AND form = %s) AND record IS NOT NULL
     AND (%s::bigint[] IS NULL OR slot = ANY (%s::bigint[]))
 ORDER BY slot;

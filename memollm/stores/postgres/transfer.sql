@@ -44,7 +44,7 @@ VALUES (%s, %s, %s, sha256(convert_to(%s, 'UTF8')), %s, %s) RETURNING id;
 -- name: size_of_call  How many samples a call has.
 SELECT count(*) FROM memollm.slot WHERE call = %s AND record IS NOT NULL;
 -- name: sample  One slot.
-SELECT record, stored, seconds, input_tokens, output_tokens, cost FROM memollm.slot
+SELECT record, stored, seconds, input_tokens, output_tokens, cost, latency FROM memollm.slot
 WHERE call = %s AND slot = %s AND record IS NOT NULL;
 -- name: claim_of  Whether somebody alive is filling a slot.
 SELECT EXISTS (SELECT 1 FROM memollm.slot WHERE call = %s AND slot = %s AND owner IS NOT NULL
@@ -55,10 +55,11 @@ SELECT 1 + greatest(
     coalesce((SELECT max(position) FROM memollm.recorded WHERE call = %(id)s), -1)
 );
 -- name: put_sample  A vacant slot is filled.
-INSERT INTO memollm.slot (call, slot, record, stored, seconds, input_tokens, output_tokens, cost)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+INSERT INTO memollm.slot (call, slot, record, stored, seconds, input_tokens, output_tokens, cost, latency)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
 ON CONFLICT (call, slot) DO UPDATE SET record = excluded.record, stored = excluded.stored, seconds = excluded.seconds,
-    input_tokens = excluded.input_tokens, output_tokens = excluded.output_tokens, cost = excluded.cost;
+    input_tokens = excluded.input_tokens, output_tokens = excluded.output_tokens, cost = excluded.cost,
+    latency = excluded.latency;
 -- name: bring_recorded  A position is a lane's, unless it is one's already.
 INSERT INTO memollm.recorded (recorder, call, position, lane, nth)
 SELECT %(recorder)s, %(call)s, %(at)s, this.id, coalesce((
