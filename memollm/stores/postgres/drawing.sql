@@ -140,7 +140,7 @@ END $$;
 CREATE OR REPLACE FUNCTION memollm.glance(
     this bigint, who integer, of_recorder integer, pool bigint, newer double precision,
     OUT of_generation bigint, OUT at bigint, OUT body bytea, OUT stored double precision, OUT seconds double precision,
-    OUT input_tokens bigint, OUT output_tokens bigint, OUT cost double precision
+    OUT input_tokens bigint, OUT output_tokens bigint, OUT cost double precision, OUT latency double precision
 ) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 BEGIN
