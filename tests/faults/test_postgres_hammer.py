@@ -1,5 +1,6 @@
 """Many processes that draw from one PostgreSQL server while they, and it, are killed."""
 
+import faulthandler
 import random
 import subprocess
 import sys
@@ -20,6 +21,8 @@ WORKER = Path(__file__).with_name("server_worker.py")
 @pytest.mark.parametrize(("samples", "kills"), [(60, 4), (2000, 80)], ids=["short", "long"])
 def test_processes_and_the_server_are_killed(tmp_path, monkeypatch, samples, kills):
     """Nothing is given twice, nothing stored is lost, and no kill costs more than one call (P1, P3, P4, P5, P7)."""
+    # It goes on for longer than other tests, and has deadlines of its own.
+    faulthandler.cancel_dump_traceback_later()
     require(postgres_programs(), "a PostgreSQL server")
     monkeypatch.setenv("MEMOLLM_SIGNING_KEY", "a secret of the whole team")
     server = PostgresServer()

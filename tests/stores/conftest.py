@@ -1,5 +1,6 @@
 """SQLite stores, and a process that can only be killed."""
 
+import faulthandler
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +73,14 @@ def owner(tmp_path):
         process.stdin.close()
         process.wait(PATIENCE)
         process.stdout.close()
+
+
+@pytest.fixture
+def deadline():
+    """End the run with every thread's stack when a test hangs."""
+    faulthandler.dump_traceback_later(120, exit=True, file=sys.__stderr__)
+    yield
+    faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture(scope="session")

@@ -22,6 +22,9 @@ from memollm.testing.fakes import NOON
 SLOT = Place(call(), 0)
 
 
+pytestmark = pytest.mark.usefixtures("deadline")
+
+
 @pytest.fixture
 def opened():
     """Make stores that are closed after the test."""

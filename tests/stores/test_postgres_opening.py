@@ -20,6 +20,8 @@ from memollm.stores.postgres.address import address_of
 from memollm.stores.postgres.store import PostgresStore
 from memollm.testing._bench import Hand, call
 
+pytestmark = pytest.mark.usefixtures("deadline")
+
 
 @pytest.fixture(autouse=True)
 def team_key(monkeypatch):
