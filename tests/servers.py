@@ -1,31 +1,44 @@
-"""Servers that tests start: on a free port of loopback, in a folder of their own, ended by their process id."""
+"""Servers that tests start: on a port of loopback, in a folder of their own, ended by their process id."""
 
+from __future__ import annotations
+
+import fcntl
 import itertools
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 PASSWORD = "hush@/?:secret"
+ROOM = 1 << 30
+PORTS = range(20_000, 30_000)
+"""Below those that a system gives to whoever asks for any, so that nobody has one that was free a moment ago."""
 schemas = itertools.count(1)
 PROXIED = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
 
 def free_port():
     """Find a port that nobody listens at."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+    for port in random.SystemRandom().sample(PORTS, 100):
+        with suppress(OSError), socket.socket() as free:
+            free.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
+
+
+# What may be missing.
 
 
 def require(found, what):
@@ -34,6 +47,15 @@ def require(found, what):
         pytest.fail(f"needs {what}, which is not installed")
     if not found:
         pytest.skip(f"needs {what}")
+
+
+def require_psycopg():
+    """Skip the tests of a module without the client, and return it."""
+    if os.environ.get("SERVERS_REQUIRED"):
+        import psycopg
+
+        return psycopg
+    return pytest.importorskip("psycopg")
 
 
 def postgres_programs():
@@ -45,79 +67,134 @@ def postgres_programs():
     return Path(found).parent if found else None
 
 
-class PostgresServer:
-    """A server of its own, which a test may kill and start again."""
+def server_user():
+    """Return as whom a server runs: not as root."""
+    return {"user": "postgres", "group": "postgres"} if os.geteuid() == 0 else {}
 
-    def __init__(self):
-        self.programs = postgres_programs()
-        # A server does not run as root.
-        self.user = {"user": "postgres", "group": "postgres"} if os.geteuid() == 0 else {}
-        self.folder = Path(tempfile.mkdtemp(prefix="memollm-pg-", dir=_fast_folder()))
-        self.port = free_port()
-        self.process = None
-        self.connection = None
-        if self.user:
-            shutil.chown(self.folder, "postgres", "postgres")
-        secret = self.folder / "password"
-        secret.write_text(PASSWORD)
-        login = ["-U", "memollm", "-A", "password", f"--pwfile={secret}"]
-        self._run("initdb", "-D", str(self.folder / "data"), *login, "-E", "UTF8", "--locale=C", "--no-sync")
 
-    def _run(self, program, *arguments):
-        command = [str(self.programs / program), *arguments]
-        subprocess.run(command, check=True, capture_output=True, cwd=self.folder, timeout=120, **self.user)
+def roomy_folder():
+    """Return a folder for servers: in memory, if there is room, and where whoever runs them may go."""
+    for folder in map(Path, ("/dev/shm", tempfile.gettempdir(), "/var/tmp")):
+        may_pass = all(each.stat().st_mode & 1 for each in (folder, *folder.parents)) if folder.is_dir() else False
+        if may_pass and os.access(folder, os.W_OK) and shutil.disk_usage(folder).free > ROOM:
+            return folder
+    return Path(tempfile.gettempdir())
+
+
+# PostgreSQL.
+
+
+class ReachedPostgres:
+    """A server that runs, and a database of it."""
+
+    user = server_user()
+
+    def __init__(self, folder, port, database="postgres"):
+        self.folder = folder
+        self.port = port
+        self.database = database
+        self._connection = None
 
     @property
     def url(self):
         return self.url_at(self.port)
 
-    @staticmethod
-    def url_at(port):
-        return f"postgresql://memollm:{quote(PASSWORD, safe='')}@127.0.0.1:{port}/postgres"
+    def url_at(self, port, *, user=None, database=None):
+        user = user or f"memollm:{quote(PASSWORD, safe='')}"
+        return f"postgresql://{user}@127.0.0.1:{port}/{database or self.database}"
 
     def fresh(self):
         """Return the URL of a store that is empty; making one anew takes longer than all of a test."""
-        if self.connection is None:
+        if self._connection is None:
             import psycopg
 
-            self.connection = psycopg.connect(self.url, autocommit=True)
-        tables = self.connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'memollm'").fetchall()
+            self._connection = psycopg.connect(self.url, autocommit=True)
+        tables = self._connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'memollm'").fetchall()
         emptied = [f"DELETE FROM memollm.{table}" for (table,) in tables if table != "about"]
-        self.connection.execute("; ".join(emptied) or "SELECT 1")
+        self._connection.execute("; ".join(emptied) or "SELECT 1")
         return self.url
 
     def another(self):
         """Return the URL of a store that was never opened."""
         return f"{self.url}?schema=test_{next(schemas)}"
 
+    def leave(self):
+        """Close what was opened here."""
+        if self._connection is not None:
+            self._connection.close()
+
+
+class PostgresServer(ReachedPostgres):
+    """A server of its own, which a test may kill and start again."""
+
+    def __init__(self, *, is_synced=True):
+        super().__init__(Path(tempfile.mkdtemp(prefix="memollm-pg-", dir=roomy_folder())), 0)
+        self.programs = postgres_programs()
+        self.options = {
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "max_connections": 100,
+            "shared_buffers": "32MB",
+            "autovacuum": "off",
+            "wal_level": "minimal",
+            "max_wal_senders": 0,
+            "fsync": "on" if is_synced else "off",
+            "full_page_writes": "on" if is_synced else "off",
+        }
+        self.process = None
+        if self.user:
+            shutil.chown(self.folder, "postgres", "postgres")
+        secret = self.folder / "password"
+        secret.write_text(PASSWORD)
+        login = ["-U", "memollm", "-A", "password", f"--pwfile={secret}"]
+        command = [self.programs / "initdb", "-D", self.folder / "data", *login, "-E", "UTF8", "--locale=C"]
+        subprocess.run(
+            [*map(str, command), "--no-sync", "--wal-segsize=4"],
+            check=True,
+            capture_output=True,
+            cwd=self.folder,
+            timeout=2 * PATIENCE,
+            **self.user,
+        )
+
     def start(self):
         """Start it, and wait until it answers."""
-        options = ["-c", "listen_addresses=127.0.0.1", "-p", str(self.port), "-k", str(self.folder)]
-        options += ["-c", "max_connections=200", "-c", "shared_buffers=32MB", "-c", "autovacuum=off"]
+        until = time.monotonic() + PATIENCE
+        known = self.port
+        while True:
+            # The first time another port may do, where somebody was faster.
+            self.port = known or free_port()
+            self._begin()
+            if self._answers(until):
+                return self
+            assert time.monotonic() < until, (self.folder / "log").read_text()
+            time.sleep(0.05)
+
+    def _begin(self):
+        options = [f"-c{name}={value}" for name, value in {**self.options, "port": self.port}.items()]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [str(self.programs / "postgres"), "-D", str(self.folder / "data"), *options],
                 cwd=self.folder,
+                stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 **self.user,
             )
-        self._await_answer()
-        return self
 
-    def _await_answer(self):
+    def _answers(self, until):
+        """Wait until it answers; tell if it has ended instead."""
         import psycopg
 
-        until = time.monotonic() + PATIENCE
-        while True:
-            assert self.process.poll() is None, (self.folder / "log").read_text()
+        while self.process.poll() is None:
             try:
-                psycopg.connect(self.url, connect_timeout=2).close()
+                psycopg.connect(self.url, connect_timeout=10).close()
             except psycopg.OperationalError:
                 assert time.monotonic() < until, (self.folder / "log").read_text()
                 time.sleep(0.02)
             else:
-                return
+                return True
+        return False
 
     def kill(self):
         """End it as a power cut would, all its processes at once."""
@@ -130,8 +207,7 @@ class PostgresServer:
 
     def stop(self):
         """End it, and remove what it kept."""
-        if self.connection is not None:
-            self.connection.close()
+        self.leave()
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
             try:
@@ -142,9 +218,93 @@ class PostgresServer:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _fast_folder():
-    """Return a folder in memory, where there is one that may be used."""
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+# One server for all processes of a run of the tests. It is kept by a process of its own, which ends when nobody holds
+# the lock of those who use it: whoever is killed holds it no more.
+
+
+@contextmanager
+def locked(path, how):
+    """Hold the lock of a file for a block."""
+    descriptor = _locked(path, how)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _locked(path, how):
+    while True:
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        with suppress(FileNotFoundError):
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            fcntl.flock(descriptor, how)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(path.stat(), os.fstat(descriptor)):
+                    return descriptor
+            # It was removed before it was locked.
+            os.close(descriptor)
+
+
+@contextmanager
+def shared_postgres():
+    """Give a database, for this process alone, of the one server that all processes of this run share."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID") or f"{os.getpid()}-{os.urandom(4).hex()}"
+    place = Path(tempfile.gettempdir()) / f"memollm-servers-{os.geteuid()}-{run}"
+    with locked(place / "users", fcntl.LOCK_SH):
+        with locked(place / "beginning", fcntl.LOCK_EX):
+            folder, port = _kept(place)
+            server = ReachedPostgres(Path(folder), int(port), f"of_{os.getpid()}_{next(schemas)}")
+            _make_database(server)
+        try:
+            yield server
+        finally:
+            server.leave()
+
+
+def _kept(place):
+    """Read where the server is, which is started if there is none."""
+    address = place / "address"
+    if not address.exists():
+        with (place / "log").open("ab") as log:
+            keeper = subprocess.Popen(
+                [sys.executable, "-P", __file__, str(place)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        until = time.monotonic() + 2 * PATIENCE
+        while not address.exists():
+            assert keeper.poll() is None, (place / "log").read_text()
+            assert time.monotonic() < until, (place / "log").read_text()
+            time.sleep(0.02)
+        # It outlives this process, which does not wait for it.
+        keeper.returncode = 0
+    return address.read_text().split("\n")
+
+
+def _make_database(server):
+    import psycopg
+
+    with psycopg.connect(server.url_at(server.port, database="postgres"), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {server.database}")
+
+
+def keep(place):
+    """Start a server, and keep it as long as somebody uses it."""
+    server = PostgresServer(is_synced=False)
+    try:
+        server.start()
+        (place / "new").write_text(f"{server.folder}\n{server.port}")
+        (place / "new").rename(place / "address")
+        with locked(place / "users", fcntl.LOCK_EX):
+            # Who comes from here on starts another.
+            shutil.rmtree(place)
+    finally:
+        server.stop()
+
+
+# What passes on to a server.
 
 
 class Proxy:
@@ -154,15 +314,16 @@ class Proxy:
         self.delay = delay
         self._port = port
         self._lose = 0
+        self._spare = 0
         self._is_cut = False
         self._sockets = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def lose_answers(self, count):
+    def lose_answers(self, count, *, after=0):
         """Let so many of the next answers be lost, each with its connection: what was asked is done."""
-        self._lose = count
+        self._lose, self._spare = count, after
 
     def cut(self):
         """Cut all connections, and make none."""
@@ -198,8 +359,10 @@ class Proxy:
                     time.sleep(self.delay)
                 answered += 1
                 if are_answers and answered > 1 and self._lose:
-                    self._lose -= 1
-                    break
+                    if not self._spare:
+                        self._lose -= 1
+                        break
+                    self._spare -= 1
                 sink.sendall(data)
         _close(source)
         _close(sink)
@@ -209,3 +372,7 @@ def _close(each):
     with suppress(OSError):
         each.shutdown(socket.SHUT_RDWR)
     each.close()
+
+
+if __name__ == "__main__":
+    keep(Path(sys.argv[1]))

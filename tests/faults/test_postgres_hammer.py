@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
+from servers import PATIENCE, PostgresServer, postgres_programs, require, require_psycopg
 
 from memollm import Cache
 
-pytest.importorskip("psycopg")
-from servers import PATIENCE, PostgresServer, postgres_programs, require
+require_psycopg()
 
 WORKER = Path(__file__).with_name("server_worker.py")
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from servers import PostgresServer, postgres_programs, require
+from servers import postgres_programs, require, require_psycopg, shared_postgres
 
 from memollm._types.calls import Place
 from memollm.stores.sqlite.store import SqliteStore
@@ -85,11 +85,8 @@ def deadline():
 
 @pytest.fixture(scope="session")
 def postgres():
-    """Start a PostgreSQL server for the tests of this process."""
-    pytest.importorskip("psycopg")
+    """Give a database on the PostgreSQL server of this run of the tests."""
+    require_psycopg()
     require(postgres_programs(), "a PostgreSQL server")
-    server = PostgresServer()
-    try:
-        yield server.start()
-    finally:
-        server.stop()
+    with shared_postgres() as server:
+        yield server

@@ -7,14 +7,16 @@ import threading
 import time
 
 import pytest
+from servers import PATIENCE, PostgresServer, Proxy, postgres_programs, require, require_psycopg
 
-psycopg = pytest.importorskip("psycopg")
-from servers import PATIENCE, PostgresServer, Proxy
+psycopg = require_psycopg()
 
+from memollm._types.allowance import Allowance, Charged
 from memollm._types.calls import Place, Want
 from memollm._types.requests import Fill, Settle, Take, Write, Written
 from memollm._types.samples import MINE, Busy, Sample
 from memollm.errors import StoreUnavailable
+from memollm.stores.limiting import limiting
 from memollm.stores.postgres.store import PostgresStore
 from memollm.testing._bench import Hand, asked, call, written
 from memollm.testing.fakes import NOON
@@ -155,6 +157,17 @@ def test_a_vanished_draw_that_was_never_answered(postgres, proxy, opened):
         asked(store, Take(ticket, [Want(call(), "reader", 2, None)]))
     store.flights.arrive(ticket)
     assert take(store, 2).at == [0, 1]
+
+
+@pytest.mark.parametrize("answered", range(6))
+def test_a_charge_whose_answer_is_lost_counts_once(behind, proxy, answered):
+    """A program is charged once, whichever answer of it is lost, and what is refused charges nothing (P14)."""
+    charge, allowed = limiting(behind).charge, Allowance(calls=3)
+    assert charge("p", Charged(1), allowed) == (Charged(1), True)
+    proxy.lose_answers(1, after=answered)
+    assert charge("p", Charged(1, 0.5), allowed) == (Charged(2, 0.5), True)
+    assert charge("p", Charged(2), allowed) == (Charged(2, 0.5), False)
+    assert charge("p", Charged(1), allowed) == (Charged(3, 0.5), True)
 
 
 def test_a_cut_network_is_waited_for(behind, proxy):
@@ -318,6 +331,7 @@ def test_waiting_process_is_told_of_a_fill(postgres, store, opened):
 
 @pytest.fixture
 def server():
+    require(postgres_programs(), "a PostgreSQL server")
     server = PostgresServer()
     try:
         yield server.start()

@@ -7,9 +7,9 @@ import socket
 import threading
 
 import pytest
+from servers import PASSWORD, require_psycopg
 
-psycopg = pytest.importorskip("psycopg")
-from servers import PASSWORD
+psycopg = require_psycopg()
 
 import memollm
 from memollm import Cache, OptionError
@@ -130,13 +130,15 @@ def test_a_team_without_a_key_is_told(postgres, monkeypatch):
 
 def test_wrong_password(postgres):
     """The sentence says what to look at."""
-    said = refused(f"postgresql://memollm:hushed@127.0.0.1:{postgres.port}/postgres")
+    said = refused(postgres.url_at(postgres.port, user="memollm:hushed"))
     assert "refuses this user. Check the name and the password" in said
 
 
 def test_no_such_database(postgres):
     """A database is not made by itself."""
-    assert "has no such database. Create it with createdb" in refused(postgres.url.replace("/postgres", "/nothing"))
+    assert "has no such database. Create it with createdb" in refused(
+        postgres.url_at(postgres.port, database="nothing")
+    )
 
 
 def test_no_server():
@@ -189,7 +191,7 @@ def test_a_user_who_may_not_write(postgres):
     with psycopg.connect(postgres.url, autocommit=True) as connection:
         connection.execute("DROP ROLE IF EXISTS guest")
         connection.execute("CREATE ROLE guest LOGIN PASSWORD 'hush'")
-    said = refused(f"postgresql://guest:hush@127.0.0.1:{postgres.port}/postgres", StoreUnavailable)
+    said = refused(postgres.url_at(postgres.port, user="guest:hush"), StoreUnavailable)
     assert "cannot be written by this user: permission denied" in said
 
 

@@ -7,9 +7,9 @@ import threading
 import time
 
 import pytest
+from servers import PASSWORD, PATIENCE, PROXIED, free_port, require, require_psycopg
 
-psycopg = pytest.importorskip("psycopg")
-from servers import PASSWORD, PATIENCE, PROXIED, free_port, require
+psycopg = require_psycopg()
 
 from memollm._types.calls import Place, Want
 from memollm._types.samples import Busy
@@ -32,8 +32,9 @@ def bouncer(postgres, tmp_path):
         folder.mkdir()
         (folder / "users").write_text(f'"memollm" "{PASSWORD}"\n')
         (folder / "ini").write_text(
-            f"[databases]\npostgres = host=127.0.0.1 port={postgres.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
-            f"listen_port = {port}\nauth_type = plain\nauth_file = {folder}/users\npool_mode = {mode}\n"
+            f"[databases]\n{postgres.database} = host=127.0.0.1 port={postgres.port}\n"
+            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\npool_mode = {mode}\n"
+            f"auth_type = plain\nauth_file = {folder}/users\n"
             f"unix_socket_dir =\ndefault_pool_size = 4\n"
         )
         if os.geteuid() == 0:

@@ -248,13 +248,14 @@ class Asking:
     def _note_numbers(self, rows: Sequence[Row]) -> None:
         calls, readers, numbers = list(self._calls), list(self._readers), self._numbers
         for row in rows:
+            nth: int = row[NTH]
             if row[KIND] == "numbering":
                 numbers.forget_calls()
                 numbers.numbering = row[AT]
             elif row[KIND] == "call":
-                numbers.know(calls[row[NTH]], row[AT])
+                numbers.know(calls[nth], row[AT])
             elif row[KIND] == "reader":
-                numbers.readers[readers[row[NTH]]] = row[AT], row[TICKET]
+                numbers.readers[readers[nth]] = row[AT], row[TICKET]
 
     def _answer(self, number: int, request: Request, rows: list[Row]) -> Answer:
         match request:

@@ -138,9 +138,14 @@ class Drawn:
                 if not isinstance(request, Look):
                     self._unsure.pop(request.ticket if isinstance(request, Take) else request.id, None)
 
+    def answered(self, id: int) -> None:  # noqa: A002 - the same
+        """Know that the server need not remember an id any more."""
+        with self._lock:
+            self._arrived.append(id)
+
     def _sure(self, id: int) -> None:  # noqa: A002 - the same
         self._unsure.pop(id, None)
-        self._arrived.append(id)
+        self.answered(id)
 
     def _of(self, ticket: int) -> HeldByDraw:
         return self.held.setdefault(ticket, HeldByDraw())

@@ -108,6 +108,13 @@ ON CONFLICT (day, run, namespace, function) DO UPDATE SET
     spent_cost = had.spent_cost + excluded.spent_cost, saved_seconds = had.saved_seconds + excluded.saved_seconds,
     saved_input = had.saved_input + excluded.saved_input, saved_output = had.saved_output + excluded.saved_output,
     saved_cost = had.saved_cost + excluded.saved_cost, saved_unpriced = had.saved_unpriced + excluded.saved_unpriced;
+-- name: charged  What a program with a budget has spent; nobody else charges it until the transaction ends.
+INSERT INTO memollm.budget (program, at) VALUES (%s, %s) ON CONFLICT (program) DO UPDATE SET at = excluded.at
+RETURNING calls, cost, foreseen, unpriced;
+-- name: charge  It has spent so much now.
+UPDATE memollm.budget SET calls = %s, cost = %s, foreseen = %s, unpriced = %s WHERE program = %s;
+-- name: forget_programs  Programs end, and nobody is told.
+DELETE FROM memollm.budget WHERE at < %s;
 -- name: lock_uses  One at a time notes what is used: stretches are joined.
 SELECT pg_advisory_xact_lock($KEEPING, 1);
 -- name: touch  A call was used, which counts for what is evicted first.

@@ -104,6 +104,15 @@ CREATE TABLE memollm.tally (
     saved_unpriced bigint NOT NULL,
     PRIMARY KEY (day, run, namespace, function)
 );
+-- What programs with a budget have spent.
+CREATE TABLE memollm.budget (
+    program text PRIMARY KEY COLLATE "C",
+    at double precision NOT NULL,
+    calls bigint NOT NULL DEFAULT 0,
+    cost double precision NOT NULL DEFAULT 0,
+    foreseen double precision NOT NULL DEFAULT 0,
+    unpriced bigint NOT NULL DEFAULT 0
+);
 CREATE TABLE memollm.used (
     run text NOT NULL COLLATE "C",
     call bigint NOT NULL,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from memollm._types.requests import Answer, Request
     from memollm.stores.postgres.asking import Row, Sending
     from memollm.stores.postgres.keeping import PostgresKeeping
+    from memollm.stores.postgres.limiting import PostgresLimiting
     from memollm.stores.postgres.looking import PostgresLooking
     from memollm.stores.postgres.session import OpenServer
 
@@ -56,6 +57,13 @@ class PostgresStore(ServerSession, Drawing):
         from memollm.stores.postgres.keeping import PostgresKeeping
 
         return PostgresKeeping(self)
+
+    @property
+    def limiting(self) -> PostgresLimiting:
+        """Limits what programs spend."""
+        from memollm.stores.postgres.limiting import PostgresLimiting
+
+        return PostgresLimiting(self)
 
     # Asking.
 
