@@ -17,7 +17,7 @@ import time
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Protocol
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -81,7 +81,8 @@ class Missed:
 class Caller:
     """Who looks up and updates: a task, a thread, or whom a host names."""
 
-    def __init__(self, lookups: Lookups) -> None:
+    def __init__(self, lookups: Lookups, *, is_named: bool = False) -> None:
+        self.is_named = is_named
         self._lookups = lookups
         self._missed: dict[Call, deque[Missed]] = {}
         self._count = 0
@@ -107,6 +108,7 @@ class Caller:
         with self._lock:
             self._count += 1
             self._missed.setdefault(call, deque()).append(missed)
+        self._lookups.remember(self)
         if missed.holds():
             self._lookups.lend(missed, lease)
 
@@ -140,6 +142,8 @@ class Caller:
             waiting.remove(missed)
             if not waiting:
                 del self._missed[call]
+            if not self._missed:
+                self._lookups.forget(self)
         self._lookups.returned(missed)
         return missed
 
@@ -162,7 +166,9 @@ class Lookups:
         """Has somebody ask when a lease ends."""
         self._here = _ThisThread()
         self._tasks: WeakKeyDictionary[Ending, Caller] = WeakKeyDictionary()
-        self._named: dict[Hashable, Caller] = {}
+        # One that waits is known to its lookup alone, one that has missed is remembered; all others go.
+        self._named: WeakValueDictionary[Hashable, Caller] = WeakValueDictionary()
+        self._remembered: set[Caller] = set()
         self._leases: dict[Missed, float] = {}
         """When what is held is released, on the monotonic clock."""
         self._next = float("inf")
@@ -190,10 +196,17 @@ class Lookups:
         """Return the caller of a name; its word or a lease releases."""
         caller = self._named.get(name)
         if caller is None:
-            for idle in [each for each, known in list(self._named.items()) if known.is_idle()]:
-                self._named.pop(idle, None)
-            caller = self._named.setdefault(name, Caller(self))
+            caller = self._named.setdefault(name, Caller(self, is_named=True))
         return caller
+
+    def remember(self, caller: Caller) -> None:
+        """Keep whom a host has named as long as an update may come."""
+        if caller.is_named:
+            self._remembered.add(caller)
+
+    def forget(self, caller: Caller) -> None:
+        """Know that none is to come."""
+        self._remembered.discard(caller)
 
     # Leases.
 

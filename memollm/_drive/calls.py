@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from memollm.stores.flights import Signal
 
     Called = Callable[[Sequence[int]], Any]
+    Driver = Callable[[Flow, "Served"], Awaitable[Any]]
 
 __tracebackhide__ = hides
 
@@ -236,6 +237,26 @@ async def drive_async(flow: Flow, request: Served) -> Any:
     return course.result
 
 
+async def persist_async(flow: Flow, request: Served) -> Any:
+    """Run a flow to its end also where its task is cancelled, which is raised after it.
+
+    What was cancelled is asked for again: whoever does it gives the answer that it gave, and does nothing twice.
+    """
+    course = Course(flow)
+    cancelled: asyncio.CancelledError | None = None
+    while (effect := course.next()) is not None:
+        with course:
+            while True:
+                try:
+                    course.answer = await perform_async(effect, request)
+                    break
+                except asyncio.CancelledError as error:
+                    cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    return course.result
+
+
 async def perform_async(effect: Effect, request: Served) -> Any:
     """Do what a flow has yielded; nothing of it blocks the event loop."""
     desk = request.plan.engine.desk
@@ -331,7 +352,7 @@ def get_ready(engine: Engine) -> Signal:
     return engine.ready
 
 
-async def land_async(landing: Flow, request: Served) -> None:
+async def land_async(landing: Flow, request: Served, drive_it: Driver = drive_async) -> None:
     """Store what the function returned."""
     try:
         await outlast(get_ready(request.plan.engine))
@@ -339,4 +360,4 @@ async def land_async(landing: Flow, request: Served) -> None:
             await undisturbed(here.mine)
     finally:
         # Whoever is cancelled now has an answer in hand, which is kept.
-        await drive_async(landing, request)
+        await drive_it(landing, request)

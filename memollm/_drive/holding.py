@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from memollm._draws.effects import Await, Calling, Paid, Run
 from memollm._draws.lookups import LetGo
-from memollm._drive.calls import Request, call, call_async, drive, drive_async, land_async
+from memollm._drive.calls import Request, call, call_async, drive, drive_async, land_async, persist_async
 from memollm._drive.course import Course
 from memollm._drive.introduction import introduce, introduce_async
 from memollm._spending.meter import Meter
@@ -212,7 +212,8 @@ async def bring_async(request: Request, bringing: Callable[[], Flow], tell: Call
     def flow() -> Flow:
         brought.append((yield from bringing()))
 
-    await land_async(flow(), request)
+    # Whoever brings an answer has given it already: its position is not to be free again.
+    await land_async(flow(), request, persist_async)
     return tell(brought[0])
 
 

@@ -377,8 +377,12 @@ def test_a_lookup_after_an_update_ends_the_round(cache):
         door.lookup(material)
     door.update("answered", 1)
     door.lookup("next")
-    with memollm.mode("auto"):
-        assert door.draw("failed", lambda: "drawn") == "drawn"
+    assert door.abandon("failed") == 0
+    drawn = []
+    thread = threading.Thread(target=lambda: drawn.append(door.draw("failed", lambda: "drawn")))
+    thread.start()
+    thread.join(PATIENCE)
+    assert drawn == ["drawn"]
 
 
 @pytest.mark.parametrize("end", ["thread", "task", "abandon", "abandon one", "lease"])
@@ -444,6 +448,35 @@ def test_an_update_of_another_task_names_its_caller(cache):
 
     run(main())
     assert door.peek("x") == ["one", "two"]
+
+
+def test_an_update_that_is_cancelled_counts_as_delivered(tmp_path, monkeypatch):
+    """P1, P7: whoever looked up has the answer, though its update is cancelled while it is written, as a loop ends."""
+    writing, go_on = threading.Event(), threading.Event()
+
+    async def main(door):
+        assert await door.alookup("x", caller=1) is None
+        perform = cache.store.perform
+
+        def held(requests):
+            writing.set()
+            assert go_on.wait(PATIENCE)
+            return perform(requests)
+
+        monkeypatch.setattr(cache.store, "perform", held)
+        task = asyncio.create_task(door.aupdate("x", "one", caller=1))
+        await until_in_loop(writing.is_set)
+        task.cancel()
+        await asyncio.sleep(0)
+        go_on.set()
+        await asyncio.wait([task])
+        assert task.cancelled()
+
+    with Cache(tmp_path / "c") as cache:
+        door = door_of(cache)
+        run(main(door))
+        assert door.peek("x") == ["one"]
+        assert door.draw("x", lambda: "two") == "two"
 
 
 def test_what_is_refused_is_not_stored(cache):
@@ -517,6 +550,35 @@ def test_a_thousand_tasks_that_want_one_slot_make_one_call(cache):
 
     assert run(main()) == ["answer"] * 1000
     assert len(made) == 1
+
+
+def test_callers_of_any_name_that_want_one_slot_make_one_call(cache):
+    """P5: whoever waits stays known by its name, whatever others look up, and what it takes over is its own."""
+    door = door_of(cache, pool=1)
+    made = []
+
+    async def ask(number):
+        if await door.alookup("x", caller=number) is None:
+            made.append(number)
+            if number == made[0]:
+                # The next one takes over, and holds the slot while all others look up.
+                await until_in_loop(lambda: waiting(cache) == 49)
+                door.abandon(caller=number)
+                return
+            for other in range(50, 60):
+                await door.alookup("y", caller=other)
+            await door.aupdate("x", "answer", caller=number)
+
+    async def main():
+        await asyncio.gather(*(ask(number) for number in range(50)))
+
+    run(main())
+    assert len(made) == 2
+    lookups = cache._engine.lookups
+    assert len(lookups._remembered) == 10
+    for other in range(50, 60):
+        door.abandon(caller=other)
+    assert len(lookups._remembered) == 0
 
 
 def test_lookups_that_wait_take_over_one_after_another(cache):
