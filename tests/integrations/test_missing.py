@@ -13,6 +13,7 @@ import pytest
     [
         ("langchain", "langchain_core.caches", r"memollm\[langchain\]"),
         ("litellm", "litellm", r"memollm\[litellm\]"),
+        ("pydantic_ai", "pydantic_ai.messages", r"memollm\[pydantic-ai\]"),
     ],
 )
 def test_what_is_missing_is_named(module, needs, extra, monkeypatch):
