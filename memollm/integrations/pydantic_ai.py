@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from memollm import Door
 
     Place = Cache | str | PathLike[str]
-    WrapperModel = CompletedStreamedResponse = ModelMessagesTypeAdapter = ModelRequestParameters = Any
-    TypeAdapter: Any
+    WrapperModel = Any
+    CompletedStreamedResponse = ModelMessagesTypeAdapter = ModelRequestParameters = TypeAdapter = cast("Any", None)
 else:
     try:
         from pydantic import TypeAdapter
@@ -138,7 +138,7 @@ def response_of(sample: dict[str, Any]) -> Any:
 
 def is_complete(sample: dict[str, Any]) -> bool:
     """Tell whether a response will stay what it is."""
-    return sample.get("state", "complete") == "complete"
+    return bool(sample.get("state", "complete") == "complete")
 
 
 def usage_of(sample: dict[str, Any]) -> Usage:
