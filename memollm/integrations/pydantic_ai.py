@@ -44,7 +44,7 @@ HEADERS: Final = frozenset({"anthropic-version", "anthropic-beta", "openai-beta"
 _parameters: Final = TypeAdapter(ModelRequestParameters)
 
 
-class MemoizedModel(WrapperModel):  # type: ignore[misc, valid-type]
+class MemoizedModel(WrapperModel):  # type: ignore[misc]
     """A model whose responses are samples: `Agent(MemoizedModel("openai:gpt-5-mini", namespace="exp-1"))`.
 
     Without options each run of the program reads from the start, and its draws are distinct. `pool=1` is an ordinary
