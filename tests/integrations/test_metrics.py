@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -85,15 +83,3 @@ def test_opentelemetry_counts_draws_tokens_and_money(drawn):
     assert value("cost", "USD", "service.ask", "hit") == pytest.approx(0.0012)
     assert value("unpriced", "{sample}", "service.ask", "made") == 1
     assert found["memollm.latency", "s", "service.ask"].count == 3
-
-
-@pytest.mark.parametrize(
-    ("module", "package", "extra"),
-    [("prometheus", "prometheus_client", "prometheus"), ("opentelemetry", "opentelemetry.metrics", "opentelemetry")],
-)
-def test_a_missing_package_is_named(monkeypatch, module, package, extra):
-    """Where the package is not installed, the error names the extra that installs it."""
-    monkeypatch.setitem(sys.modules, package, None)
-    monkeypatch.delitem(sys.modules, f"memollm.integrations.{module}")
-    with pytest.raises(ImportError, match=rf"pip install 'memollm\[{extra}\]'"):
-        __import__(f"memollm.integrations.{module}")

@@ -13,6 +13,8 @@ import pytest
     [
         ("langchain", "langchain_core.caches", r"memollm\[langchain\]"),
         ("litellm", "litellm", r"memollm\[litellm\]"),
+        ("opentelemetry", "opentelemetry.metrics", r"memollm\[opentelemetry\]"),
+        ("prometheus", "prometheus_client", r"memollm\[prometheus\]"),
         ("pydantic_ai", "pydantic_ai.messages", r"memollm\[pydantic-ai\]"),
     ],
 )
