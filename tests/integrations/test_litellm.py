@@ -12,14 +12,14 @@ import pytest
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # Else it asks the network as it is imported.
 litellm = pytest.importorskip("litellm")
 
-import httpx  # noqa: E402
-from models import PATIENCE, run as run_in_loop, until_in_loop  # noqa: E402
+import httpx
+from models import PATIENCE, run as run_in_loop, until_in_loop
 
-import memollm  # noqa: E402
-import memollm.http  # noqa: E402
-from memollm import Cache, CacheMiss, OptionError  # noqa: E402
-from memollm.integrations.litellm import LiteLLMCache, material_of  # noqa: E402
-from memollm.testing import FakeProvider  # noqa: E402
+import memollm
+import memollm.http
+from memollm import Cache, CacheMiss, OptionError
+from memollm.integrations.litellm import LiteLLMCache, material_of
+from memollm.testing import FakeProvider
 
 # What LiteLLM does within itself is its own business.
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.filterwarnings("error::memollm.MemollmWarning")]
