@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from memollm._drive.jobs import Mapped
     from memollm._drive.progress import Progress
     from memollm._upkeep.answers import AnswerCounts
+    from memollm._upkeep.doctor import CheckResult
     from memollm._upkeep.prune import Pruned
     from memollm.http import wrap
 else:
@@ -67,6 +68,7 @@ else:
             "door": "_calls.door",
             "HeldDraw": "_calls.held",
             "Hold": "_calls.held",
+            "CheckResult": "_upkeep.doctor",
             "Mapped": "_drive.jobs",
             "Progress": "_drive.progress",
             "Pruned": "_upkeep.prune",
@@ -90,6 +92,7 @@ __all__ = [
     "CacheMiss",
     "Cached",
     "ChangeRefused",
+    "CheckResult",
     "CodeChanged",
     "CodeChangedWarning",
     "DamagedRecord",

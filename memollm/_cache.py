@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from memollm._spending.stats import Stats
     from memollm._takeover import Imported
     from memollm._types.listings import Item
+    from memollm._upkeep.doctor import CheckResult
     from memollm._upkeep.prune import Policy, Pruned
     from memollm._upkeep.transfer import Exported, Loaded
     from memollm._upkeep.verify import Verified
@@ -334,6 +335,16 @@ class Cache:
         from memollm._upkeep.verify import verify
 
         return verify(self.store, self._engine.codec, repair=repair, told=now_and_then(progress))
+
+    def doctor(self) -> list[CheckResult]:
+        """Look for what could be wrong with the cache and its place: files, permissions, space, schema, who uses it.
+
+        It changes nothing, reads files, and needs no cache to be there; a finding whose `state` is "wrong" says what to
+        do. The samples themselves are checked by `verify`.
+        """
+        from memollm._upkeep.doctor import doctor
+
+        return doctor(self.store)
 
     def _require(self, namespace: str, *, done: bool) -> None:
         require_name("namespace", namespace)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CENT: Final = 0.01
+THOUSAND: Final = 1000
 
 
 def text_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -77,3 +78,17 @@ def seconds_text(seconds: float) -> str:
         if seconds >= size:
             return f"{seconds / size:.3g} {unit}"
     return f"{seconds * 1e6:.3g} µs"
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Write how many of something there are."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def size_text(size: float) -> str:
+    """Write a number of bytes."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < THOUSAND:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= THOUSAND
+    return f"{size:,.1f} TB"

@@ -7,7 +7,7 @@ import string
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from memollm._types.suggest import did_you_mean
-from memollm.cli._words import counted
+from memollm._types.tables import counted
 from memollm.errors import OptionError
 from memollm.stores.documents import notes_of
 from memollm.stores.looking import looking

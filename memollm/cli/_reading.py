@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
+from memollm._types.tables import size_text
 from memollm._upkeep.answers import AnswerCounts, counted_answers, is_list, is_object, response_text, value_text
 from memollm._upkeep.explain import differences
 from memollm._values.frame import CLASSES, PICKLE
-from memollm.cli._words import size_text
 from memollm.errors import RecordError
 
 if TYPE_CHECKING:

@@ -10,7 +10,6 @@ from typing import Final
 from memollm._types.tables import money
 
 ELLIPSIS: Final = "…"
-THOUSAND: Final = 1000
 UNITS: Final = ((31_557_600, "y"), (86_400, "d"), (3_600, "h"), (60, "min"))
 """The units of ages and durations, in seconds."""
 WIDE: Final = frozenset({"W", "F"})
@@ -46,20 +45,6 @@ def padded(text: str, width: int, right: bool) -> str:  # noqa: FBT001 - it goes
     """Fill a text up to a width."""
     blank = " " * (width - cells(text))
     return blank + text if right else text + blank
-
-
-def counted(number: int, one: str, many: str = "") -> str:
-    """Write how many of something there are."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
-
-
-def size_text(size: float) -> str:
-    """Write a number of bytes."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < THOUSAND:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= THOUSAND
-    return f"{size:,.1f} TB"
 
 
 def duration_text(seconds: float) -> str:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import click
 
 from memollm._keys.identity import changes
+from memollm._types.tables import counted
 from memollm.cli._completing import function_names as complete_functions
 from memollm.cli._finding import described, require_function
 from memollm.cli._opening import existing_cache
 from memollm.cli._options import command, full_option, json_option
 from memollm.cli._output import Column, list_json, say, show_json, show_table
-from memollm.cli._words import age_text, counted, moment
+from memollm.cli._words import age_text, moment
 from memollm.errors import OptionError
 from memollm.stores.documents import notes_of
 from memollm.stores.looking import looking

@@ -12,9 +12,9 @@ import click
 
 from memollm._takeover import SOURCES
 from memollm._types.secret import said_by
+from memollm._types.tables import counted
 from memollm.cli._options import command, json_option
 from memollm.cli._output import note, progress, say, show_json
-from memollm.cli._words import counted
 from memollm.cli.transfer import opened_cache
 from memollm.errors import OptionError
 

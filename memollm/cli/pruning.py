@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from memollm._types.tables import counted
 from memollm.cli._asking import agreed
 from memollm.cli._opening import existing_cache
 from memollm.cli._options import command, json_option, yes_option
 from memollm.cli._output import say, show_json
-from memollm.cli._words import counted
 
 if TYPE_CHECKING:
     from memollm._upkeep.prune import Policy, Pruned

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from memollm._types.suggest import did_you_mean
+from memollm._types.tables import counted
 from memollm.cli._asking import agreed
 from memollm.cli._completing import namespace_names
 from memollm.cli._opening import existing_cache
 from memollm.cli._options import command, full_option, json_option, yes_option
 from memollm.cli._output import Column, list_json, say, show_table
-from memollm.cli._words import age_text, counted, moment
+from memollm.cli._words import age_text, moment
 from memollm.errors import OptionError
 from memollm.stores.documents import notes_of
 

@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 
 import click
 
+from memollm._types.tables import size_text
 from memollm.cli._opening import existing_cache
 from memollm.cli._options import Function, command
 from memollm.cli._output import say
 from memollm.cli._place import chosen
 from memollm.cli._report import MARK, Bounds, collect, page
-from memollm.cli._words import size_text
 from memollm.errors import OptionError
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from memollm._types.calls import NAMESPACES, RUNS
+from memollm._types.tables import counted, size_text
 from memollm.cli._asking import agreed
 from memollm.cli._completing import keys
 from memollm.cli._finding import compact, described, find_calls
@@ -14,17 +15,7 @@ from memollm.cli._opening import existing_cache
 from memollm.cli._options import command, full_option, json_option, yes_option
 from memollm.cli._output import Column, line_width, list_json, progress, say, show_table
 from memollm.cli._reading import Shown, difference, shown, tally
-from memollm.cli._words import (
-    age_text,
-    counted,
-    dollars,
-    duration_text,
-    local_time,
-    middle_cut,
-    moment,
-    size_text,
-    tokens_text,
-)
+from memollm.cli._words import age_text, dollars, duration_text, local_time, middle_cut, moment, tokens_text
 from memollm.errors import printable
 from memollm.stores.keeping import keeping
 from memollm.stores.looking import looking

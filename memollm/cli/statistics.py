@@ -8,11 +8,11 @@ import click
 
 from memollm._spending.stats import BY, grouped, summed
 from memollm._spending.track import NUMBERS, saved_of, spent_of
-from memollm._types.tables import cost_cell, cost_text
+from memollm._types.tables import cost_cell, cost_text, counted, size_text
 from memollm.cli._opening import existing_cache
 from memollm.cli._options import command, full_option, json_option
 from memollm.cli._output import Column, say, show_json, show_table
-from memollm.cli._words import counted, duration_text, size_text, tokens_text
+from memollm.cli._words import duration_text, tokens_text
 from memollm.stores.looking import looking
 
 if TYPE_CHECKING:

@@ -10,13 +10,13 @@ import click
 
 from memollm._cache import Cache
 from memollm._calls.engines import require_place
+from memollm._types.tables import counted
 from memollm._values.signing import VARIABLE
 from memollm.cli._completing import namespace_names
 from memollm.cli._opening import existing_cache
 from memollm.cli._options import command, function_option, json_option
 from memollm.cli._output import note, progress, say, show_json
 from memollm.cli._place import chosen
-from memollm.cli._words import counted
 from memollm.errors import OptionError
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What `doctor` looks at: the files of a cache, who uses them, and what they lie on. It changes nothing."""
+"""What could be wrong with a cache: its files, who uses them, what they lie on, its signing key. It changes nothing."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from memollm.cli._words import counted, size_text
-from memollm.errors import StoreError
+from memollm._types.public import public
+from memollm._types.secret import veiled
+from memollm._types.tables import counted, size_text
+from memollm._values.signing import VARIABLE, key_file
+from memollm.errors import MemollmError, StoreError
 from memollm.stores.documents import notes_of
+from memollm.stores.looking import looking
+from memollm.stores.memory.store import MemoryStore
 from memollm.stores.sqlite.filelocks import lock_descriptor, unlock_descriptor
 from memollm.stores.sqlite.files import (
     NETWORK_FILESYSTEMS,
@@ -26,9 +31,12 @@ from memollm.stores.sqlite.own_files import open_own
 from memollm.stores.sqlite.reader import SqliteReader
 from memollm.stores.sqlite.schema import foreign_texts
 from memollm.stores.sqlite.sql import SCHEMA_VERSION
+from memollm.stores.sqlite.store import SqliteStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from memollm.stores.drawing import Drawing
 
 OK: Final = "ok"
 NOTE: Final = "note"
@@ -41,15 +49,57 @@ LITTLE_SPACE: Final = 100 << 20
 KERNEL_LOCKS: Final = Path("/proc/locks")
 
 
+@public
 class CheckResult(NamedTuple):
     """What was found about something."""
 
     about: str
     state: str
+    """ "ok", "note" (worth knowing) or "wrong"."""
     text: str
 
 
-def check_sqlite() -> Iterator[CheckResult]:
+def doctor(store: Drawing) -> list[CheckResult]:
+    """Look for what could be wrong with a store and with what signs its records."""
+    return [finding._replace(text=veiled(finding.text)) for finding in (*_of_store(store), *_of_signing_key())]
+
+
+def _of_store(store: Drawing) -> Iterator[CheckResult]:
+    if isinstance(store, MemoryStore):
+        yield CheckResult("store", NOTE, "it lives in this process alone, and ends with it")
+    elif isinstance(store, SqliteStore):
+        yield from _check_sqlite()
+        yield from _check_place(store.files)
+        yield from _check_files(store.files)
+        yield from _check_users(store.files)
+    else:
+        yield _answering(store)
+
+
+def _answering(store: Drawing) -> CheckResult:
+    """Tell whether a store of another kind answers."""
+    try:
+        readers = len(looking(store).readers())
+    except MemollmError as error:
+        return CheckResult("store", WRONG, str(error))
+    return CheckResult("store", OK, f"it answers, and knows {counted(readers, 'reader')}")
+
+
+def _of_signing_key() -> Iterator[CheckResult]:
+    path = key_file()
+    if os.environ.get(VARIABLE):
+        yield CheckResult("signing key", OK, f"from {VARIABLE}")
+    if not path.is_file():
+        yield CheckResult("signing key", OK, f"{path} is not there yet; the first answer that needs one makes it")
+    elif os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & OTHERS:
+        yield CheckResult(
+            "signing key", WRONG, f"other users can reach {path}; if nobody has used it, `chmod 600` it, else delete it"
+        )
+    else:
+        yield CheckResult("signing key", OK, str(path))
+
+
+def _check_sqlite() -> Iterator[CheckResult]:
     """Look at the SQLite library of this Python."""
     version = sqlite3.sqlite_version
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
@@ -66,7 +116,7 @@ def check_sqlite() -> Iterator[CheckResult]:
         yield CheckResult("SQLite", OK, version)
 
 
-def check_place(files: Files) -> Iterator[CheckResult]:
+def _check_place(files: Files) -> Iterator[CheckResult]:
     """Look at the folder and what it lies on."""
     kind = filesystem_of(files.folder)
     if kind in NETWORK_FILESYSTEMS:
@@ -84,7 +134,7 @@ def check_place(files: Files) -> Iterator[CheckResult]:
         )
 
 
-def check_files(files: Files) -> Iterator[CheckResult]:
+def _check_files(files: Files) -> Iterator[CheckResult]:
     """Look at the file itself, and at who may read it."""
     try:
         size = files.database.stat().st_size
@@ -175,7 +225,7 @@ def _check_catalog(files: Files) -> Iterator[CheckResult]:
         reader.close()
 
 
-def check_users(files: Files) -> Iterator[CheckResult]:
+def _check_users(files: Files) -> Iterator[CheckResult]:
     """Look at who holds the write lock, and which processes are filling slots."""
     if not os.access(files.folder, os.R_OK | os.X_OK):
         return
