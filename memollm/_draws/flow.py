@@ -120,7 +120,7 @@ class Draw(Landing):
         engine.flights.under_way.pop(self._ticket, None)
         engine.flights.answers.pop(self._ticket, None)
         books = plan.books
-        books.given.append(note := (call, slot, sample[2:], perf_counter() - begin, HIT))
+        books.given.append(note := (call, slot, sample[2:], perf_counter() - begin, HIT, begin, want.lane))
         if not books.is_open:
             books.open()
         if self._here is not None or plan.watchers or is_logged(DEBUG):
@@ -140,7 +140,7 @@ class Draw(Landing):
             values = [decode(sample[0], key) for sample in cast("Sequence[Sample]", taken[0].states)]
         else:
             values = slots.values(codec)
-        self._note(slots.given((), (perf_counter() - begin) / max(1, len(values))))
+        self._note(slots.given((), begin, (perf_counter() - begin) / max(1, len(values))))
         return values
 
     def _note(self, given: Sequence[Given], asked: float | None = None) -> None:
@@ -172,7 +172,7 @@ class Draw(Landing):
 
     def _once(self, failure: BaseException | None) -> Flow:
         engine, plan = self._plan.engine, self._plan
-        asked = engine.clock()
+        asked, begin = engine.clock(), perf_counter()
         driven[self._ticket] = get_ident()
         try:
             if plan.redraws_stale and isinstance(failure, StaleRecord):
@@ -180,7 +180,7 @@ class Draw(Landing):
             yield from self._fill(failure)
             if plan.redraws_stale:
                 yield from self._redraw_stale()
-            values, given = yield from self._aside(lambda: (self._values(), self._slots.given(self._awaited)))
+            values, given = yield from self._aside(lambda: (self._values(), self._slots.given(self._awaited, begin)))
             if not self._settled and (self._has_claimed or self._slots.in_flight()):
                 yield from self._settle(self._slots.ending(self._ticket))
             if self._void:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import groupby, islice
 from operator import itemgetter
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from memollm._draws.effects import Do, Flow, Outdated
@@ -45,6 +46,7 @@ class Rereading:
         self._wants = wants
         self._here = here
         self._replay = replay
+        self._begin = perf_counter()
         self._read: list[list[tuple[Want, Read]]] = []
         self._more: Draw | Rereading | None = None
         """What is drawn after it."""
@@ -118,7 +120,11 @@ class Rereading:
     def _given(self, values: list[list[Any]], others: list[Any]) -> list[Any]:
         """Join what was read and then what was drawn, want by want; what was read goes into the books."""
         plan, here, rest = self._plan, self._here, iter(others)
-        given = [(want.call, each.slot, each.sample[2:], 0.0, HIT) for read in self._read for want, each in read]
+        given = [
+            (want.call, each.slot, each.sample[2:], 0.0, HIT, self._begin, want.lane)
+            for read in self._read
+            for want, each in read
+        ]
         plan.books.note(given)
         plan.tell(given, here)
         return [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from memollm._spending.accounts import HIT
+from memollm._spending.accounts import HIT, SOME_TIME
 from memollm._types.samples import is_atomic
 from memollm._values.frame import LARGE, weight
 
@@ -68,6 +68,6 @@ class FirstSamples:
         if not atomic and weight(sample.record) > LARGE:
             # What takes its time is read again where somebody can wait for it.
             return
-        given = (call, 0, sample[2:], 0.0, HIT)
+        given = (call, 0, sample[2:], 0.0, HIT, SOME_TIME, None)
         self.of[call.form] = OnShelf(epoch, sample.stored, value if atomic else sample.record, not atomic, given)
         self._bytes += len(sample.record) + len(call.form)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from memollm._draws.effects import Gap
-from memollm._spending.accounts import HIT, MADE, SHARED
+from memollm._spending.accounts import HIT, MADE, NOT_KEPT, SHARED
 from memollm._types.calls import Call, Place, Position
 from memollm._types.requests import Settle
 from memollm._types.samples import Busy, Mine, Sample
@@ -178,20 +178,21 @@ class Slots:
         # What could not be stored is all there is.
         return cast("Made | Unstored | Recalled", known).value
 
-    def given(self, awaited: Collection[Gap], took: float = 0.0) -> list[Given]:
+    def given(self, awaited: Collection[Gap], begin: float, took: float = 0.0) -> list[Given]:
         """Return a note of each sample, for the books; `took` is what giving one took, if that was timed."""
         return [
-            note_of(want.call, slot, table[slot], took, shared=Gap(index, slot) in awaited)
+            note_of(want, slot, table[slot], begin, took, shared=Gap(index, slot) in awaited)
             for index, (want, slots, table) in enumerate(zip(self.wants, self.of, self.tables, strict=True))
             for slot in slots
         ]
 
 
-def note_of(call: Call, slot: int, known: Known, took: float, *, shared: bool) -> Given:
-    """Return a note of a sample, for the books."""
+def note_of(want: Want, slot: int, known: Known, begin: float, took: float = 0.0, *, shared: bool = False) -> Given:
+    """Return a note of a sample that was asked for at a moment, for the books."""
+    call, lane = want.call, want.lane
     if isinstance(known, Made):
-        return (call, slot, known.sample[2:], 0.0, MADE)
+        return (call, slot, known.sample[2:], 0.0, MADE, begin, lane)
     if isinstance(known, Unstored):
-        return (call, slot, known.costs, 0.0, MADE)
+        return (call, slot, known.costs, 0.0, MADE, NOT_KEPT, lane)
     costs = known[2:] if isinstance(known, Sample) else cast("Recalled", known).costs
-    return (call, slot, costs, took, SHARED if shared else HIT)
+    return (call, slot, costs, took, SHARED if shared else HIT, begin, lane)

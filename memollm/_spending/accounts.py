@@ -9,17 +9,20 @@ from __future__ import annotations
 import time
 from collections import Counter
 from contextlib import suppress
+from itertools import chain
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from memollm._spending.order import in_order
 from memollm._types.calls import Call
-from memollm._types.counting import Account, Counts, Use
+from memollm._types.counting import Account, Counts, Drawn, Use
 from memollm._types.locks import ThreadLock
 from memollm._types.samples import Costs, costs_of
 from memollm.errors import StoreError, StoreRefused
 from memollm.stores.keeping import keeping
+from memollm.stores.transcripts import transcribing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from memollm.stores.drawing import Drawing
 
@@ -27,12 +30,20 @@ BETWEEN: Final = 1.0
 """Seconds between a note and its handing over, about."""
 MOST_KEPT: Final = 10_000
 """How many accounts and uses are kept for a store that does not take them."""
+MOST_DRAWN: Final = 100_000
+"""How many draws are kept for such a store, and how many memoized calls of a function are known to be noted."""
+AT_ONE_TIME: Final = 2000
+"""How many draws are written down in one transaction, for which others wait."""
 HIT, SHARED, MADE = range(3)
 """How a sample was come by: it was stored; another draw was making it; this draw made it."""
 KINDS: Final = (Counts(draws=1, hits=1), Counts(draws=1, shared=1), Counts(draws=1, made=1))
 
-Given = tuple[Call, int, Costs, float, int]
-"""A note: a sample of a call was given, of which slot; what making it took; what giving it took, if timed; how."""
+SOME_TIME, NOT_KEPT = 0.0, -1.0
+"""When a sample was asked for: nobody looked at the clock; it has no place in a store."""
+
+Given = tuple[Call, int, Costs, float, int, float, "str | None"]
+"""A note: a sample of a call was given, of which slot; what making it took; what giving it took, if timed; how; when it
+was asked for, on the clock of `perf_counter`; and in which lane."""
 
 
 class Toll(NamedTuple):
@@ -121,7 +132,7 @@ def _divided(whole: int, k: int) -> Iterator[int]:
 
 def counts_of(given: Given, times: int = 1) -> Counts:
     """Count a sample as given so many times."""
-    _, _, costs, took, kind = given
+    _, _, costs, took, kind, *_ = given
     seconds, input_tokens, output_tokens, cost, _ = costs_of(costs)
     counts = KINDS[kind]
     if kind != MADE:
@@ -140,7 +151,7 @@ def counts_of(given: Given, times: int = 1) -> Counts:
 class Books:
     """What the draws of one function by one reader leave behind."""
 
-    __slots__ = ("_keeper", "_later", "_namespace", "_run", "_spent", "given", "is_open", "reader")
+    __slots__ = ("_keeper", "_later", "_namespace", "_opened", "_placed", "_run", "_spent", "given", "is_open", "reader")
 
     def __init__(self, keeper: Keeper, reader: str | None, namespace: str | None, run: str) -> None:
         self._keeper = keeper
@@ -153,6 +164,9 @@ class Books:
         self._spent: list[tuple[str, Counts]] = []
         self.is_open = False
         """Whether the keeper knows that there is something to hand over."""
+        self._opened = 0.0
+        self._placed: set[Call] = set()
+        """The memoized calls that stand in the run's transcript already."""
 
     # What is noted is noted first and the books are opened then: whoever closes them meanwhile does these in the other
     # order, so that nothing is left in closed books.
@@ -175,11 +189,12 @@ class Books:
     def open(self) -> None:
         """Have what is noted handed over some time."""
         self.is_open = True
+        self._opened = time.perf_counter()
         self._keeper.open(self)
 
-    def close(self, clock: Callable[[], float]) -> tuple[dict[Account, Counts], list[Use]]:
+    def close(self, clock: Callable[[], float]) -> tuple[dict[Account, Counts], list[Use], list[Drawn]]:
         """Add up what was noted, and begin anew."""
-        self.is_open = False
+        self.is_open, opened = False, self._opened
         given, later, spent = self._taken()
         now = clock()
         day = time.strftime("%Y-%m-%d", time.localtime(now))
@@ -208,7 +223,23 @@ class Books:
                 used[call] = max(used.get(call, asked), asked)
         run = None if self._namespace is None and self.reader is not None else self._run
         uses = [Use(run, call, *each, used[call]) for call, of in slots.items() for each in stretches(of)]
-        return counts, uses
+        drawn = self._drawn(chain(noted.values(), *(some for _, some in later)), now - time.perf_counter(), opened)
+        return counts, uses, drawn
+
+    def _drawn(self, notes: Iterable[Given], to_now: float, opened: float) -> list[Drawn]:
+        """Tell when each sample was asked for; of a memoized one only the first time in a run."""
+        drawn: list[Drawn] = []
+        for call, slot, _, _, _, begin, lane in notes:
+            if begin == SOME_TIME:
+                if call in self._placed:
+                    continue
+                if len(self._placed) >= MOST_DRAWN:
+                    self._placed.clear()
+                self._placed.add(call)
+            if begin != NOT_KEPT:
+                at = to_now + (opened if begin == SOME_TIME else begin)
+                drawn.append(Drawn(self._run, self._namespace or "", lane or "", call, slot, slot, at))
+        return drawn
 
     def _taken(self) -> tuple[list[Given], list[tuple[float, Sequence[Given]]], list[tuple[str, Counts]]]:
         # Others may append meanwhile; what is taken is just what was there.
@@ -241,6 +272,7 @@ class Keeper:
         self._open: dict[int, Books] = {}
         self._counts: dict[Account, Counts] = {}
         self._uses: list[Use] = []
+        self._drawn: list[Drawn] = []
         self._handed: tuple[int, dict[Account, Counts], list[Use]] | None = None
         """What was handed over under an id, as long as it is not known whether the store has it."""
         writing = ThreadLock()
@@ -269,12 +301,14 @@ class Keeper:
             self._due = None
             while self._open:
                 with suppress(KeyError):
-                    counts, uses = self._open.popitem()[1].close(self._clock)
+                    counts, uses, drawn = self._open.popitem()[1].close(self._clock)
                     self._add(counts)
                     self._uses += uses
+                    self._drawn += drawn
             while self._handed is not None or self._counts or self._uses:
                 if not self._deliver():
                     return
+            self._write_down()
 
     def _deliver(self) -> bool:
         """Hand over one bundle, which stays as it is until the store has it: asked again, it is not counted again."""
@@ -292,9 +326,26 @@ class Keeper:
         self._handed = None
         return True
 
+    def _write_down(self) -> None:
+        """Write down in which order samples were asked for, where the store keeps that."""
+        found, drawn, self._drawn = transcribing(self._store), in_order(self._drawn), []
+        if found is None:
+            return
+        for first in range(0, len(drawn), AT_ONE_TIME):
+            try:
+                found.transcribe(drawn[first : first + AT_ONE_TIME])
+            except StoreRefused:
+                return
+            except StoreError:
+                self._drawn = drawn[first:]
+                self._limit()
+                return
+
     def _limit(self) -> None:
         if len(self._counts) + len(self._uses) > MOST_KEPT:
             self._counts, self._uses = {}, []
+        if len(self._drawn) > MOST_DRAWN:
+            self._drawn = []
 
     def _add(self, counts: Mapping[Account, Counts]) -> None:
         for account, more in counts.items():

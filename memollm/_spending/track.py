@@ -81,7 +81,7 @@ def tell(given: Sequence[Given], reader: str | None, lane: str | None, watchers:
 
 
 def _event(given: Given, reader: str | None, lane: str | None) -> DrawEvent:
-    call, slot, costs, _, kind = given
+    call, slot, costs, _, kind, *_ = given
     seconds, input_tokens, output_tokens, cost, latency = costs_of(costs)
     return DrawEvent(
         call.function,

@@ -69,3 +69,18 @@ class Use(NamedTuple):
     first: int
     last: int
     at: float
+
+
+class Drawn(NamedTuple):
+    """A stretch of a call's slots that a run was given one after the other, with nothing in between."""
+
+    run: str
+    namespace: str
+    """As which it drew; empty for the run itself."""
+    lane: str
+    """Empty outside of lanes."""
+    call: Call
+    first: int
+    last: int
+    at: float
+    """When the first of them was asked for."""

@@ -19,12 +19,13 @@ COMMANDS: Final[dict[str, CommandEntry]] = {
     "stats": CommandEntry("memollm.cli.statistics", "stats", "Say what is stored, what was paid and what was saved."),
     "report": CommandEntry("memollm.cli.report", "report", "Write a page about the cache to FILE."),
     "ls": CommandEntry("memollm.cli.calls", "ls", "List the calls that have samples."),
-    "show": CommandEntry("memollm.cli.samples", "show", "Show a call with all its samples side by side."),
+    "show": CommandEntry("memollm.cli.samples", "show", "Show a call with all its samples, or what a run drew."),
     "functions": CommandEntry("memollm.cli.functions", "functions", "List the functions, or the versions of one."),
     "adopt": CommandEntry(
         "memollm.cli.functions", "adopt", "Give samples of an older version of a function to its latest."
     ),
     "namespaces": CommandEntry("memollm.cli.readers", "namespaces", "List the namespaces and how much each has drawn."),
+    "runs": CommandEntry("memollm.cli.runs", "runs", "List the runs of programs, the latest first."),
     "rewind": CommandEntry("memollm.cli.readers", "rewind", "Set a namespace back to its start."),
     "drop": CommandEntry("memollm.cli.readers", "drop", "Remove a namespace; the samples that it drew stay."),
     "forget": CommandEntry("memollm.cli.samples", "forget", "Remove calls with all their samples and cursors."),

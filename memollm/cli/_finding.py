@@ -71,6 +71,13 @@ def find_calls(cache: Cache, beginning: str) -> list[Surveyed]:
     return found
 
 
+def require_namespace(cache: Cache, name: str) -> None:
+    """Refuse the name of a namespace that has not drawn."""
+    known = [each.name for each in cache.namespaces()]
+    if name not in known:
+        raise OptionError(f"the cache has no namespace {name!r}{did_you_mean(name, known)}")
+
+
 def require_function(cache: Cache, name: str | None) -> None:
     """Refuse the name of a function that nothing is known of."""
     if name is not None and name not in (known := function_names(cache)):

@@ -79,6 +79,6 @@ def moment(when: float) -> str:
     return datetime.fromtimestamp(when, UTC).isoformat(timespec="milliseconds")
 
 
-def local_time(when: float) -> str:
-    """Write a time for a person: to the minute, in their own zone."""
-    return datetime.fromtimestamp(when, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+def local_time(when: float, *, seconds: bool = False) -> str:
+    """Write a time for a person, in their own zone: to the minute, or to the second."""
+    return datetime.fromtimestamp(when, UTC).astimezone().strftime(f"%Y-%m-%d %H:%M{':%S' if seconds else ''}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +14,7 @@ from memollm.cli._opening import existing_cache
 from memollm.cli._options import command, full_option, function_option, json_option
 from memollm.cli._output import Column, list_json, note, say, show_table
 from memollm.cli._words import age_text, moment
+from memollm.errors import printable
 from memollm.stores.looking import looking
 
 if TYPE_CHECKING:
@@ -80,7 +82,7 @@ def ls(
     """
     with existing_cache() as cache:
         require_function(cache, function)
-        surveyed = looking(cache.store).survey(function=function, text=text)
+        surveyed = [each for each in looking(cache.store).survey(function=function) if _says(each, text)]
     now = time.time()
     made_in = (-float("inf") if newer is None else now - newer, float("inf") if older is None else now - older)
     samples_in = (min_samples or 1, max_samples or float("inf"))
@@ -95,6 +97,16 @@ def ls(
         list_json(map(_document, found[:wanted]))
     else:
         _show(found, wanted, full=full)
+
+
+def _says(each: Surveyed, text: str | None) -> bool:
+    """Tell whether a text stands in what is printed of a call, as it is or as JSON writes it."""
+    if text is None:
+        return True
+    arguments = described(each.call.form)
+    printed = printable(f"{each.call.function} {arguments}").casefold()
+    sought = text.casefold(), json.dumps(text, ensure_ascii=False)[1:-1].casefold(), printable(text).casefold()
+    return any(each in printed for each in sought)
 
 
 def _show(found: list[Surveyed], wanted: int, *, full: bool) -> None:

@@ -38,18 +38,19 @@ def _bound(option: str, usual: int, text: str) -> Callable[[Function], Function]
 @click.argument("file", type=click.Path(path_type=Path))
 @_bound("--calls", USUAL.calls, "How many calls are in the page: those that cost most.")
 @_bound("--samples", USUAL.samples, "How many samples of each call.")
+@_bound("--draws", USUAL.draws, "How many draws of runs and namespaces, in their order: the latest.")
 @_bound("--characters", USUAL.characters, "How many characters of each text.")
 @_bound("--text", USUAL.text // MEGA, "How many megabytes of text in all.")
 @click.option("--force", is_flag=True, help="Write over FILE even if it is something else than a report.")
-def report(file: Path, *, calls: int, samples: int, characters: int, text: int, force: bool) -> None:
+def report(file: Path, *, calls: int, samples: int, draws: int, characters: int, text: int, force: bool) -> None:
     """Write a page about the cache to FILE.
 
-    It shows the money and time saved over days, hit rates by function, the calls that cost most, and their samples
-    beside each other. It is one HTML file that opens in any browser and never touches the network. It holds prompts
+    It shows the money and time saved over days, hit rates by function, the calls that cost most, their samples beside
+    each other, and what runs and namespaces drew last, in its order. It is one HTML file that opens in any browser and never touches the network. It holds prompts
     and answers, so only you can read it; --calls 0 leaves them all out.
     """
     require_replaceable(file, force=force)
-    bounds = Bounds(calls=calls, samples=samples, characters=characters, text=text * MEGA)
+    bounds = Bounds(calls=calls, samples=samples, draws=draws, characters=characters, text=text * MEGA)
     with existing_cache() as cache:
         collected = collect(cache, place=_shown_place(), made=time.time(), show=_show_command(), bounds=bounds)
     content = page(collected).encode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -9,16 +10,19 @@ import click
 from memollm._types.calls import NAMESPACES, RUNS
 from memollm._types.tables import counted, size_text
 from memollm.cli._asking import agreed
-from memollm.cli._completing import keys
-from memollm.cli._finding import compact, described, find_calls
+from memollm.cli._completing import keys, namespace_names
+from memollm.cli._finding import described, find_calls, require_namespace
 from memollm.cli._opening import existing_cache
 from memollm.cli._options import command, full_option, json_option, yes_option
-from memollm.cli._output import Column, line_width, list_json, progress, say, show_table
+from memollm.cli._output import Column, line_width, list_json, note, progress, say, show_table
 from memollm.cli._reading import Shown, difference, shown, tally
+from memollm.cli._runs import find_run
+from memollm.cli._transcript import chats_of, turn_document, turns, write_arguments, write_turns
 from memollm.cli._words import age_text, dollars, duration_text, local_time, middle_cut, moment, tokens_text
-from memollm.errors import printable
+from memollm.errors import OptionError, printable
 from memollm.stores.keeping import keeping
 from memollm.stores.looking import looking
+from memollm.stores.transcripts import transcript_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,23 +40,49 @@ COLUMNS: Final = (
     Column("DIFFERS FROM THE FIRST", gives_way=True),
 )
 
+DRAWS: Final = 100
+"""How many draws of a run are shown if nothing is said."""
 SEVERAL: Final = 2
 FEW: Final = 10
 """How many different answers are listed if not all are asked for."""
 
 
 @command("show")
-@click.argument("key", shell_complete=keys)
+@click.argument("key", required=False, shell_complete=keys)
+@click.option("--run", metavar="ID", help="Instead of a call, what this run drew; 'last' is the run that began last.")
+@click.option("--namespace", metavar="NAME", shell_complete=namespace_names, help="What this namespace drew.")
+@click.option("--lane", metavar="NAME", help="What was drawn in this lane.")
+@click.option(
+    "--limit", metavar="N", type=click.IntRange(0), help=f"How many draws to show, 0 for all; {DRAWS} if not said."
+)
 @full_option
 @json_option
-def show(key: str, *, full: bool, as_json: bool) -> None:
-    """Show a call with all its samples side by side.
+def show(
+    key: str | None,
+    *,
+    run: str | None,
+    namespace: str | None,
+    lane: str | None,
+    limit: int | None,
+    full: bool,
+    as_json: bool,
+) -> None:
+    """Show a call with all its samples, or what a run drew.
 
-    With its arguments, how often each answer was given, how each sample differs from the first, what they cost and who
-    drew them. Of a provider's response the answer is its text. KEY may be the first digits of one. An answer that names
-    a class is shown as it is written, and nothing of it is loaded; one that no trusted key has signed is not shown. The
-    sample of a stream is the list of its chunks.
+    A call is shown with its arguments, how often each answer was given, how each sample differs from the first, what
+    they cost and who drew them. KEY may be the first digits of one. With --run, --namespace or --lane, or several of
+    them, what was drawn is shown as a transcript, in the order in which it was asked for.
+
+    Of a provider's response the answer is its text, with the tools that it calls; a chat among the arguments is shown
+    message by message. An answer that names a class is shown as it is written, and nothing of it is loaded; one that no
+    trusted key has signed is not shown. The sample of a stream is the list of its chunks.
     """
+    which = {"run": run, "namespace": namespace, "lane": lane}
+    if (key is None) == (which == dict.fromkeys(which)):
+        raise OptionError("name the KEY of a call, or a --run, --namespace or --lane: `memollm ls` and `memollm runs`.")
+    if key is None:
+        _show_drawn(run, namespace, lane, limit, full=full, as_json=as_json)
+        return
     with existing_cache() as cache:
         found = [_Details(cache, each) for each in find_calls(cache, key)]
     if as_json:
@@ -60,6 +90,28 @@ def show(key: str, *, full: bool, as_json: bool) -> None:
         return
     for each in found:
         each.write(full=full)
+
+
+def _show_drawn(
+    run: str | None, namespace: str | None, lane: str | None, limit: int | None, *, full: bool, as_json: bool
+) -> None:
+    """Show what was drawn, in the order of asking."""
+    with existing_cache() as cache:
+        found = None if run is None else find_run(cache, run)
+        if namespace is not None:
+            require_namespace(cache, namespace)
+        listed = transcript_of(cache.store, run=found and found.id, namespace=namespace, lane=lane)
+        total = sum(each.last + 1 - each.first for each in listed)
+        wanted = (total if as_json else DRAWS) if limit is None else limit or total
+        shown_turns = islice(turns(cache, listed), wanted)
+        if as_json:
+            list_json(map(turn_document, shown_turns))
+            return
+        names = (found and str(found), namespace and f"namespace {namespace}", lane and f"lane {lane}")
+        say(f"{'; '.join(filter(None, names))}: {counted(total, 'sample')} drawn\n")
+        write_turns(shown_turns, full=full)
+    if wanted < total:
+        note(f"{wanted:,} of {total:,} draws; --limit 0 shows all.")
 
 
 class _Details:
@@ -143,11 +195,7 @@ class _Details:
         self._write_readers()
 
     def _write_arguments(self, *, full: bool) -> None:
-        if self._described.arguments is None:
-            say(f"arguments: {self._described}")
-        for name, value in (self._described.arguments or {}).items():
-            text = printable(f"{name} = {compact(value)}")
-            say(text if full else middle_cut(text, line_width()))
+        write_arguments(self._described, chats_of(self._described), full=full)
 
     def _write_tally(self, *, full: bool) -> None:
         """Write how often each answer was given, where there are several."""
@@ -157,7 +205,7 @@ class _Details:
         if different == total:
             say(f"all {total:,} answers differ")
         else:
-            say(f"{counted(different, 'different answer')}:")
+            say(f"{counted(different, 'different answer')}:" if different > 1 else "all answers are equal:")
             for text, times in self._tally.most_common(None if full else FEW):
                 line = printable(f"{times:>7,} × {text}")
                 say(line if full else middle_cut(line, line_width()))

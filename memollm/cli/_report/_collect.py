@@ -14,18 +14,35 @@ from memollm._spending.stats import grouped, summed
 from memollm._types.counting import Counts
 from memollm.cli._finding import described
 from memollm.cli._reading import shown, tally
-from memollm.cli._report._data import Answer, Asked, Depth, EqualAnswers, FormPart, FunctionData, Report, Sums, Text
+from memollm.cli._report._data import (
+    Answer,
+    Asked,
+    Depth,
+    EqualAnswers,
+    FormPart,
+    FunctionData,
+    Report,
+    RunData,
+    Sums,
+    Text,
+    TurnData,
+)
 from memollm.cli._report._readable import Named, answer_text, parts_of, summary_of
+from memollm.cli._runs import known_runs
+from memollm.cli._transcript import turns
 from memollm.stores.looking import looking
+from memollm.stores.transcripts import transcribed, transcript_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from memollm._cache import Cache
+    from memollm._types.counting import Drawn
     from memollm._types.listings import Surveyed
     from memollm._types.samples import Sample
     from memollm._upkeep.answers import AnswerCounts
     from memollm.cli._reading import Shown
+    from memollm.cli._transcript import Turn
 
 Group = tuple[str, Counts]
 DEPTHS: Final = (1, 2, 3, 5, 10, 20, 50, 100, 1000)
@@ -52,9 +69,11 @@ class Bounds:
     """Of each text."""
     text: int = 6_000_000
     """Bytes of arguments and samples in all."""
+    draws: int = 500
+    """In the order of asking, the latest."""
     days: int = 1100
     names: int = 500
-    """Functions, and namespaces."""
+    """Functions, namespaces, and runs."""
 
 
 class Room:
@@ -91,6 +110,8 @@ def collect(cache: Cache, *, place: str, made: float, show: Sequence[str], bound
     functions = _functions(grouped(counted, "function"), surveyed)
     room = Room(bounds)
     asked = tuple(_asked(cache, each, show, bounds, room) for each in surveyed[: bounds.calls])
+    runs = known_runs(cache)
+    drawn, turned = _turns(cache, bounds, room)
     report = Report(
         place=named(place),
         version=__version__,
@@ -99,13 +120,19 @@ def collect(cache: Cache, *, place: str, made: float, show: Sequence[str], bound
         days=tuple(Sums.of(named(day), counts) for day, counts in days[-bounds.days :]),
         functions=functions[: bounds.names],
         namespaces=tuple(Sums.of(named(name), counts) for name, counts in _most_drawn(namespaces)[: bounds.names]),
+        runs=tuple(
+            RunData(Sums.of(named(run.id), run.counts), run.first, named(run.program)) for run in runs[: bounds.names]
+        ),
+        turns=turned,
+        drawn=drawn,
         depths=_depths(each.samples for each in surveyed),
         asked=asked,
         calls=len(surveyed),
         samples=sum(each.samples for each in surveyed),
         bytes=sum(each.bytes for each in surveyed),
     )
-    left_out = _left_out(bounds, report, room.cut, days=len(days), functions=len(functions), namespaces=len(namespaces))
+    there = {"days": len(days), "functions": len(functions), "namespaces": len(namespaces), "runs": len(runs)}
+    left_out = _left_out(bounds, report, room.cut, **there)
     return replace(report, left_out=tuple(left_out))
 
 
@@ -229,11 +256,52 @@ def _equal(counts: AnswerCounts, room: Room) -> Iterator[EqualAnswers]:
         yield EqualAnswers(times, room.take(text, again=True))
 
 
+# What was drawn, in its order.
+
+
+def _turns(cache: Cache, bounds: Bounds, room: Room) -> tuple[int, tuple[TurnData, ...]]:
+    """Tell how many samples were drawn, and show the latest."""
+    if transcribed(cache.store) is None:
+        return 0, ()
+    drawn = transcript_of(cache.store)
+    total = sum(each.last + 1 - each.first for each in drawn)
+    wanted = min(bounds.draws, total) if bounds.calls and bounds.samples else 0
+    latest: list[Drawn] = []
+    while sum(each.last + 1 - each.first for each in latest) < wanted:
+        latest.insert(0, drawn.pop())
+    read = list(turns(cache, latest))[-wanted:] if wanted else []
+    # Where there is no room for all, the latest are there.
+    told = [_turn(each, room) for each in reversed(read) if not room.is_full()]
+    return total, tuple(reversed(told))
+
+
+def _turn(turn: Turn, room: Room) -> TurnData:
+    drawn, sample, chats = turn.drawn, turn.sample, turn.chats
+    others = {name: value for name, value in (turn.described.arguments or {}).items() if name not in chats}
+    parts = [(each.who, each.text) for _, said in chats.values() for each in said]
+    parts += parts_of(others) if others or not chats else []
+    return TurnData(
+        run=named(drawn.run),
+        namespace=named(drawn.namespace),
+        lane=named(drawn.lane),
+        at=drawn.at,
+        function=named(drawn.call.function),
+        key=drawn.call.key.hex(),
+        slot=turn.slot,
+        earlier=sum(known for known, _ in chats.values()),
+        parts=tuple(FormPart(named(label), room.take(text, again=True)) for label, text in parts[:MOST_PARTS]),
+        latency=0.0 if sample is None else sample.latency,
+        cost=None if sample is None else sample.cost,
+        content=room.take("" if turn.answer.trouble else turn.answer.gist, again=True),
+        refusal=written(turn.answer.trouble),
+    )
+
+
 # What the page does not show.
 
 
 def _left_out(bounds: Bounds, report: Report, cut: int, **there: int) -> Iterator[str]:
-    """Say in sentences what the cache holds and the page does not; `there` are all days, functions and namespaces."""
+    """Say in sentences what the cache holds and the page does not; `there` are all days, functions and so on."""
     shown = len(report.asked)
     if shown < report.calls:
         yield f"{_number(report.calls - shown, 'call')} that cost less than the {shown:,} above; `--calls` takes more."
@@ -245,11 +313,18 @@ def _left_out(bounds: Bounds, report: Report, cut: int, **there: int) -> Iterato
         )
     if cut:
         yield f"The rest of {_number(cut, 'text')}, cut after {bounds.characters:,} characters (`--characters`)."
+    if len(report.turns) < report.drawn:
+        yield (
+            f"{_number(report.drawn - len(report.turns), 'draw')} of the runs and namespaces, in their order; the "
+            "latest are here, as far as there was room (`--draws`)."
+        )
     if there["days"] > len(report.days):
         yield f"{_number(there['days'] - len(report.days), 'day')} before those above."
     for what, shown in (("function", len(report.functions)), ("namespace", len(report.namespaces))):
         if there[f"{what}s"] > shown:
             yield f"{_number(there[f'{what}s'] - shown, what)} that drew less than those above."
+    if there["runs"] > len(report.runs):
+        yield f"{_number(there['runs'] - len(report.runs), 'run')} before those above."
 
 
 def _number(count: int, what: str) -> str:

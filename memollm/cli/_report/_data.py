@@ -137,6 +137,36 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class RunData:
+    """A run: when it began, by which program, and what was counted of it."""
+
+    sums: Sums
+    """Under its id."""
+    first: float | None
+    program: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnData:
+    """A sample as it was drawn, with what of its question was not asked before."""
+
+    run: str
+    namespace: str
+    lane: str
+    at: float
+    function: str
+    key: str
+    slot: int
+    earlier: int
+    """How many messages of its chat were told before, in this run and lane."""
+    parts: tuple[FormPart, ...]
+    latency: float
+    cost: float | None
+    content: Text
+    refusal: str
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Everything that the page shows."""
 
@@ -147,6 +177,12 @@ class Report:
     days: tuple[Sums, ...]
     functions: tuple[FunctionData, ...]
     namespaces: tuple[Sums, ...]
+    runs: tuple[RunData, ...]
+    """The latest first."""
+    turns: tuple[TurnData, ...]
+    """What was drawn last, in the order of asking."""
+    drawn: int
+    """How many samples were drawn, as far as the store has their order."""
     depths: tuple[Depth, ...]
     asked: tuple[Asked, ...]
     calls: int

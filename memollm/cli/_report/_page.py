@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MARK: Final = '<meta name="generator" content="memollm report">'
 """By which a file is known as a report; it stands near the beginning."""
-SCRIPTS: Final = ("text.js", "table.js", "chart.js", "overview.js", "call.js", "start.js")
+SCRIPTS: Final = ("text.js", "table.js", "chart.js", "overview.js", "call.js", "drawn.js", "start.js")
 """The page's one script, in its order."""
 POLICY: Final = (
     "default-src 'none'; script-src {script}; style-src {style}; img-src data:; base-uri 'none'; form-action 'none'; "

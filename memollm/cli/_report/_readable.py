@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
+from memollm._upkeep.conversations import conversation
+
 if TYPE_CHECKING:
     from memollm.cli._reading import Shown
 
@@ -40,9 +42,9 @@ def parts_of(arguments: Named | None) -> list[Titled]:
         return [("arguments", DIGEST)]
     parts: list[Titled] = [] if arguments else [("arguments", "none")]
     for name, value in arguments.items():
-        messages = _messages(value)
+        messages = conversation(value)
         if messages:
-            parts += [(f"{name}[{at}] {role}", content) for at, (role, content) in enumerate(messages)]
+            parts += [(f"{name}[{at}] {who}", text) for at, (who, text) in enumerate(messages)]
         else:
             parts.append((name, value_text(value)))
     return parts
@@ -52,7 +54,7 @@ def summary_of(arguments: Named | None, *, each: int = 90, whole: int = 240) -> 
     """Write the arguments in one line, the longest first; of a chat the last message."""
     if not arguments:
         return DIGEST if arguments is None else "no arguments"
-    texts = [(name, messages[-1][1] if (messages := _messages(v)) else value_text(v)) for name, v in arguments.items()]
+    texts = [(name, messages[-1][1] if (messages := conversation(v)) else value_text(v)) for name, v in arguments.items()]
     texts.sort(key=lambda named: -len(named[1]))
     return shortened(" · ".join(f"{name}: {shortened(text, each)}" for name, text in texts), whole)
 
@@ -61,20 +63,6 @@ def shortened(text: str, length: int) -> str:
     """Write the beginning of a text in one line."""
     line = " ".join(text[: length * 2].split())
     return line if len(line) <= length and len(text) <= length * 2 else f"{line[: length - 1]}…"
-
-
-def _messages(value: Any) -> list[Titled] | None:
-    """Read a chat as roles and contents, if all of it is one."""
-    if not _is_list(value) or not value:
-        return None
-    messages: list[Titled] = []
-    for message in value:
-        if not _is_object(message) or not {"role", "content"} <= message.keys():
-            return None
-        others = dict(message)
-        role, content = value_text(others.pop("role")), value_text(others.pop("content"))
-        messages.append((role, f"{content}\n{value_text(others)}" if others else content))
-    return messages
 
 
 def _is_list(value: object) -> TypeGuard[list[Any]]:

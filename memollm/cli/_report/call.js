@@ -90,14 +90,25 @@ function read(call) {
 let scrolled = 0;
 
 function route() {
-  const call = calls.get(location.hash.replace(/^#call\//, ""));
+  const [, kind, name] = location.hash.match(/^#(call|run|namespace)\/(.*)$/) || [];
+  const call = kind === "call" ? calls.get(name) : null;
+  const drawn = kind && kind !== "call" ? decoded(name) : null;
+  const is = call || (drawn !== null && drawnBy(kind, drawn).length > 0);
   if (!find("overview").hidden) scrolled = scrollY;
-  find("overview").hidden = Boolean(call);
-  find("reading").hidden = !call;
-  document.title = call ? `${call.function} – memollm report` : "memollm report";
-  if (call) {
-    const title = read(call);
+  find("overview").hidden = Boolean(is);
+  find("reading").hidden = !is;
+  document.title = is ? `${call ? call.function : `${kind} ${drawn}`} – memollm report` : "memollm report";
+  if (is) {
+    const title = call ? read(call) : readDrawn(kind, drawn);
     scrollTo(0, 0);
     title.focus({ preventScroll: true });
   } else scrollTo(0, scrolled);
+}
+
+function decoded(name) {
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return null;
+  }
 }

@@ -70,7 +70,7 @@ function showFunctions() {
 }
 
 function showReaders() {
-  const name = words("Namespace", (each) => each.name, (each) => each.name || make("span", { class: "quiet" }, "(none: runs)"));
+  const name = words("Namespace", (each) => each.name, (each) => (each.name ? drawnLink("namespace", each.name) : make("span", { class: "quiet" }, "(none: runs)")));
   const itself = (each) => each;
   orNothing("namespaces", data.namespaces, "Nothing was counted yet.", () => new Table("namespaces", "namespaces-title", [name, ...counted(itself).slice(0, 6)], data.namespaces, "Draws"));
   const most = Math.max(...data.depths.map((depth) => depth.calls));
@@ -81,6 +81,14 @@ function showReaders() {
   };
   const depth = words("Samples", (each) => data.depths.indexOf(each), (each) => each.samples);
   orNothing("depths", data.depths, "No sample is stored.", () => new Table("depths", "depths-title", [depth, column("Calls", (each) => each.calls, amount)], data.depths, "Samples").sort(0));
+}
+
+function showRuns() {
+  const sums = (each) => each.sums;
+  const name = words("Run", (each) => -each.first, (each) => drawnLink("run", each.sums.name, each.sums.name.slice(0, 10)));
+  const columns = [name, words("Program", (each) => each.program), words("Begun", (each) => moment(each.first))];
+  const figures = [...counted(sums).slice(0, 5), column("Paid calls", (each) => each.sums.paid), column("Spent", (each) => amount(each.sums.spent_cost, each.sums.unpriced), money), column("Time spent", (each) => each.sums.spent_seconds, duration)];
+  orNothing("runs", data.runs, "No run has drawn anything yet.", () => new Table("runs", "runs-title", [...columns, ...figures], data.runs, "Run"));
 }
 
 // Calls, and what of them is asked for.

@@ -14,6 +14,7 @@ showSums();
 showDays();
 showFunctions();
 showReaders();
+showRuns();
 showCalls();
 addEventListener("hashchange", route);
 if (location.hash) route();

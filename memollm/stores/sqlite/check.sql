@@ -15,6 +15,9 @@ SELECT count(*) FROM recorded WHERE call NOT IN (SELECT id FROM call)
     OR recorder NOT IN (SELECT id FROM reader) OR lane NOT IN (SELECT id FROM lane);
 -- name: orphan_used  What runs used of a call that is not there.
 SELECT count(*) FROM used WHERE call NOT IN (SELECT id FROM call);
+-- name: orphan_drawn  What was given of a call, or to a reader, that is not there.
+SELECT count(*) FROM drawn WHERE call NOT IN (SELECT id FROM call)
+    OR runner NOT IN (SELECT id FROM reader) OR reader NOT IN (SELECT id FROM reader);
 -- name: orphan_replaced  What was replaced of a call that is not there.
 SELECT count(*) FROM replaced WHERE call NOT IN (SELECT id FROM call);
 
@@ -36,6 +39,11 @@ SELECT count(*) FROM recorded WHERE
 SELECT count(*) FROM used WHERE
     typeof(run) <> 'text' OR typeof(first) <> 'integer' OR typeof(last) <> 'integer'
     OR first NOT BETWEEN 0 AND 1099511627776 OR last NOT BETWEEN first AND 1099511627776;
+-- name: absurd_drawn  The same of what they were given.
+SELECT count(*) FROM drawn WHERE
+    typeof(first) <> 'integer' OR typeof(last) <> 'integer' OR typeof(lane) <> 'integer' OR typeof(at) <> 'real'
+    OR first NOT BETWEEN 0 AND 1099511627776 OR last NOT BETWEEN first AND 1099511627776
+    OR at NOT BETWEEN 0 AND 253370764799;
 -- name: absurd_replaced  Digests that are none.
 SELECT count(*) FROM replaced WHERE
     typeof(slot) <> 'integer' OR typeof(stored) NOT IN ('real', 'integer') OR typeof(digest) <> 'blob';

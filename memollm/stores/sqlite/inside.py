@@ -31,9 +31,10 @@ ORPHANS: Final = {
     "claim": "claims of a call or a process that is gone",
     "recorded": "records of lanes of a call or a reader that is gone",
     "used": "notes of what runs used of a call that is gone",
+    "drawn": "what runs were given of a call, or as a reader, that is gone",
     "replaced": "notes of what was replaced of a call that is gone",
 }
-ABSURD: Final = ("cursor", "loose", "claim", "recorded", "used", "replaced", "reader", "lane", "tally", "call")
+ABSURD: Final = ("cursor", "loose", "claim", "recorded", "used", "drawn", "replaced", "reader", "lane", "tally", "call")
 """Tables in which a row may hold what we never write; samples are looked at one by one."""
 REPORTED: Final = 100
 """How many faults of structure are told; where there are more, the file is to be repaired as a whole anyway."""

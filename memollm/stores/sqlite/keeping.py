@@ -13,12 +13,13 @@ from memollm.stores.sqlite.link import until_free
 from memollm.stores.sqlite.sql import statements
 from memollm.stores.sqlite.transfer import SqliteTransfer
 from memollm.stores.sqlite.upkeep import Upkeep
+from memollm.stores.transcripts import Transcribing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from memollm._types.calls import Call
-    from memollm._types.counting import Account, Counts, Use
+    from memollm._types.counting import Account, Counts, Drawn, Use
     from memollm._types.listings import Move
     from memollm.stores.looking import Document
     from memollm.stores.sqlite.ledger import Ledger
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class SqliteKeeping(Keeping):
+class SqliteKeeping(Keeping, Transcribing):
     """Changes what is stored, by the session of this process."""
 
     def __init__(self, session: Session) -> None:
@@ -73,6 +74,10 @@ class SqliteKeeping(Keeping):
     def count(self, id: int, counts: Mapping[Account, Counts], uses: Sequence[Use]) -> None:  # noqa: A002 - the protocol's
         """Add up, once."""
         self._session.transact(lambda ledger: Upkeep(ledger).count_once(id, counts, uses))
+
+    def transcribe(self, drawn: Sequence[Drawn]) -> None:
+        """Note what runs were given."""
+        self._session.transact(lambda ledger: Upkeep(ledger).transcribe(drawn))
 
     def note(self, kind: str, name: str, document: Document, *, instead_of: Document | None) -> bool:
         """Keep a document."""

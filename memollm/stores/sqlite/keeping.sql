@@ -23,6 +23,8 @@ DELETE FROM loose WHERE call = ?;
 DELETE FROM recorded WHERE call = ?;
 -- name: forget_used  What runs used of a call.
 DELETE FROM used WHERE call = ?;
+-- name: forget_drawn  What runs were given of a call.
+DELETE FROM drawn WHERE call = ?;
 -- name: forget_replaced  What was replaced of a call.
 DELETE FROM replaced WHERE call = ?;
 -- name: move_call  Nothing is stored of the new call, so the old one becomes it.
@@ -45,6 +47,8 @@ SELECT coalesce(max(nth) + 1, 0) FROM recorded WHERE call = ?;
 UPDATE recorded SET call = ?2, position = position + ?3, nth = nth + ?4 WHERE call = ?1;
 -- name: append_used  So does what runs used.
 UPDATE OR REPLACE used SET call = ?2, first = first + ?3, last = last + ?3 WHERE call = ?1;
+-- name: append_drawn  And what they were given.
+UPDATE OR REPLACE drawn SET call = ?2, first = first + ?3, last = last + ?3 WHERE call = ?1;
 -- name: append_replaced  And what was replaced.
 UPDATE OR REPLACE replaced SET call = ?2, slot = slot + ?3 WHERE call = ?1;
 -- name: join_use  Two calls that became one were used when either was.
@@ -60,6 +64,8 @@ INSERT OR REPLACE INTO cursor (reader, call, next, generation) VALUES (?, ?, ?, 
 SELECT call FROM cursor WHERE reader = ?1 AND EXISTS (
     SELECT 1 FROM recorded WHERE recorder = ?2 AND recorded.call = cursor.call
 );
+-- name: drop_drawn  Nor was it given anything.
+DELETE FROM drawn WHERE reader = ?;
 -- name: drop_recorded  A reader that is gone has no lanes.
 DELETE FROM recorded WHERE recorder = ?;
 -- name: count_up  What was counted adds up.
@@ -89,6 +95,9 @@ SELECT min(first), max(last) FROM used WHERE run = ?1 AND call = ?2 AND first <=
 DELETE FROM used WHERE run = ?1 AND call = ?2 AND first <= ?4 + 1 AND last >= ?3 - 1;
 -- name: add_use  A run used a stretch of slots.
 INSERT INTO used (run, call, first, last) VALUES (?, ?, ?, ?);
+-- name: add_drawn  A run was given a stretch of slots, as whom and in which lane; what it was given before stays in its place.
+INSERT INTO drawn (runner, reader, call, first, last, lane, at) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (runner, reader, call, first) DO UPDATE SET last = max(last, excluded.last);
 -- name: last_used  When a call was last used.
 SELECT max(used, coalesce((SELECT max(stored) FROM sample WHERE call = ?1), 0)) FROM call WHERE id = ?1;
 -- name: holders  Who has positions of a call in flight, or is filling its slots.

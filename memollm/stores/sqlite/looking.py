@@ -5,12 +5,13 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
-from memollm._types.calls import Call, recorder
-from memollm._types.counting import Account, Counts
+from memollm._types.calls import NAMESPACES, RUNS, Call, recorder
+from memollm._types.counting import Account, Counts, Drawn
 from memollm._types.listings import Item, ListedReader, ReaderOfCall, Standing, Stored, Surveyed
 from memollm._types.samples import MOST, NUMBERS, Sample, cleaned
 from memollm.stores.looking import Looking, mentions
 from memollm.stores.sqlite.catalog import documents_of
+from memollm.stores.transcripts import Transcribed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,7 +24,7 @@ FAR: Final = 4
 LAST_SLOT: Final = 1 << 62
 
 
-class SqliteLooking(Looking):
+class SqliteLooking(Looking, Transcribed):
     """Makes lists of rows."""
 
     def __init__(self, rows: Callable[..., list[Any]], database: Path) -> None:
@@ -73,6 +74,15 @@ class SqliteLooking(Looking):
         """List every call that has samples."""
         return [Item(*row) for row in self._rows("inventory")]
 
+    def transcript(self, *, run: str | None, namespace: str | None, lane: str | None) -> list[Drawn]:
+        """List what was given, in the order of asking."""
+        runner, reader = None if run is None else RUNS + run, NAMESPACES + namespace if namespace else None
+        return [
+            Drawn(by.removeprefix(RUNS), _named(whose), lane, Call(key, form, function), first, last, at)
+            for by, whose, lane, key, form, function, first, last, at in self._rows("transcript", runner, reader, lane)
+            if namespace is None or namespace or not whose.startswith(NAMESPACES)
+        ]
+
     def counted(self) -> Mapping[Account, Counts]:
         """Read all that was counted."""
         return counted(self._rows("counted"))
@@ -80,6 +90,10 @@ class SqliteLooking(Looking):
     def notes(self, kind: str, name: str | None = None) -> Mapping[str, Document]:
         """Read documents of the catalog."""
         return documents_of(self._rows(f"notes_{kind}", name))
+
+
+def _named(reader: str) -> str:
+    return reader.removeprefix(NAMESPACES) if reader.startswith(NAMESPACES) else ""
 
 
 def counted(rows: Iterable[tuple[Any, ...]]) -> dict[Account, Counts]:

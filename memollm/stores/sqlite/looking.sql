@@ -58,6 +58,15 @@ LEFT JOIN lanes ON lanes.recorder = recorder.id AND EXISTS (
             SELECT 1 FROM loose WHERE loose.reader = reader.id AND loose.call = cursor.call AND loose.position = recorded.position))
 LEFT JOIN lane ON lane.id = lanes.lane
 ORDER BY reader.name, lane.name;
+-- name: transcript  What was given of a run, as a reader and in a lane, or in any, in the order of asking.
+SELECT CAST(runner.name AS TEXT), CAST(reader.name AS TEXT), CAST(coalesce(lane.name, '') AS TEXT),
+    call.key, call.form, call.function, CAST(drawn.first AS INTEGER), CAST(drawn.last AS INTEGER),
+    min(max(coalesce(CAST(drawn.at AS REAL), 0), 0), 253370764799)
+FROM drawn JOIN reader AS runner ON runner.id = drawn.runner JOIN reader ON reader.id = drawn.reader
+JOIN call ON call.id = drawn.call LEFT JOIN lane ON lane.id = drawn.lane
+WHERE (?1 IS NULL OR runner.name = ?1) AND (?2 IS NULL OR reader.name = ?2) AND (?3 IS NULL OR coalesce(lane.name, '') = ?3)
+    AND typeof(call.key) = 'blob' AND typeof(call.form) = 'text' AND typeof(call.function) = 'text'
+ORDER BY drawn.at, drawn.first;
 -- name: claimant  Who is filling a slot of a call, for a look from outside.
 SELECT call.form, owner.name, claim.ticket FROM call JOIN claim ON claim.call = call.id JOIN owner ON owner.id = claim.owner
 WHERE call.key = ? AND claim.slot = ?;

@@ -28,8 +28,11 @@ if TYPE_CHECKING:
 
     Look = Callable[[Connection], SqliteInside]
 
-OF_CALL = ("forget_samples", "forget_cursors", "forget_loose", "forget_recorded", "forget_used", "forget_replaced")
-ORPHANED = ("sample", "cursor", "loose", "claim", "recorded", "used", "replaced")
+OF_CALL = (
+    "forget_samples", "forget_cursors", "forget_loose", "forget_recorded", "forget_used", "forget_drawn",
+    "forget_replaced",
+)  # fmt: skip
+ORPHANED = ("sample", "cursor", "loose", "claim", "recorded", "used", "drawn", "replaced")
 DEAD = ("bury_claims", "bury_loose", "bury_owner")
 
 

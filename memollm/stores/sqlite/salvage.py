@@ -22,10 +22,11 @@ KEYED: Final = {
     "budget": ("program",),
     "tally": ("day", "run", "namespace", "function"),
     "used": ("run", "call", "first"),
+    "drawn": ("runner", "reader", "call", "first"),
     "replaced": ("call", "slot", "stored", "digest"),
 }
 """Tables that are ordered by a key, and that key."""
-NUMBERS: Final = {"reader": "reader", "recorder": "reader", "call": "call"}
+NUMBERS: Final = {"reader": "reader", "recorder": "reader", "runner": "reader", "call": "call"}
 """The tables that say which numbers there are."""
 UNREADABLE: Final = (sqlite3.DatabaseError, UnicodeDecodeError)
 """What reading a damaged file raises: the second where a message of SQLite quotes what is no text."""

@@ -112,6 +112,17 @@ CREATE TABLE used (
     PRIMARY KEY (run, call, first)
 ) WITHOUT ROWID;
 CREATE INDEX used_by_call ON used (call);
+CREATE TABLE drawn (
+    runner INTEGER NOT NULL,
+    reader INTEGER NOT NULL,
+    call INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    lane INTEGER NOT NULL,
+    at REAL NOT NULL,
+    PRIMARY KEY (runner, reader, call, first)
+) WITHOUT ROWID;
+CREATE INDEX drawn_by_call ON drawn (call);
 CREATE TABLE replaced (
     call INTEGER NOT NULL,
     slot INTEGER NOT NULL,

@@ -8,7 +8,7 @@ from typing import Final
 
 PACKAGE: Final = __name__.rpartition(".")[0]
 FILES: Final = ("schema", "drawing", "looking", "keeping", "transfer", "check")
-FIRST_VERSION: Final = 3
+FIRST_VERSION: Final = 4
 """The oldest schema that can be brought up to date; what was before it was never released."""
 MIGRATIONS: Final[list[tuple[str, ...]]] = []
 """Statements that make each version after the first out of the one before it. A new file has the latest at once."""

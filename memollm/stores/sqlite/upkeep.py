@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from memollm._types.calls import resumed, walked
+from memollm._types.calls import NAMESPACES, RUNS, resumed, walked
 from memollm.stores.keeping import in_use
 from memollm.stores.sqlite.ledger import Ledger, new_generation
 
@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from memollm._types.calls import Call
-    from memollm._types.counting import Account, Counts, Use
+    from memollm._types.counting import Account, Counts, Drawn, Use
     from memollm._types.listings import Move
 
-OF_CALL: Final = ("forget_cursors", "forget_loose", "forget_recorded", "forget_used", "forget_replaced")
+OF_CALL: Final = (
+    "forget_cursors", "forget_loose", "forget_recorded", "forget_used", "forget_drawn", "forget_replaced",
+)  # fmt: skip
 
 
 class Upkeep:
@@ -84,7 +86,7 @@ class Upkeep:
     def _append(self, old: int, new: int) -> None:
         (start,) = self._do("end_of_call", new).fetchone()
         (end_of_record,) = self._do("end_of_record", new).fetchone()
-        for statement in ("append_samples", "append_loose", "append_used", "append_replaced"):
+        for statement in ("append_samples", "append_loose", "append_used", "append_drawn", "append_replaced"):
             self._do(statement, old, new, start)
         self._do("append_recorded", old, new, start, end_of_record)
         self._do("join_use", old, new)
@@ -114,6 +116,7 @@ class Upkeep:
         number = self._numbers.find_reader(reader)
         self._do("drop_loose", number)
         self._do("drop_recorded", number)
+        self._do("drop_drawn", number)
         return self._do("drop_cursors", number).rowcount > 0
 
     # Counting.
@@ -142,3 +145,14 @@ class Upkeep:
         begins, ends = self._do("touching_uses", *stretch).fetchone()
         self._do("remove_touching_uses", *stretch)
         self._do("add_use", run, call, min(first, first if begins is None else begins), max(last, ends or 0))
+
+    def transcribe(self, drawn: Iterable[Drawn]) -> None:
+        """Note what runs were given."""
+        numbers = self._numbers
+        for each in drawn:
+            call = numbers.known_call(each.call)
+            if call is not None:
+                runner, _ = numbers.reader_numbers(RUNS + each.run)
+                reader = numbers.reader_numbers(NAMESPACES + each.namespace)[0] if each.namespace else runner
+                lane = numbers.lane_number(each.lane) if each.lane else 0
+                self._do("add_drawn", runner, reader, call, each.first, each.last, lane, each.at)

@@ -1,0 +1,75 @@
+"""The command that lists runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from memollm._types.tables import cost_cell
+from memollm.cli._opening import existing_cache
+from memollm.cli._options import command, full_option, json_option
+from memollm.cli._output import Column, list_json, note, say, show_table
+from memollm.cli._runs import SHORT, known_runs
+from memollm.cli._words import age_text, duration_text, moment
+
+if TYPE_CHECKING:
+    from memollm.cli._runs import KnownRun
+
+COLUMNS: Final = (
+    Column("RUN"),
+    Column("BEGUN", right=True),
+    Column("BY", gives_way=True),
+    Column("DRAWS", right=True),
+    Column("HITS", right=True),
+    Column("PAID", right=True),
+    Column("SPENT", right=True),
+    Column("TIME", right=True),
+)
+LIMIT: Final = 50
+
+
+@command("runs")
+@click.option(
+    "--limit",
+    metavar="N",
+    type=click.IntRange(0),
+    help=f"How many to list, 0 for all; a table lists {LIMIT} if nothing is said.",
+)
+@full_option
+@json_option
+def runs(*, limit: int | None, full: bool, as_json: bool) -> None:
+    """List the runs of programs, the latest first.
+
+    BEGUN is how long ago a run drew first, and BY the program that did. `memollm show --run last` shows what one drew.
+    """
+    with existing_cache() as cache:
+        found = known_runs(cache)
+    wanted = (len(found) if as_json or full else LIMIT) if limit is None else limit or len(found)
+    if as_json:
+        list_json(map(_document, found[:wanted]))
+    elif found:
+        show_table(COLUMNS, [_row(each, full=full) for each in found[:wanted]], full=full)
+        if wanted < len(found):
+            note(f"{wanted:,} of {len(found):,} runs; --limit 0 lists all.")
+    else:
+        say("No run has drawn from this cache.")
+
+
+def _row(run: KnownRun, *, full: bool) -> tuple[str, ...]:
+    counts = run.counts
+    return (
+        run.id if full else run.id[:SHORT],
+        "" if run.first is None else age_text(run.first),
+        run.program,
+        f"{counts.draws:,}",
+        f"{counts.hits:,}",
+        f"{counts.paid:,}",
+        cost_cell(counts.spent_cost, counts.unpriced),
+        duration_text(counts.spent_seconds),
+    )
+
+
+def _document(run: KnownRun) -> dict[str, object]:
+    first = None if run.first is None else moment(run.first)
+    return {"run": run.id, "first": first, "program": run.program or None, **run.counts._asdict()}
