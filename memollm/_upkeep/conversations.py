@@ -19,14 +19,14 @@ RESULTS: Final = frozenset({"tool_result", "functionResponse", "function_respons
 """What a user's message consists of that a tool has sent."""
 
 
-class Said(NamedTuple):
+class Utterance(NamedTuple):
     """A message of a chat."""
 
     who: str
     text: str
 
 
-def conversation(value: Any) -> list[Said] | None:
+def conversation(value: Any) -> list[Utterance] | None:
     """Read a canonical argument as a chat; None where not all of it are messages."""
     messages = untagged(value)
     if not is_list(messages) or not messages:
@@ -52,15 +52,15 @@ def untagged(value: Any) -> Any:
     return value
 
 
-def _said(message: Any) -> Said | None:
+def _said(message: Any) -> Utterance | None:
     if not is_object(message):
         return None
     kind = message.get("type")
     if kind == CALL:
         text = response_text({"output": [message]})
-        return None if text is None else Said("assistant", text)
+        return None if text is None else Utterance("assistant", text)
     if kind == OUTPUT:
-        return Said("tool", value_text(message.get("output")))
+        return Utterance("tool", value_text(message.get("output")))
     role = message.get("role")
     who = role if isinstance(role, str) else BY_TYPE.get(kind) if isinstance(kind, str) else None
     text = _text_of(message)
@@ -69,7 +69,7 @@ def _said(message: Any) -> Said | None:
     others = {name: each for name, each in message.items() if name not in KNOWN and each not in (None, [], {})}
     who = "tool" if _is_from_tools(message) else who
     name = message.get("name")
-    return Said(
+    return Utterance(
         f"{who} ({name})" if isinstance(name, str) and name else who,
         "\n".join(filter(None, (text, value_text(others) if others else ""))),
     )

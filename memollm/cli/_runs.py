@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from memollm._spending.stats import grouped
 from memollm._types.calls import RUNS
 from memollm._types.counting import Counts
-from memollm._types.suggest import did_you_mean
 from memollm.cli._words import counted, local_time
 from memollm.errors import OptionError
 from memollm.stores.documents import notes_of
@@ -59,6 +58,5 @@ def find_run(cache: Cache, beginning: str) -> KnownRun:
     if len(found) > 1:
         raise OptionError(f"{beginning!r} begins the ids of {counted(len(found), 'run')}. Give more of it.")
     if not found:
-        near = did_you_mean(beginning, [run.id for run in runs])
-        raise OptionError(f"the cache knows no run {beginning!r}{near} `memollm runs` lists them.")
+        raise OptionError(f"the cache knows no run {beginning!r}. `memollm runs` lists them.")
     return found[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from memollm._upkeep.conversations import Said, conversation
+from memollm._upkeep.conversations import Utterance, conversation
 from memollm.cli._finding import SHORT, Described, compact, described
 from memollm.cli._output import line_width, say
 from memollm.cli._reading import Shown, shown
@@ -29,7 +29,7 @@ class Turn(NamedTuple):
     """None where it is stored no more."""
     answer: Shown
     described: Described
-    chats: dict[str, tuple[int, list[Said]]]
+    chats: dict[str, tuple[int, list[Utterance]]]
     """By the name of an argument that is a chat: how many of its messages were asked before, and those that are new."""
 
 
@@ -39,14 +39,14 @@ GONE = Shown(None, "(no longer stored)")
 def turns(cache: Cache, drawn: Iterable[Drawn]) -> Iterator[Turn]:
     """Read what was drawn, one after the other; what is told already of a chat that goes on is told once."""
     codec = cache.__memollm_engine__().codec
-    before: dict[tuple[str, ...], tuple[list[Said], str]] = {}
+    before: dict[tuple[str, ...], tuple[list[Utterance], str]] = {}
     for each in drawn:
         told = described(each.call.form)
         samples = cache.store.peek(each.call, range(each.first, each.last + 1))
         for slot in range(each.first, each.last + 1):
             sample = samples.get(slot)
             answer = GONE if sample is None else shown(codec, sample.record, each.call.key)
-            chats: dict[str, tuple[int, list[Said]]] = {}
+            chats: dict[str, tuple[int, list[Utterance]]] = {}
             for name, value in (told.arguments or {}).items():
                 said = conversation(value)
                 if said is not None:
@@ -56,13 +56,13 @@ def turns(cache: Cache, drawn: Iterable[Drawn]) -> Iterator[Turn]:
             yield Turn(each, slot, sample, answer, told, chats)
 
 
-def chats_of(described: Described) -> dict[str, tuple[int, list[Said]]]:
+def chats_of(described: Described) -> dict[str, tuple[int, list[Utterance]]]:
     """Return the arguments of a call that are chats."""
     chats = {name: conversation(value) for name, value in (described.arguments or {}).items()}
     return {name: (0, said) for name, said in chats.items() if said is not None}
 
 
-def _new(said: list[Said], before: list[Said], answered: str) -> tuple[int, list[Said]]:
+def _new(said: list[Utterance], before: list[Utterance], answered: str) -> tuple[int, list[Utterance]]:
     """Return how many messages were told before, with the answer that they were given, and the others."""
     known = len(before)
     if not known or said[:known] != before:
@@ -105,7 +105,7 @@ def _write_turn(beginning: str, turn: Turn, *, full: bool) -> None:
 
 
 def write_arguments(
-    described: Described, chats: Mapping[str, tuple[int, list[Said]]], *, full: bool, indent: str = ""
+    described: Described, chats: Mapping[str, tuple[int, list[Utterance]]], *, full: bool, indent: str = ""
 ) -> None:
     """Write each argument on a line, and a chat message by message."""
     if described.arguments is None:

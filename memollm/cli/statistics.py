@@ -12,21 +12,26 @@ from memollm._types.tables import cost_cell, cost_text, counted, size_text
 from memollm.cli._opening import existing_cache
 from memollm.cli._options import command, full_option, json_option
 from memollm.cli._output import Column, say, show_json, show_table
-from memollm.cli._words import duration_text, tokens_text
+from memollm.cli._runs import SHORT, known_runs
+from memollm.cli._words import age_text, duration_text, moment, tokens_text
 from memollm.stores.looking import looking
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from memollm._spending.track import Spending
     from memollm._types.counting import Counts
     from memollm._types.listings import Item
+    from memollm.cli._runs import KnownRun
 
 HUNDRED: Final = 100
 MICROSECONDS: Final = 1e6
 ALWAYS: Final = ("draws", "hits", "made", "paid")
 UNNAMED: Final = {"namespace": "(no namespace)"}
 """What stands for an empty name."""
+
+
+RUN: Final = (Column("RUN"), Column("BEGUN", right=True), Column("BY", gives_way=True))
 
 
 class StoredTotals(NamedTuple):
@@ -49,9 +54,10 @@ def stats(*, by: str | None, full: bool, as_json: bool) -> None:
     """
     with existing_cache() as cache:
         stored, counts = stored_of(looking(cache.store).inventory()), looking(cache.store).counted()
+        runs = {run.id: run for run in known_runs(cache)} if by == "run" else {}
     groups = grouped(counts, by) if by is not None else []
     if as_json:
-        listed = {"by": by, "groups": [{by: name, **each._asdict()} for name, each in groups]} if by is not None else {}
+        listed = {"by": by, "groups": [_document(by, *group, runs) for group in groups]} if by is not None else {}
         show_json({"stored": stored._asdict(), "counted": summed([*counts.values()])._asdict(), **listed})
         return
     say(
@@ -60,10 +66,26 @@ def stats(*, by: str | None, full: bool, as_json: bool) -> None:
     )
     if by is not None and groups:
         say()
-        show_table(_columns(by), [_row(name or UNNAMED.get(by, ""), each) for name, each in groups], full=full)
+        rows = [(*_names(by, name, runs, full=full), *_row(each)) for name, each in groups]
+        show_table(_columns(by), rows, full=full)
         return
     for line in _lines(summed([*counts.values()])):
         say(line)
+
+
+def _document(by: str, name: str, counts: Counts, runs: Mapping[str, KnownRun]) -> dict[str, object]:
+    run = runs.get(name)
+    told = {} if run is None else {"program": run.program or None, "first": run.first and moment(run.first)}
+    return {by: name, **told, **counts._asdict()}
+
+
+def _names(by: str, name: str, runs: Mapping[str, KnownRun], *, full: bool) -> tuple[str, ...]:
+    """Name a group; a run by its time and program, too."""
+    if by != "run":
+        return (name or UNNAMED.get(by, ""),)
+    run = runs.get(name)
+    begun = "" if run is None or run.first is None else age_text(run.first)
+    return name if full else name[:SHORT], begun, "" if run is None else run.program
 
 
 def stored_of(items: Iterable[Item]) -> StoredTotals:
@@ -111,12 +133,12 @@ def _amounts(sums: Spending) -> str:
 
 def _columns(by: str) -> tuple[Column, ...]:
     figures = (*map(str.upper, NUMBERS), "SPENT", "TIME", "SAVED", "TIME")
-    return Column(by.upper(), gives_way=True), *(Column(name, right=True) for name in figures)
+    names = RUN if by == "run" else (Column(by.upper(), gives_way=True),)
+    return *names, *(Column(name, right=True) for name in figures)
 
 
-def _row(name: str, counts: Counts) -> tuple[str, ...]:
+def _row(counts: Counts) -> tuple[str, ...]:
     return (
-        name,
         # A column in which there is nothing is left out.
         *(f"{number:,}" if (number := getattr(counts, name)) or name in ALWAYS else "" for name in NUMBERS),
         cost_cell(counts.spent_cost, counts.unpriced),

@@ -204,10 +204,10 @@ def test_a_chat_is_read_by_roles():
     arguments = described(call_of("f", messages=chat, model="m").form).arguments
     assert parts_of(arguments) == [
         ("messages[0] system", "Be brief."),
-        ("messages[1] user", '["Hi"]\n{"name": "Ann"}'),
+        ("messages[1] user (Ann)", "Hi"),
         ("model", "m"),
     ]
-    assert summary_of(arguments) == 'messages: ["Hi"] {"name": "Ann"} · model: m'
+    assert summary_of(arguments) == "messages: Hi · model: m"
 
 
 @pytest.mark.parametrize("form", ["blake2b:00", "[]", '{"arguments": 3}', "[" * 10_000, '{"function": []}'])
