@@ -151,7 +151,18 @@ def counts_of(given: Given, times: int = 1) -> Counts:
 class Books:
     """What the draws of one function by one reader leave behind."""
 
-    __slots__ = ("_keeper", "_later", "_namespace", "_opened", "_placed", "_run", "_spent", "given", "is_open", "reader")
+    __slots__ = (
+        "_keeper",
+        "_later",
+        "_namespace",
+        "_opened",
+        "_placed",
+        "_run",
+        "_spent",
+        "given",
+        "is_open",
+        "reader",
+    )
 
     def __init__(self, keeper: Keeper, reader: str | None, namespace: str | None, run: str) -> None:
         self._keeper = keeper

@@ -46,8 +46,8 @@ def report(file: Path, *, calls: int, samples: int, draws: int, characters: int,
     """Write a page about the cache to FILE.
 
     It shows the money and time saved over days, hit rates by function, the calls that cost most, their samples beside
-    each other, and what runs and namespaces drew last, in its order. It is one HTML file that opens in any browser and never touches the network. It holds prompts
-    and answers, so only you can read it; --calls 0 leaves them all out.
+    each other, and what runs and namespaces drew last, in its order. It is one HTML file that opens in any browser and
+    never touches the network. It holds prompts and answers, so only you can read it; --calls 0 leaves them all out.
     """
     require_replaceable(file, force=force)
     bounds = Bounds(calls=calls, samples=samples, draws=draws, characters=characters, text=text * MEGA)

@@ -87,8 +87,8 @@ def test_runs_are_listed_and_shown_in_their_order(memollm):
     assert head.startswith(f"run {listed['run']}, agent.py, begun {day}")
     assert head.endswith(": 5 samples drawn")
     assert [part.split()[2:5] for part in parts[:5]] == [
-        ["agent.chat", "slot", "1"], ["agent.rate", "slot", "0"], ["agent.chat", "slot", "2"], ["agent.chat", "slot", "3"],
-        ["agent.rate", "slot", "0"],
+        ["agent.chat", "slot", "1"], ["agent.rate", "slot", "0"], ["agent.chat", "slot", "2"],
+        ["agent.chat", "slot", "3"], ["agent.rate", "slot", "0"],
     ]  # fmt: skip
     assert "in agents  lane left" in parts[0]
     assert CHAT.rstrip() in parts[0]
@@ -160,12 +160,12 @@ def test_the_report_has_runs_and_what_they_drew(path):
     third = whole.turns[2]
     assert [(part.label, part.content.text) for part in third.parts] == [("tool", "3"), ("model", "small")]
     assert (third.earlier, third.content.text, third.lane) == (3, "It is 3.\nReally.", "left")
-    assert [(turn.function, turn.slot) for turn in some.turns] == [(turn.function, turn.slot) for turn in whole.turns[-4:]]
+    assert [turn.at for turn in some.turns] == [turn.at for turn in whole.turns[-4:]]
     assert any("6 draws of the runs and namespaces" in sentence for sentence in some.left_out)
 
 
 def test_ls_finds_what_it_prints_and_nothing_else(memollm):
-    """What stands in a line of `ls` is found by `--text`, as it is printed and as it was said; the key's words are not."""
+    """What stands in a line of `ls` is found by `--text`, as it is printed or was said; words of keys are not."""
     for text in ('line "two"', "line one\nline", 'answer="line one\\nline', "AGENT.RATE", '"small"'):
         assert json.loads(memollm("ls", "--json", "--text", text).out), text
     assert json.loads(memollm("ls", "--json", "--text", "version:1").out) == []

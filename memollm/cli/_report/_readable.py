@@ -54,7 +54,9 @@ def summary_of(arguments: Named | None, *, each: int = 90, whole: int = 240) -> 
     """Write the arguments in one line, the longest first; of a chat the last message."""
     if not arguments:
         return DIGEST if arguments is None else "no arguments"
-    texts = [(name, messages[-1][1] if (messages := conversation(v)) else value_text(v)) for name, v in arguments.items()]
+    texts = [
+        (name, messages[-1][1] if (messages := conversation(v)) else value_text(v)) for name, v in arguments.items()
+    ]
     texts.sort(key=lambda named: -len(named[1]))
     return shortened(" · ".join(f"{name}: {shortened(text, each)}" for name, text in texts), whole)
 
