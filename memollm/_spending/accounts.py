@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from memollm._spending.order import in_order
 from memollm._types.calls import Call
-from memollm._types.counting import Account, Counts, Drawn, Use
+from memollm._types.counting import Account, Counts, DrawnStretch, Use
 from memollm._types.locks import ThreadLock
 from memollm._types.samples import Costs, costs_of
 from memollm.errors import StoreError, StoreRefused
@@ -32,6 +32,8 @@ MOST_KEPT: Final = 10_000
 """How many accounts and uses are kept for a store that does not take them."""
 MOST_DRAWN: Final = 100_000
 """How many draws are kept for such a store, and how many memoized calls of a function are known to be noted."""
+SET: Final = 1.0
+"""By how many seconds a clock is off that was set, or stood still while the machine slept."""
 AT_ONE_TIME: Final = 2000
 """How many draws are written down in one transaction, for which others wait."""
 HIT, SHARED, MADE = range(3)
@@ -203,8 +205,10 @@ class Books:
         self._opened = time.perf_counter()
         self._keeper.open(self)
 
-    def close(self, clock: Callable[[], float]) -> tuple[dict[Account, Counts], list[Use], list[Drawn]]:
-        """Add up what was noted, and begin anew."""
+    def close(
+        self, clock: Callable[[], float], to_now: float = 0.0
+    ) -> tuple[dict[Account, Counts], list[Use], list[DrawnStretch]]:
+        """Add up what was noted, and begin anew; `to_now` makes times of those of `perf_counter`."""
         self.is_open, opened = False, self._opened
         given, later, spent = self._taken()
         now = clock()
@@ -234,22 +238,22 @@ class Books:
                 used[call] = max(used.get(call, asked), asked)
         run = None if self._namespace is None and self.reader is not None else self._run
         uses = [Use(run, call, *each, used[call]) for call, of in slots.items() for each in stretches(of)]
-        drawn = self._drawn(chain(noted.values(), *(some for _, some in later)), now - time.perf_counter(), opened)
+        drawn = self._drawn(chain(*(some for _, some in later), noted.values()), to_now, opened)
         return counts, uses, drawn
 
-    def _drawn(self, notes: Iterable[Given], to_now: float, opened: float) -> list[Drawn]:
+    def _drawn(self, notes: Iterable[Given], to_now: float, opened: float) -> list[DrawnStretch]:
         """Tell when each sample was asked for; of a memoized one only the first time in a run."""
-        drawn: list[Drawn] = []
+        drawn: list[DrawnStretch] = []
         for call, slot, _, _, _, begin, lane in notes:
-            if begin == SOME_TIME:
-                if call in self._placed:
-                    continue
+            if begin == SOME_TIME and call in self._placed:
+                continue
+            if self.reader is None:
                 if len(self._placed) >= MOST_DRAWN:
                     self._placed.clear()
                 self._placed.add(call)
             if begin != NOT_KEPT:
                 at = to_now + (opened if begin == SOME_TIME else begin)
-                drawn.append(Drawn(self._run, self._namespace or "", lane or "", call, slot, slot, at))
+                drawn.append(DrawnStretch(self._run, self._namespace or "", lane or "", call, slot, slot, at))
         return drawn
 
     def _taken(self) -> tuple[list[Given], list[tuple[float, Sequence[Given]]], list[tuple[str, Counts]]]:
@@ -283,7 +287,8 @@ class Keeper:
         self._open: dict[int, Books] = {}
         self._counts: dict[Account, Counts] = {}
         self._uses: list[Use] = []
-        self._drawn: list[Drawn] = []
+        self._drawn: list[DrawnStretch] = []
+        self._offset = 0.0
         self._handed: tuple[int, dict[Account, Counts], list[Use]] | None = None
         """What was handed over under an id, as long as it is not known whether the store has it."""
         writing = ThreadLock()
@@ -309,10 +314,10 @@ class Keeper:
             # Whoever has interrupted this thread leaves it to it.
             return
         with self._writing:
-            self._due = None
+            self._due, to_now = None, self._to_now()
             while self._open:
                 with suppress(KeyError):
-                    counts, uses, drawn = self._open.popitem()[1].close(self._clock)
+                    counts, uses, drawn = self._open.popitem()[1].close(self._clock, to_now)
                     self._add(counts)
                     self._uses += uses
                     self._drawn += drawn
@@ -336,6 +341,13 @@ class Keeper:
             return False
         self._handed = None
         return True
+
+    def _to_now(self) -> float:
+        """Return what makes times of those of `perf_counter`: the same each time, unless the clock was set."""
+        to_now = self._clock() - time.perf_counter()
+        if abs(to_now - self._offset) > SET:
+            self._offset = to_now
+        return self._offset
 
     def _write_down(self) -> None:
         """Write down in which order samples were asked for, where the store keeps that."""

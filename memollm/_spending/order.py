@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from memollm._types.counting import Drawn
+    from memollm._types.counting import DrawnStretch
 
 TICK: Final = 1e-6
 """Seconds between two stretches at least, so that a time tells their order."""
 
 
-def in_order(drawn: Iterable[Drawn]) -> list[Drawn]:
+def in_order(drawn: Iterable[DrawnStretch]) -> list[DrawnStretch]:
     """Put samples into the order of asking, and into one stretch what follows one another."""
-    ordered: list[Drawn] = []
+    ordered: list[DrawnStretch] = []
     for each in sorted(drawn, key=attrgetter("at")):
         last = ordered[-1] if ordered else None
         if last is not None and each.first == last.last + 1 and each[:4] == last[:4]:

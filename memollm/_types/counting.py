@@ -71,7 +71,7 @@ class Use(NamedTuple):
     at: float
 
 
-class Drawn(NamedTuple):
+class DrawnStretch(NamedTuple):
     """A stretch of a call's slots that a run was given one after the other, with nothing in between."""
 
     run: str

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from memollm._cache import Cache
-    from memollm._types.counting import Drawn
+    from memollm._types.counting import DrawnStretch
     from memollm._types.samples import Sample
 
 
 class Turn(NamedTuple):
     """A sample that was drawn, and what it answers."""
 
-    drawn: Drawn
+    drawn: DrawnStretch
     """Of the stretch to which it belongs."""
     slot: int
     sample: Sample | None
@@ -36,7 +36,7 @@ class Turn(NamedTuple):
 GONE = Shown(None, "(no longer stored)")
 
 
-def turns(cache: Cache, drawn: Iterable[Drawn]) -> Iterator[Turn]:
+def turns(cache: Cache, drawn: Iterable[DrawnStretch]) -> Iterator[Turn]:
     """Read what was drawn, one after the other; what is told already of a chat that goes on is told once."""
     codec = cache.__memollm_engine__().codec
     before: dict[tuple[str, ...], tuple[list[Utterance], str]] = {}

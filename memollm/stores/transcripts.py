@@ -10,13 +10,13 @@ from memollm.stores.looking import looking
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from memollm._types.counting import Drawn
+    from memollm._types.counting import DrawnStretch
 
 
 class Transcribing(Protocol):
     """What `keeping` of a store can besides, where the store keeps transcripts."""
 
-    def transcribe(self, drawn: Sequence[Drawn]) -> None:
+    def transcribe(self, drawn: Sequence[DrawnStretch]) -> None:
         """Note what runs were given. A stretch that a run has as the same reader already stays where it is."""
         ...
 
@@ -24,7 +24,7 @@ class Transcribing(Protocol):
 class Transcribed(Protocol):
     """What `looking` of a store can besides, where the store keeps transcripts."""
 
-    def transcript(self, *, run: str | None, namespace: str | None, lane: str | None) -> list[Drawn]:
+    def transcript(self, *, run: str | None, namespace: str | None, lane: str | None) -> list[DrawnStretch]:
         """List what was given, of a run, in a namespace and in a lane, in the order of asking; None: in any.
 
         What was given without a namespace is in the namespace "", and what was given outside of lanes in the lane "".
@@ -46,7 +46,7 @@ def transcribed(store: object) -> Transcribed | None:
 
 def transcript_of(
     store: object, *, run: str | None = None, namespace: str | None = None, lane: str | None = None
-) -> list[Drawn]:
+) -> list[DrawnStretch]:
     """List what was given, or refuse where nobody has written it down."""
     found = transcribed(store)
     if found is None:

@@ -11,7 +11,7 @@ from memollm import Cache
 from memollm._spending import accounts
 from memollm._spending.order import TICK, in_order
 from memollm._types.calls import Call
-from memollm._types.counting import Drawn
+from memollm._types.counting import DrawnStretch
 from memollm.errors import StoreRefused, StoreUnavailable
 from memollm.stores.sqlite.keeping import SqliteKeeping
 from memollm.stores.transcripts import transcribing, transcript_of
@@ -122,11 +122,11 @@ def test_stretches_follow_one_another():
     one, two = Call(b"1", "one", "f"), Call(b"2", "two", "f")
 
     def drawn(call, slot, at, lane=""):
-        return Drawn("r", "", lane, call, slot, slot, at)
+        return DrawnStretch("r", "", lane, call, slot, slot, at)
 
     mixed = [drawn(one, 2, 3.0), drawn(one, 0, 1.0), drawn(one, 1, 2.0), drawn(two, 0, 4.0), drawn(one, 3, 4.0)]
     assert in_order([*mixed, drawn(one, 4, 5.0, "l")]) == [
-        Drawn("r", "", "", one, 0, 2, 1.0),
+        DrawnStretch("r", "", "", one, 0, 2, 1.0),
         drawn(two, 0, 4.0),
         drawn(one, 3, 4.0 + TICK),
         drawn(one, 4, 5.0, "l"),

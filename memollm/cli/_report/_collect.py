@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from memollm._cache import Cache
-    from memollm._types.counting import Drawn
+    from memollm._types.counting import DrawnStretch
     from memollm._types.listings import Surveyed
     from memollm._types.samples import Sample
     from memollm._upkeep.answers import AnswerCounts
@@ -266,7 +266,7 @@ def _turns(cache: Cache, bounds: Bounds, room: Room) -> tuple[int, tuple[TurnDat
     drawn = transcript_of(cache.store)
     total = sum(each.last + 1 - each.first for each in drawn)
     wanted = min(bounds.draws, total) if bounds.calls and bounds.samples else 0
-    latest: list[Drawn] = []
+    latest: list[DrawnStretch] = []
     while sum(each.last + 1 - each.first for each in latest) < wanted:
         latest.insert(0, drawn.pop())
     read = list(turns(cache, latest))[-wanted:] if wanted else []

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from memollm._types.calls import Call
-    from memollm._types.counting import Account, Counts, Drawn, Use
+    from memollm._types.counting import Account, Counts, DrawnStretch, Use
     from memollm._types.listings import Move
     from memollm.stores.looking import Document
     from memollm.stores.sqlite.ledger import Ledger
@@ -75,7 +75,7 @@ class SqliteKeeping(Keeping, Transcribing):
         """Add up, once."""
         self._session.transact(lambda ledger: Upkeep(ledger).count_once(id, counts, uses))
 
-    def transcribe(self, drawn: Sequence[Drawn]) -> None:
+    def transcribe(self, drawn: Sequence[DrawnStretch]) -> None:
         """Note what runs were given."""
         self._session.transact(lambda ledger: Upkeep(ledger).transcribe(drawn))
 

@@ -6,7 +6,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from memollm._types.calls import NAMESPACES, RUNS, Call, recorder
-from memollm._types.counting import Account, Counts, Drawn
+from memollm._types.counting import Account, Counts, DrawnStretch
 from memollm._types.listings import Item, ListedReader, ReaderOfCall, Standing, Stored, Surveyed
 from memollm._types.samples import MOST, NUMBERS, Sample, cleaned
 from memollm.stores.looking import Looking, mentions
@@ -74,11 +74,11 @@ class SqliteLooking(Looking, Transcribed):
         """List every call that has samples."""
         return [Item(*row) for row in self._rows("inventory")]
 
-    def transcript(self, *, run: str | None, namespace: str | None, lane: str | None) -> list[Drawn]:
+    def transcript(self, *, run: str | None, namespace: str | None, lane: str | None) -> list[DrawnStretch]:
         """List what was given, in the order of asking."""
         runner, reader = None if run is None else RUNS + run, NAMESPACES + namespace if namespace else None
         return [
-            Drawn(by.removeprefix(RUNS), _named(whose), lane, Call(key, form, function), first, last, at)
+            DrawnStretch(by.removeprefix(RUNS), _named(whose), lane, Call(key, form, function), first, last, at)
             for by, whose, lane, key, form, function, first, last, at in self._rows("transcript", runner, reader, lane)
             if namespace is None or namespace or not whose.startswith(NAMESPACES)
         ]

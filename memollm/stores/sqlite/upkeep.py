@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from memollm._types.calls import Call
-    from memollm._types.counting import Account, Counts, Drawn, Use
+    from memollm._types.counting import Account, Counts, DrawnStretch, Use
     from memollm._types.listings import Move
 
 OF_CALL: Final = (
@@ -146,7 +146,7 @@ class Upkeep:
         self._do("remove_touching_uses", *stretch)
         self._do("add_use", run, call, min(first, first if begins is None else begins), max(last, ends or 0))
 
-    def transcribe(self, drawn: Iterable[Drawn]) -> None:
+    def transcribe(self, drawn: Iterable[DrawnStretch]) -> None:
         """Note what runs were given."""
         numbers = self._numbers
         for each in drawn:
