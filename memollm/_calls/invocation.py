@@ -283,7 +283,7 @@ class Invocation:
 
     def _server(self, function: Callable[[list[Any]], Any], *, aligned: bool) -> Server:
         plan = self.plan
-        told = functools.partial(told_of, usage=plan.usage, prices=plan.prices)
+        told = functools.partial(told_of, function=plan.name, usage=plan.usage, prices=plan.prices)
         return Server(function, plan.name, aligned, told, get_ready(plan.engine))
 
     def _bound(self) -> inspect.BoundArguments:

@@ -69,7 +69,9 @@ class Landing:
     def _land(self, flight: Flight, results: Sequence[Any], paid: Paid) -> Flow:
         """Store what the function returned for a flight."""
         plan = self._plan
-        told = paid.told or told_of(paid.meter, paid.returned, results, usage=plan.usage, prices=plan.prices)
+        told = paid.told or told_of(
+            paid.meter, paid.returned, results, function=self._function, usage=plan.usage, prices=plan.prices
+        )
         self._bill.spend(told.toll)
         if told.failed:
             self._bill.happened(Counts(failed=told.failed))

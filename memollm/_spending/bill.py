@@ -111,6 +111,7 @@ def told_of(
     returned: Any,
     results: Sequence[Any],
     *,
+    function: str,
     usage: Callable[[Any], object] | None,
     prices: Mapping[str, object] | None,
 ) -> Told:
@@ -125,7 +126,7 @@ def told_of(
         _require_countable(*tokens)
         costs = [price(each, prices) for each in found]
     except Exception as error:  # noqa: BLE001 - the user's function, or prices
-        return Told(unknown, _not_counted(error))
+        return Told(unknown, _not_counted(function, error))
     # A sum of which a part is not known is not known.
     cost = None if None in costs else sum(filter(None, costs))
     return Told(Toll(1, unknown.seconds, *tokens, cost, int(cost is None), unknown.latency))
@@ -138,14 +139,17 @@ def _require_countable(into: int, out: int) -> None:
         raise OptionError(f"{tokens:,} tokens are told, and no call takes more than {MOST_TOKENS:,}. Mend usage=.")
 
 
-def _not_counted(error: Exception) -> NotCountedWarning | None:
+def _not_counted(function: str, error: Exception) -> NotCountedWarning | None:
     """Warn that nobody knows what a call took; return the warning where warnings are errors."""
     try:
         reason = str(error)
     except Exception:  # noqa: BLE001 - an error of the user's may raise even here
         reason = type(error).__name__
     try:
-        warn(f"What a call took could not be told, so its cost counts as unknown: {reason}", NotCountedWarning)
+        warn(
+            f"What a call of {function} took could not be told, so its cost counts as unknown: {reason}",
+            NotCountedWarning,
+        )
     except NotCountedWarning as warning:
         return warning
     return None

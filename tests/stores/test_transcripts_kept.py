@@ -13,7 +13,7 @@ from memollm.testing._bench import call
 
 
 def test_a_stretch_stays_where_it_was_first(store):
-    """DrawnStretch again by the same reader of a run, it keeps its place and its lane, and may grow (as pools give again)."""
+    """Drawn again by the same reader of a run, it keeps its place and its lane, and may grow (as pools give again)."""
     stock(store, b"0", b"1")
     drawn = DrawnStretch("r", "a", "l", call(), 0, 0, 1.0)
     transcribing(store).transcribe([drawn])
