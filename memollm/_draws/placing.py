@@ -77,7 +77,9 @@ class Placing(Draw):
         if self._gap is None:
             return
         watchers, budgets = (plan.watchers, ()) if here is None else ((*plan.watchers, *here.watchers), here.budgets)
-        self._bill = (Brought if self._brought else Bill)(self._function, plan.books, watchers, budgets)
+        bill = (Brought if self._brought else Bill)(self._function, plan.books, watchers, budgets, plan.program)
+        bill.know_called()
+        self._bill = bill
         self._missing, self._has_claimed = 1, True
         yield from self._land([self._gap], [self._answer], self._paid)
 

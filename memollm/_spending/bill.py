@@ -65,6 +65,10 @@ class Bill:
             self._program.promise(self._function, calls, allowed)
             self._is_charged = True
 
+    def know_called(self) -> None:
+        """Know that a call was made before anybody asked the budgets: they count it all the same."""
+        self._is_charged = True
+
     def put_back(self) -> None:
         """Give one call back to the budgets, unless all were: a draw may come to nothing before its calls end."""
         if self._took_one():

@@ -97,6 +97,18 @@ def test_usage_is_counted_and_priced(gpt, claude, cache, provider):
     assert [line.name for line in cache.stats()] == ["chat.completions", "messages"]
 
 
+def test_a_budget_of_the_program_limits_a_wrapped_client(gpt, cache, provider):
+    """P14: its requests count as calls of functions do; what is stored is free."""
+    memollm.configure(cache=cache, budget={"calls": 2})
+    gpt = wrap(gpt, namespace="a")
+    drawn = [said(gpt), said(gpt)]
+    with pytest.raises(memollm.BudgetExceeded, match=r"2 of 2 calls"):
+        said(gpt)
+    with memollm.namespace("b"):
+        assert [said(gpt), said(gpt)] == drawn
+    assert provider.calls == 2
+
+
 def test_options_work_as_for_functions(gpt, cache, provider):
     """A pool, a predicate on the body, a budget, a time to live."""
     assert len({said(wrap(gpt, cache=cache, pool=2, namespace="a")) for _ in range(5)}) == 2

@@ -88,6 +88,24 @@ def test_sixteen_threads_make_just_the_calls_of_the_budget(limited):
     assert model.calls == 50
 
 
+def test_the_lower_door_is_limited(limited):
+    """P14: what is drawn, looked up and updated by a door counts as calls; what was made elsewhere does not."""
+    cache, model = limited(calls=4), FakeModel()
+    door = cache.door("chat", namespace="a")
+    door.draw("x", lambda: model("x"), n=2)
+    assert door.lookup("y") is None
+    door.update("y", model("y"))
+    # An update that no lookup is waiting for was called for all the same.
+    door.update("z", model("z"))
+    door.put("w", "elsewhere")
+    assert (model.calls, spent(cache).calls) == (4, 4)
+    with pytest.raises(BudgetExceeded, match=r"of chat would exceed the budget of this program: 4 of 4 calls"):
+        door.draw("new", lambda: model("new"))
+    assert model.calls == 4
+    with memollm.namespace("b"):
+        assert door.lookup("y") == "y #1"
+
+
 @pytest.mark.parametrize("cache", ["sqlite"], indirect=True)
 def test_a_thousand_tasks_make_just_the_calls_of_the_budget(limited):
     """P14: and the loop is not held by it."""
