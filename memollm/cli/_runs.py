@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from memollm._spending.stats import grouped
 from memollm._types.calls import RUNS
 from memollm._types.counting import Counts
-from memollm.cli._words import counted, local_time
+from memollm._types.tables import counted
+from memollm.cli._words import local_time
 from memollm.errors import OptionError
 from memollm.stores.documents import notes_of
 from memollm.stores.looking import looking

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from memollm._types.tables import counted
 from memollm._upkeep.conversations import Utterance, conversation
 from memollm.cli._finding import SHORT, Described, compact, described
 from memollm.cli._output import line_width, say
 from memollm.cli._reading import Shown, shown
-from memollm.cli._words import counted, dollars, duration_text, local_time, middle_cut, moment
+from memollm.cli._words import dollars, duration_text, local_time, middle_cut, moment
 from memollm.errors import printable
 
 if TYPE_CHECKING:
