@@ -13,6 +13,7 @@ import memollm
 from memollm import Cache, configure
 from memollm._spending.track import NUMBERS
 from memollm.cli._report._collect import collect
+from memollm.stores.transcripts import transcript_of
 from memollm.testing import FakeClock, ModelDown
 
 DEADLINE = 60
@@ -112,9 +113,14 @@ def test_every_number_shown_of_one_program_agrees_and_adds_up(recorded, tmp_path
     # The report.
     report = collect(cache, place="here", made=0.0, show=["memollm", "show"])
     names = [name for name in total if name != "refused"]
-    for sums in ([report.total], report.days, [each.sums for each in report.functions], report.namespaces):
+    groups = (report.functions, report.runs)
+    for sums in ([report.total], report.days, report.namespaces, *([each.sums for each in group] for group in groups)):
         shown_sums = [{name: getattr(each, name) for name in names} for each in sums]
         assert added(*shown_sums) == {name: total[name] for name in names}
+    # Transcripts, which have each sample that was kept, as each namespace was given it.
+    told = transcript_of(cache.store)
+    assert sum(each.last + 1 - each.first for each in told) == report.drawn == len(report.turns)
+    assert report.drawn == total["draws"] - total["unstored"]
     # Text and HTML.
     for cell in ("16", "$2.00 + 1 unpriced", "19 s", "11 s"):
         assert cell in str(cache.stats())
