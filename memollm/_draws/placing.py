@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from itertools import count
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from memollm._draws.effects import Do, Flow, Gap
 from memollm._draws.flow import Draw
 from memollm._draws.slots import Made, Slots
+from memollm._draws.waits import driven, ended
 from memollm._spending.bill import Bill
 from memollm._types.calls import Place, Position
 from memollm._types.requests import Look, Return, Settle, Take
@@ -117,7 +119,9 @@ class Placing(Draw):
             delivered = isinstance(state, Sample)
             back: Change = Return(self._ticket, position) if delivered else Settle(self._ticket, (position,))
             self._passed.append((self._ticket, back))
+            ended(self._ticket)
             self._ticket = flights.depart()
+            driven[self._ticket] = get_ident()
         return []
 
     # It is given to nobody: whoever brings it has it.

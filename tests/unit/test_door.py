@@ -11,6 +11,7 @@ from models import PATIENCE, run, until, until_in_loop, waiting
 
 import memollm
 from memollm import BudgetExceeded, Cache, CacheMiss, HoldError, OptionError, ReplayExhausted
+from memollm._draws import waits
 from memollm.testing import FakeClock, FakeModel
 
 
@@ -425,12 +426,13 @@ def test_an_update_without_a_lookup_moves_no_cursor(cache):
 
 def test_an_update_after_its_lease_counts_as_delivered(cache):
     """Rule 5, P1: whoever looked up has that answer, so its namespace does not draw it again."""
-    door = door_of(cache)
+    door, before = door_of(cache), {*waits.driven}
     assert door.lookup("x") is None
     cache._engine.lookups.end_leases(float("inf"))
     with memollm.namespace("b"):
         assert door.draw("x", lambda: "of b") == "of b"
     door.update("x", "late")
+    assert {*waits.driven} == before, "a position that was passed over is still taken for a draw"
     assert door.peek("x") == ["of b", "late"]
     assert [door.lookup("x"), door.lookup("x")] == ["of b", None]
     door.abandon()
