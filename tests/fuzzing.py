@@ -170,6 +170,22 @@ def allowed(action: Callable[[], object]) -> object:
         assert time.monotonic() - begun < LONGEST, "it hangs"
 
 
+class WrongAnswer(AssertionError):
+    """A draw gave what its function does not return."""
+
+
+def require(got: object, right: object) -> None:
+    """Let an error of ours, which gives nothing, or the right answer pass."""
+    if got is not None and got != right:
+        raise WrongAnswer(f"{got!r} for {right!r}")
+
+
+def is_damaged(folder: Path) -> bool:
+    """Tell whether SQLite itself finds that its pages contradict each other, as `verify` tells the user."""
+    with contextlib.closing(sqlite3.connect(folder / "memollm.db")) as connection:
+        return connection.execute("PRAGMA integrity_check").fetchall() != [("ok",)]
+
+
 def use(folder: Path) -> None:
     """Do whatever a user may do with a cache; each answer must be what the function returns."""
     cache = Cache(folder)
@@ -177,18 +193,18 @@ def use(folder: Path) -> None:
         expected = [MAKERS[name](prompt) for prompt in PROMPTS]
         for prompt, right in zip(PROMPTS, expected, strict=True):
             got = allowed(lambda prompt=prompt, ask=ask: ask(prompt))
-            assert got in (None, right)
-        assert allowed(lambda ask=ask: ask.draw(2, PROMPTS[0])) in (None, [expected[0]] * 2)
+            require(got, right)
+        require(allowed(lambda ask=ask: ask.draw(2, PROMPTS[0])), [expected[0]] * 2)
         found = allowed(lambda ask=ask: ask.peek(PROMPTS[0])) or []
-        assert all(each == expected[0] for each in found)
+        require(found, [expected[0]] * len(found))
         once = ask.with_options(pool=1, namespace=None)
-        assert allowed(lambda once=once: once(PROMPTS[4])) in (None, expected[4])
+        require(allowed(lambda once=once: once(PROMPTS[4])), expected[4])
         reader = ask.with_options(mode="readonly")
-        assert allowed(lambda reader=reader: reader(PROMPTS[2])) in (None, expected[2])
+        require(allowed(lambda reader=reader: reader(PROMPTS[2])), expected[2])
         with lane("a"):
-            assert allowed(lambda ask=ask: ask(PROMPTS[1])) in (None, expected[1])
+            require(allowed(lambda ask=ask: ask(PROMPTS[1])), expected[1])
         with replay("n", then="draw"):
-            assert allowed(lambda ask=ask: ask(PROMPTS[0])) in (None, expected[0])
+            require(allowed(lambda ask=ask: ask(PROMPTS[0])), expected[0])
         allowed(lambda ask=ask: ask.explain("another"))
         allowed(lambda ask=ask: ask.with_options(mode="offline")("another"))
         with replay("n"):
@@ -295,7 +311,12 @@ def attack(seed: int, template: Path, scene: Path, watch: Watch) -> None:
     with watch.on(scene):
         if dice.random() < 0.2:
             command_line(folder)
-        use(folder)
+        try:
+            use(folder)
+        except WrongAnswer:
+            # A sample's row that says that it is another call's gives its answer: `verify` finds such pages.
+            if not is_damaged(folder):
+                raise
     assert precious.read_bytes() == b"what the user has written"
     assert {path.name for path in scene.iterdir()} <= {".memollm", "precious", "out.jsonl"}
 

@@ -12,6 +12,7 @@ from memollm._types.secret import said_by
 from memollm._types.signals import pass_on
 from memollm._values.classes import Registered, TypedWriter, read_classes
 from memollm._values.frame import (
+    ANEW,
     CLASSES,
     HEAD,
     JSON,
@@ -94,7 +95,7 @@ class Codec:
             raise DamagedRecord("the record is nested more deeply than can be followed here") from exc
         except Exception as exc:
             pass_on(exc)
-            raise DamagedRecord(f"the record does not hold what was written: {_said_by(exc)}") from exc
+            raise DamagedRecord(f"the record does not hold what was written: {_said_by(exc)}. {ANEW}") from exc
 
     def is_trusted(self, record: bytes, *, context: bytes) -> bool:
         """Check a record without reading its value: raise if its bytes or its signature do not fit.
@@ -115,7 +116,7 @@ class Codec:
             raise
         except Exception as exc:
             pass_on(exc)
-            raise DamagedRecord(f"the record does not hold what was written: {_said_by(exc)}") from exc
+            raise DamagedRecord(f"the record does not hold what was written: {_said_by(exc)}. {ANEW}") from exc
 
     def _opened(self, record: bytes, context: bytes) -> tuple[bytes, bytes]:
         kind, rest = unframed(record)

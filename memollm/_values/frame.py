@@ -32,6 +32,10 @@ _LONGEST_SIZE = 10
 _LARGEST_RATIO = 1040  # What zlib reaches at most.
 
 
+ANEW = 'To have it made anew, .forget its call, or draw it with mode="refresh"; memollm verify lists all such samples'
+"""What to do about a record that cannot be read again."""
+
+
 def check(rest: bytes, seed: int) -> bytes:
     """Hash what follows the head; the kind is the seed."""
     return b"%b:" % xxh3_64_hexdigest(rest, seed)[:8].encode()
@@ -49,7 +53,7 @@ def unframed(record: bytes) -> tuple[bytes, bytes]:
     """Give kind and rest of a record, if it is as it was written and of a form that is known here."""
     kind, rest = record[:2], record[HEAD:]
     if record[2:HEAD] != b":" + check(rest, int.from_bytes(kind, "big")):
-        raise DamagedRecord("the record's bytes are not what was written (its check does not fit)")
+        raise DamagedRecord(f"the record's bytes are not what was written (its check does not fit). {ANEW}")
     if kind.upper() not in _KNOWN:
         raise StaleRecord(f"the record has the form {kind!r}, which this version of memollm does not know: upgrade it")
     return kind, rest
@@ -89,11 +93,11 @@ def unpacked(kind: bytes, rest: bytes) -> bytes:
     length, _, small = rest.partition(b":")
     size = int(length) if length.isdigit() else -1
     if not 0 <= size <= min(_LARGEST_UNPACKED, len(small) * _LARGEST_RATIO):
-        raise DamagedRecord(f"the record of {len(rest)} bytes announces an absurd size, {length[:20]!r}")
+        raise DamagedRecord(f"the record of {len(rest)} bytes announces an absurd size, {length[:20]!r}. {ANEW}")
     unpacking = zlib.decompressobj()
     body = unpacking.decompress(small, size + 1)
     if len(body) != size or not unpacking.eof or unpacking.unused_data:
-        raise DamagedRecord(f"the record does not unpack to the {size} bytes that it announces")
+        raise DamagedRecord(f"the record does not unpack to the {size} bytes that it announces. {ANEW}")
     return body
 
 

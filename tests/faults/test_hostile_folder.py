@@ -16,7 +16,17 @@ from contextlib import closing
 import pytest
 import zstandard
 
-from memollm import Cache, CacheMiss, OptionError, StoreError, StoreRefused, StoreUnavailable, lane, replay
+from memollm import (
+    Cache,
+    CacheMiss,
+    DamagedRecord,
+    OptionError,
+    StoreError,
+    StoreRefused,
+    StoreUnavailable,
+    lane,
+    replay,
+)
 from memollm._calls import engines
 from memollm._calls.configuration import Configuration
 from memollm.errors import MemollmWarning
@@ -107,6 +117,20 @@ def test_a_folder_of_owners_elsewhere_is_refused(tmp_path, folder):
     (folder / "memollm.db.owners").symlink_to(elsewhere)
     assert isinstance(use(folder), StoreRefused)
     assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize("options", [{"pool": 1}, {"namespace": "later"}, {"pool": 1, "mode": "offline"}])
+def test_an_answer_that_was_edited_is_told(folder, options):
+    """P8: who edits an answer in the file makes it damaged, not another answer; the error says how to have it anew."""
+    sql(folder, "UPDATE sample SET record = CAST(replace(CAST(record AS TEXT), 'answer', 'forged') AS BLOB)")
+    with Cache(folder) as cache:
+        ask = cache.cached_llm(lambda x: f"answer {x}", name="ask", version="1", **options)
+        with pytest.raises(DamagedRecord, match=r"not what was written.*\.forget its call, or.*refresh"):
+            ask("a")
+        again = ask.with_options(mode="auto")
+        again.forget("a")
+        assert again("a") == "answer a"
+        assert again.with_options(mode="refresh")("b") == again("b") == "answer b"
 
 
 # Links, pipes and other things where a file should be.

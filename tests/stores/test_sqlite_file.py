@@ -1,6 +1,7 @@
 """The SQLite store's file: private, its own, on a local disk, whole after every way of leaving."""
 
 import gc
+import os
 import sqlite3
 import threading
 import warnings
@@ -16,8 +17,9 @@ from memollm._types.calls import Place
 from memollm._types.requests import Fill
 from memollm._types.samples import MINE, Sample
 from memollm.errors import StoreClosed, StoreRefused, StoreUnavailable
+from memollm.stores.keeping import keeping
 from memollm.stores.looking import looking
-from memollm.stores.sqlite import connections, files as sqlite_files, lock as lock_module, session
+from memollm.stores.sqlite import connections, files as sqlite_files, leaving, lock as lock_module
 from memollm.stores.sqlite.files import Files, filesystem_of
 from memollm.stores.sqlite.link import FileVanished, Link
 from memollm.stores.sqlite.lock import WriteLock
@@ -300,6 +302,46 @@ def test_removed_database_is_made_anew(store):
     assert take(store).states == [MINE]
 
 
+@pytest.mark.parametrize("beside", ["lock", "epoch"])
+def test_a_removed_lock_is_taken_up_anew(store, opened, beside):
+    """P7: who writes when the lock or the epoch is gone goes by the file that others make, and keeps its answer."""
+    stock(store, b"zero")
+    hand = take(store, 2)
+    path = getattr(store.files, beside)
+    path.unlink()
+    other = opened(store.files.folder)
+    assert take(other).states == [MINE]
+    hand.fill(b"one")
+    link, _ = store._open_as
+    assert path.stat().st_ino in {os.fstat(link.lock.descriptor).st_ino, os.fstat(link.epoch._descriptor).st_ino}
+    assert [state.record for state in take(other, 2, "later").states] == [b"zero", b"one"]
+
+
+def test_who_is_told_of_nothing_any_more_opens_anew(store, opened):
+    """After the epoch was removed, what others forget is still forgotten by who remembers it: nothing is kept of it."""
+    stock(store, b"zero")
+    take(store).settle()
+    store.files.epoch.unlink()
+    other = opened(store.files.folder)
+    keeping(other).forget(call())
+    stock(store, b"one")
+    assert [state.record for state in take(other, reader="later").states] == [b"one"]
+
+
+def test_a_process_whose_own_lock_was_removed_lives_on(store, opened):
+    """P5: its next claim makes the file anew, and what it has in flight is its own again unless somebody took it."""
+    hand = take(store)
+    own = next(iter(store.files.owners.glob("*.lock")))
+    own.unlink()
+    take(store, of=call("another"))
+    other = opened(store.files.folder)
+    busy = take(other, reader="later").states
+    assert own.exists()
+    assert busy != [MINE]
+    hand.fill(b"zero")
+    assert [state.record for state in take(other, reader="later still").states] == [b"zero"]
+
+
 class Entered:
     """A lock; something is done before it is entered."""
 
@@ -369,7 +411,7 @@ def test_catalog_makes_no_file_of_its_own(store, opened):
 def test_store_that_is_dropped_is_closed(tmp_path, kind, monkeypatch, opened):
     """A store that nobody has any more lets go of its file without a warning, and what it had claimed is free (P3)."""
     begun = []
-    monkeypatch.setattr(session, "start_new_thread", lambda work, given: begun.append(Thread(target=work, args=given)))
+    monkeypatch.setattr(leaving, "start_new_thread", lambda work, given: begun.append(Thread(target=work, args=given)))
     others = {*connections._known()}
     dropped = SqliteStore(tmp_path / "cache")
     take(dropped)

@@ -29,7 +29,16 @@ class Ownership:
             for other, name in self._rows.do("owners").fetchall():
                 if other != number and not self._lives(name):
                     self._bury(other)
+        elif not self._owner[1].stands():
+            self._stand_again(*self._owner)
         return self._owner[0]
+
+    def _stand_again(self, number: int, owner: Owner) -> None:
+        """Live again after somebody removed the lock file: what nobody has taken over meanwhile is still in flight."""
+        owner.forget()
+        owner.stand()
+        self._rows.undo.append(owner.release)
+        self._rows.do("add_owner_again", number, owner.name)
 
     @property
     def number(self) -> int | None:

@@ -86,6 +86,8 @@ DELETE FROM claim WHERE call = ? AND slot = ? AND owner = ? AND ticket = ?;
 DELETE FROM claim WHERE owner = ? AND ticket = ?;
 -- name: add_owner  A process that is about to claim; its lock is held already.
 INSERT INTO owner (name) VALUES (?);
+-- name: add_owner_again  A process whose lock file was removed, and which others may have taken for dead.
+INSERT OR IGNORE INTO owner (id, name) VALUES (?, ?);
 -- name: owner_name  The lock file of an owner.
 SELECT name FROM owner WHERE id = ?;
 -- name: owners  All processes that have claimed and not left.

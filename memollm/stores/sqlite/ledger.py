@@ -273,9 +273,10 @@ class Ledger:
         return positions
 
     def _require_unmoved(self) -> None:
-        """Refuse to write into a file that is gone; one look is enough for a transaction."""
+        """Refuse to write into a file that is gone, or by a lock that is; one look is enough for a transaction."""
         if not self.has_looked:
             self.rows.link.require_unmoved()
+            self.rows.link.require_shared()
             self.has_looked = True
 
     def _cursor(self, call: int, reader: int, recorded: int) -> tuple[int, int]:

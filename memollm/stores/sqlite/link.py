@@ -49,7 +49,8 @@ class Link:
         self.writer = self._connect(patience=0.0)
         try:
             self._prepare()
-            self.epoch = Epoch(files.open_private(files.epoch))
+            epoch = files.open_private(files.epoch)
+            self.epoch = Epoch(epoch)
         except BaseException:
             self.writer.close()
             raise
@@ -60,6 +61,8 @@ class Link:
         """Read without any lock, on a connection that no other thread uses meanwhile."""
         self.identity = _identity(files.database)
         self._log_identity = _identity(self._log)
+        beside = (files.lock, lock.descriptor), (files.epoch, epoch)
+        self._beside = [(path, _identity_of(os.fstat(descriptor))) for path, descriptor in beside]
 
     def _connect(self, *, patience: float | None = None) -> Connection:
         # Made by us first, so that it is private from its first byte.
@@ -147,6 +150,15 @@ class Link:
         moved = _identity(self.files.database) != self.identity
         return moved or (log and _identity(self._log) != self._log_identity)
 
+    def require_shared(self) -> None:
+        """Refuse to write by a lock or an epoch that whoever opens the cache now does not find at its path."""
+        if self.is_unshared():
+            raise Unshared
+
+    def is_unshared(self) -> bool:
+        """Tell whether the lock or the epoch was removed, or replaced."""
+        return any(_identity(path) != identity for path, identity in self._beside)
+
     def wants_checkpoint(self) -> bool:
         """Tell whether the write-ahead log has grown long."""
         try:
@@ -161,7 +173,8 @@ class Link:
         with suppress(OSError), self._log.open("rb") as log:
             os.fsync(log.fileno())
         with self.locked():
-            self.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            if not self.is_unshared():
+                self.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
     def shrink(self, told: Callable[[int, int], object]) -> None:
         """Give the pages of what was removed back to the disk, a few at a time, so that nobody waits long."""
@@ -230,6 +243,10 @@ class Link:
         abandon(self.writer)
 
 
+class Unshared(Closed):
+    """Somebody removed the lock or the epoch that this process goes by, so the cache is to be opened anew."""
+
+
 class FileVanished(ChangeRefused):
     """The database is no longer the file at its path."""
 
@@ -246,6 +263,10 @@ def _identity(path: Path) -> tuple[int, int] | None:
         status = os.stat(path)  # noqa: PTH116 - half the time of Path.stat
     except FileNotFoundError:
         return None
+    return _identity_of(status)
+
+
+def _identity_of(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 

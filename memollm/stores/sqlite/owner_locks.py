@@ -25,9 +25,18 @@ class Owner:
     def __init__(self, folder: Path) -> None:
         self.name = uuid.uuid4().hex
         self._path = _path(folder, self.name)
-        make_folder(folder)
+        self._folder = folder
+        self.stand()
+
+    def stand(self) -> None:
+        """Make the lock file, at first or because somebody removed it; under the write lock, so that nobody looks."""
+        make_folder(self._folder)
         self._descriptor = open_own(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         lock_descriptor(self._descriptor, blocking=False)
+
+    def stands(self) -> bool:
+        """Tell whether the lock file is there; without it others take this process for dead."""
+        return os.path.lexists(self._path)
 
     def release(self) -> None:
         """Leave: nothing of this owner is in flight any more."""

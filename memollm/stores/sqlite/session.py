@@ -6,7 +6,6 @@ import atexit
 import sqlite3
 import threading
 import weakref
-from _thread import start_new_thread
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar, TypeVarTuple
 
@@ -17,6 +16,7 @@ from memollm.stores.sqlite import forks
 from memollm.stores.sqlite.connections import Closed
 from memollm.stores.sqlite.filelocks import lock_descriptor, unlock_descriptor
 from memollm.stores.sqlite.files import FAILURES, Files, refuse_foreign, refuse_network, refuse_old_sqlite, translated
+from memollm.stores.sqlite.leaving import leave, leave_soon
 from memollm.stores.sqlite.ledger import Ledger
 from memollm.stores.sqlite.link import FileVanished, Link, Patience, until_free
 from memollm.stores.sqlite.lock import WriteLock, acquired
@@ -74,7 +74,7 @@ class Session:
             if self._open_as is None:
                 self._open_as = opened = self._open(wait=wait)
                 # It holds what is open, so that no garbage collection takes that apart together with this store.
-                self._when_dropped = weakref.finalize(self, _leave_soon, *opened)
+                self._when_dropped = weakref.finalize(self, leave_soon, *opened)
                 self._when_dropped.atexit = False
                 self._rested = None
             return self._open_as
@@ -126,7 +126,7 @@ class Session:
             rested[1].ownership.leave()
         if opened is not None:
             with self.translating():
-                _leave(*opened)
+                leave(*opened)
 
     def _require_uninterrupted(self) -> None:
         """Refuse what would wait for what this very thread was interrupted in."""
@@ -176,12 +176,15 @@ class Session:
             self._taken_away()
 
     def _rest_with(self, link: Link, *, wait: bool = True) -> None:
-        """Know that a file is closed, if whoever closed it was interrupted before saying so."""
+        """Know that a file is closed, if its closing was interrupted before it was said; close one without a lock."""
         if not wait:
             raise WouldBlock
         with self._opening:
-            if link.closed and self._open_as is not None and self._open_as[0] is link:
-                self._rested = self._taken_away()
+            if self._open_as is None or self._open_as[0] is not link or not (link.closed or link.is_unshared()):
+                return
+            self._rested = self._taken_away()
+        with self.translating():
+            link.close()
 
     # Forks.
 
@@ -256,7 +259,7 @@ class Session:
                         unlock_descriptor(lock.descriptor)
                 break
             except Closed:
-                # A fork came between.
+                # A fork came between, or somebody who removed the lock.
                 self._rest_with(link, wait=wait)
             except FileVanished:
                 self._lose(link)
@@ -363,39 +366,6 @@ class Session:
                 lock.close()
                 self._lose(link)
                 raise
-
-
-def _leave(link: Link, ledger: Ledger) -> None:
-    """Void what this process has in flight and close the file."""
-
-    def bury() -> None:
-        link.require_unmoved()
-        link.execute("BEGIN IMMEDIATE")
-        try:
-            ledger.ownership.leave_all()
-            link.commit()
-        except BaseException:
-            link.rollback()
-            raise
-
-    try:
-        with suppress(FileVanished):
-            link.close(bury)
-    finally:
-        ledger.ownership.leave()
-
-
-def _leave_soon(link: Link, ledger: Ledger) -> None:
-    """Leave for a store that was dropped, maybe by a garbage collection in the middle of anything: wait for nothing."""
-    # At the end of the interpreter no thread begins any more, and the kernel does what is left.
-    with suppress(RuntimeError):
-        start_new_thread(_leave_quietly, (link, ledger))
-
-
-def _leave_quietly(link: Link, ledger: Ledger) -> None:
-    # Whoever finds what this process had in flight will see that nobody holds its lock.
-    with suppress(StoreError, sqlite3.Error, OSError, Closed):
-        _leave(link, ledger)
 
 
 def _checkpoint(store: weakref.ref[Session], link: Link) -> None:
