@@ -10,7 +10,8 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from memollm._keys.code.changes import changes
-from memollm._keys.code.fingerprint import Findings, findings
+from memollm._keys.code.findings import Findings
+from memollm._keys.code.fingerprint import findings
 from memollm._keys.code.layers import Layers, peeled
 from memollm._keys.code.lookup import underlying
 from memollm._keys.code.modules import folder_of, module_name, space_of

@@ -8,7 +8,7 @@ from memollm._types.warn import warn
 from memollm.errors import MemollmWarning
 
 if TYPE_CHECKING:
-    from memollm._keys.code.fingerprint import Findings
+    from memollm._keys.code.findings import Findings
 
 SHOWN: Final = 3
 _said: set[tuple[str, str]] = set()

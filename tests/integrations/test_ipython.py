@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import itertools
+import os
 import subprocess
 import sys
 import threading
@@ -333,3 +335,36 @@ def test_the_import_knows_nothing_of_ipython():
     code = "import memollm, sys; print([name for name in sys.modules if 'ipython' in name.lower()])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
+
+
+LAB = """
+class Tidy:
+    style = {style!r}
+    def go(self, q):
+        '''Say it.
+
+        At length.'''
+        return self.style + {said!r} + q
+"""
+
+
+@pytest.mark.filterwarnings("ignore::memollm.CodeChangedWarning")
+def test_what_autoreload_edits_is_another_version_and_comes_back(start, tmp_path, monkeypatch):
+    """P8: after `%autoreload 2` edited a method or an attribute, a draw is of the new code; undone, it is a hit."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    file, kernel, times = tmp_path / "reloaded_lab.py", start(), itertools.count(4_000_000_000, 10)
+
+    def edit(**options):
+        file.write_text(LAB.format(**{"style": "a", "said": "", **options}))
+        os.utime(file, (now := next(times), now))
+
+    edit()
+    kernel.run("load", "%load_ext autoreload\n%autoreload 2\nfrom reloaded_lab import Tidy\ntidy = Tidy()")
+    kernel.run("ask", "@cache.cached_llm(pool=1)\ndef tell(q):\n    paid.append(q)\n    return tidy.go(q)")
+    told = [("aq", 1), ("axq", 2), ("aq", 2), ("bq", 3), ("bq", 3), ("aq", 3)]
+    for options, seen in zip([{}, {"said": "x"}, {}, {"style": "b"}, {"style": "b"}, {}], told, strict=True):
+        edit(**options)
+        assert kernel.run("tell", "tell('q'), len(paid)") == seen
+    kernel.run("off", "%autoreload 0")
+    del sys.modules["reloaded_lab"]

@@ -333,6 +333,23 @@ MISSES = {
         "Model.style = 'b'",
         "Model.style = 'a'",
     ),
+    "the class of an object": Row(
+        "class Calm: style = 'a'\nclass Loud: style = 'b'\nclass Model(Calm): pass\nclass Other(Loud): pass\nM = Model()\n"
+        "def ask(q): return M.style + q",
+        "M.__class__ = Other",
+        "M.__class__ = Model",
+    ),
+    "the class of an object that is handed on": Row(
+        "class Calm:\n    def run(self, q): return 'a' + q\nclass Loud:\n    def run(self, q): return 'b' + q\nM = Calm()\n"
+        "def go(m, q): return m.run(q)\ndef ask(q): return go(M, q)",
+        "M.__class__ = Loud",
+        "M.__class__ = Calm",
+    ),
+    "the bases of a class": Row(
+        "class Calm: style = 'a'\nclass Loud: style = 'b'\nclass Model(Calm): pass\ndef ask(q): return Model.style + q",
+        "Model.__bases__ = (Loud,)",
+        "Model.__bases__ = (Calm,)",
+    ),
     "an attribute of a metaclass": Row(
         "class Meta(type): style = 'a'\nclass Model(metaclass=Meta): pass\ndef ask(q): return Model.style + q",
         "Meta.style = 'b'",

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -10,6 +11,8 @@ import textwrap
 from pathlib import Path
 
 import pytest
+
+from memollm import Cache
 
 ROOT = str(Path(__file__).parents[2])
 TEXTS = {
@@ -91,3 +94,29 @@ def test_programs_without_a_file_are_told_apart_by_their_code(way):
     edits = [ASKS, ASKS.replace('"WORD"', '"other"'), ASKS.replace('= "STYLE"', '= "other"')]
     assert len({key(text) for text in edits}) == 3
     assert key(ASKS) == key(ASKS)
+
+
+def test_a_method_whose_code_a_reload_has_put_in_counts_by_its_text(tmp_path, monkeypatch):
+    """What `%autoreload` of IPython compiles in a class of its own making is found in the file, and comes back."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    text = "class Tidy:\n    def go(self, q):\n        'Say\\n        it.'\n        return 'a' + q\n"
+    (tmp_path / "put_in.py").write_text(text)
+    study = importlib.import_module("put_in")
+    tidy = study.Tidy()
+
+    def ask(q):
+        return tidy.go(q)
+
+    with Cache("memory:") as cache:
+        asked = cache.cached_llm(ask, pool=1)
+        keys = [asked.key("q")]
+        for said in ("b", "a"):
+            (tmp_path / "put_in.py").write_text("\n" + text.replace("'a'", repr(said)))
+            space = {}
+            code = text.replace("Tidy", "__autoreload_class__").replace("'a'", repr(said))
+            exec(compile(code, study.__file__, "exec", dont_inherit=True), space)
+            study.Tidy.go.__code__ = space["__autoreload_class__"].go.__code__
+            keys.append(asked.key("q"))
+    assert keys[0] == keys[2] != keys[1]
+    del sys.modules["put_in"]

@@ -8,6 +8,7 @@ import linecache
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -36,8 +37,11 @@ print(json.dumps(keys))
 """
 
 
-def loaded(folder, row, cache=None):
-    """Load a row's module from a folder, as a program would import it, with its function memoized."""
+def loaded(folder, row, cache=None, *, has_text=True):
+    """Load a row's module from a folder, as a program would import it, with its function memoized.
+
+    Without a text it is executed as what was typed or piped into the interpreter is.
+    """
     for name in ("study", *(each for each, _ in row.also)):
         sys.modules.pop(name, None)
     for name, text in (*row.also, ("study", row.text)):
@@ -46,7 +50,11 @@ def loaded(folder, row, cache=None):
     sys.dont_write_bytecode = True
     importlib.invalidate_caches()
     linecache.clearcache()
-    study = importlib.import_module("study")
+    if has_text:
+        study = importlib.import_module("study")
+    else:
+        study = sys.modules["study"] = types.ModuleType("study")
+        exec(compile(row.text, "<stdin>", "exec", dont_inherit=True), vars(study))
     study.inner = study.ask
     study.ask = (cache or Cache("memory:")).cached_llm(study.ask, pool=1, ignore=row.ignore)
     return study, study.ask
@@ -56,7 +64,7 @@ def loaded(folder, row, cache=None):
 def load(tmp_path):
     """Load rows of the tables; what they warn of is an error."""
     with Cache("memory:") as cache:
-        yield lambda row: loaded(tmp_path, row, cache)
+        yield lambda row, **how: loaded(tmp_path, row, cache, **how)
     sys.path.remove(str(tmp_path))
     for name in ("study", "prompts", "lab"):
         sys.modules.pop(name, None)
@@ -89,6 +97,22 @@ def test_what_the_function_changes_itself_is_its_output(load, name):
     exec(row.change, vars(study))
     assert ask.key("q") == key
     assert ask("q") == first
+
+
+@pytest.mark.filterwarnings("ignore:.*there is no source for it")
+@pytest.mark.parametrize("name", [*MISSES, *HITS])
+def test_it_counts_without_a_text_as_well(load, name):
+    """Compiled code tells what it reads and changes as its text would, where there is none."""
+    row = {**MISSES, **HITS}[name]
+    study, ask = load(row, has_text=False)
+    before, key = ask("q"), ask.key("q")
+    for question in ("r", "s") if name in HITS else ():
+        ask(question)
+    exec(row.change, vars(study))
+    assert (ask.key("q") == key) is (name in HITS)
+    assert ask("q") == (before if name in HITS else study.inner("q"))
+    exec(row.undo, vars(study))
+    assert ask.key("q") == key
 
 
 @pytest.fixture(scope="module")

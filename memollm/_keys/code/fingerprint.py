@@ -5,23 +5,22 @@ from __future__ import annotations
 import functools
 import inspect
 from collections import deque
-from dataclasses import dataclass, field
 from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodType, MethodWrapperType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from memollm._keys.canonical.names import class_of
-from memollm._keys.code.bytecode import reads_of_code
-from memollm._keys.code.decorators import imports_of, is_class_method, without_memo, without_outer
+from memollm._keys.code.decorators import imports_of, without_memo, without_outer
+from memollm._keys.code.definition import Definition
+from memollm._keys.code.findings import Findings
 from memollm._keys.code.layers import Layers, peeled
 from memollm._keys.code.lookup import Found, View, cells_of, class_space, class_views, closure_of, owner_of, underlying
 from memollm._keys.code.modules import Home, module_name, project_of, space_of
 from memollm._keys.code.outputs import Outputs
 from memollm._keys.code.reads import Reads, reads_of
 from memollm._keys.code.schemas import has_plain_defaults, schema_of, taken_over
-from memollm._keys.code.source import CodeSource, Edited, code_digest, function_source
-from memollm._keys.code.syntax import cleaned, text
+from memollm._keys.code.source import CodeSource, code_of
 from memollm._keys.code.values import Canonical, Contents, hint_text, type_name
-from memollm._keys.code.watch import Sightings, Watch
+from memollm._keys.code.watch import Sightings
 from memollm._types.secret import SECRET, is_secret_name
 
 if TYPE_CHECKING:
@@ -29,21 +28,6 @@ if TYPE_CHECKING:
 
 MAX_HELPERS: Final = 200
 _BOUND: Final = (BuiltinFunctionType, MethodWrapperType, MethodType)
-
-
-@dataclass(slots=True)
-class Findings:
-    """The parts, and what there is to say about them."""
-
-    parts: dict[str, str] = field(default_factory=dict[str, str])
-    blind: str = ""
-    """Why the function's own text is not among them, if it is not."""
-    unseen: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    """What is read and could not be seen into: its label and its type."""
-    spent: list[str] = field(default_factory=list[str])
-    """Containers that the code both changes and hands on."""
-    watch: Watch = field(default_factory=Watch)
-    """What is to be looked at again."""
 
 
 def findings(
@@ -131,27 +115,16 @@ class _Collector:
         receiver = self._layers.receiver
         view = self._view(core, "", owner or defined_in if receiver is None else receiver, defined_in)
         self._sightings.function(core, "body")
-        source, self._found.blind = self._source(core)
-        self._defaults(core, "default ", taken_over(source.node, core) if source else frozenset())
-        if source is None:
-            self._compiled_only(core, "body", view)
-            return
+        defined = Definition.of(core)
+        self._found.blind = defined.blind
+        self._defaults(core, "default ", taken_over(defined.source.node, core) if defined.source else frozenset())
         if documented:
-            self._found.parts["documented"] = text(cleaned(source.node, documented=True))
+            self._found.parts["documented"] = defined.text(defined.tree(documented=True))
             self._told(core, "documented")
-        node = cleaned(source.node)
-        view.of_class = is_class_method(node)
-        node = without_outer(node, view)
-        self._found.parts["body"] = text(node)
-        self._follow(view, reads_of(node, receiver=view.receiver_name), source)
-
-    def _source(self, function: FunctionType) -> tuple[CodeSource | None, str]:
-        """Find a function's text, and say why there is none that could be trusted."""
-        try:
-            source = function_source(function)
-        except Edited as edited:
-            return None, f"{edited} no longer holds the code that runs"
-        return source, "" if source else "there is no source for it"
+        view.of_class = defined.is_class_method(defined_in)
+        node = without_outer(defined.tree(), view)
+        self._found.parts["body"] = defined.text(node)
+        self._follow(view, reads_of(node, receiver=view.receiver_name), defined.source)
 
     def _builtin(self, core: Any) -> None:
         """Count a function written in C by its name, and by what it is bound to."""
@@ -207,33 +180,29 @@ class _Collector:
             self._later(wrapper, functools.partial(self._helper, wrapper, None))
 
     def _helper(self, function: FunctionType, receiver: object, reached: str = "") -> None:
-        name = f"{module_name(function.__globals__)}.{function.__code__.co_qualname}"
-        label = self._free_label(f"helper {name}")
+        name = f"{module_name(function.__globals__)}.{code_of(function).co_qualname}"
+        label = self._found.free_label(f"helper {name}")
         view = self._view(function, f"{name}.", receiver, owner_of(function))
         view.receiver_label = reached
         self._sightings.function(function, label)
-        source, _ = self._source(function)
-        if source is None:
-            self._defaults(function, f"default {name}.")
-            self._compiled_only(function, label, view)
-            return
-        documented = id(function) in self._documented
-        node = without_memo(cleaned(source.node, documented=documented), view)
-        view.of_class = is_class_method(node)
+        defined, documented = Definition.of(function), id(function) in self._documented
+        view.of_class = defined.is_class_method(view.owner)
+        node = without_memo(defined.tree(documented=documented), view)
         self._outputs.of_function(function, node)
         if not has_plain_defaults(node, function):
             self._defaults(function, f"default {name}.")
-        self._found.parts[label] = text(node)
+        self._found.parts[label] = defined.text(node)
         if documented:
             self._told(function, label)
-        self._follow(view, reads_of(node, receiver=view.receiver_name), source)
+        self._follow(view, reads_of(node, receiver=view.receiver_name), defined.source)
 
     def _class(self, owner: type) -> None:
         """Count a class as it is: what its methods say, its schema, and what it holds."""
         space = space_of(owner.__module__)
         name = f"{module_name(space)}.{owner.__qualname__}"
-        label = self._free_label(f"helper {name}")
+        label = self._found.free_label(f"helper {name}")
         self._sightings.items(class_space(owner), label)
+        self._sightings.kind(owner, label)
         functions = list(class_views(owner))
         texts = [self._method(owner, name, label, function) for function in functions]
         head = f"class {owner.__qualname__}({', '.join(map(type_name, owner.__bases__))}):"
@@ -247,19 +216,16 @@ class _Collector:
         """Count what a method of a class reads, and return its text."""
         view = self._view(function, f"{name}.", None, owner)
         self._sightings.function(function, label)
-        source, _ = self._source(function)
-        if source is None:
-            reads, written = reads_of_code(function.__code__), f"compiled {code_digest(function.__code__)}"
-        else:
-            node = without_memo(cleaned(source.node), view)
-            reads, written = reads_of(node), text(node)
-            self._outputs.of_method(name, node, view)
-            if not has_plain_defaults(node, function):
-                self._defaults(function, f"default {name}.{function.__name__}.")
+        defined = Definition.of(function)
+        node = without_memo(defined.tree(), view)
+        reads = reads_of(node)
+        self._outputs.of_method(name, node, view)
+        if not has_plain_defaults(node, function):
+            self._defaults(function, f"default {name}.{function.__name__}.")
         # Of the methods only those that run change anything.
         reads.changing, reads.filling, reads.passed, reads.calls = set(), set(), set(), set()
-        self._follow(view, reads, source)
-        return written
+        self._follow(view, reads, defined.source)
+        return defined.text(node)
 
     def _members(self, owner: type, name: str, in_text: set[int]) -> None:
         """Count what a class holds now: it may have been set since its text was read, or never have had one."""
@@ -274,11 +240,6 @@ class _Collector:
             if label not in self._values and member not in ("_abc_impl", "_member_map_", "_value2member_map_"):
                 self._take_safely(Found(label, value, trail=(label,)), called=is_code)
 
-    def _compiled_only(self, function: FunctionType, label: str, view: View) -> None:
-        """Count code that has no text, or whose text has gone, by its compiled form."""
-        self._found.parts[label] = f"compiled {code_digest(function.__code__)}"
-        self._follow(view, reads_of_code(function.__code__), None)
-
     def _view(self, function: FunctionType, label: str, receiver: object, owner: type | None) -> View:
         code = function.__code__
         first = code.co_varnames[0] if receiver is not None and code.co_argcount else None
@@ -288,14 +249,6 @@ class _Collector:
             self._home, label, function.__globals__, cells, receiver=receiver, receiver_name=first, owner=owner,
             closure=closure_of(function),
         )  # fmt: skip
-
-    def _free_label(self, label: str) -> str:
-        """Tell apart helpers that one factory made."""
-        number, free = 1, label
-        while free in self._found.parts:
-            number += 1
-            free = f"{label} ({number})"
-        return free
 
     # What they read -------------------------------------------------------------------------------------------------
 
@@ -337,7 +290,7 @@ class _Collector:
         value = underlying(found.value)
         layers = peeled(value) if callable(value) and not isinstance(value, type) else None
         if isinstance(value, ModuleType) and self._home.holds(value.__name__):
-            self._later(value, functools.partial(self._whole_module, value))
+            self._later(value, functools.partial(self._whole_space, vars(value)))
         elif isinstance(value, ModuleType) or (isinstance(value, type) and not self._home.holds(value.__module__)):
             self._foreign(found, value, imported)
         elif isinstance(value, type):
@@ -397,11 +350,8 @@ class _Collector:
         name = imported or str(getattr(value, "__qualname__", getattr(value, "__name__", "")))
         self._found.parts[found.label.replace("constant ", "import ", 1)] = name
 
-    def _whole_module(self, module: ModuleType) -> None:
-        """Count all that a module of the user's defines: what is read of it could not be told."""
-        self._whole_space(vars(module))
-
     def _whole_space(self, space: Mapping[str, Any]) -> None:
+        """Count all that a module of the user's defines: what is read of it could not be told."""
         for name, value in list(space.items()):
             if name.startswith("__") or isinstance(value, ModuleType):
                 continue

@@ -73,6 +73,7 @@ class View:
         left = len(rest)
         for name in rest:
             count = len(self._steps)
+            self._steps.append((Sightings.kind, (found.value,)))
             step = self._step(found, name)
             if step is None:
                 del self._steps[count:]
@@ -117,6 +118,7 @@ class View:
         """Look up `self.x` or `super().x`; what the object itself holds counts as bound to the function."""
         if self.receiver is None:
             return None
+        self._steps.append((Sightings.kind, (self.receiver,)))
         of_object = name != SUPER and not issubclass(type(self.receiver), type)
         if rest[:1] == ("__class__",):
             return _class_found(_class_of(self.receiver)), rest[1:]

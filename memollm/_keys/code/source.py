@@ -6,7 +6,9 @@ import __future__
 import ast
 import functools
 import hashlib
+import inspect
 import linecache
+import sys
 from dataclasses import dataclass
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, cast
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+_RELOADED = "__autoreload_class__."
+_HAS_DOCSTRING = 0x4000000
 _FUTURES = functools.reduce(
     int.__or__, (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names)
 )
@@ -41,18 +45,39 @@ def function_source(function: FunctionType) -> CodeSource | None:
     The file is compiled again, one top-level statement at a time, and the code compared: so a file edited after its
     import is never taken for the function that runs, and lambdas that share a line are told apart.
     """
-    code = function.__code__
+    code = code_of(function)
     seen = False
     for lines in _texts(code.co_filename, function.__globals__):
         module = _parsed(lines)
         if module is None:
             continue
         seen = True
-        if node := _compiled_alike(module, code) or _rewritten(module, code):
+        if node := _compiled_alike(module, code, is_reloaded=code is not function.__code__) or _rewritten(module, code):
             return CodeSource(node, module)
     if seen:
         raise Edited(code.co_filename)
     return None
+
+
+def code_of(function: FunctionType) -> CodeType:
+    """Give a function's code under the name that its text gives it.
+
+    IPython's `%autoreload` compiles an edited method in a class of its own making, and puts the code into the old one.
+    """
+    code = function.__code__
+    return _renamed(code, function.__qualname__) if code.co_qualname.startswith(_RELOADED) else code
+
+
+def _renamed(code: CodeType, name: str) -> CodeType:
+    head = len(code.co_qualname)
+    inner = [
+        _renamed(each, name + each.co_qualname[head:]) if isinstance(each, CodeType) else each
+        for each in code.co_consts
+    ]
+    if inner and isinstance(inner[0], str) and (sys.version_info < (3, 13) or code.co_flags & _HAS_DOCSTRING):
+        # It was indented anew.
+        inner[0] = inspect.cleandoc(inner[0])
+    return code.replace(co_qualname=name, co_consts=tuple(inner))
 
 
 def code_digest(code: CodeType) -> str:
@@ -82,14 +107,16 @@ def _parsed(lines: str) -> ast.Module | None:
 # Matching code ------------------------------------------------------------------------------------------------------
 
 
-def _compiled_alike(module: ast.Module, code: CodeType) -> FunctionNode | None:
+def _compiled_alike(module: ast.Module, code: CodeType, *, is_reloaded: bool) -> FunctionNode | None:
     """Find the node whose compiled code is this code, looking first where the code says that it stands."""
+    shape = _shape(code)
     here = [statement for statement in module.body if _first_line(statement) <= code.co_firstlineno <= _end(statement)]
     for statement in (*here, *(other for other in module.body if other not in here)):
         if not any(_bears_name(node, code.co_name) for node in ast.walk(statement)):
             continue
+        codes = _codes(_compiled(module, statement, code.co_flags))
         twin = next(
-            (each for each in _codes(_compiled(module, statement, code.co_flags)) if _shape(each) == _shape(code)), None
+            (each for each in codes if _shape(_renamed(each, each.co_qualname) if is_reloaded else each) == shape), None
         )
         if twin is not None and (node := _node_at(statement, twin)):
             return node

@@ -126,6 +126,7 @@ class Contents:
         kind = class_of(value)
         if kind in _PLAIN_KINDS and (plain := self._plain(value, at)):
             return plain
+        self._sightings.kind(value, self._label)
         if is_secret_type(kind):
             return SECRET
         if kind is ContextVar:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import marshal
 from operator import attrgetter, is_, itemgetter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from memollm._keys.canonical.names import class_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Set as AbstractSet
@@ -18,6 +20,10 @@ _OF_DOC: Final = attrgetter("__doc__", "__annotations__")
 _PLAIN: Final = frozenset({str, int, float, bool, type(None)})
 _CONTAINERS: Final = frozenset({list, dict, tuple, set, frozenset})
 _DEEPEST: Final = 50
+_flags = cast("Callable[[type], int]", attrgetter("__flags__"))
+_bases = cast("Callable[[type], tuple[type, ...]]", attrgetter("__mro__"))
+_MADE_BY_CODE: Final = 1 << 9
+"""The flag of a class that a class statement or a call has made."""
 
 Look = tuple["Callable[[Any], Any]", Any, tuple[Any, ...]]
 """How to look, at what, and the items that were seen there."""
@@ -30,7 +36,7 @@ class Watch:
     values of equal types. So what holds is as it was; what does not may still mean the same, which a new look tells.
     """
 
-    __slots__ = ("_absent", "_contents", "_functions", "_looks", "_more", "_texts")
+    __slots__ = ("_absent", "_bases", "_contents", "_functions", "_kinds", "_looks", "_more", "_texts")
 
     def __init__(
         self,
@@ -39,13 +45,18 @@ class Watch:
         texts: tuple[tuple[Callable[[Any], object], Any, object], ...] = (),
         absent: tuple[tuple[Mapping[str, Any], frozenset[str]], ...] = (),
         functions: tuple[tuple[FunctionType, Any, Any, Any], ...] = (),
+        *,
+        kinds: tuple[tuple[object, type], ...] = (),
+        bases: tuple[tuple[type, tuple[type, ...]], ...] = (),
     ) -> None:
         self._functions = functions
+        self._kinds = kinds
+        self._bases = bases
         self._looks = looks
         self._contents = contents
         self._texts = texts
         self._absent = absent
-        self._more = bool(contents or texts or absent)
+        self._more = bool(contents or texts or absent or kinds or bases)
 
     def __bool__(self) -> bool:
         return bool(self._functions or self._looks or self._more)
@@ -66,9 +77,15 @@ class Watch:
                 found = look(where)
                 if len(found) != len(seen) or not all(map(is_, found, seen)):
                     return False
-            return not self._more or self._has_contents()
+            return not self._more or (self._has_kinds() and self._has_contents())
         except Exception:  # noqa: BLE001 - what cannot be looked at any more has changed.
             return False
+
+    def _has_kinds(self) -> bool:
+        for value, kind in self._kinds:
+            if type(value) is not kind:
+                return False
+        return all(kind.__mro__ is bases for kind, bases in self._bases)
 
     def _has_contents(self) -> bool:
         for value, content in self._contents:
@@ -90,6 +107,8 @@ class Sightings:
         self._contents: dict[int, tuple[Any, bytes, set[str]]] = {}
         self._functions: dict[int, tuple[tuple[FunctionType, Any, Any, Any], set[str]]] = {}
         self._texts: dict[int, tuple[Callable[[Any], object], Any, object, set[str]]] = {}
+        self._kinds: dict[int, tuple[tuple[object, type], set[str]]] = {}
+        self._bases: dict[int, tuple[tuple[type, tuple[type, ...]], set[str]]] = {}
 
     def name(self, space: Mapping[str, Any], name: str, label: str) -> None:
         """See what a name stands for in a namespace."""
@@ -111,6 +130,15 @@ class Sightings:
         """See which code a function has, and its defaults."""
         seen = function, function.__code__, function.__defaults__, function.__kwdefaults__
         self._functions.setdefault(id(function), (seen, set()))[1].add(label)
+
+    def kind(self, value: Any, label: str) -> None:
+        """See of which class an object is, and what its classes are made from; a builtin's cannot change."""
+        kind = class_of(value)
+        if _flags(kind) & _MADE_BY_CODE:
+            self._kinds.setdefault(id(value), ((value, kind), set()))[1].add(label)
+        for each in (value, kind) if issubclass(kind, type) else (kind,):
+            if _flags(each) & _MADE_BY_CODE:
+                self._bases.setdefault(id(each), ((each, _bases(each)), set()))[1].add(label)
 
     def docstring(self, function: FunctionType, label: str) -> None:
         """See what a function says of itself."""
@@ -159,7 +187,7 @@ class Sightings:
 
     def absorb(self, others: Sightings) -> None:
         """Add what others have seen."""
-        for kind in ("_names", "_others", "_contents", "_texts", "_functions"):
+        for kind in ("_names", "_others", "_contents", "_texts", "_functions", "_kinds", "_bases"):
             mine, theirs = getattr(self, kind), getattr(others, kind)
             for key, seen in theirs.items():
                 mine.setdefault(key, seen)[-1].update(seen[-1])
@@ -192,7 +220,9 @@ class Sightings:
         ]
         absent = [(space, frozenset(names)) for space, names in self._absent.values()]
         functions = tuple(seen for seen, labels in self._functions.values() if not labels <= but)
-        return Watch(tuple(looks), tuple(contents), tuple(texts), tuple(absent), functions)
+        kinds = tuple(seen for seen, labels in self._kinds.values() if not labels <= but)
+        bases = tuple(seen for seen, labels in self._bases.values() if not labels <= but)
+        return Watch(tuple(looks), tuple(contents), tuple(texts), tuple(absent), functions, kinds=kinds, bases=bases)
 
 
 def _of_names(space: Mapping[str, Any], names: list[str], values: list[Any]) -> Look:
