@@ -8,7 +8,7 @@ import sys
 from types import CodeType
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from memollm._keys.code.imported import Imported
+from memollm._keys.code.imported import ImportedName
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -267,17 +267,17 @@ class _Reader:
         level, names = self._pops(2)
         whole = isinstance(names, ast.Constant) and names.value is not None
         number = level.value if isinstance(level, ast.Constant) and isinstance(level.value, int) else 0
-        self._push(Imported(each.argval, number, None, whole=whole))
+        self._push(ImportedName(each.argval, number, None, whole=whole))
 
     def imported_from(self, each: dis.Instruction) -> None:
         """Push something of a module; `import a.b as c` takes its parts one after another."""
         module = self._stack[-1] if self._stack else _UNKNOWN
-        if not isinstance(module, Imported):
+        if not isinstance(module, ImportedName):
             self._push(_UNKNOWN)
         elif module.whole:
-            self._push(Imported(module.module, module.level, each.argval, whole=True))
+            self._push(ImportedName(module.module, module.level, each.argval, whole=True))
         else:
-            self._push(Imported(module.module, module.level, None, whole=True))
+            self._push(ImportedName(module.module, module.level, None, whole=True))
 
     # What is stored -------------------------------------------------------------------------------------------------
 
@@ -301,7 +301,7 @@ class _Reader:
 
     def _bind(self, name: str) -> None:
         value = self._pop()
-        if isinstance(value, Imported):
+        if isinstance(value, ImportedName):
             self._body.append(value.stored(name))
         else:
             self._assign(ast.Name(name, _STORE), value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 
 
-class Imported(ast.expr):
+class ImportedName(ast.expr):
     """A module that is imported, or something of it."""
 
     _fields = ()
