@@ -56,16 +56,16 @@ class Watch:
         self._contents = contents
         self._texts = texts
         self._absent = absent
-        self._more = bool(contents or texts or absent or kinds or bases)
+        self._more = bool(contents or texts or absent)
 
     def __bool__(self) -> bool:
-        return bool(self._functions or self._looks or self._more)
+        return bool(self._functions or self._looks or self._kinds or self._bases or self._more)
 
     def __reduce__(self) -> tuple[type[Watch], tuple[()]]:
         """Let another process look at nothing again: who a function was here, it is there for good."""
         return Watch, ()
 
-    def holds(self) -> bool:
+    def holds(self) -> bool:  # noqa: C901, PLR0911 - in one piece, since each call of a memoized function asks
         """Tell whether everything is as it was seen."""
         try:
             for function, code, defaults, named in self._functions:
@@ -77,15 +77,15 @@ class Watch:
                 found = look(where)
                 if len(found) != len(seen) or not all(map(is_, found, seen)):
                     return False
-            return not self._more or (self._has_kinds() and self._has_contents())
+            for value, kind in self._kinds:
+                if type(value) is not kind:
+                    return False
+            for kind, bases in self._bases:
+                if kind.__mro__ is not bases:
+                    return False
+            return not self._more or self._has_contents()
         except Exception:  # noqa: BLE001 - what cannot be looked at any more has changed.
             return False
-
-    def _has_kinds(self) -> bool:
-        for value, kind in self._kinds:
-            if type(value) is not kind:
-                return False
-        return all(kind.__mro__ is bases for kind, bases in self._bases)
 
     def _has_contents(self) -> bool:
         for value, content in self._contents:
