@@ -49,10 +49,10 @@ def _definition(code: CodeType, name: str) -> ast.FunctionDef:
     arguments = ast.arguments([], placed, None, only, [None] * len(only), None, [])
     arguments.vararg = names[count] if code.co_flags & 0x04 else None
     arguments.kwarg = names[-1] if code.co_flags & 0x08 else None
-    return ast.FunctionDef(name=name, args=arguments, body=_Reader(code).read(), decorator_list=[], returns=None)
+    return ast.FunctionDef(name=name, args=arguments, body=_Stepper(code).read(), decorator_list=[], returns=None)
 
 
-class _Reader:
+class _Stepper:
     """Goes through the instructions once, with what would be on the stack as nodes."""
 
     def __init__(self, code: CodeType) -> None:
@@ -349,8 +349,8 @@ def _either(one: list[ast.expr], other: list[ast.expr]) -> list[ast.expr]:
     return [this if this is that else ast.IfExp(_UNKNOWN, this, that) for this, that in pairs]
 
 
-_STEPS: Final[dict[str, Callable[[_Reader, dis.Instruction], None]]] = {
-    **dict.fromkeys(("LOAD_CONST", "LOAD_SMALL_INT"), _Reader.constant),
+_STEPS: Final[dict[str, Callable[[_Stepper, dis.Instruction], None]]] = {
+    **dict.fromkeys(("LOAD_CONST", "LOAD_SMALL_INT"), _Stepper.constant),
     **dict.fromkeys(
         (
             "LOAD_FAST",
@@ -365,34 +365,34 @@ _STEPS: Final[dict[str, Callable[[_Reader, dis.Instruction], None]]] = {
             "LOAD_NAME",
             *_FROM_DICT,
         ),
-        _Reader.local,
+        _Stepper.local,
     ),
-    "LOAD_GLOBAL": _Reader.outside,
-    **dict.fromkeys(("LOAD_ATTR", "LOAD_METHOD"), _Reader.attribute),
-    "LOAD_SUPER_ATTR": _Reader.of_super,
-    "KW_NAMES": _Reader.names,
-    **dict.fromkeys(("CALL", "CALL_KW"), _Reader.call),
-    "CALL_FUNCTION_EX": _Reader.call_with_all,
-    "BINARY_SUBSCR": _Reader.subscript,
-    "BINARY_SLICE": _Reader.part,
-    "BUILD_SLICE": _Reader.slice,
-    "BINARY_OP": _Reader.operate,
-    **dict.fromkeys(("BUILD_LIST", "BUILD_STRING"), _Reader.build),
-    **dict.fromkeys(("BUILD_TUPLE", "BUILD_SET"), _Reader.build_tuple),
-    "BUILD_MAP": _Reader.build_map,
-    "BUILD_CONST_KEY_MAP": _Reader.build_keyed,
-    **dict.fromkeys(("FORMAT_VALUE", "FORMAT_SIMPLE", "FORMAT_WITH_SPEC"), _Reader.written),
-    **dict.fromkeys(("LIST_EXTEND", "SET_UPDATE", "DICT_UPDATE", "DICT_MERGE"), _Reader.spread),
-    **dict.fromkeys(("GET_ITER", "GET_AITER"), _Reader.walk),
-    **dict.fromkeys(("UNPACK_SEQUENCE", "UNPACK_EX"), _Reader.unpack),
-    "COPY": _Reader.copy,
-    "SWAP": _Reader.swap,
-    "IMPORT_NAME": _Reader.imported,
-    "IMPORT_FROM": _Reader.imported_from,
-    **dict.fromkeys(("STORE_FAST", "STORE_NAME", "STORE_FAST_STORE_FAST", "STORE_FAST_LOAD_FAST"), _Reader.store),
-    **dict.fromkeys(("STORE_GLOBAL", "STORE_DEREF"), _Reader.store_outside),
-    "STORE_ATTR": _Reader.store_attribute,
-    "STORE_SUBSCR": _Reader.store_entry,
-    "STORE_SLICE": _Reader.store_part,
-    **dict.fromkeys(("DELETE_SUBSCR", "DELETE_ATTR", "DELETE_GLOBAL"), _Reader.delete),
+    "LOAD_GLOBAL": _Stepper.outside,
+    **dict.fromkeys(("LOAD_ATTR", "LOAD_METHOD"), _Stepper.attribute),
+    "LOAD_SUPER_ATTR": _Stepper.of_super,
+    "KW_NAMES": _Stepper.names,
+    **dict.fromkeys(("CALL", "CALL_KW"), _Stepper.call),
+    "CALL_FUNCTION_EX": _Stepper.call_with_all,
+    "BINARY_SUBSCR": _Stepper.subscript,
+    "BINARY_SLICE": _Stepper.part,
+    "BUILD_SLICE": _Stepper.slice,
+    "BINARY_OP": _Stepper.operate,
+    **dict.fromkeys(("BUILD_LIST", "BUILD_STRING"), _Stepper.build),
+    **dict.fromkeys(("BUILD_TUPLE", "BUILD_SET"), _Stepper.build_tuple),
+    "BUILD_MAP": _Stepper.build_map,
+    "BUILD_CONST_KEY_MAP": _Stepper.build_keyed,
+    **dict.fromkeys(("FORMAT_VALUE", "FORMAT_SIMPLE", "FORMAT_WITH_SPEC"), _Stepper.written),
+    **dict.fromkeys(("LIST_EXTEND", "SET_UPDATE", "DICT_UPDATE", "DICT_MERGE"), _Stepper.spread),
+    **dict.fromkeys(("GET_ITER", "GET_AITER"), _Stepper.walk),
+    **dict.fromkeys(("UNPACK_SEQUENCE", "UNPACK_EX"), _Stepper.unpack),
+    "COPY": _Stepper.copy,
+    "SWAP": _Stepper.swap,
+    "IMPORT_NAME": _Stepper.imported,
+    "IMPORT_FROM": _Stepper.imported_from,
+    **dict.fromkeys(("STORE_FAST", "STORE_NAME", "STORE_FAST_STORE_FAST", "STORE_FAST_LOAD_FAST"), _Stepper.store),
+    **dict.fromkeys(("STORE_GLOBAL", "STORE_DEREF"), _Stepper.store_outside),
+    "STORE_ATTR": _Stepper.store_attribute,
+    "STORE_SUBSCR": _Stepper.store_entry,
+    "STORE_SLICE": _Stepper.store_part,
+    **dict.fromkeys(("DELETE_SUBSCR", "DELETE_ATTR", "DELETE_GLOBAL"), _Stepper.delete),
 }
