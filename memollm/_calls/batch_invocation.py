@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+from memollm._calls.blocks import blocks, look_around
 from memollm._calls.invocation import Invocation
 from memollm._draws.engine import NOTHING
 from memollm.errors import OptionError
@@ -24,6 +25,8 @@ class BatchInvocation(Invocation):
 
     def recalled(self) -> Any:
         """Return what this process has read already, if it is all."""
+        if self._here is None and blocks:
+            look_around()
         self._items = self._listed()
         if self.plan.bare:
             return NOTHING if self._items else []

@@ -84,8 +84,6 @@ class Invocation:
         self._epoch: int | None = None
         self._rekeyed = 0
         self._here = here = scope.get()
-        if here is None and blocks:
-            look_around()
         plan = function.plans.get(None if here is None else here.role)
         if plan is None or plan.engine.closed or function.generation != configuration.generation:
             plan = function.plan(None if here is None else here.role)
@@ -114,7 +112,9 @@ class Invocation:
             self._function.introduce(self.plan, self._instance)
 
     def recalled(self) -> Any:
-        """Return what this process has read already, or `NOTHING`."""
+        """Return what this process has read already, or `NOTHING`; so begins every draw."""
+        if self._here is None and blocks:
+            look_around()
         plan = self.plan
         if plan.bare:
             return NOTHING

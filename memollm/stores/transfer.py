@@ -71,6 +71,10 @@ class Snapshot(Protocol):
         """Give a call's samples, by slot."""
         ...
 
+    def replaced(self, entry: Entry) -> list[Replaced]:
+        """List the samples of a call that others took the slots of, by slot and moment."""
+        ...
+
     def cursors(self, entry: Entry) -> list[Cursor]:
         """List the readers of a call, by name.
 
@@ -119,6 +123,10 @@ class Shelf(Protocol):
 
     def replaced(self, handle: Any) -> Sequence[Replaced]:
         """List the samples of a call that others took the slots of, by slot and moment."""
+        ...
+
+    def remember(self, handle: Any, replaced: Replaced) -> None:
+        """Know a sample that another took the slot of, as if that had happened here."""
         ...
 
     def is_claimed(self, handle: Any, slot: int) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hypothesis import given, settings, strategies as st
 
-from memollm import Cache, namespace
+from memollm import Cache, mode, namespace
 
 NAMES = ("n", "m")
 PLACES = (0, 1, 2)
@@ -69,3 +69,59 @@ def test_merges_keep_the_promises(steps):
             getattr(world, step)(*arguments)
         for at, name in world.given:
             world.rest(at, name, 1)
+
+
+class ReplacingWorld(World):
+    """The same with samples that are replaced, and files that are loaded when they are old."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.replaced = [set() for _ in PLACES]
+        self.files = []
+
+    def refresh(self, at, name, n):
+        before = set(self.asks[at].peek("q"))
+        with mode("refresh"):
+            self.draw(at, name, n)
+        self.replaced[at] |= before - set(self.asks[at].peek("q"))
+
+    def save(self, at):
+        path = self.file.with_name(f"{len(self.files)}.jsonl")
+        self.caches[at].export(path)
+        given = {name: set(self.given[at, name]) for name in NAMES}
+        self.files.append((path, given, set(self.replaced[at])))
+
+    def load(self, number, target):
+        if not self.files:
+            return
+        path, given, replaced = self.files[number % len(self.files)]
+        before = set(self.asks[target].peek("q"))
+        self.caches[target].load(path)
+        after = set(self.asks[target].peek("q"))
+        assert before <= after
+        assert self.replaced[target].isdisjoint(after - before)
+        self.replaced[target] |= replaced - after
+        for name in NAMES:
+            self.given[target, name] |= given[name]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("draw"), st.sampled_from(PLACES), st.sampled_from(NAMES), st.integers(1, 3)),
+            st.tuples(st.just("refresh"), st.sampled_from(PLACES), st.sampled_from(NAMES), st.integers(1, 2)),
+            st.tuples(st.just("save"), st.sampled_from(PLACES)),
+            st.tuples(st.just("load"), st.integers(0, 20), st.sampled_from(PLACES)),
+        ),
+        max_size=25,
+    )
+)
+def test_what_was_replaced_comes_back_from_no_file(steps):
+    """Files of any age bring no replaced sample, and no namespace what it has drawn in any of the caches (P1)."""
+    with tempfile.TemporaryDirectory() as folder:
+        world = ReplacingWorld(Path(folder))
+        for step, *arguments in steps:
+            getattr(world, step)(*arguments)
+        for at, name in world.given:
+            world.draw(at, name, len(world.asks[at].peek("q")) + 1)

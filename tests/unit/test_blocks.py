@@ -79,6 +79,41 @@ def test_every_block_is_named(cache, name):
     assert in_thread(lambda: ask("z")) == []
 
 
+def test_who_draws_nothing_is_not_told(cache):
+    """A thread that looks up, asks for a key, counts or forgets draws as nobody, so it misses no block."""
+    ask = asking(cache, FakeModel())
+    ask("x")
+
+    def look():
+        assert ask.key("x")
+        assert len(ask.peek("x")) == ask.stats().total.draws == 1
+        ask.explain("x")
+        assert ask.forget("x") == 1
+        assert ask.forget_all() == 0
+
+    with memollm.namespace("a"):
+        assert in_thread(look) == []
+        assert len(in_thread(lambda: ask("x"))) == 1
+
+
+@pytest.mark.parametrize("what", ["batch", "one", "stream", "draw"])
+def test_whatever_draws_is_told(cache, what):
+    """Items, streams and draws of several begin with a look at the blocks, too."""
+
+    def items(prompts):
+        return prompts
+
+    def stream(prompt):
+        yield prompt
+
+    batched = cache.cached_llm(items, batch="prompts", version="1")
+    streamed = cache.cached_llm(stream, version="1")
+    draws = {"batch": lambda: batched(["x"]), "one": lambda: batched.one("x"), "stream": lambda: list(streamed("x"))}
+    draws["draw"] = lambda: asking(cache, FakeModel()).draw(2, "x")
+    with memollm.namespace("a"):
+        assert len(in_thread(draws[what])) == 1
+
+
 def test_a_thread_with_blocks_of_its_own_or_with_a_context_is_not_told(cache):
     """Who says as whom it draws is inside, and what follows a task into a thread is."""
     ask = asking(cache, FakeModel())

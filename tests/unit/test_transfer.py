@@ -477,6 +477,66 @@ def test_what_was_replaced_elsewhere_takes_its_place_here(make, tmp_path):
     assert ask.peek("x") == ["x 1"]
 
 
+def test_a_replaced_sample_does_not_come_back_by_way_of_another_cache(make, tmp_path):
+    """A cache that was filled by a later export knows what was replaced before it, and takes no older one's (P1)."""
+    here, there, third = make("here"), make("there"), make("third")
+    ask, ask_there, ask_third = (numbering(each, at) for each, at in ((here, 0), (there, 100), (third, 200)))
+    with namespace("n"):
+        drawn = ask.draw(3, "x")
+    here.export(tmp_path / "before.jsonl")
+    with namespace("m"), mode("refresh"):
+        (new,) = ask.draw(1, "x")
+    here.export(tmp_path / "after.jsonl")
+    there.load(tmp_path / "after.jsonl")
+    there.export(tmp_path / "again.jsonl")
+    assert (tmp_path / "again.jsonl").read_bytes() == (tmp_path / "after.jsonl").read_bytes()
+    third.load(tmp_path / "again.jsonl")
+    for cache, asks in ((there, ask_there), (third, ask_third)):
+        assert cache.load(tmp_path / "before.jsonl").added == 0
+        assert asks.peek("x") == [new, *drawn[1:]]
+
+
+def test_what_was_drawn_before_it_was_replaced_is_not_given_again_elsewhere(make, tmp_path):
+    """Who drew a sample that was then replaced is not given it where it still is (P1); who did not, is (P3)."""
+    here, there = make("here"), make("there")
+    ask, ask_there = numbering(here, 0), numbering(there, 100)
+    with namespace("first"):
+        ask("x")
+    here.export(tmp_path / "before.jsonl")
+    there.load(tmp_path / "before.jsonl")
+    with namespace("n"):
+        assert ask("x") == "x 0"
+    with namespace("m"), mode("refresh"):
+        assert ask("x") == "x 1"
+    here.export(tmp_path / "after.jsonl")
+    there.load(tmp_path / "after.jsonl")
+    assert ask_there.peek("x") == ["x 0", "x 1"]
+    with namespace("n"):
+        assert ask_there("x") not in {"x 0", "x 1"}
+    with namespace("o"):
+        assert ask_there.draw(2, "x") == ["x 0", "x 1"]
+
+
+def test_what_is_replaced_on_both_sides_is_noted_once(make, tmp_path):
+    """Two caches that load each other's exports end with one and the same content."""
+    here, there = make("here"), make("there")
+    ask, ask_there = numbering(here, 0), numbering(there, 100)
+    ask.draw(2, "x")
+    here.export(tmp_path / "x.jsonl")
+    there.load(tmp_path / "x.jsonl")
+    with namespace("m"), mode("refresh"):
+        ask("x")
+    with namespace("m"), mode("refresh"):
+        ask_there("x")
+    for _ in range(3):
+        here.export(tmp_path / "here.jsonl")
+        added = [there.load(tmp_path / "here.jsonl").added]
+        there.export(tmp_path / "there.jsonl")
+        added.append(here.load(tmp_path / "there.jsonl").added)
+    assert added == [0, 0]
+    assert sorted(ask.peek("x")) == sorted(ask_there.peek("x")) == ["x 1", "x 100", "x 2"]
+
+
 def test_a_forgotten_call_comes_back_whole(cache, tmp_path):
     """What was replaced is remembered as long as its call: who forgets a call and loads it has it as it was."""
     ask = numbering(cache, 0)

@@ -19,6 +19,7 @@ from memollm._upkeep.transfer.lines import (
     End,
     Header,
     LaneLine,
+    ReplacedLine,
     UseLine,
     encode,
     sample_line,
@@ -184,6 +185,7 @@ class Export:
             if keeps(slot) and self._is_whole(slot, sample):
                 self.samples += 1
                 yield sample_line(slot, sample)
+        yield from (ReplacedLine.of(each) for each in snapshot.replaced(entry) if keeps(each.slot))
         for lane in snapshot.lanes(entry):
             if choice.has_lane(lane.recorder) and (
                 choice.run is None or lane.recorder == recorder(choice.reader or "")

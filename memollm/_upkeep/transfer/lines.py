@@ -9,7 +9,7 @@ import msgspec
 
 from memollm._types.calls import FARTHEST, Call
 from memollm._types.counting import Account, Counts
-from memollm._types.samples import LAST_MOMENT, LAST_SLOT, MOST, Sample
+from memollm._types.samples import LAST_MOMENT, LAST_SLOT, MOST, Replaced, Sample
 from memollm._values.frame import split
 from memollm.errors import DamagedRecord
 
@@ -136,6 +136,23 @@ class LaneLine(_Line, tag="lane", kw_only=True):
     positions: list[LanePosition]
 
 
+class ReplacedLine(_Line, tag="replaced", kw_only=True):
+    """A sample that another one took the slot of: what is left to know it by."""
+
+    slot: Slot
+    stored: Moment
+    digest: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
+
+    @classmethod
+    def of(cls, replaced: Replaced) -> ReplacedLine:
+        """Write what is known of it."""
+        return cls(slot=replaced.slot, stored=replaced.stored, digest=replaced.digest.hex())
+
+    def replaced(self) -> Replaced:
+        """Read it."""
+        return Replaced(self.slot, self.stored, bytes.fromhex(self.digest))
+
+
 class CursorLine(_Line, tag="cursor", kw_only=True):
     """How far a reader has come."""
 
@@ -179,7 +196,9 @@ class End(_Line, tag="end", kw_only=True):
     """The last line, by which a file that was cut short is told."""
 
 
-Line = Header | DocumentLine | CallLine | SampleLine | PackedLine | LaneLine | CursorLine | UseLine | CountLine | End
+Of = SampleLine | PackedLine | ReplacedLine | LaneLine | CursorLine | UseLine
+"""What is told of the call that stands before."""
+Line = Header | DocumentLine | CallLine | Of | CountLine | End
 encode = msgspec.json.Encoder(order="deterministic").encode
 decode: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)
 

@@ -23,6 +23,7 @@ from memollm._upkeep.transfer.lines import (
     LaneLine,
     Line,
     PackedLine,
+    ReplacedLine,
     SampleLine,
     UseLine,
     decode,
@@ -122,7 +123,7 @@ class Check:
                 if not self._in_call or line.slot <= self._slot:
                     raise ValueError("a sample is out of its place")
                 self._slot = line.slot
-            case LaneLine() | CursorLine() | UseLine() if not self._in_call:
+            case ReplacedLine() | LaneLine() | CursorLine() | UseLine() if not self._in_call:
                 raise ValueError("it belongs to no call")
             case End():
                 self._ended = True
@@ -216,6 +217,8 @@ class Load:
             case SampleLine() | PackedLine():
                 self.samples += 1
                 self.added += joining.put(line.slot, line.sample())
+            case ReplacedLine():
+                joining.note(line.replaced())
             case LaneLine():
                 joining.lane(Lane(line.recorder, line.name, line.positions))
             case CursorLine():

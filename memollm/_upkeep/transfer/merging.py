@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from memollm._types.calls import walked
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
 
     from memollm._types.calls import Call
-    from memollm._types.samples import Sample
+    from memollm._types.samples import Replaced, Sample
     from memollm.stores.transfer import Shelf
 
 
@@ -58,6 +59,10 @@ class Joining:
         self._elsewhere: dict[Hashable, list[int]] = {}
         self._replaced: dict[Hashable, list[int]] | None = None
         """The slots of what was here and was replaced."""
+        self._noted: Counter[Hashable] | None = None
+        """How often it is known here that a sample was replaced, as far as the file has not told it yet."""
+        self._still: dict[int, list[int]] = {}
+        """Where samples are still here that were replaced in the file's cache, by the slots that they had there."""
         self._known = -1
         """How many samples the call had when `_elsewhere` was made."""
         self._handle: Any = None
@@ -112,6 +117,21 @@ class Joining:
                 self._replaced.setdefault(self._told_by(stored, digest), []).append(slot)
         return self._replaced.get(self._same(sample), [])
 
+    def note(self, replaced: Replaced) -> None:
+        """Know what the file's cache replaced, so that no older file brings it; all of its samples come before."""
+        if self._noted is None:
+            known = self._shelf.replaced(self._handle)
+            self._noted = Counter(self._told_by(each.stored, each.digest) for each in known)
+            self._look_around()
+        same = self._told_by(replaced.stored, replaced.digest)
+        if still := self._elsewhere.get(same):
+            self._still.setdefault(replaced.slot, []).append(still.pop(0))
+        elif self._noted[same]:
+            self._noted[same] -= 1
+        else:
+            for at in self._images_of([replaced.slot]):
+                self._shelf.remember(self._handle, replaced._replace(slot=at))
+
     def _look_around(self) -> None:
         """Know which samples are here that no slot of the file stands for yet."""
         size = self._shelf.size(self._handle)
@@ -156,13 +176,14 @@ class Joining:
         What it was given in the file's cache it is not given again here, wherever that lies now.
         """
         here, missed = self._shelf.drawn(self._handle, cursor.reader), set(cursor.free)
-        if self._parted is None:
+        if self._parted is None and not self._still:
             given = {at for at in here.free if at < cursor.next and at not in missed}
             upto = max(here.next, cursor.next)
             free = {at for at in missed if here.next <= at < upto}
         else:
             drawn = [at for at in self._those_between(0, cursor.next) if at not in missed]
-            images = set(self._images_of(drawn))
+            # Which of the two it was given, what was replaced or what took the slot, nobody knows any more.
+            images = {*self._images_of(drawn), *(at for slot in drawn for at in self._still.get(slot, ()))}
             given = images.intersection(here.free)
             upto = max([here.next, *(at + 1 for at in images)])
             free = set(walked(here.next, upto)) - images

@@ -33,6 +33,7 @@ class MemoryTransfer(Transfer):
             copied.samples = {call: dict(kept) for call, kept in content.samples.items()}
             copied.cursors = {reader: _copied(kept) for reader, kept in content.cursors.items()}
             copied.recorded = {key: dict(kept) for key, kept in content.recorded.items()}
+            copied.replaced = {call: set(kept) for call, kept in content.replaced.items()}
             copied.stretches = {call: set(kept) for call, kept in content.stretches.items()}
             copied.counts = dict(content.counts)
         yield MemorySnapshot(copied)
@@ -75,6 +76,10 @@ class MemorySnapshot(Snapshot):
     def samples(self, entry: Entry) -> Iterator[tuple[int, Sample]]:
         """Give a call's samples."""
         return iter(sorted(self._content.samples.get(entry.call, {}).items()))
+
+    def replaced(self, entry: Entry) -> list[Replaced]:
+        """List what was replaced of a call."""
+        return sorted(self._content.replaced.get(entry.call, ()))
 
     def cursors(self, entry: Entry) -> list[Cursor]:
         """List the readers of a call."""
@@ -133,6 +138,10 @@ class MemoryShelf(Shelf):
     def replaced(self, handle: Call) -> list[Replaced]:
         """List what was replaced of a call."""
         return sorted(self._content.replaced.get(handle, ()))
+
+    def remember(self, handle: Call, replaced: Replaced) -> None:
+        """Know what was replaced."""
+        self._content.replaced.setdefault(handle, set()).add(replaced)
 
     def is_claimed(self, handle: Call, slot: int) -> bool:
         """Tell whether somebody alive is filling a slot."""

@@ -102,6 +102,10 @@ class SqliteSnapshot(Snapshot):
         """Give a call's samples."""
         return _samples(self._connection.execute(statements()["samples"], (entry.handle,)))
 
+    def replaced(self, entry: Entry) -> list[Replaced]:
+        """List what was replaced of a call."""
+        return [Replaced(*row) for row in self._do("replaced", entry.handle)]
+
     def cursors(self, entry: Entry) -> list[Cursor]:
         """List the readers of a call."""
         return [
@@ -155,6 +159,10 @@ class SqliteShelf(Shelf):
     def replaced(self, handle: int) -> list[Replaced]:
         """List what was replaced of a call."""
         return [Replaced(*row) for row in self._do("replaced", handle)]
+
+    def remember(self, handle: int, replaced: Replaced) -> None:
+        """Know what was replaced."""
+        self._do("remember_replaced", handle, *replaced)
 
     def is_claimed(self, handle: int, slot: int) -> bool:
         """Tell whether somebody alive is filling a slot."""

@@ -35,7 +35,9 @@ SELECT CAST(reader.name AS TEXT), CAST(lane.name AS TEXT), CAST(recorded.positio
 FROM recorded JOIN reader ON reader.id = recorded.recorder JOIN lane ON lane.id = recorded.lane
 WHERE recorded.call = ? ORDER BY reader.name, lane.name, recorded.nth;
 -- name: replaced  What was replaced of a call, by slot and moment.
-SELECT slot, stored, digest FROM replaced WHERE call = ? ORDER BY slot, stored;
+SELECT slot, CAST(stored AS REAL), digest FROM replaced WHERE call = ? AND typeof(slot) = 'integer' AND typeof(digest) = 'blob'
+    AND slot BETWEEN 0 AND 1099511627775 AND stored BETWEEN 0 AND 253370764799 AND length(digest) = 16
+ORDER BY slot, stored, digest;
 -- name: stretches  What runs used of a call.
 SELECT CAST(run AS TEXT), CAST(first AS INTEGER), CAST(last AS INTEGER) FROM used WHERE call = ? ORDER BY run, first;
 

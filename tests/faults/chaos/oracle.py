@@ -332,7 +332,10 @@ class Oracle:
         for place, operations in self.of_place.items():
             for reader in {each["reader"] for each in operations}:
                 mine = [each for each in operations if each["reader"] == reader and each["mode"] != "replay"]
-                if place[0] in POOLS or any(each["end"] is None or each["why"] or each["left"] for each in mine):
+                gave_back = any(
+                    each["end"] is None or each["why"] or each["left"] or self._is_closed_on(each) for each in mine
+                )
+                if place[0] in POOLS or gave_back:
                     continue
                 self._require_order(place, [each for each in mine if len(each["slots"]) == len(each["got"])])
 
