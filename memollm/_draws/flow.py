@@ -284,21 +284,11 @@ class Draw(Landing):
 
     def _redraw_stale(self) -> Flow:
         """Make anew the samples that can no longer be read: what is not newer than they are is a vacant slot."""
-        while stale := (yield from self._aside(self._stale)):
+        codec = self._plan.engine.codec
+        while stale := (yield from self._aside(lambda: self._slots.read(codec))):
             newest = max(cast("Sample", self._slots[gap]).stored for gap in stale)
             yield from self._look_again(stale, newer_than=newest)
             yield from self._fill(None)
-
-    def _stale(self) -> list[Gap]:
-        return [gap for gap in self._slots.gaps(Sample) if self._is_stale(gap)]
-
-    def _is_stale(self, gap: Gap) -> bool:
-        sample = cast("Sample", self._slots[gap])
-        try:
-            self._plan.engine.codec.decode(sample.record, self._wants[gap.want].call.key)
-        except StaleRecord:
-            return True
-        return False
 
     def _told(self, gap: Gap, signal: Signal) -> bool:
         """Know what whoever has filled a slot in this process tells of it."""

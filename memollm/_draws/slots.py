@@ -10,6 +10,7 @@ from memollm._types.calls import Call, Place, Position
 from memollm._types.requests import Settle
 from memollm._types.samples import Busy, Mine, Sample
 from memollm._values.frame import LARGE, weight
+from memollm.errors import StaleRecord
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -66,6 +67,9 @@ def are_stored(taken: Taken) -> bool:
 class Slots:
     """The slots of each want of a draw, in the order of its positions; wants of one call share what is known."""
 
+    _read: dict[tuple[int, int], tuple[Any]] | None = None
+    """Values that were read already, by table and slot."""
+
     def __init__(self, wants: Sequence[Want], taken: Sequence[Taken], *, apart: bool = False) -> None:
         """With `apart` no two wants share anything, since no store tells what they have in common."""
         self.wants = wants
@@ -119,6 +123,20 @@ class Slots:
         """Return where the store keeps a slot."""
         return Place(self.wants[gap.want].call, gap.slot)
 
+    def read(self, codec: Codec) -> list[Gap]:
+        """Read what is stored, so that giving it reads it no more; return what can no longer be read."""
+        stale: list[Gap] = []
+        self._read = read = self._read or {}
+        for gap in self.gaps(Sample):
+            what = id(self.tables[gap.want]), gap.slot
+            if what not in read:
+                try:
+                    record = cast("Sample", self[gap]).record
+                    read[what] = (codec.decode(record, self.wants[gap.want].call.key),)
+                except StaleRecord:
+                    stale.append(gap)
+        return stale
+
     # Positions.
 
     def _positions(self) -> Iterator[tuple[Position, bool, Known]]:
@@ -167,11 +185,12 @@ class Slots:
             for slot in slots
         ]
 
-    @staticmethod
-    def _value(codec: Codec, call: Call, table: Table, slot: int, given: set[tuple[int, int]]) -> Any:
+    def _value(self, codec: Codec, call: Call, table: Table, slot: int, given: set[tuple[int, int]]) -> Any:
         known = table[slot]
         if type(known) is Sample:
-            return codec.decode(known.record, call.key)
+            # What was read is given once; another position's is an object of its own.
+            read = self._read.pop((id(table), slot), None) if self._read else None
+            return codec.decode(known.record, call.key) if read is None else read[0]
         if isinstance(known, Made) and (id(table), slot) in given:
             return codec.decode(known.sample.record, call.key)
         given.add((id(table), slot))

@@ -19,7 +19,7 @@ STORM = """
     how, dice = sys.argv[1], random.Random(1)
     made, interrupts, is_under_way = itertools.count(), 0, False
 
-    cache = Cache("cache")
+    cache = Cache(sys.argv[2])
     ask = cache.cached_llm(namespace="n", name="ask", version=1)(lambda prompt: next(made))
     with memollm.namespace("filler"):
         ask.draw(STORED, "x")
@@ -64,8 +64,8 @@ STORM = """
 """
 
 
-@pytest.mark.parametrize("how", ["SIGINT", "SIGALRM"])
-def test_interrupted_hits_lose_no_position(project, how):
+@pytest.mark.parametrize(("how", "place"), [("SIGINT", "cache"), ("SIGALRM", "cache"), ("SIGALRM", "memory:")])
+def test_interrupted_hits_lose_no_position(project, how, place):
     """P1, P3: after hundreds of Ctrl-C or time-outs in the middle of hits, each stored sample was given once."""
     project.write("storm.py", STORM)
-    assert project.run("storm.py", how) == []
+    assert project.run("storm.py", how, place) == []

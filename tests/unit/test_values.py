@@ -137,6 +137,27 @@ def test_only_stale_samples_are_made_anew(tmp_path, monkeypatch, reader):
         assert ask.peek("x") == ["first", "anew", "third", "too"]
 
 
+@pytest.mark.parametrize("items", [["old", "new"], ["old", "old", "new"]])
+def test_looking_for_stale_samples_reads_each_position_once(cache, items):
+    """What is read to see whether it still can be is what is given; two positions have objects of their own (P11)."""
+    read = []
+
+    def decode(size):
+        read.append(Odd(size))
+        return read[-1]
+
+    cache.register(Odd, name="odd", encode=lambda odd: odd.size, decode=decode)
+    ask = cache.cached_llm(
+        lambda items: [*map(Odd, items)], name="ask", version=1, pool=1, batch="items", on_stale="miss"
+    )
+    ask(["old"])
+    read.clear()
+    given = ask(items)
+    assert given == [*map(Odd, items)]
+    assert len({*map(id, given)}) == len(items)
+    assert read.count(Odd("old")) == items.count("old")
+
+
 def test_each_function_whose_answers_are_not_stored_is_told_of(tmp_path):
     """A second function is paid for anew in every run, for the same reason or not; each is told of once."""
     with Cache(tmp_path) as cache:

@@ -67,6 +67,10 @@ class MemoryContent:
         """Tell whether a loose position is not free."""
         return ticket is not None and self.flights.holds(ticket)
 
+    def is_free(self, ticket: int | None) -> bool:
+        """Tell whether a loose position is free for its lane, or for all."""
+        return ticket != REFUSED and not self.holds(ticket)
+
     def is_claimed(self, place: Place) -> bool:
         """Tell whether somebody is filling a slot."""
         return self.flights.aloft(self.claims.get(place, 0))
@@ -88,9 +92,10 @@ class MemoryContent:
     def add_rounds(self, want: Want, cursor: MemoryCursor, recorded: dict[int, str], rounds: int) -> None:
         """Record so many more positions for each lane of an order, in turn, and keep them free for these."""
         ahead = range(cursor.next, cursor.next + rounds * len(want.order))
-        recorded.update(zip(ahead, cycle(want.order), strict=False))
+        # In this order, an interrupt leaves positions that are free for whoever comes.
         cursor.loose.update(dict.fromkeys(ahead))
         cursor.next = ahead.stop
+        recorded.update(zip(ahead, cycle(want.order), strict=False))
 
     def end_of_lanes(self, call: Call) -> int:
         """Return the first position that no lane of a call has reached."""

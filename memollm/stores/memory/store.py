@@ -98,14 +98,19 @@ class MemoryDrawing(Drawing, InLine):
     def close(self) -> None:
         """Keep everything: it is gone with the object, not with this call."""
 
-    # Taking.
+    # Taking. A signal's handler may raise between any two steps, and nothing is undone. So each step leaves what a
+    # draw that ends there has taken in flight for its ticket, which makes it free, or answered, which gives it back.
 
     def _take(self, take: Take) -> list[Taken]:
         answer = self.flights.answers.get(take.ticket)
         if isinstance(answer, _Answered):
             return answer.taken
         taken = [self._take_one(want, take.ticket, take.newer_than) for want in take.wants]
-        self.flights.answers[take.ticket] = _Answered(take.wants, taken)
+        self.flights.answers[take.ticket] = answered = _Answered(take.wants, taken)
+        for position in answered.delivered():
+            cursor = self._content.cursor_of(position)
+            if cursor is not None:
+                cursor.loose.pop(position.at, None)
         return taken
 
     def _take_one(self, want: Want, ticket: int, newer_than: float) -> Taken:
@@ -114,15 +119,18 @@ class MemoryDrawing(Drawing, InLine):
             return Taken(positions, self._states(want, positions, ticket, newer_than))
         if (of := resumed(want.reader)) is not None:
             cursor = self._content.resuming(want.reader, of, want.call)
-            return self._handed(want, cursor, self._left(want, want.reader, cursor), ticket, newer_than)
+            positions = self._left(want, want.reader, cursor)
+            cursor.loose.update(dict.fromkeys(positions, ticket))
+            return self._handed(want, cursor, positions, ticket, newer_than)
         cursor, recorded = self._cursor(want, want.reader), self._content.recorded_for(want.reader, want.call)
         own = self._own(want, cursor, recorded)
         if want.order and len(own) < want.n:
             self._content.add_rounds(want, cursor, recorded, want.n - len(own))
             own = self._own(want, cursor, recorded)
-        others = [at for at in sorted(cursor.loose) if at not in recorded]
+        others = [at for at in sorted(cursor.loose) if at not in recorded and at < cursor.next]
         free = [*own, *(at for at in others if not self._content.holds(cursor.loose[at]))]
         positions = choose_positions(want, free, cursor.next)
+        cursor.loose.update(dict.fromkeys(positions, ticket))
         cursor.next = max(cursor.next, positions[-1] + 1)
         if want.lane is not None:
             for at in positions:
@@ -132,13 +140,9 @@ class MemoryDrawing(Drawing, InLine):
     def _handed(
         self, want: Want, cursor: MemoryCursor, positions: Sequence[int], ticket: int, newer_than: float
     ) -> Taken:
-        """Read or claim the slots of positions; they are delivered, or in flight for the ticket."""
+        """Read or claim the slots of positions, which are in flight for the ticket."""
         states = self._states(want, positions, ticket, newer_than)
-        if all(type(state) is Sample for state in states):
-            for at in positions:
-                cursor.loose.pop(at, None)
-        else:
-            cursor.loose.update(dict.fromkeys(positions, ticket))
+        if not all(type(state) is Sample for state in states):
             self._in_flight.setdefault(ticket, []).extend(_positions(want, positions, cursor.generation))
         return Taken(positions, states, cursor.generation)
 
@@ -224,14 +228,34 @@ class MemoryDrawing(Drawing, InLine):
         claimed = self._claimed.pop(settle.ticket, ())
         for place in () if settle.keeps_claims else claimed:
             self._end_claim(place, settle.ticket)
-        in_flight = self._in_flight.pop(settle.ticket, [])
-        answer = self.flights.answers.pop(settle.ticket, None)
+        answer = self.flights.answers.get(settle.ticket)
         if settle.returned is None and isinstance(answer, _Answered):
             for position in answer.delivered():
                 self._free(position)
+        self.flights.answers.pop(settle.ticket, None)
+        in_flight = self._in_flight.get(settle.ticket, [])
+        held = [each for each in in_flight if self._is_held(each, settle.ticket)]
         becomes: dict[Position, int | None] = dict.fromkeys(in_flight if settle.returned is None else settle.returned)
         becomes.update(dict.fromkeys(settle.refused, REFUSED))
-        return [each for each in in_flight if not self._let_go(each, settle.ticket, becomes)]
+        try:
+            void = [each for each in in_flight if not self._let_go(each, settle.ticket, becomes)]
+        except BaseException:
+            # It is asked again, or the draw takes back what it was given.
+            self._take_back(held, settle.ticket)
+            raise
+        self._in_flight.pop(settle.ticket, None)
+        return void
+
+    def _is_held(self, position: Position, ticket: int) -> bool:
+        cursor = self._content.cursor_of(position)
+        return cursor is not None and cursor.loose.get(position.at) == ticket
+
+    def _take_back(self, held: Sequence[Position], ticket: int) -> None:
+        """Let the positions of a draw be in flight once more, since its end was interrupted."""
+        for position in held:
+            cursor = self._content.cursor_of(position)
+            if cursor is not None:
+                cursor.loose[position.at] = ticket
 
     def _let_go(self, position: Position, ticket: int, becomes: Mapping[Position, int | None]) -> bool:
         """Free, refuse or deliver a position in flight; tell whether it was the draw's, or its reader was set back."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from copy import deepcopy
 from typing import TYPE_CHECKING, TypeVar
 
 from memollm._types.calls import Call, Place
@@ -31,7 +30,7 @@ class MemoryTransfer(Transfer):
         content, copied = self._content, MemoryContent()
         with content.lock:
             copied.samples = {call: dict(kept) for call, kept in content.samples.items()}
-            copied.cursors = {reader: _copied(kept) for reader, kept in content.cursors.items()}
+            copied.cursors = {reader: self._copied(kept) for reader, kept in content.cursors.items()}
             copied.recorded = {key: dict(kept) for key, kept in content.recorded.items()}
             copied.replaced = {call: set(kept) for call, kept in content.replaced.items()}
             copied.stretches = {call: set(kept) for call, kept in content.stretches.items()}
@@ -43,10 +42,16 @@ class MemoryTransfer(Transfer):
         with self._content.lock:
             return work(MemoryShelf(self._content))
 
-
-def _copied(cursors: dict[Call, MemoryCursor]) -> dict[Call, MemoryCursor]:
-    """Copy cursors and share their calls."""
-    return {call: deepcopy(cursor) for call, cursor in cursors.items()}
+    def _copied(self, cursors: dict[Call, MemoryCursor]) -> dict[Call, MemoryCursor]:
+        """Copy cursors and share their calls; what an interrupted draw has left is free."""
+        return {
+            call: MemoryCursor(
+                each.next,
+                {at: None if self._content.is_free(ticket) else ticket for at, ticket in each.loose.items()},
+                each.generation,
+            )
+            for call, each in cursors.items()
+        }
 
 
 class MemorySnapshot(Snapshot):
@@ -169,7 +174,7 @@ class MemoryShelf(Shelf):
         cursor = self._content.cursors.get(reader, {}).get(handle)
         if cursor is None:
             return Reached(0, ())
-        return Reached(cursor.next, {at for at, ticket in cursor.loose.items() if ticket is None})
+        return Reached(cursor.next, {at for at, ticket in cursor.loose.items() if self._content.is_free(ticket)})
 
     def draw(self, handle: Call, reader: str, upto: int, *, given: Collection[int], free: Collection[int]) -> None:
         """Set a reader's cursor."""
