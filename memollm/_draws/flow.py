@@ -184,7 +184,7 @@ class Draw(Landing):
             if not self._settled and (self._has_claimed or self._slots.in_flight()):
                 yield from self._settle(self._slots.ending(self._ticket))
             if self._void:
-                values = yield from self._drawn_again(values)
+                given = yield from self._drawn_again(values, given)
             self._note(given, asked)
         except GeneratorExit:
             # Nobody drives it any more. This may be a garbage collection in the middle of anything, so nothing here
@@ -371,8 +371,8 @@ class Draw(Landing):
         delivers = len(end.returned or ()) + len(end.refused) < len(self._slots.in_flight())
         yield from self._save_end([end], delivers=delivers)
 
-    def _drawn_again(self, values: list[Any]) -> Flow:
-        """Put other samples in the place of those that others may have got."""
+    def _drawn_again(self, values: list[Any], given: Sequence[Given]) -> Flow:
+        """Put other samples in the place of those that others may have got; return the notes of what stays given."""
         ats = [(index, at) for index, taken in enumerate(self._slots.taken) for at in taken.positions]
         void = {(position.call, position.at) for position in self._void}
         short = [number for number, (index, at) in enumerate(ats) if (self._wants[index].call, at) in void]
@@ -385,4 +385,4 @@ class Draw(Landing):
         others = yield from self._again.flow()
         for number, value in zip(short, others, strict=True):
             values[number] = value
-        return values
+        return [note for number, note in enumerate(given) if number not in short]

@@ -115,6 +115,26 @@ def test_a_call_that_is_forgotten_meanwhile_gives_no_sample_twice(cache):
     assert [ask("x"), ask("x")] == [1, 3]
 
 
+def test_what_a_draw_was_not_given_after_all_is_not_counted_as_drawn(cache):
+    """P14: of a call that is forgotten meanwhile, draws are what was given, and calls are all that were paid for."""
+    numbers = itertools.count()
+
+    @cache.cached_llm(namespace="a")
+    def ask(prompt):
+        made = next(numbers)
+        if made == 2:
+            ask.forget(prompt)
+        return made
+
+    with memollm.track() as tracked:
+        drawn = ask.draw(3, "x")
+    assert len({*drawn}) == 3
+    assert len(tracked.draws) == 3
+    total = ask.stats().total
+    assert (total.draws, total.hits + total.made) == (3, 3)
+    assert total.paid == next(numbers)
+
+
 def test_a_pool_of_one_is_plain_memoization(cache, model):
     """The same arguments give the same answer, without a cursor."""
     ask = asking(cache, model, pool=1, namespace="a")

@@ -235,8 +235,16 @@ class Oracle:
                 given = {value for _, value in operation["got"]}
                 if operation["mode"] == "replay" and mine:
                     self._say("P4", f"a replay called for {mine}: {operation}")
-                elif not mine <= given:
+                elif not mine <= given and not self._was_forgotten(operation):
                     self._say("P4", f"{mine - given} was made and not given: {operation}")
+
+    def _was_forgotten(self, operation):
+        """Tell whether a call was forgotten while an operation had it in flight, which draws anew then."""
+        return any(
+            deed["begin"] <= self._end(operation) and self._end(deed) >= operation["begin"]
+            for deed in self.deeds
+            if deed["what"] == "forget" and deed["kind"] == operation["kind"] and deed["prompt"] in operation["prompts"]
+        )
 
     def _one_flight(self):
         """P5: no more calls for a pool are under way at any moment than it has slots."""
