@@ -335,7 +335,8 @@ def test_fork_waits_for_a_query_of_another_thread(project):
     assert _answers(project) == [line for line in lines if line != "2000000"]
 
 
-def test_a_fork_that_is_interrupted_leaves_the_cache_in_use(project):
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_fork_that_is_interrupted_leaves_the_cache_in_use(project, when):
     """Ctrl-C while a fork closes what is open keeps neither its threads nor its child from drawing (P7)."""
     project.write("ask.py", ASK)
     project.write(
@@ -348,8 +349,9 @@ def test_a_fork_that_is_interrupted_leaves_the_cache_in_use(project):
         end = Link._end
 
         def interrupted(link):
-            end(link)
             Link._end = end
+            if sys.argv[1] == "after":
+                end(link)
             raise KeyboardInterrupt
 
         Link._end = interrupted
@@ -359,7 +361,7 @@ def test_a_fork_that_is_interrupted_leaves_the_cache_in_use(project):
         say(ask("x"), len(ask.peek("x")))
         """,
     )
-    lines = project.run("interrupted.py", deadline=30)
+    lines = project.run("interrupted.py", when, deadline=30)
     assert lines[-1] == "3"
     assert _answers(project) == lines[:-1]
 

@@ -69,8 +69,24 @@ def _before() -> None:
         return
     # Whatever interrupts this, those who are in the list are told when the fork is over.
     ready = _ready[threading.get_ident()] = list[Opener]()
-    ready.extend(opener for opener in openers() if opener.before_fork(until))
-    connections.wait_until_closed(until)
+    interrupts: list[BaseException] = []
+    while not _have_closed(ready, until, interrupts):
+        pass
+    if interrupts:
+        # Python can only tell of it.
+        raise interrupts[0]
+
+
+def _have_closed(ready: list[Opener], until: float, interrupts: list[BaseException]) -> bool:
+    """Close what is not closed yet; tell that nobody interrupted it, as the fork comes all the same."""
+    try:
+        known = [*map(id, ready)]
+        ready.extend(opener for opener in openers() if id(opener) not in known and opener.before_fork(until))
+        connections.wait_until_closed(until)
+    except BaseException as error:  # noqa: BLE001 - told when all is closed
+        interrupts.append(error)
+        return False
+    return True
 
 
 def _uses_a_store(frame: FrameType | None) -> bool:

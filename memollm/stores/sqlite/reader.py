@@ -61,10 +61,14 @@ class SqliteReader:
         """Close what is open, and open nothing until the fork is over."""
         if not acquired(self._lock, until):
             return False
-        if self._readers is None or self._readers.close(until):
-            self._readers = self._opened_as = None
-            return True
-        self._readers.go_on()
+        try:
+            if self._readers is None or self._readers.close(until):
+                self._readers = self._opened_as = None
+                return True
+            self._readers.go_on()
+        except BaseException:
+            self._lock.release()
+            raise
         self._lock.release()
         return False
 
