@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from contextlib import suppress
 from functools import partial
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from memollm._calls.configuration import configuration, default_place, holds_for
 from memollm._draws.engine import Engine
+from memollm._types.children import is_child
 from memollm._types.locks import ForkedLock
 from memollm._types.paths import absolute
 from memollm._types.secret import masked_url, veiled
@@ -72,8 +72,8 @@ def engine_of(given: Holder | Place | None) -> Engine:
 
 def limits_of_program() -> Engine:
     """Return the engine in which it is counted what the whole program spends: that of the configured cache."""
-    engine, processes = engine_of(None), sys.modules.get("multiprocessing.process")
-    if processes is not None and processes.parent_process() is not None and engine.path is None:
+    engine = engine_of(None)
+    if engine.path is None and is_child():
         raise OptionError(
             f"The budget of the program is counted in {engine.place}, which no other process reaches, so it cannot "
             "hold for this child of multiprocessing. Let a path be the cache: MEMOLLM_CACHE, or configure(cache=...)."

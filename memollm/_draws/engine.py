@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import sys
 import threading
 import time
 from _thread import start_new_thread
@@ -19,6 +18,7 @@ from memollm._draws.tender import Tender
 from memollm._spending.accounts import Keeper
 from memollm._spending.prices import load_library
 from memollm._spending.program import ProgramBudget
+from memollm._types.children import is_child
 from memollm._types.locks import ForkedLock, renewed_in_children
 from memollm._types.requests import Write
 from memollm._types.warn import warn
@@ -260,8 +260,7 @@ def _at_exit() -> None:
 
 def at_end_of_process() -> None:
     """Have counts handed over at the end of a child of multiprocessing, which leaves without `atexit`."""
-    processes = sys.modules.get("multiprocessing.process")
-    if processes is not None and processes.parent_process() is not None and _ended_by.get("pid") != os.getpid():
+    if is_child() and _ended_by.get("pid") != os.getpid():
         from multiprocessing.util import Finalize
 
         _ended_by["pid"] = os.getpid()

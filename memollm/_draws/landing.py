@@ -63,8 +63,9 @@ class Landing:
         """Know that a call has raised, or was cancelled or left."""
         self._bill.put_back()
         if type(error) is not Outdated:
-            seconds = 0.0 if meter is None else round(meter.seconds, 6)
-            self._bill.happened(Counts(failed=int(isinstance(error, Exception)), spent_seconds=seconds))
+            seconds, shared = (0.0, None) if meter is None else (round(meter.seconds, 6), meter.failed)
+            failed = isinstance(error, Exception) * (1 if shared is None else shared)
+            self._bill.happened(Counts(failed=failed, spent_seconds=seconds))
 
     def _land(self, flight: Flight, results: Sequence[Any], paid: Paid) -> Flow:
         """Store what the function returned for a flight."""

@@ -274,7 +274,7 @@ def _told(served: list[Helping], waiting: list[asyncio.Future[Helping]], meter: 
     if failed and meter is not None:
         tolls.append(Toll(0, round(meter.seconds, 6), cost=0.0))
     failure = next((each.failure for each in served if each.failure is not None), None)
-    return Told(joined(tolls), failure, int(failed))
+    return Told(joined(tolls), failure, (meter.failed or 0) if failed and meter is not None else int(failed))
 
 
 def _helped(answer: asyncio.Future[Helping]) -> Helping:
@@ -304,6 +304,8 @@ async def _serve(group: _Group, served: list[tuple[Any, asyncio.Future[Any]]]) -
         for future in here:
             if (its := group.meters[future]) is not None:
                 its.seconds += meter.seconds / len(here)
+                # One request has failed, however many draws shared it.
+                its.failed = (its.failed or 0) + int(future is here[0])
             future.set_exception(error)
         if not isinstance(error, Exception):
             raise

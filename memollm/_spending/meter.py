@@ -25,7 +25,7 @@ class Meter:
     Threads that the call starts with its context note on the same meter.
     """
 
-    __slots__ = ("__weakref__", "_began", "_shown", "_token", "latency", "notes", "seconds")
+    __slots__ = ("__weakref__", "_began", "_shown", "_token", "failed", "latency", "notes", "seconds")
 
     def __init__(self) -> None:
         self.notes: list[Reading] = []
@@ -34,6 +34,8 @@ class Meter:
         """Its share of the time in which calls were in flight."""
         self.latency = 0.0
         """How long it ran itself."""
+        self.failed: int | None = None
+        """How many failed requests are counted here, of those that it shared with others; None if it shared none."""
         self._shown: float | None = None
 
     def __enter__(self) -> Self:

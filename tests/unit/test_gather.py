@@ -334,6 +334,27 @@ def test_an_error_reaches_the_caller_of_each_item(cache):
     assert answers == ["a!", "b!", "c!"]
 
 
+@pytest.mark.parametrize("size", [2, 3, 6])
+def test_a_failed_request_counts_once_for_all_who_shared_it(cache, size):
+    """P14: `failed` is how many requests raised, whoever waited for them, alone or together."""
+    called = []
+
+    async def fails(prompts):
+        called.append(prompts)
+        await asyncio.sleep(0)
+        raise ConnectionError
+
+    generate = gathering(cache, fails, gather=Gather(max_size=size, max_wait=LONG))
+
+    async def main():
+        with memollm.track() as tracked:
+            await asyncio.gather(*map(generate.one, "abcdef"), return_exceptions=True)
+        return tracked.failed
+
+    assert (run(main()), len(called)) == (6 // size, 6 // size)
+    assert generate.stats().total.failed == 6 // size
+
+
 def test_what_one_call_made_of_an_item_is_kept_though_another_failed(cache):
     """P7: samples of one item that two calls were to make; the draw fails, and what there is is stored."""
     called = []

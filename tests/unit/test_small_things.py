@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import inspect
 import pydoc
+import sys
+import types
 
 import pytest
 from models import asking, run
 
 import memollm
 from memollm import Cache, CacheMiss, OptionError, UnkeyableArgument, configure
+from memollm._types.children import is_child
 from memollm.testing import FakeModel
 
 
@@ -137,3 +140,15 @@ def test_a_name_that_diskcache_was_given_is_told(tmp_path, cache):
     assert (ask("x"), ask("y", n=2)) == ("x 1", "y 2")
     with pytest.raises(OptionError, match="name='answers'"):
         cache.import_from("langchain", tmp_path / "old", map=print, name="answers")
+
+
+@pytest.mark.parametrize("error", [AttributeError, NameError])
+def test_half_imported_multiprocessing_has_started_nobody(monkeypatch, error):
+    """A draw beside a thread that is just importing multiprocessing does not fail on what is not there yet."""
+    half = types.ModuleType("multiprocessing.process")
+    if error is NameError:
+        exec("def parent_process(): return _parent_process", vars(half))
+    monkeypatch.setitem(sys.modules, "multiprocessing.process", half)
+    assert not is_child()
+    monkeypatch.delitem(sys.modules, "multiprocessing.process")
+    assert not is_child()

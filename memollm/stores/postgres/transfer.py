@@ -89,6 +89,10 @@ class PostgresSnapshot(Snapshot):
         lanes = itertools.groupby(self._work.do("lanes", entry.handle).fetchall(), key=lambda row: row[:2])
         return [Lane(recorder, name, [at for *_, at in group]) for (recorder, name), group in lanes]
 
+    def replaced(self, entry: Entry) -> list[Replaced]:
+        """List what was replaced of a call."""
+        return [Replaced(*row) for row in self._work.do("replaced", entry.handle).fetchall()]
+
     def stretches(self, entry: Entry) -> list[Stretch]:
         """List what runs used of a call."""
         return [Stretch(*row) for row in self._work.do("stretches", entry.handle).fetchall()]
@@ -136,6 +140,10 @@ class PostgresShelf(Shelf):
     def replaced(self, handle: int) -> list[Replaced]:
         """List what was replaced of a call."""
         return [Replaced(*row) for row in self._do("replaced", handle).fetchall()]
+
+    def remember(self, handle: int, replaced: Replaced) -> None:
+        """Know what was replaced."""
+        self._do("remember_replaced", handle, *replaced)
 
     def is_claimed(self, handle: int, slot: int) -> bool:
         """Tell whether somebody alive is filling a slot."""

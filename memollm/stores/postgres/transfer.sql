@@ -34,7 +34,9 @@ SELECT reader.name, lane.name, recorded.position
 FROM memollm.recorded JOIN memollm.reader ON reader.id = recorded.recorder JOIN memollm.lane ON lane.id = recorded.lane
 WHERE recorded.call = %s ORDER BY reader.name, lane.name, recorded.nth;
 -- name: replaced  What was replaced of a call, by slot and moment.
-SELECT slot, stored, digest FROM memollm.replaced WHERE call = %s ORDER BY slot, stored;
+SELECT slot, stored, digest FROM memollm.replaced WHERE call = %s ORDER BY slot, stored, digest;
+-- name: remember_replaced  A sample that another took the slot of, elsewhere.
+INSERT INTO memollm.replaced (call, slot, stored, digest) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING;
 -- name: stretches  What runs used of a call.
 SELECT run, first, last FROM memollm.used WHERE call = %s ORDER BY run, first;
 
