@@ -12,6 +12,7 @@ import pytest
     ("module", "needs", "extra"),
     [
         ("langchain", "langchain_core.caches", r"memollm\[langchain\]"),
+        ("autogen", "autogen_core", r"memollm\[autogen\]"),
         ("litellm", "litellm", r"memollm\[litellm\]"),
         ("opentelemetry", "opentelemetry.metrics", r"memollm\[opentelemetry\]"),
         ("prometheus", "prometheus_client", r"memollm\[prometheus\]"),
