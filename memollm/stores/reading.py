@@ -119,6 +119,7 @@ class ReadingStore(MemoryDrawing):
 
     def _answered(self, request: Take | Look, *, wait: bool) -> list[Taken] | list[State]:
         """Have at hand what may be wanted, then answer as from memory."""
+        self._forget_what_was_replaced()
         if isinstance(request, Look):
             for place in request.places:
                 self._read(place.call, (place.slot,), wait=wait)
@@ -160,11 +161,14 @@ class ReadingStore(MemoryDrawing):
         end = max([standing.next, *(at + 1 for at in standing.lanes)])
         return {*standing.loose, *walked(standing.next, end + n * max(1, len(want.order)))}
 
-    def _read(self, call: Call, slots: Iterable[int], *, wait: bool) -> None:
-        """Have the samples of slots at hand; what is not was vacant when it was last looked at, so it is read again."""
+    def _forget_what_was_replaced(self) -> None:
+        """Begin anew where something was; never while a request is being answered, which goes by all that it has read."""
         epoch = self._base.epoch()
         if epoch != self._at_hand_epoch or self._count_at_hand > SAMPLES_AT_HAND:
             self._at_hand, self._at_hand_epoch, self._count_at_hand = {}, epoch, 0
+
+    def _read(self, call: Call, slots: Iterable[int], *, wait: bool) -> None:
+        """Have the samples of slots at hand; what is not was vacant when it was last looked at, so it is read again."""
         known = self._at_hand.get(call)
         vacant = None if known is None else [slot for slot in slots if slot not in known]
         if vacant == []:

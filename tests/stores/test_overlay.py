@@ -16,7 +16,7 @@ from memollm.stores.reading import ReadingStore
 from memollm.stores.sqlite.reader import SqliteReader
 from memollm.stores.sqlite.store import SqliteStore
 from memollm.testing import NOON
-from memollm.testing._bench import asked, call, noted, settled
+from memollm.testing._bench import Hand, asked, call, noted, settled
 
 
 @pytest.fixture(params=["memory", "sqlite", "sqlite that may only be read"])
@@ -129,6 +129,24 @@ def test_several_wants_of_one_call(stores):
     taken = asked(reading, Take(reading.flights.depart(), [want, want]))
     assert [list(one.positions) for one in taken] == [[0, 1], [2, 3]]
     assert [state.record for one in taken for state in one.states] == [b"0", b"1", b"2", b"3"]
+
+
+def test_an_epoch_that_begins_in_the_middle_of_a_request(stores, monkeypatch):
+    """A request goes by all that it has read, though something was replaced while it read the rest (P4)."""
+    base, reading = stores
+    others = [call("a"), call("b")]
+    for each in others:
+        stock(base, b"0", of=each)
+    read = reading._base.peek
+
+    def peek(*asked):
+        monkeypatch.setattr(reading._base, "epoch", lambda: 10**6)
+        return read(*asked)
+
+    monkeypatch.setattr(reading._base, "peek", peek)
+    wants = [Want(each, "reader", 1, None) for each in others]
+    hand = Hand(reading, *wants)
+    assert [[state.record for state in taken.states] for taken in hand.taken] == [[b"0"], [b"0"]]
 
 
 def test_pools_cycle(stores):

@@ -15,7 +15,14 @@ import memollm
 from memollm import Cache, OptionError
 from memollm._types.calls import Want
 from memollm._types.samples import MINE
-from memollm.errors import MemollmWarning, StoreClosed, StoreRefused, StoreUnavailable
+from memollm.errors import (
+    MemollmWarning,
+    NotStoredWarning,
+    StoreClosed,
+    StoreReadOnly,
+    StoreRefused,
+    StoreUnavailable,
+)
 from memollm.stores.postgres.address import address_of
 from memollm.stores.postgres.store import PostgresStore
 from memollm.testing._bench import Hand, call
@@ -83,7 +90,7 @@ def test_no_password_is_shown(url, shown):
 def test_what_a_url_says_to_us():
     """Our own parameters are read, and PostgreSQL is told the others."""
     address = address_of("postgresql://me:pw@host/db?schema=team_a&direct=other:1&pool=3&patience=1.5&sslmode=require")
-    assert address[:6] == (
+    assert address[1:7] == (
         "postgresql://me:pw@host/db?sslmode=require",
         "postgresql://me:pw@other:1/db?sslmode=require",
         True,
@@ -185,14 +192,80 @@ def test_newer_schema(postgres):
     assert "made by a newer memollm (schema 99, this one knows 1). Update memollm" in refused(url)
 
 
-def test_a_user_who_may_not_write(postgres):
-    """Who may read and not write is told so."""
+@pytest.fixture
+def guest(postgres):
+    """Return the URL of a user who may read all tables, and write nothing."""
     PostgresStore(postgres.fresh()).opened()
     with psycopg.connect(postgres.url, autocommit=True) as connection:
-        connection.execute("DROP ROLE IF EXISTS guest")
-        connection.execute("CREATE ROLE guest LOGIN PASSWORD 'hush'")
-    said = refused(postgres.url_at(postgres.port, user="guest:hush"), StoreUnavailable)
+        for right in ("USAGE ON SCHEMA", "SELECT ON ALL TABLES IN SCHEMA"):
+            connection.execute(f"GRANT {right} memollm TO {guest_of(connection)}")
+    return postgres.url_at(postgres.port, user=f"guest:hush")
+
+
+def guest_of(connection):
+    """Make a user who may nothing yet; users are those of all databases."""
+    connection.execute(
+        "DO $$ BEGIN IF NOT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'guest') THEN "
+        "CREATE ROLE guest LOGIN PASSWORD 'hush'; END IF; END $$"
+    )
+    return "guest"
+
+
+def test_a_user_who_may_not_write(postgres):
+    """Who may read and not write is told so."""
+    url = postgres.another()
+    PostgresStore(url).opened()
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        guest_of(connection)
+    said = refused(url.replace(postgres.url, postgres.url_at(postgres.port, user="guest:hush")), StoreReadOnly)
     assert "cannot be written by this user: permission denied" in said
+
+
+def test_a_user_who_may_only_read_draws(postgres, guest):
+    """A cache that a user may read is drawn from as a reader of one's own stands there, and nothing is kept."""
+    with Cache(postgres.url) as cache, Cache(guest) as other:
+        answers = iter("abc")
+        made = cache.cached_llm(namespace="a", name="ask", version=1)(lambda: next(answers))
+        assert [made(), made()] == ["a", "b"]
+        read = other.cached_llm(namespace="a", name="ask", version=1, mode="readonly")(lambda: "called")
+        new = read.with_options(namespace="b")
+        assert [read(), new(), new(), new()] == ["called", "a", "b", "called"]
+        assert [space.draws for space in cache.namespaces()] == [2]
+
+
+def test_who_may_only_read_is_warned_where_more_was_asked(postgres, guest):
+    """Without being told to, such a draw goes by what is stored, with one warning."""
+    with Cache(postgres.url) as cache, Cache(guest) as other:
+        cache.cached_llm(namespace="a", name="ask", version=1)(lambda: "a")()
+        read = other.cached_llm(namespace="b", name="ask", version=1)(lambda: "called")
+        with pytest.warns(NotStoredWarning, match="cannot be written by this user"):
+            assert read() == "a"
+        assert read() == "called"
+
+
+def test_who_may_only_read_hears_of_what_is_replaced(postgres, guest):
+    """What is replaced is read anew, and a cache that is made later is found."""
+    now = [1000.0]
+    with Cache(postgres.url, clock=lambda: now[0]) as cache, Cache(guest, clock=lambda: now[0]) as other:
+        answers = iter(["old", "new"])
+        ask = cache.cached_llm(pool=1, ttl=10, name="ask", version=1)(lambda: next(answers))
+        read = other.cached_llm(pool=1, name="ask", version=1, mode="readonly")(lambda: "called")
+        assert (ask(), read(), read()) == ("old", "old", "old")
+        now[0] += 11
+        assert (ask(), read()) == ("new", "new")
+
+
+def test_reading_where_there_is_no_cache_yet(postgres):
+    """An empty database is an empty cache for who only reads, and nothing is made in it."""
+    url = postgres.another()
+    with Cache(url) as reading, Cache(url) as cache:
+        read = reading.cached_llm(pool=1, name="ask", version=1, mode="readonly")(lambda prompt: "called")
+        assert read("a") == "called"
+        with psycopg.connect(postgres.url) as connection:
+            schema = url.partition("schema=")[2]
+            assert connection.execute("SELECT to_regnamespace(%s)", (schema,)).fetchone() == (None,)
+        assert cache.cached_llm(pool=1, name="ask", version=1)(lambda prompt: "kept")("b") == "kept"
+        assert read("b") == "kept"
 
 
 def test_closed_store(postgres):

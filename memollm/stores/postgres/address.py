@@ -35,6 +35,8 @@ KEPT: Final[Mapping[str, Any]] = {
 class Address(NamedTuple):
     """Where a store is."""
 
+    url: str
+    """As it was given."""
     conninfo: str
     direct: str
     """For the one connection that holds locks and listens, which no pooler may share."""
@@ -44,6 +46,9 @@ class Address(NamedTuple):
     patience: float
     shown: str
     """The URL without its password."""
+
+    def __repr__(self) -> str:
+        return f"Address({self.shown!r})"
 
 
 def address_of(url: str) -> Address:
@@ -64,6 +69,7 @@ def address_of(url: str) -> Address:
     conninfo = urlunsplit(parts._replace(query=urlencode(theirs, quote_via=quote)))
     direct = ours.get("direct")
     return Address(
+        url,
         conninfo,
         _direct(direct, conninfo) if direct else conninfo,
         direct is not None,

@@ -37,8 +37,9 @@ PID: Final = b"SELECT pg_backend_pid()"
 class DirectLine:
     """A connection with the owner's lock and the notices of others, and the thread that reads them."""
 
-    def __init__(self, address: Address, owner: int | None = None) -> None:
-        """Take the number of an owner that this process has been already, or a new one."""
+    def __init__(self, address: Address, *, owns: bool) -> None:
+        """Connect; who only reads has no lock, and listens all the same."""
+        self._owns = owns
         self._address = address
         self._sql = statements(address.schema)
         self._changed = threading.RLock()
@@ -47,7 +48,7 @@ class DirectLine:
         self._closing = False
         self.is_up = threading.Event()
         self.is_pooled = False
-        self.owner = owner or 0
+        self.owner = 0
         self._connection = self._connected()
         self._heard, self._told = os.pipe()
         os.set_blocking(self._told, False)
@@ -85,17 +86,22 @@ class DirectLine:
     def begin(self) -> None:
         """Take the owner's lock, once the schema is there, and listen."""
         connection = self._connection
+        if self._owns:
+            self._own(connection)
+        connection.pgconn.notify_handler = self._on_notice
+        connection.execute(composed.SQL("LISTEN {}").format(composed.Identifier(channel(self._address.schema))))
+        self._hear(connection)
+        self.is_up.set()
+        self._poke()
+
+    def _own(self, connection: Connection) -> None:
+        """Be the owner that this process has been already, or a new one."""
         if not self.owner:
             (self.owner,) = _one(connection, self._sql["new_owner"])
         else:
             connection.execute(self._sql["end_ghost"], (self.owner,))
         connection.execute(self._sql["own"], (self.owner,))
         connection.execute(self._sql["owner_is_back"], (self.owner,))
-        connection.pgconn.notify_handler = self._on_notice
-        connection.execute(composed.SQL("LISTEN {}").format(composed.Identifier(channel(self._address.schema))))
-        self._hear(connection)
-        self.is_up.set()
-        self._poke()
 
     @property
     def connection(self) -> Connection:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import psycopg
 
 from memollm._types.locks import ThreadLock, interrupted, renewed_in_children
+from memollm._types.samples import Sample
 from memollm.errors import StoreClosed, StoreError, StoreRefused
 from memollm.stores.flights import Flights
 from memollm.stores.postgres import sql
@@ -24,8 +25,9 @@ from memollm.stores.postgres.line import UNKNOWN, DirectLine
 from memollm.stores.postgres.sql import statements
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Sequence
 
+    from memollm._types.calls import Call
     from memollm.stores.postgres.connections import Connection
 
 T = TypeVar("T")
@@ -57,6 +59,9 @@ class OpenServer:
 
 class ServerSession:
     """One process's use of a server. It opens on first use, and again after a fork."""
+
+    owns = True
+    """Whether this process is known to the server as one that may have something in flight."""
 
     def __init__(self, url: str) -> None:
         self.address = address_of(url)
@@ -97,7 +102,7 @@ class ServerSession:
 
     def _open(self) -> OpenServer:
         try:
-            line = DirectLine(self.address)
+            line = DirectLine(self.address, owns=self.owns)
         except psycopg.Error as error:
             raise not_connected(error, self.address.shown) from error
         try:
@@ -128,16 +133,19 @@ class ServerSession:
     def _make_or_migrate(self, connection: Connection) -> None:
         with connection.transaction():
             version = self._version(connection)
-            if version > sql.SCHEMA_VERSION:
-                raise StoreRefused(
-                    f"The cache {self.address.shown} was made by a newer memollm (schema {version}, this one knows "
-                    f"{sql.SCHEMA_VERSION}). Update memollm: pip install --upgrade memollm."
-                )
+            self._require_known(version)
             if version < sql.SCHEMA_VERSION:
                 for statement in sql.MIGRATIONS[version - 1 :] if version else [self.sql["schema"]]:
                     connection.execute(statement)
                 connection.execute(self.sql["drawing_functions"])
                 connection.execute(self.sql["set_version"], (sql.SCHEMA_VERSION,))
+
+    def _require_known(self, version: int) -> None:
+        if version > sql.SCHEMA_VERSION:
+            raise StoreRefused(
+                f"The cache {self.address.shown} was made by a newer memollm (schema {version}, this one knows "
+                f"{sql.SCHEMA_VERSION}). Update memollm: pip install --upgrade memollm."
+            )
 
     def _version(self, connection: Connection) -> int:
         (is_there,) = connection.execute(self.sql["has_schema"]).fetchone() or (False,)
@@ -210,6 +218,14 @@ class ServerSession:
                 return connection.execute(self.sql[statement], named or values or None, binary=True).fetchall()
 
         return self.patiently(fetch)
+
+    def peek(self, call: Call, slots: Sequence[int] | None = None) -> dict[int, Sample]:
+        """Read the samples of a call."""
+        if slots is not None and not slots:
+            return {}
+        wanted = None if slots is None else list(slots)
+        rows = self.rows("samples_of", call.key, call.form, wanted, wanted)
+        return {row[0]: Sample._make(row[1:]) for row in rows}
 
     def patiently(self, work: Callable[[], T]) -> T:
         """Do what is done once however often it is asked, until the server answers or patience is at its end."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, cast
 import psycopg
 
 from memollm._types.requests import Look, Settle, Take, Write, Written
-from memollm._types.samples import Sample
 from memollm.errors import ChangeRefused, StoreError
 from memollm.stores.drawing import Drawing
 from memollm.stores.postgres.asking import AT, KIND, Asking
@@ -20,12 +19,13 @@ from memollm.stores.postgres.session import ServerSession
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from memollm._types.calls import Call, Place
+    from memollm._types.calls import Place
     from memollm._types.requests import Answer, Request
     from memollm.stores.postgres.asking import Row, Sending
     from memollm.stores.postgres.keeping import PostgresKeeping
     from memollm.stores.postgres.limiting import PostgresLimiting
     from memollm.stores.postgres.looking import PostgresLooking
+    from memollm.stores.postgres.reader import PostgresReader
     from memollm.stores.postgres.session import OpenServer
 
 PERFORM = "SELECT * FROM {}.perform(%s, %s, %s::bigint[], %s, %s::jsonb, %s::jsonb, %s::jsonb, %s::bytea[], %s)"
@@ -50,6 +50,12 @@ class PostgresStore(ServerSession, Drawing):
         from memollm.stores.postgres.looking import PostgresLooking
 
         return PostgresLooking(self)
+
+    def reader(self) -> PostgresReader:
+        """Read the same samples and write nowhere."""
+        from memollm.stores.postgres.reader import PostgresReader
+
+        return PostgresReader(self.address.url)
 
     @property
     def keeping(self) -> PostgresKeeping:
@@ -156,15 +162,7 @@ class PostgresStore(ServerSession, Drawing):
         """Settle what draws of this process hold that are over and have not said so."""
         self._brought([])
 
-    # Looking.
-
-    def peek(self, call: Call, slots: Sequence[int] | None = None) -> dict[int, Sample]:
-        """Read the samples of a call."""
-        if slots is not None and not slots:
-            return {}
-        wanted = None if slots is None else list(slots)
-        rows = self.rows("samples_of", call.key, call.form, wanted, wanted)
-        return {row[0]: Sample._make(row[1:]) for row in rows}
+    # Watching.
 
     def watch(self, places: Sequence[Place], wake: Callable[[Place], None]) -> Callable[[], None]:
         """Have a draw of this process tell when it lands, and the server what others fill."""

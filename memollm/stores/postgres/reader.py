@@ -1,0 +1,52 @@
+"""Reading a PostgreSQL store where nothing may be written: no owner is known there, and no table is made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from memollm.errors import StoreUnavailable
+from memollm.stores.postgres import sql
+from memollm.stores.postgres.looking import PostgresLooking
+from memollm.stores.postgres.session import OpenServer, ServerSession
+
+if TYPE_CHECKING:
+    from memollm.stores.postgres.connections import Connection
+
+
+class NothingThere(Exception):
+    """Nobody has made a cache there yet."""
+
+
+class PostgresReader(ServerSession):
+    """What a PostgreSQL store holds, for a `ReadingStore` to draw from; a schema that is not there is an empty cache."""
+
+    owns = False
+
+    @property
+    def looking(self) -> PostgresLooking:
+        """Looks into the store."""
+        return PostgresLooking(self)
+
+    def rows(self, statement: str, *values: Any, **named: Any) -> list[tuple[Any, ...]]:
+        """Run a statement by its name; nothing is found where there is nothing yet."""
+        try:
+            return super().rows(statement, *values, **named)
+        except NothingThere:
+            return []
+
+    def _bring_up_to_date(self, connection: Connection) -> None:
+        version = self._version(connection)
+        if not version:
+            raise NothingThere
+        self._require_known(version)
+        if version < sql.SCHEMA_VERSION:
+            raise StoreUnavailable(
+                f"The cache {self.address.shown} is of an older memollm, and can be brought up to date only by a user who "
+                "may write it. Open it as one once."
+            )
+
+    def _bury(self, connection: Connection) -> None:
+        """Leave the dead to those who write."""
+
+    def _leave(self, opened: OpenServer) -> None:
+        """Leave no trace, as there is none."""
