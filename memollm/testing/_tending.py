@@ -11,6 +11,7 @@ from memollm._types.listings import Move
 from memollm._types.requests import Fill, Return, Settle
 from memollm._types.samples import EVER, MINE, Sample
 from memollm.stores.limiting import limiting
+from memollm.stores.transfer import Part
 from memollm.testing._bench import Bench, call
 from memollm.testing.fakes import NOON
 
@@ -144,6 +145,19 @@ class TendingCases(Bench):
         self.count({}, [Use(None, call("old"), 0, 0, NOON + 3)])
         self.keeping.adopt([Move(call("old"), call())], lambda _, record: record)
         assert [(item.samples, item.used) for item in self.looking.inventory()] == [(2, NOON + 3)]
+
+    def test_uses_move_with_the_call(self) -> None:
+        """What a run used of both calls may lie over one another, as it was used of slots that are empty now."""
+        self.stock(b"old", of=call("old"))
+        self.stock(b"new")
+        for run, of, first, last in (("1", call(), 1, 5), ("1", call("old"), 0, 8), ("2", call(), 1, 5)):
+            self.count({}, [Use(f"run:{run}", of, first, last, NOON)])
+        self.count({}, [Use("run:2", call("old"), 0, 1, NOON)])
+        assert self.keeping.adopt([Move(call("old"), call())], lambda _, record: record) == 1
+        with self.keeping.transfer().snapshot() as snapshot:
+            (entry,) = snapshot.entries(Part())
+            used = {(run, slot) for run, first, last in snapshot.stretches(entry) for slot in range(first, last + 1)}
+        assert used == {("run:1", slot) for slot in range(1, 10)} | {("run:2", slot) for slot in range(1, 6)}
 
     # Evicting.
 

@@ -199,7 +199,7 @@ def guest(postgres):
     with psycopg.connect(postgres.url, autocommit=True) as connection:
         for right in ("USAGE ON SCHEMA", "SELECT ON ALL TABLES IN SCHEMA"):
             connection.execute(f"GRANT {right} memollm TO {guest_of(connection)}")
-    return postgres.url_at(postgres.port, user=f"guest:hush")
+    return postgres.url_at(postgres.port, user="guest:hush")
 
 
 def guest_of(connection):

@@ -37,6 +37,10 @@ _OTHER_SCHEMA: Final = (
     "The cache {shown} is not as this version of memollm made it: {said}. Use the version that made it, or another "
     "?schema= in the URL."
 )
+_FAILED: Final = (
+    "The server of the cache {shown} failed at this: {said}. Nothing of it was done; its log says more, and if "
+    "it is damaged, restore it from a backup."
+)
 _TOLD: Final[Sequence[tuple[tuple[str, ...], type[StoreError], str]]] = [
     (("28",), StoreRefused, _NO_LOGIN),
     (("3D000",), StoreRefused, _NO_DATABASE),
@@ -45,6 +49,7 @@ _TOLD: Final[Sequence[tuple[tuple[str, ...], type[StoreError], str]]] = [
     (("42501", "25006"), StoreReadOnly, _READ_ONLY),
     (("53",), StoreUnavailable, "The server of the cache {shown} has no room: {said}. Make some, and draw again."),
     (("42", "0A"), StoreRefused, _OTHER_SCHEMA),
+    (("23", "58", "XX"), StoreUnavailable, _FAILED),
 ]
 """By how the state of a failure begins, in this order: what it is, and what is said."""
 _SAID: Final[Mapping[str, str]] = {

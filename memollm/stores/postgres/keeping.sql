@@ -72,9 +72,14 @@ UPDATE memollm.slot SET call = %(new)s, slot = slot + %(start)s, owner = NULL, t
 -- name: append_loose  What was loose of one call is loose of the other.
 UPDATE memollm.loose SET call = %(new)s, position = position + %(start)s, owner = NULL, ticket = NULL WHERE call = %(old)s;
 -- name: append_used  So is what runs used,
-UPDATE memollm.used SET call = %(new)s, first = first + %(start)s, last = last + %(start)s WHERE call = %(old)s;
+WITH moved AS (DELETE FROM memollm.used WHERE call = %(old)s RETURNING run, first, last)
+INSERT INTO memollm.used (run, call, first, last)
+SELECT run, %(new)s, first + %(start)s, last + %(start)s FROM moved
+ON CONFLICT (call, run, first) DO UPDATE SET last = greatest(used.last, excluded.last);
 -- name: append_replaced  what was replaced,
-UPDATE memollm.replaced SET call = %(new)s, slot = slot + %(start)s WHERE call = %(old)s;
+WITH moved AS (DELETE FROM memollm.replaced WHERE call = %(old)s RETURNING slot, stored, digest)
+INSERT INTO memollm.replaced (call, slot, stored, digest)
+SELECT %(new)s, slot + %(start)s, stored, digest FROM moved ON CONFLICT DO NOTHING;
 -- name: append_recorded  and what lanes got.
 UPDATE memollm.recorded SET call = %(new)s, position = position + %(start)s, nth = nth + (
     SELECT coalesce(max(nth) + 1, 0) FROM memollm.recorded WHERE call = %(new)s) WHERE call = %(old)s;

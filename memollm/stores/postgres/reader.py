@@ -18,7 +18,7 @@ class NothingThere(Exception):
 
 
 class PostgresReader(ServerSession):
-    """What a PostgreSQL store holds, for a `ReadingStore` to draw from; a schema that is not there is an empty cache."""
+    """What a PostgreSQL store holds, for a `ReadingStore` to draw from; where no schema is, the cache is empty."""
 
     owns = False
 
@@ -41,8 +41,8 @@ class PostgresReader(ServerSession):
         self._require_known(version)
         if version < sql.SCHEMA_VERSION:
             raise StoreUnavailable(
-                f"The cache {self.address.shown} is of an older memollm, and can be brought up to date only by a user who "
-                "may write it. Open it as one once."
+                f"The cache {self.address.shown} is of an older memollm, and can be brought up to date only by a user "
+                "who may write it. Open it as one once."
             )
 
     def _bury(self, connection: Connection) -> None:

@@ -46,7 +46,8 @@ SELECT coalesce(max(nth) + 1, 0) FROM recorded WHERE call = ?;
 -- name: append_recorded  What lanes got of one call comes after what they got of the other.
 UPDATE recorded SET call = ?2, position = position + ?3, nth = nth + ?4 WHERE call = ?1;
 -- name: append_used  So does what runs used.
-UPDATE OR REPLACE used SET call = ?2, first = first + ?3, last = last + ?3 WHERE call = ?1;
+INSERT INTO used (run, call, first, last) SELECT run, ?2, first + ?3, last + ?3 FROM used WHERE call = ?1
+ON CONFLICT DO UPDATE SET last = max(last, excluded.last);
 -- name: append_drawn  And what they were given.
 UPDATE OR REPLACE drawn SET call = ?2, first = first + ?3, last = last + ?3 WHERE call = ?1;
 -- name: append_replaced  And what was replaced.

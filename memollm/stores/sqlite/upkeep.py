@@ -88,6 +88,7 @@ class Upkeep:
         (end_of_record,) = self._do("end_of_record", new).fetchone()
         for statement in ("append_samples", "append_loose", "append_used", "append_drawn", "append_replaced"):
             self._do(statement, old, new, start)
+        self._do("forget_used", old)
         self._do("append_recorded", old, new, start, end_of_record)
         self._do("join_use", old, new)
         for reader, name, drawn, had in self._do("cursors_of_call", old, new).fetchall():
