@@ -124,6 +124,14 @@ class ReachedPostgres:
             self._connection.close()
 
 
+def make_guest(connection):
+    """Have a user who may nothing yet; users are those of all databases, and of all processes that test."""
+    connection.execute(
+        "DO $$ BEGIN CREATE ROLE guest LOGIN PASSWORD 'hush'; "
+        "EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"
+    )
+
+
 class PostgresServer(ReachedPostgres):
     """A server of its own, which a test may kill and start again."""
 

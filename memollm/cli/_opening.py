@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from memollm._cache import Cache
 from memollm._calls.engines import require_place
 from memollm.cli._place import chosen
-from memollm.errors import OptionError
+from memollm.errors import OptionError, StoreReadOnly
+from memollm.stores.looking import looking
 from memollm.stores.reading import reading_store
 
 if TYPE_CHECKING:
@@ -25,10 +26,21 @@ def existing_cache() -> Generator[Cache]:
     place, by = chosen()
     require_existing(place, by)
     cache = Cache(place)
-    if "://" not in place and not files_of(place).may_be_written():
+    if not _may_be_written(place, cache):
         cache = Cache(reading_store(cache.store))
     with cache:
         yield cache
+
+
+def _may_be_written(place: str, cache: Cache) -> bool:
+    if "://" not in place:
+        return files_of(place).may_be_written()
+    try:
+        # A server says so when it is asked anything.
+        looking(cache.store).notes("run", "")
+    except StoreReadOnly:
+        return False
+    return True
 
 
 def require_existing(place: str, by: str) -> None:

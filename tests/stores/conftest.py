@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from servers import postgres_programs, require, require_psycopg, shared_postgres
+from servers import make_guest, postgres_programs, require, require_psycopg, shared_postgres
 
 from memollm._types.calls import Place
 from memollm.stores.sqlite.store import SqliteStore
@@ -90,3 +90,20 @@ def postgres():
     require(postgres_programs(), "a PostgreSQL server")
     with shared_postgres() as server:
         yield server
+
+
+@pytest.fixture
+def guest(postgres):
+    """Return the URL of a user who may read all tables, and write nothing."""
+    import psycopg
+
+    from memollm.stores.postgres.store import PostgresStore
+
+    store = PostgresStore(postgres.url)
+    store.opened()
+    store.close()
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        make_guest(connection)
+        connection.execute("GRANT USAGE ON SCHEMA memollm TO guest")
+        connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA memollm TO guest")
+    return postgres.url_at(postgres.port, user="guest:hush")

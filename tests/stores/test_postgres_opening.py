@@ -7,7 +7,7 @@ import socket
 import threading
 
 import pytest
-from servers import PASSWORD, require_psycopg
+from servers import PASSWORD, make_guest, require_psycopg
 
 psycopg = require_psycopg()
 
@@ -192,31 +192,12 @@ def test_newer_schema(postgres):
     assert "made by a newer memollm (schema 99, this one knows 1). Update memollm" in refused(url)
 
 
-@pytest.fixture
-def guest(postgres):
-    """Return the URL of a user who may read all tables, and write nothing."""
-    PostgresStore(postgres.fresh()).opened()
-    with psycopg.connect(postgres.url, autocommit=True) as connection:
-        for right in ("USAGE ON SCHEMA", "SELECT ON ALL TABLES IN SCHEMA"):
-            connection.execute(f"GRANT {right} memollm TO {guest_of(connection)}")
-    return postgres.url_at(postgres.port, user="guest:hush")
-
-
-def guest_of(connection):
-    """Make a user who may nothing yet; users are those of all databases."""
-    connection.execute(
-        "DO $$ BEGIN IF NOT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'guest') THEN "
-        "CREATE ROLE guest LOGIN PASSWORD 'hush'; END IF; END $$"
-    )
-    return "guest"
-
-
 def test_a_user_who_may_not_write(postgres):
     """Who may read and not write is told so."""
     url = postgres.another()
     PostgresStore(url).opened()
     with psycopg.connect(postgres.url, autocommit=True) as connection:
-        guest_of(connection)
+        make_guest(connection)
     said = refused(url.replace(postgres.url, postgres.url_at(postgres.port, user="guest:hush")), StoreReadOnly)
     assert "cannot be written by this user: permission denied" in said
 

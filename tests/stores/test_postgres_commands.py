@@ -1,0 +1,107 @@
+"""The command line on a PostgreSQL store."""
+
+import gc
+import json
+
+import pytest
+from servers import require_psycopg
+
+psycopg = require_psycopg()
+
+from memollm import Cache
+from memollm.cli._running import run
+
+pytestmark = pytest.mark.usefixtures("deadline")
+
+
+@pytest.fixture(autouse=True)
+def team_key(monkeypatch):
+    monkeypatch.setenv("MEMOLLM_SIGNING_KEY", "a secret of the whole team")
+
+
+@pytest.fixture
+def stocked(postgres):
+    """Fill a cache, and return its URL."""
+    with Cache(postgres.fresh()) as cache:
+        answers = iter(range(100))
+        ask = cache.cached_llm(lambda prompt: f"answer {next(answers)}", name="ask", version=1)
+        ask.with_options(namespace="baseline").draw(3, "What is 17 x 23?")
+        ask.with_options(namespace="ablation").draw(2, "What is 17 x 23?")
+        ask.with_options(pool=1)("Why?")
+    return postgres.url
+
+
+def key_of(command, url, text):
+    (call,) = json.loads(command(url, "ls", "--json", "--text", text))
+    return call["key"]
+
+
+@pytest.fixture
+def command(capsys):
+    """Run a command on a URL; return what it says, which is no password."""
+    collects = gc.get_threshold()
+
+    def say(url, *arguments, code=0):
+        assert run(["--cache", *map(str, (url, *arguments))]) == code, capsys.readouterr()
+        said = "".join(capsys.readouterr())
+        assert "hush" not in said
+        return said
+
+    yield say
+    gc.set_threshold(*collects)
+
+
+def test_listing(stocked, command):
+    """Calls, namespaces, functions, samples and statistics are listed as of a file."""
+    assert [call["samples"] for call in json.loads(command(stocked, "ls", "--json"))] == [1, 3]
+    assert [(each["name"], each["draws"]) for each in json.loads(command(stocked, "namespaces", "--json"))] == [
+        ("ablation", 2),
+        ("baseline", 3),
+    ]
+    assert "answer 2" in command(stocked, "show", key_of(command, stocked, "17 x"))
+    assert "ask" in command(stocked, "functions")
+    assert "drawn   6 samples" in command(stocked, "stats")
+    assert "answers, and knows 2 readers" in command(stocked, "doctor")
+
+
+def test_a_report(stocked, command, tmp_path):
+    """The page shows what the store holds, and no password."""
+    command(stocked, "report", tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "answer 2" in page
+    assert "hush" not in page
+
+
+def test_changing(stocked, command):
+    """Namespaces are rewound and dropped, and calls forgotten and pruned."""
+    command(stocked, "rewind", "ablation", "--yes")
+    command(stocked, "drop", "baseline", "--yes")
+    assert [each["draws"] for each in json.loads(command(stocked, "namespaces", "--json"))] == [0]
+    command(stocked, "forget", key_of(command, stocked, "Why"), "--yes")
+    command(stocked, "prune", "--max-samples", "0", "--yes")
+    assert json.loads(command(stocked, "ls", "--json")) == []
+
+
+def test_moving_between_stores(stocked, command, postgres, tmp_path):
+    """What is exported from a server is loaded into a file and from there into another schema, with cursors (P2)."""
+    command(stocked, "export", tmp_path / "all.jsonl")
+    assert "4 samples" in command(tmp_path / "cache", "load", tmp_path / "all.jsonl")
+    command(tmp_path / "cache", "export", tmp_path / "again.jsonl")
+    other = postgres.another()
+    assert "4 samples" in command(other, "load", tmp_path / "again.jsonl")
+    assert "0 samples" in command(other, "load", tmp_path / "again.jsonl")
+    with Cache(other) as cache:
+        ask = cache.cached_llm(lambda prompt: "called", name="ask", version=1, namespace="ablation")
+        assert [ask("What is 17 x 23?"), ask("What is 17 x 23?")] == ["answer 2", "called"]
+
+
+def test_verifying(stocked, command):
+    """What is stored is read and checked as in a file."""
+    command(stocked, "verify")
+
+
+def test_who_may_only_read_lists(stocked, command, guest):
+    """A user with SELECT alone lists everything, and is told what cannot be done."""
+    assert [call["samples"] for call in json.loads(command(guest, "ls", "--json"))] == [1, 3]
+    assert "answer 2" in command(guest, "show", key_of(command, guest, "17 x"))
+    assert "read-only here" in command(guest, "drop", "baseline", "--yes", code=2)
