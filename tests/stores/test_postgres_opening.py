@@ -204,7 +204,7 @@ def test_a_user_who_may_not_write(postgres):
 
 def test_a_user_who_may_only_read_draws(postgres, guest):
     """A cache that a user may read is drawn from as a reader of one's own stands there, and nothing is kept."""
-    with Cache(postgres.url) as cache, Cache(guest) as other:
+    with Cache(postgres.fresh()) as cache, Cache(guest) as other:
         answers = iter("abc")
         made = cache.cached_llm(namespace="a", name="ask", version=1)(lambda: next(answers))
         assert [made(), made()] == ["a", "b"]
@@ -216,7 +216,7 @@ def test_a_user_who_may_only_read_draws(postgres, guest):
 
 def test_who_may_only_read_is_warned_where_more_was_asked(postgres, guest):
     """Without being told to, such a draw goes by what is stored, with one warning."""
-    with Cache(postgres.url) as cache, Cache(guest) as other:
+    with Cache(postgres.fresh()) as cache, Cache(guest) as other:
         cache.cached_llm(namespace="a", name="ask", version=1)(lambda: "a")()
         read = other.cached_llm(namespace="b", name="ask", version=1)(lambda: "called")
         with pytest.warns(NotStoredWarning, match="cannot be written by this user"):
@@ -227,7 +227,7 @@ def test_who_may_only_read_is_warned_where_more_was_asked(postgres, guest):
 def test_who_may_only_read_hears_of_what_is_replaced(postgres, guest):
     """What is replaced is read anew, and a cache that is made later is found."""
     now = [1000.0]
-    with Cache(postgres.url, clock=lambda: now[0]) as cache, Cache(guest, clock=lambda: now[0]) as other:
+    with Cache(postgres.fresh(), clock=lambda: now[0]) as cache, Cache(guest, clock=lambda: now[0]) as other:
         answers = iter(["old", "new"])
         ask = cache.cached_llm(pool=1, ttl=10, name="ask", version=1)(lambda: next(answers))
         read = other.cached_llm(pool=1, name="ask", version=1, mode="readonly")(lambda: "called")
