@@ -218,6 +218,10 @@ class Cache:
         """Read what the owner of another signing key signed: the content of their key file, or their shared secret."""
         self._engine.codec.trust(key)
 
+    def pseudonym(self, secret: str) -> str:
+        """Return what may stand for a secret in what is stored: the same for the same, by the user's signing key."""
+        return self._engine.codec.pseudonym(secret)
+
     def register(self, type_: type[T], *, name: str, encode: Callable[[T], object], decode: Callable[[Any], T]) -> None:
         """Store objects of exactly this type as what `encode` makes of them, under a name that stays when it moves."""
         self._engine.codec.register(type_, name=name, encode=encode, decode=decode)

@@ -29,7 +29,7 @@ OF_PROJECT: Final = "[tool.memollm]"
 """How the origin of what a project has set begins."""
 ON_CHANGE: Final = ("new", "warn", "error", "ignore")
 PREFIX: Final = "MEMOLLM_"
-OTHER_VARIABLES: Final = ("RUN", "SIGNING_KEY")
+OTHER_VARIABLES: Final = ("RUN", "SIGNING_KEY", "PROXY_TOKEN")
 """What the environment says besides settings."""
 
 

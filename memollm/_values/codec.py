@@ -210,6 +210,12 @@ class Codec:
         """Read what the owner of another signing key signed, besides one's own."""
         self._own_signer().trust(key)
 
+    def pseudonym(self, secret: str) -> str:
+        """Return what stands for a secret: only who has the key of signatures can tell of which."""
+        # No record begins so: what is returned here can never be the signature of one.
+        signed = self._own_signer().sign(b"pseudonym:" + secret.encode("utf-8", "surrogatepass"))
+        return signed.decode().rstrip(":").rpartition(":")[2]
+
     def is_heavy(self, record: bytes) -> bool:
         """Tell whether reading a record may take milliseconds: it is large, or its key is still on the disk."""
         return weight(record) > LARGE or (not self.has_key and record[:2].upper() in SIGNED)

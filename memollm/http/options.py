@@ -33,6 +33,7 @@ class HttpOptions(TypedDict, total=False):
     ignore: Sequence[str]
     keyed: Sequence[str]
     host: bool
+    on_leave: Literal["stop", "finish"]
 
 
 UNKEYED: Final = frozenset({"stream", "stream_options", "user", "metadata", "safety_identifier", "prompt_cache_key"})
@@ -42,6 +43,8 @@ HEADERS: Final = ("anthropic-version", "anthropic-beta", "openai-beta")
 DRAWING: Final = frozenset(
     {"namespace", "pool", "accept", "ttl", "mode", "keep_arguments", "on_cancel", "grace", "cache"}
 )
+OF_ASYNC: Final = frozenset({"on_cancel", "grace", "on_leave"})
+"""Options of async clients alone."""
 NAMES: Final = ("paths", "headers", "ignore", "keyed")
 
 
@@ -54,6 +57,8 @@ class Rules(NamedTuple):
     unkeyed: frozenset[str]
     host: bool
     drawing: dict[str, Any]
+    finishes: bool
+    """Whether a stream that its reader leaves is read to its end."""
 
 
 def rules_of(given: dict[str, Any]) -> Rules:
@@ -65,12 +70,15 @@ def rules_of(given: dict[str, Any]) -> Rules:
     names = {option: _names(option, given.get(option, ())) for option in NAMES}
     if not isinstance(host := given.get("host", True), bool):
         raise OptionError(f"host={host!r}: it must be True, or False to key a request without its host.")
+    if (on_leave := given.get("on_leave", "stop")) not in {"stop", "finish"}:
+        raise OptionError(f"on_leave={on_leave!r}: it must be 'stop' or 'finish'.")
     return Rules(
         more_endpoints(names["paths"]),
         tuple((name.lower(), name.lower().encode("latin-1")) for name in (*HEADERS, *names["headers"])),
         UNKEYED.union(names["ignore"]) - {*names["keyed"]},
         host,
         {name: value for name, value in given.items() if name in DRAWING},
+        on_leave == "finish",
     )
 
 

@@ -19,6 +19,8 @@ JSON: Final = [("content-type", "application/json")]
 SSE: Final = [("content-type", "text/event-stream; charset=utf-8")]
 NAME: Final = "x-memollm"
 """The header that says where a response came from: "hit", "paid" or "shared"."""
+TRACKED: Final = "memollm"
+"""The extension of a response that tells what was drawn for it: a `Track`, which a stream fills at its end."""
 
 
 _known: Final[dict[type, Classes]] = {}

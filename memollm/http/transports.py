@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from memollm._calls.context import track
 from memollm._calls.decorator import cached_llm
-from memollm.errors import MemollmError
+from memollm.errors import MemollmError, OptionError
 from memollm.http.exchanges import Exchange, NoAnswer
+from memollm.http.finishing import ToldExchange, told
 from memollm.http.options import HttpOptions, Rules, rules_of
 from memollm.http.passing import events, events_async, following, following_async, retold, retold_async
 from memollm.http.questions import Question, endpoint_for, question_of
-from memollm.http.responses import JSON, NAME, SSE, classes_for, passed_on, refused
+from memollm.http.responses import JSON, NAME, SSE, TRACKED, classes_for, passed_on, refused
 from memollm.http.samples import body_of, is_body, join, keeper
 from memollm.http.speech import events_from
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from memollm._spending.track import Track
     from memollm.http.endpoints import Endpoint
+    from memollm.http.exchanges import Answered
     from memollm.http.samples import Sample
 
     # It is given to clients of two libraries, and is neither's.
@@ -63,6 +65,10 @@ async def _listen_async(url: str, query: Any, headers: Any, body: Any, send: Exc
     async with aclosing(send.listen_async()) as heard:
         async for event in heard:
             yield event
+
+
+async def _record_async(url: str, query: Any, headers: Any, body: Any, send: ToldExchange) -> Any:  # noqa: ARG001
+    return await send.record_async()
 
 
 class _Memoizing(Duck):  # type: ignore[misc]
@@ -108,6 +114,8 @@ class _Memoizing(Duck):  # type: ignore[misc]
         decorate: Any = cached_llm
         decorated: Any = functools.partial(decorate, name=name, version=VERSION, ignore="send", **options)
         if shape in {"apart", "True"}:
+            if self._rules.finishes:
+                return decorated()(_record_async)
             return decorated(**dict.fromkeys(OF_TASKS & options.keys()))(listen)
         return decorated(count="n")(ask_several) if shape == "several" else decorated()(ask)
 
@@ -117,8 +125,12 @@ def _whole(request: Any, question: Question, exchange: Exchange, drawn: Any, tra
     answered = exchange.answered
     content = _content(question, drawn)
     headers = [*(JSON if answered is None else answered.headers), (NAME, _kind(exchange, tracked))]
-    extensions = {} if answered is None else answered.extensions
-    return classes_for(request).response(200, headers=headers, content=content, extensions=extensions)
+    return classes_for(request).response(200, headers=headers, content=content, extensions=_told(answered, tracked))
+
+
+def _told(answered: Answered | None, tracked: Track) -> dict[str, Any]:
+    """Return what a response tells besides: of HTTP, where the provider was asked, and what was drawn."""
+    return {**({} if answered is None else answered.extensions), TRACKED: tracked}
 
 
 def _content(question: Question, drawn: Any) -> bytes:
@@ -140,8 +152,7 @@ def _kind(exchange: Exchange, tracked: Track) -> str:
 def _streamed(request: Any, exchange: Exchange, passing: Any, tracked: Track) -> Any:
     answered = exchange.answered
     headers = [*(SSE if answered is None else answered.headers), (NAME, _kind(exchange, tracked))]
-    extensions = {} if answered is None else answered.extensions
-    return classes_for(request).response(200, headers=headers, stream=passing, extensions=extensions)
+    return classes_for(request).response(200, headers=headers, stream=passing, extensions=_told(answered, tracked))
 
 
 def _events_of(question: Question, sample: Sample) -> list[str]:
@@ -158,6 +169,12 @@ class Transport(_Memoizing):
     """
 
     _functions = (_ask, _ask_several, _listen)
+
+    def __init__(self, inner: Any = None, **options: Unpack[HttpOptions]) -> None:
+        """Memoize what goes through another transport; without one, a plain one is made."""
+        super().__init__(inner, **options)
+        if self._rules.finishes:
+            raise OptionError("on_leave='finish': what a thread leaves nobody reads on, so it is for async clients.")
 
     def handle_request(self, request: Any) -> Any:
         """Answer a request: from what is stored, or from the provider."""
@@ -223,9 +240,11 @@ class AsyncTransport(_Memoizing):
             question = self._question(request, endpoint)
             if question is None:
                 return await inner.handle_async_request(request)
-            exchange = Exchange(inner, request, question)
-            answer = self._streamed if question.streams else self._whole
-            return await answer(request, question, exchange)
+            if not question.streams:
+                return await self._whole(request, question, Exchange(inner, request, question))
+            finishes = self._rules.finishes
+            exchange = ToldExchange(inner, request, question) if finishes else Exchange(inner, request, question)
+            return await self._streamed(request, question, exchange)
         except NoAnswer as none:
             return passed_on(request, none.answered)
         except MemollmError as error:
@@ -238,8 +257,9 @@ class AsyncTransport(_Memoizing):
         return _whole(request, question, exchange, drawn, tracked)
 
     async def _streamed(self, request: Any, question: Question, exchange: Exchange) -> Any:
+        draw = functools.partial(self._function(question), **question.material, send=exchange)
         with track() as tracked:
-            source = self._function(question)(**question.material, send=exchange)
+            source = told(draw, exchange) if isinstance(exchange, ToldExchange) else draw()
         first = await following_async(source)
         if first is not None and is_body([first]):
             passed = retold_async(_events_of(question, [first]), source, question.endpoint.ends)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from memollm._types.secret import veiled
 from memollm.errors import OptionError
+from memollm.http.options import OF_ASYNC
 from memollm.http.responses import LIBRARIES
 from memollm.http.transports import AsyncTransport, Transport
 
@@ -37,6 +38,7 @@ def wrap(client: Client, **options: Unpack[HttpOptions]) -> Client:
     headers  more headers that count
     ignore   more parts of the body that do not count
     keyed    parts of the body that count though they usually do not, as "user"
+    on_leave  "finish": a stream that its reader leaves is read to its end and kept (async clients)
     host     False: requests count the same at whatever host they are sent to
     """
     found = Wrapping({**options})
@@ -56,7 +58,7 @@ class Wrapping:
         self._options = options
         self._made: dict[int, Any] = {}
         # Its options are checked before anything is looked for.
-        Transport(**{name: value for name, value in options.items() if name not in {"on_cancel", "grace"}})
+        Transport(**{name: value for name, value in options.items() if name not in OF_ASYNC})
 
     def of(self, thing: Any, depth: int = DEPTH) -> Any:
         """Return a thing with memoizing clients in it, or itself where there are none."""
@@ -131,7 +133,7 @@ def _may_hold(value: object, holder: object) -> bool:
 
 
 def _sync(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if name not in {"on_cancel", "grace"}}
+    return {name: value for name, value in options.items() if name not in OF_ASYNC}
 
 
 def _nothing(_: object) -> None:

@@ -1,0 +1,58 @@
+"""Who is let in: the token, the names under which the server is asked, and no page of another origin."""
+
+from __future__ import annotations
+
+import hmac
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from memollm.proxy.controls import TOKEN
+from memollm.proxy.refusals import Refused
+from memollm.proxy.settings import is_loopback
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from memollm.proxy.settings import ProxySettings
+
+FOREIGN: Final = frozenset({b"cross-site", b"same-site"})
+"""What a browser says of requests that a page of another origin has made."""
+
+
+def require_welcome(settings: ProxySettings, headers: Sequence[tuple[bytes, bytes]], *, is_open: bool) -> None:
+    """Refuse who must not be answered; what is open needs no token."""
+    said = dict(headers)
+    host = said.get(b"host", b"").decode("latin-1")
+    _require_host(settings, host)
+    _require_own_origin(said, host)
+    if settings.token is not None and not is_open:
+        given = said.get(TOKEN, b"")
+        if not hmac.compare_digest(given, settings.token.encode()):
+            why = "is wrong" if given else "is missing"
+            raise Refused(401, "bad_token", f"The header x-memollm-token {why}: this proxy was started with --token.")
+
+
+def _require_host(settings: ProxySettings, host: str) -> None:
+    """Refuse a name that is not ours: a page could have one that leads here, and reach what is not meant for it."""
+    name = _name_of(host)
+    if settings.is_local and not is_loopback(name) and name not in {each.lower() for each in settings.hosts}:
+        raise Refused(
+            403,
+            "bad_host",
+            f"This proxy does not know itself as {name[:100]!r}. Ask {settings.host}, or start it with --allow-host.",
+        )
+
+
+def _require_own_origin(said: dict[bytes, bytes], host: str) -> None:
+    """Refuse pages of other origins: the user's browser would ask in the user's name."""
+    origin = said.get(b"origin")
+    is_foreign = origin is not None and urlsplit(origin.decode("latin-1")).netloc.lower() != host.lower()
+    if is_foreign or said.get(b"sec-fetch-site") in FOREIGN:
+        raise Refused(403, "bad_origin", "A page of another origin asks, and this proxy answers programs alone.")
+
+
+def _name_of(host: str) -> str:
+    """Return a host without its port."""
+    if host.startswith("["):
+        return host.partition("]")[0].lower() + "]"
+    return host.rpartition(":")[0].lower() if ":" in host else host.lower()
