@@ -91,9 +91,7 @@ def proxy(*, upstreams: tuple[str, ...], port: int, **given: Any) -> None:
         from memollm.proxy.settings import settings_of
     except ImportError as error:
         # It names the extra.
-        raise OptionError(
-            str(error) if "memollm" in str(error) else f"{error}: pip install 'memollm[proxy]'"
-        ) from error
+        raise OptionError(str(error)) from error
     for option in SECONDS:
         given[option] = seconds_of(option, given[option])
     given["max_body"] = int(bytes_of("max_body", given["max_body"]))

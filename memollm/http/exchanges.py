@@ -147,7 +147,7 @@ def _parsed(answered: Answered) -> dict[str, Any]:
     """Return a body; what is no object of JSON, or tells of an error alone, is no answer."""
     try:
         body = dict_of(json.loads(answered.content.decode()))
-    except ValueError:
+    except (ValueError, RecursionError):
         body = {}
     if not body or (body.get("error") and "status" not in body):
         raise NoAnswer(answered)

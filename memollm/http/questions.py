@@ -96,7 +96,7 @@ def _body_of(request: Any, headers: dict[bytes, bytes]) -> dict[str, Any]:
         return {}
     try:
         return dict_of(json.loads(request.content))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
 
 

@@ -1,12 +1,9 @@
 """The proxy: a server that memoizes what models answer, for programs in any language, which change their base URL."""
 
-try:
-    import httpx as _httpx  # noqa: F401 - see that it is there
-    import starlette as _starlette  # noqa: F401
-except ImportError as error:
-    raise ImportError(
-        "memollm.proxy needs starlette, uvicorn and httpx. Install them with: pip install 'memollm[proxy]'"
-    ) from error
+from importlib.util import find_spec
+
+if missing := [name for name in ("httpx", "starlette", "uvicorn") if find_spec(name) is None]:
+    raise ImportError(f"memollm.proxy needs {' and '.join(missing)}. Install it with: pip install 'memollm[proxy]'")
 
 from memollm.proxy.app import Proxy
 from memollm.proxy.settings import ProxySettings

@@ -32,15 +32,16 @@ class Proxy:
     """The proxy, for any server of ASGI."""
 
     def __init__(self, settings: ProxySettings) -> None:
-        if settings.budget is not None:
-            memollm.configure(budget=settings.budget)
         self._settings = settings
-        self._metrics = Metrics()
+        self.metrics = Metrics()
         self._cache = memollm.default_cache() if settings.cache is None else memollm.Cache(settings.cache)
+        if settings.budget is not None:
+            # It is counted where the samples are, so that all workers share it.
+            memollm.configure(cache=self._cache, budget=settings.budget)
         if settings.per_key:
             # The key is read, or made, before anybody waits for it.
             self._cache.pseudonym("")
-        self._relay = Relay(settings, self._cache, self._metrics)
+        self._relay = Relay(settings, self._cache, self.metrics)
         routes = [Route(HEALTH, _health), Route("/metrics", self._tell), Mount("/", app=self._relay)]
         self._app = Starlette(routes=routes, lifespan=self._lifespan)
 
@@ -50,7 +51,7 @@ class Proxy:
             try:
                 require_welcome(self._settings, scope["headers"], is_open=scope["path"] == HEALTH)
             except Refused as refused:
-                self._metrics.answers["refused"] += 1
+                self.metrics.answers["refused"] += 1
                 is_anthropic = speaks_as_anthropic(scope["path"].encode(), scope["headers"])
                 told = refusal(refused, is_anthropic=is_anthropic)
                 await Visit(receive, send).refuse(refused.status, *told)
@@ -61,7 +62,7 @@ class Proxy:
         await self._app(scope, receive, send)
 
     async def _tell(self, _: Request) -> Response:
-        told = await asyncio.to_thread(self._metrics.text, self._cache)
+        told = await asyncio.to_thread(self.metrics.text, self._cache)
         return Response(told, headers={"content-type": TYPE})
 
     @asynccontextmanager

@@ -15,12 +15,16 @@ if TYPE_CHECKING:
 
     from memollm.proxy.settings import ProxySettings
 
+MOST: Final = 65_536
+"""Bytes of headers."""
 FOREIGN: Final = frozenset({b"cross-site", b"same-site"})
 """What a browser says of requests that a page of another origin has made."""
 
 
 def require_welcome(settings: ProxySettings, headers: Sequence[tuple[bytes, bytes]], *, is_open: bool) -> None:
     """Refuse who must not be answered; what is open needs no token."""
+    if sum(len(name) + len(value) for name, value in headers) > MOST:
+        raise Refused(431, "headers_too_large", f"The headers have more than {MOST:,} bytes.")
     said = dict(headers)
     host = said.get(b"host", b"").decode("latin-1")
     _require_host(settings, host)

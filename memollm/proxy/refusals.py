@@ -44,17 +44,20 @@ class Refused(Exception):
         """Whether the same request may be answered later."""
 
 
-def refused_by(error: Exception) -> Refused:
-    """Return how an error is told to who has asked."""
+def refused_by(error: Exception, *, says_all: bool) -> Refused:
+    """Return how an error is told to who has asked; what others have asked is said only where all share all."""
     for kind, status, code in OF_OURS:
         if isinstance(error, kind):
-            return Refused(status, code, str(error))
+            told = str(error)
+            return Refused(status, code, told if says_all else told.partition("\n")[0])
     if isinstance(error, MemollmError):
         return Refused(500, "cache_failed", str(error))
     for of_line, status, code, what in OF_LINES:
         if isinstance(error, of_line):
             # As without a proxy, a line that fails is the client's to try again.
             return Refused(status, code, f"{what} ({type(error).__name__}). Nothing was stored.", again=True)
+    if isinstance(error, RecursionError):
+        return Refused(400, "body_too_deep", "The body is nested too deeply to be told from others.")
     if isinstance(error, httpx.InvalidURL):
         return Refused(400, "bad_path", "The path or the query is none that can be sent on.")
     raise error

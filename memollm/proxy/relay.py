@@ -135,7 +135,7 @@ class Relay:
 
     async def _refuse(self, asked: Incoming, visit: Visit, error: Exception) -> None:
         try:
-            refused = error if isinstance(error, Refused) else refused_by(error)
+            refused = error if isinstance(error, Refused) else refused_by(error, says_all=not self._settings.per_key)
         except Exception:
             LOG.exception("%s of a request failed", asked.method)
             refused = Refused(500, "failed", "The proxy failed, and has logged why.")
@@ -161,9 +161,9 @@ def _model_of(body: bytes) -> str:
 
 
 def _drawn(response: httpx.Response) -> list[tuple[bytes, bytes]]:
-    """Return headers that say which sample was drawn; of a stream that is being made nobody knows yet."""
+    """Return headers that say which sample was drawn; one that is not kept is none, and a stream not yet."""
     tracked: Any = response.extensions.get("memollm")
-    if tracked is None or not tracked.draws:
+    if tracked is None or not tracked.draws or tracked.unstored:
         return []
     slots = ",".join(str(draw.slot) for draw in tracked.draws)
     return [(b"x-memollm-slot", slots.encode()), (b"x-memollm-key", tracked.draws[0].key.encode())]

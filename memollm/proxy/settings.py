@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import memollm
 from memollm.errors import OptionError
+from memollm.http import AsyncTransport
 from memollm.proxy.upstreams import Upstream, upstream_of
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def _require_numbers(settings: ProxySettings) -> None:
         if not 0 < number < math.inf:
             raise OptionError(f"{option}={number!r}: it must be above 0.")
     # What contradicts itself is said here, not at the first request.
-    memollm.http.AsyncTransport(pool=settings.pool, ttl=settings.ttl)
+    AsyncTransport(pool=settings.pool, ttl=settings.ttl)
     for block, value in ((memollm.namespace, settings.namespace), (memollm.mode, settings.mode)):
         if value is not None:
             with block(value):

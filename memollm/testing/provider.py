@@ -309,7 +309,7 @@ class Outgoing:
 def _asked(received: Received) -> ProviderRequest:
     url = urlsplit(received.target)
     body: object = None
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         body = json.loads(received.content or b"{}")
     return ProviderRequest(received.method, url.path, dict(parse_qsl(url.query)), received.headers, dict_of(body))
 

@@ -7,6 +7,7 @@ import threading
 
 import uvicorn
 
+from memollm.proxy import Proxy
 from memollm.proxy.serving import address_of, config_of, listening
 from memollm.proxy.settings import settings_of
 
@@ -23,6 +24,8 @@ class Served:
         given = {"cache": "memory:", "grace": 30.0, **settings}
         self.settings = settings_of(upstreams or [provider.openai_url], **given)
         self.server = uvicorn.Server(config_of(self.settings))
+        self.server.config.load()
+        self.metrics = app_of(self.server.config.loaded_app).metrics
         self.thread = threading.Thread(target=self._run, name="proxy")
 
     def _run(self):
@@ -38,6 +41,13 @@ class Served:
         self.server.should_exit = True
         self.thread.join()
         self._socket.close()
+
+
+def app_of(app):
+    """Return the proxy inside of what uvicorn has put around it."""
+    while not isinstance(app, Proxy):
+        app = app.app
+    return app
 
 
 def chat(client, prompt, *, headers=None, **body):

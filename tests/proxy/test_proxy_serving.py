@@ -1,0 +1,161 @@
+"""The proxy as a process: what it says, how it ends, and what a worker that is killed takes with it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from served import PLAIN, STREAM, Served, chat, said, source
+
+import memollm
+from memollm.stores.looking import looking
+
+COMMAND = [sys.executable, "-m", "memollm"]
+
+
+@contextmanager
+def started(provider, cache, *options):
+    """Serve from a shell, and give the process and its address."""
+    command = [*COMMAND, "--cache", str(cache), "proxy", "--upstream", provider.openai_url, "--port", "0", *options]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        line = process.stderr.readline()
+        assert "kept in" in line, line + process.stderr.read()
+        yield process, line.split(" on ")[1].split(",")[0]
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+def client_of(provider, url, **headers):
+    headers = {"authorization": f"Bearer {provider.key}", **headers}
+    return httpx.Client(base_url=url, headers=headers, verify=PLAIN, timeout=60)
+
+
+def test_a_process_ends_when_what_is_under_way_has(provider, tmp_path):
+    """SIGTERM lets a request that is under way have its answer, and keeps it; nothing new is let in."""
+    asked, answers = len(provider.requests), []
+    with started(provider, tmp_path / "cache") as (process, url), client_of(provider, url) as client:
+        asking = threading.Thread(target=lambda: answers.append(chat(client, "at the end")))
+        with provider.held():
+            asking.start()
+            provider.wait_for(asked + 1)
+            process.send_signal(signal.SIGTERM)
+        asking.join()
+        assert process.wait(60) == -signal.SIGTERM
+    assert source(answers[0]) == "paid"
+    with memollm.Cache(tmp_path / "cache") as cache:
+        assert sum(item.samples for item in looking(cache.store).inventory()) == 1
+        assert cache.stats().total.paid == 1
+
+
+def workers_of(process):
+    """Return the processes that serve, as Linux tells of them."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="utf-8").split()
+    return [int(pid) for pid in children if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="children are told of by Linux")
+def test_a_killed_worker_takes_no_position_with_it(provider, tmp_path):
+    """P1, P3: what it was asking for is open again; other workers go on, of one cache and as one run."""
+    asked = len(provider.requests)
+    with started(provider, tmp_path / "cache", "--workers", "2") as (process, url), client_of(provider, url) as client:
+        first = chat(client, "killed")
+        assert first.headers["x-memollm-slot"] == "0"
+        failures = []
+
+        def ask():
+            with pytest.raises(httpx.TransportError):
+                chat(client, "killed")
+            failures.append(True)
+
+        asking = threading.Thread(target=ask)
+        with provider.held():
+            asking.start()
+            provider.wait_for(asked + 2)
+            for pid in workers_of(process):
+                os.kill(pid, signal.SIGKILL)
+            asking.join()
+        with client_of(provider, url) as again:
+            second = chat(again, "killed")
+            assert (second.headers["x-memollm-slot"], source(second)) == ("1", "paid")
+            assert said(second) == provider.requests[-1].samples
+            replayed = [chat(again, "killed", headers={"x-memollm-run": "b"}) for _ in range(2)]
+            assert [said(each) for each in replayed] == [said(first), said(second)]
+            told = error_of(chat(again, "x", headers={"x-memollm-budget": "calls=1"}))
+            assert "--budget, which all share" in told
+    assert failures == [True]
+    assert len(provider.requests) == asked + 3
+
+
+def error_of(response):
+    assert response.status_code == 400
+    return response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ([], "Missing option '--upstream'"),
+        (["--upstream", "x"], "must be an address"),
+        (["--upstream", "http://x", "--host", "0.0.0.0"], "give a token"),
+        (["--upstream", "http://x", "--host", "192.0.2.1", "--token", "0123456789abcdef"], "cannot be served"),
+        (["--upstream", "http://x", "--max-body", "much"], "is no size"),
+    ],
+)
+def test_what_the_command_refuses(options, told, tmp_path, monkeypatch, capsys):
+    """It ends with one line before anything is served."""
+    from memollm.cli._running import run
+
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert run(["proxy", *options]) == 2
+    assert told in capsys.readouterr().err
+    assert not [*Path.cwd().iterdir()]
+
+
+def test_what_is_told_of_the_server(provider):
+    """Its health, and in Prometheus' format what it has answered and what the cache has counted."""
+    with Served(provider) as proxy, client_of(provider, proxy.url) as client:
+        assert (client.get("/health").status_code, client.get("/health").text) == (200, "ok\n")
+        for _ in range(2):
+            chat(client, "told", headers={"x-memollm-pool": "1"})
+        chat(
+            client, "told", **STREAM, headers={"x-memollm-mode": "offline", "x-memollm-run": "q", "x-memollm-ttl": "1"}
+        )
+        client.get("/v1/models")
+        told = client.get("/metrics")
+    assert told.headers["content-type"].startswith("text/plain; version=0.0.4")
+    lines = told.text.splitlines()
+    worker = f'worker="{os.getpid()}"'
+    for line in (
+        f'memollm_proxy_answers_total{{{worker},answer="hit"}} 2',
+        f'memollm_proxy_answers_total{{{worker},answer="paid"}} 1',
+        f'memollm_proxy_answers_total{{{worker},answer="passed"}} 1',
+        f"memollm_proxy_requests{{{worker}}} 0",
+        'memollm_hits_total{function="chat.completions"} 2',
+        'memollm_calls_total{function="chat.completions"} 1',
+        'memollm_unpriced_total{function="chat.completions"} 1',
+        "# TYPE memollm_hits_total counter",
+    ):
+        assert line in lines, told.text
+
+
+def test_a_budget_of_the_server_is_all_requests(provider, tmp_path):
+    """What `--budget` allows is for all readers together; hits are free."""
+    served = Served(provider, budget="calls=1", cache=str(tmp_path / "cache"))
+    try:
+        with served as proxy, client_of(provider, proxy.url) as client:
+            assert chat(client, "all", headers={"x-memollm-run": "a"}).status_code == 200
+            assert chat(client, "all", headers={"x-memollm-run": "b"}).status_code == 200
+            assert chat(client, "another", headers={"x-memollm-run": "c"}).status_code == 402
+    finally:
+        memollm.configure(budget=None, cache=None)
