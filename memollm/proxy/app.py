@@ -13,7 +13,7 @@ from starlette.routing import Mount, Route
 import memollm
 from memollm.proxy.guards import require_welcome
 from memollm.proxy.metrics import TYPE, Metrics
-from memollm.proxy.refusals import Refused, refusal, speaks_as_anthropic
+from memollm.proxy.refusals import Declined, refusal, speaks_as_anthropic
 from memollm.proxy.relay import Relay
 from memollm.proxy.visits import Visit
 
@@ -50,7 +50,7 @@ class Proxy:
         if scope["type"] == "http":
             try:
                 require_welcome(self._settings, scope["headers"], is_open=scope["path"] == HEALTH)
-            except Refused as refused:
+            except Declined as refused:
                 self.metrics.answers["refused"] += 1
                 is_anthropic = speaks_as_anthropic(scope["path"].encode(), scope["headers"])
                 told = refusal(refused, is_anthropic=is_anthropic)

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import memollm
-from memollm.proxy.refusals import Refused
+from memollm.proxy.refusals import Declined
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,7 +110,7 @@ def _known(name: bytes) -> str:
         return control
     near = difflib.get_close_matches(control, CONTROLS, 1)
     hint = f"did you mean x-memollm-{near[0]}?" if near else f"there are x-memollm-{', -'.join(CONTROLS)}."
-    raise Refused(400, "bad_header", f"x-memollm-{control[:50]}: there is no such header; {hint}")
+    raise Declined(400, "bad_header", f"x-memollm-{control[:50]}: there is no such header; {hint}")
 
 
 def _text(control: str, value: bytes) -> str:
@@ -157,5 +157,5 @@ def _number(text: str) -> object:
         return text
 
 
-def _bad(control: str, why: str) -> Refused:
-    return Refused(400, "bad_header", f"x-memollm-{control}: {why}.")
+def _bad(control: str, why: str) -> Declined:
+    return Declined(400, "bad_header", f"x-memollm-{control}: {why}.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from memollm.proxy.controls import TOKEN
-from memollm.proxy.refusals import Refused
+from memollm.proxy.refusals import Declined
 from memollm.proxy.settings import is_loopback
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ FOREIGN: Final = frozenset({b"cross-site", b"same-site"})
 def require_welcome(settings: ProxySettings, headers: Sequence[tuple[bytes, bytes]], *, is_open: bool) -> None:
     """Refuse who must not be answered; what is open needs no token."""
     if sum(len(name) + len(value) for name, value in headers) > MOST:
-        raise Refused(431, "headers_too_large", f"The headers have more than {MOST:,} bytes.")
+        raise Declined(431, "headers_too_large", f"The headers have more than {MOST:,} bytes.")
     said = dict(headers)
     host = said.get(b"host", b"").decode("latin-1")
     _require_host(settings, host)
@@ -33,14 +33,14 @@ def require_welcome(settings: ProxySettings, headers: Sequence[tuple[bytes, byte
         given = said.get(TOKEN, b"")
         if not hmac.compare_digest(given, settings.token.encode()):
             why = "is wrong" if given else "is missing"
-            raise Refused(401, "bad_token", f"The header x-memollm-token {why}: this proxy was started with --token.")
+            raise Declined(401, "bad_token", f"The header x-memollm-token {why}: this proxy was started with --token.")
 
 
 def _require_host(settings: ProxySettings, host: str) -> None:
     """Refuse a name that is not ours: a page could have one that leads here, and reach what is not meant for it."""
     name = _name_of(host)
     if settings.is_local and not is_loopback(name) and name not in {each.lower() for each in settings.hosts}:
-        raise Refused(
+        raise Declined(
             403,
             "bad_host",
             f"This proxy does not know itself as {name[:100]!r}. Ask {settings.host}, or start it with --allow-host.",
@@ -52,7 +52,7 @@ def _require_own_origin(said: dict[bytes, bytes], host: str) -> None:
     origin = said.get(b"origin")
     is_foreign = origin is not None and urlsplit(origin.decode("latin-1")).netloc.lower() != host.lower()
     if is_foreign or said.get(b"sec-fetch-site") in FOREIGN:
-        raise Refused(403, "bad_origin", "A page of another origin asks, and this proxy answers programs alone.")
+        raise Declined(403, "bad_origin", "A page of another origin asks, and this proxy answers programs alone.")
 
 
 def _name_of(host: str) -> str:

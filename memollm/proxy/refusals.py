@@ -33,7 +33,7 @@ OF_LINES: Final[Sequence[tuple[type[httpx.TransportError], int, str, str]]] = (
 ANTHROPIC: Final = b"anthropic-version"
 
 
-class Refused(Exception):
+class Declined(Exception):
     """A request is not answered; the message says why, and what to do."""
 
     def __init__(self, status: int, code: str, message: str, *, again: bool = False) -> None:
@@ -44,26 +44,26 @@ class Refused(Exception):
         """Whether the same request may be answered later."""
 
 
-def refused_by(error: Exception, *, says_all: bool) -> Refused:
+def refused_by(error: Exception, *, says_all: bool) -> Declined:
     """Return how an error is told to who has asked; what others have asked is said only where all share all."""
     for kind, status, code in OF_OURS:
         if isinstance(error, kind):
             told = str(error)
-            return Refused(status, code, told if says_all else told.partition("\n")[0])
+            return Declined(status, code, told if says_all else told.partition("\n")[0])
     if isinstance(error, MemollmError):
-        return Refused(500, "cache_failed", str(error))
+        return Declined(500, "cache_failed", str(error))
     for of_line, status, code, what in OF_LINES:
         if isinstance(error, of_line):
             # As without a proxy, a line that fails is the client's to try again.
-            return Refused(status, code, f"{what} ({type(error).__name__}). Nothing was stored.", again=True)
+            return Declined(status, code, f"{what} ({type(error).__name__}). Nothing was stored.", again=True)
     if isinstance(error, RecursionError):
-        return Refused(400, "body_too_deep", "The body is nested too deeply to be told from others.")
+        return Declined(400, "body_too_deep", "The body is nested too deeply to be told from others.")
     if isinstance(error, httpx.InvalidURL):
-        return Refused(400, "bad_path", "The path or the query is none that can be sent on.")
+        return Declined(400, "bad_path", "The path or the query is none that can be sent on.")
     raise error
 
 
-def refusal(refused: Refused, *, is_anthropic: bool) -> tuple[list[tuple[bytes, bytes]], bytes]:
+def refusal(refused: Declined, *, is_anthropic: bool) -> tuple[list[tuple[bytes, bytes]], bytes]:
     """Return the headers and the body that tell of it, as the provider would have told."""
     kind = "api_error" if refused.status >= 500 else "invalid_request_error"  # noqa: PLR2004 - a server's own errors
     said = {"type": kind, "message": str(refused)}

@@ -10,7 +10,7 @@ import httpx
 
 from memollm.http import AsyncTransport
 from memollm.proxy.controls import controls_of
-from memollm.proxy.refusals import Refused, refusal, refused_by, speaks_as_anthropic
+from memollm.proxy.refusals import Declined, refusal, refused_by, speaks_as_anthropic
 from memollm.proxy.sending import CALLER, OFFLINE, Sender, key_of, passed_back, sent_on, timeouts
 from memollm.proxy.spendings import Budgets
 from memollm.proxy.upstreams import address, chosen, require_path
@@ -28,7 +28,7 @@ TRANSPORTS: Final = 64
 """How many combinations of pool and time to live are kept at hand."""
 
 
-class Incoming(NamedTuple):
+class ClientRequest(NamedTuple):
     """What a client asks."""
 
     method: str
@@ -56,7 +56,7 @@ class Relay:
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Answer a request, as ASGI has it."""
         raw = scope.get("raw_path") or scope["path"].encode()
-        asked = Incoming(scope["method"], raw, scope["query_string"], [*scope["headers"]])
+        asked = ClientRequest(scope["method"], raw, scope["query_string"], [*scope["headers"]])
         visit = Visit(receive, send)
         self._metrics.under_way += 1
         try:
@@ -68,10 +68,10 @@ class Relay:
         finally:
             self._metrics.under_way -= 1
 
-    async def _answer(self, asked: Incoming, visit: Visit) -> None:
+    async def _answer(self, asked: ClientRequest, visit: Visit) -> None:
         settings = self._settings
         if self._metrics.under_way > settings.max_requests:
-            raise Refused(503, "too_many_requests", "Too many requests are under way (--max-requests).", again=True)
+            raise Declined(503, "too_many_requests", "Too many requests are under way (--max-requests).", again=True)
         require_path(asked.path)
         controls = controls_of(asked.headers).over(settings)
         body = await visit.body(settings.max_body, asked.header(b"content-length"))
@@ -79,7 +79,7 @@ class Relay:
         context = self._budgets.context(controls, request.headers.get(CALLER, ""))
         await visit.unless_left(self._serve(visit, request, controls), context)
 
-    def _request(self, asked: Incoming, body: bytes, controls: Controls) -> httpx.Request:
+    def _request(self, asked: ClientRequest, body: bytes, controls: Controls) -> httpx.Request:
         """Return the request as it is sent on."""
         model = _model_of(body) if self._by_model else ""
         upstream = chosen(self._settings.upstreams, asked.path, model)
@@ -133,12 +133,12 @@ class Relay:
             del self._transports[next(iter(self._transports))]
         return transport
 
-    async def _refuse(self, asked: Incoming, visit: Visit, error: Exception) -> None:
+    async def _refuse(self, asked: ClientRequest, visit: Visit, error: Exception) -> None:
         try:
-            refused = error if isinstance(error, Refused) else refused_by(error, says_all=not self._settings.per_key)
+            refused = error if isinstance(error, Declined) else refused_by(error, says_all=not self._settings.per_key)
         except Exception:
             LOG.exception("%s of a request failed", asked.method)
-            refused = Refused(500, "failed", "The proxy failed, and has logged why.")
+            refused = Declined(500, "failed", "The proxy failed, and has logged why.")
         self._metrics.answers["refused"] += 1
         self._metrics.statuses[refused.status] += 1
         is_anthropic = speaks_as_anthropic(asked.path, asked.headers)

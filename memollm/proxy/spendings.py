@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import memollm
-from memollm.proxy.refusals import Refused
+from memollm.proxy.refusals import Declined
 
 if TYPE_CHECKING:
     from memollm.proxy.controls import Controls
@@ -16,7 +16,7 @@ MOST: Final = 10_000
 """Readers that have a budget; to forget one would be to forget what it has spent."""
 
 
-class Standing(NamedTuple):
+class OpenBudget(NamedTuple):
     """A budget that stays open, in a context of its own."""
 
     context: contextvars.Context
@@ -29,14 +29,14 @@ class Budgets:
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
-        self._of: dict[str, Standing] = {}
+        self._of: dict[str, OpenBudget] = {}
 
     def context(self, controls: Controls, caller: str) -> contextvars.Context:
         """Return the context in which a request draws, which may spend what its reader has left."""
         if controls.budget is None:
             return contextvars.copy_context()
         if self._workers > 1:
-            raise Refused(
+            raise Declined(
                 400,
                 "bad_header",
                 "x-memollm-budget: each of this proxy's workers would count alone, so it could not hold. Start it with "
@@ -49,12 +49,12 @@ class Budgets:
         _limit(standing.budget, said)
         return standing.context.copy()
 
-    def _opened(self, said: dict[str, Any]) -> Standing:
+    def _opened(self, said: dict[str, Any]) -> OpenBudget:
         if len(self._of) >= MOST:
-            raise Refused(503, "too_many_budgets", f"{MOST:,} readers have a budget, and no more can be counted.")
+            raise Declined(503, "too_many_budgets", f"{MOST:,} readers have a budget, and no more can be counted.")
         context, stack = contextvars.copy_context(), ExitStack()
         budget = context.run(stack.enter_context, memollm.budget(**said))
-        return Standing(context, stack, budget)
+        return OpenBudget(context, stack, budget)
 
     def close(self) -> None:
         """Close them all."""

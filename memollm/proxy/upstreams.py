@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 import httpx
 
 from memollm.errors import OptionError
-from memollm.proxy.refusals import Refused
+from memollm.proxy.refusals import Declined
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,7 +68,7 @@ def chosen(upstreams: Sequence[Upstream], path: bytes, model: str) -> Upstream:
         if not begins and model.startswith(upstream.model):
             return upstream
     of = f"model {model!r}" if model else "this path"
-    raise Refused(404, "no_upstream", f"No upstream of this proxy is for {of}. Start it with one: --upstream URL.")
+    raise Declined(404, "no_upstream", f"No upstream of this proxy is for {of}. Start it with one: --upstream URL.")
 
 
 def address(upstream: Upstream, path: bytes, query: bytes) -> httpx.URL:
@@ -92,6 +92,6 @@ def require_path(path: bytes) -> None:
     """Refuse paths that may lead elsewhere than they say."""
     said = unquote_to_bytes(path)
     if not path.startswith(b"/") or b".." in said.split(b"/") or b"." in said.split(b"/") or UNSAFE.search(path):
-        raise Refused(400, "bad_path", "The path leads elsewhere: it must begin with / and have no .. in it.")
+        raise Declined(400, "bad_path", "The path leads elsewhere: it must begin with / and have no .. in it.")
     if b"\\" in said or b"\x00" in said or b"\r" in said or b"\n" in said:
-        raise Refused(400, "bad_path", "The path has characters in it that no path has.")
+        raise Declined(400, "bad_path", "The path has characters in it that no path has.")

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from memollm.proxy.refusals import Refused
+from memollm.proxy.refusals import Declined
 
 if TYPE_CHECKING:
     import contextvars
@@ -99,5 +99,5 @@ class Visit:
                 await self.end(content)
 
 
-def _too_large(most: int) -> Refused:
-    return Refused(413, "body_too_large", f"The body is larger than {most:,} bytes, the limit here (--max-body).")
+def _too_large(most: int) -> Declined:
+    return Declined(413, "body_too_large", f"The body is larger than {most:,} bytes, the limit here (--max-body).")
