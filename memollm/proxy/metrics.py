@@ -12,10 +12,8 @@ if TYPE_CHECKING:
     from memollm import Cache
 
 TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+KINDS: Final = (("hit", "hits"), ("shared", "shared"), ("made", "made"))
 OF_CACHE: Final = (
-    ("memollm_hits_total", "hits", "Samples that were stored."),
-    ("memollm_shared_total", "shared", "Samples that another draw was making."),
-    ("memollm_made_total", "made", "Samples that calls of draws have made."),
     ("memollm_calls_total", "paid", "Calls of models that returned."),
     ("memollm_failed_total", "failed", "Calls of models that raised."),
 )
@@ -54,6 +52,8 @@ class Metrics:
 
 def _of_cache(cache: Cache) -> Iterator[str]:
     stats = [(f'function="{_escaped(each.name)}"', each) for each in cache.stats()]
+    draws = [(f'{labels},kind="{kind}"', getattr(each, counted)) for labels, each in stats for kind, counted in KINDS]
+    yield from _series("memollm_draws_total", "counter", "Samples that were given.", draws)
     for name, counted, what in OF_CACHE:
         yield from _series(name, "counter", what, [(labels, getattr(each, counted)) for labels, each in stats])
     for name, of, counted, what in OF_MONEY:

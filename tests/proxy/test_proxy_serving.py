@@ -141,10 +141,10 @@ def test_what_is_told_of_the_server(provider):
         f'memollm_proxy_answers_total{{{worker},answer="paid"}} 1',
         f'memollm_proxy_answers_total{{{worker},answer="passed"}} 1',
         f"memollm_proxy_requests{{{worker}}} 0",
-        'memollm_hits_total{function="chat.completions"} 2',
+        'memollm_draws_total{function="chat.completions",kind="hit"} 2',
         'memollm_calls_total{function="chat.completions"} 1',
         'memollm_unpriced_total{function="chat.completions"} 1',
-        "# TYPE memollm_hits_total counter",
+        "# TYPE memollm_draws_total counter",
     ):
         assert line in lines, told.text
 
