@@ -128,9 +128,7 @@ def test_what_is_told_of_the_server(provider):
         assert (client.get("/health").status_code, client.get("/health").text) == (200, "ok\n")
         for _ in range(2):
             chat(client, "told", headers={"x-memollm-pool": "1"})
-        chat(
-            client, "told", **STREAM, headers={"x-memollm-mode": "offline", "x-memollm-run": "q", "x-memollm-ttl": "1"}
-        )
+        assert chat(client, "told", **STREAM, headers={"x-memollm-mode": "offline"}).status_code == 200
         client.get("/v1/models")
         told = client.get("/metrics")
     assert told.headers["content-type"].startswith("text/plain; version=0.0.4")
