@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ import pytest
 from served import PLAIN, STREAM, Served, chat, said, source
 
 import memollm
+from memollm.proxy.serving import listening
 from memollm.stores.looking import looking
 
 COMMAND = [sys.executable, "-m", "memollm"]
@@ -157,3 +159,9 @@ def test_a_budget_of_the_server_is_all_requests(provider, tmp_path):
             assert chat(client, "another", headers={"x-memollm-run": "c"}).status_code == 402
     finally:
         memollm.configure(budget=None, cache=None)
+
+
+def test_parts_of_an_answer_are_sent_at_once():
+    """The socket is one of TCP by name, or the second part would wait for the client's word on the first."""
+    with listening("127.0.0.1", 0) as bound:
+        assert bound.proto == socket.IPPROTO_TCP
