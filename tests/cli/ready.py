@@ -5,6 +5,7 @@ What it forks is a process as any other, with a folder, an environment and strea
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import random
@@ -106,8 +107,8 @@ if __name__ == "__main__":
 
     for entry in COMMANDS.values():
         import_module(entry.module)
-    for name in ("rich.console", "rich.progress", "rich.table"):
-        import_module(name)
+    # What a child looks through at its end, it copies.
+    gc.freeze()
     with socket.socket(fileno=int(sys.argv[1])) as orders:
         given = serve(orders)
     if given is not None:
