@@ -77,7 +77,7 @@ def test_lanes_of_a_shared_run_in_four_processes(project):
     """P1, P2: processes of one run give every lane the same in each run, whichever of them it is in."""
     first = draw(project, 0, NAMES, MEMOLLM_RUN="run-0")
     assert len(set(answers(first))) == len(answers(first)) == len(NAMES) * 6 == len(project.lines("calls"))
-    for seed in range(1, 4):
+    for seed in (1, 2):
         assert draw(project, seed, NAMES, MEMOLLM_RUN=f"run-{seed}") == first
     more = draw(project, 9, [*NAMES, "late-1", "late-2"], MEMOLLM_RUN="run-9")
     assert {key: more[key] for key in first} == first

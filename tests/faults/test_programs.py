@@ -116,8 +116,17 @@ def test_the_environment_names_the_place(project):
     assert not {*first} & {*project.run("twice.py")}
 
 
-@pytest.mark.parametrize("first", ["parent-first", "children-first"])
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize(
+    ("method", "first"),
+    [
+        ("fork", "parent-first"),
+        ("fork", "children-first"),
+        ("spawn", "children-first"),
+        ("forkserver", "parent-first"),
+        pytest.param("spawn", "parent-first", marks=pytest.mark.deep),
+        pytest.param("forkserver", "children-first", marks=pytest.mark.deep),
+    ],
+)
 def test_children_belong_to_the_run_of_their_parent(project, method, first):
     """P1: whatever the start method, a process and its multiprocessing children never draw the same sample."""
     drawn = project.run("children.py", method, first)

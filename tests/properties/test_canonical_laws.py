@@ -392,13 +392,14 @@ def _outcome(value):
     return "keyed" if text.encode() and canonical(value, "x") == text else "keyed in two ways"
 
 
+@pytest.mark.parametrize("number", [1_500, pytest.param(10_000, marks=pytest.mark.deep)])
 @pytest.mark.filterwarnings("ignore")
-def test_every_object_is_keyed_or_refused():
-    """Ten thousand random and hostile objects: each has a text, the same each time, or is refused; nothing else."""
+def test_every_object_is_keyed_or_refused(number):
+    """Many random and hostile objects: each has a text, the same each time, or is refused; nothing else."""
     choose = random.Random(3)
-    outcomes = collections.Counter(_outcome(_random_object(choose)) for _ in range(10_000))
+    outcomes = collections.Counter(_outcome(_random_object(choose)) for _ in range(number))
     assert set(outcomes) == {"keyed", "refused"}
-    assert min(outcomes.values()) > 2000
+    assert min(outcomes.values()) > number // 5
 
 
 def test_interruptions_pass():

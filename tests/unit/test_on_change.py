@@ -237,7 +237,7 @@ EDITS = st.lists(
 )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(EDITS)
 def test_whatever_is_edited_no_namespace_gets_one_twice(tmp_path_factory, edits):
     """P1, P2: over any edits and undoings a namespace's samples differ, and the other gets them for nothing."""
