@@ -30,10 +30,16 @@ def pytest_configure(config):
             compileall.compile_dir(Path(package.__file__).parent, quiet=2)
 
 
-def pytest_collection_finish():
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
     """Let garbage be looked for only among what tests make: among all that is imported, it takes half a second."""
-    gc.collect()
-    gc.freeze()
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)
