@@ -94,13 +94,6 @@ def test_who_leaves_a_stream_stops_it(proxy, provider, next_one):
     assert chat(next_one, "stream", headers={"x-memollm-namespace": "b"}).headers["x-memollm-slot"] == "0"
 
 
-def test_a_stored_stream_that_is_left_is_given_again(proxy, provider, next_one):
-    """P3: who has read nothing of a stored answer has not had it; nobody is asked."""
-    first = chat(next_one, "stored", headers={"x-memollm-namespace": "a"})
-    assert said(chat(next_one, "stored")) == said(first)
-    assert chat(next_one, "stored").headers["x-memollm-slot"] == "1"
-
-
 def test_streams_can_be_finished(provider):
     """With `--on-disconnect=finish` what was left is read on, kept in its place, and given to the next."""
     with Served(provider, on_disconnect="finish") as proxy:
