@@ -19,7 +19,7 @@ from memollm.cli._reading import Shown, difference, shown, tally
 from memollm.cli._runs import find_run
 from memollm.cli._transcript import chats_of, turn_document, turns, write_arguments, write_turns
 from memollm.cli._words import age_text, dollars, duration_text, local_time, middle_cut, moment, tokens_text
-from memollm.errors import OptionError, printable
+from memollm.errors import printable
 from memollm.stores.keeping import keeping
 from memollm.stores.looking import looking
 from memollm.stores.transcripts import transcript_of
@@ -79,7 +79,9 @@ def show(
     """
     which = {"run": run, "namespace": namespace, "lane": lane}
     if (key is None) == (which == dict.fromkeys(which)):
-        raise OptionError("name the KEY of a call, or a --run, --namespace or --lane: `memollm ls` and `memollm runs`.")
+        raise click.UsageError(
+            "name the KEY of a call, or a --run, --namespace or --lane: `memollm ls` and `memollm runs`."
+        )
     if key is None:
         _show_drawn(run, namespace, lane, limit, full=full, as_json=as_json)
         return

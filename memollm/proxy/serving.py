@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 import socket
-from typing import TYPE_CHECKING, Final
+from multiprocessing import parent_process
+from threading import Thread
+from typing import TYPE_CHECKING, Final, Protocol
 
 import uvicorn
 from uvicorn.supervisors import Multiprocess
@@ -22,6 +26,14 @@ IDLE: Final = 75
 """Seconds for which a connection is kept that nobody uses: longer than clients keep theirs, so that they close it."""
 
 
+class Joinable(Protocol):
+    """A process that can be waited for."""
+
+    def join(self) -> object:
+        """Wait for its end."""
+        ...
+
+
 class Maker:
     """Makes the proxy in the process that serves it."""
 
@@ -29,8 +41,16 @@ class Maker:
         self._settings = settings
 
     def __call__(self) -> Proxy:
-        """Make it."""
+        """Make it; a worker ends when the process that has started it does, however that is."""
+        server = parent_process()
+        if server is not None:
+            Thread(target=_end_after, args=(server,), name="memollm-proxy-server", daemon=True).start()
         return Proxy(self._settings)
+
+
+def _end_after(server: Joinable) -> None:
+    server.join()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def serve(settings: ProxySettings, port: int, tell: Callable[[str], object]) -> None:

@@ -323,7 +323,8 @@ def test_no_message_steers_a_terminal(folder, capsys):
         connection.execute(
             "UPDATE call SET form = replace(form, '\"a\"', ?)", (json.dumps(STEERING, ensure_ascii=False),)
         )
-        connection.execute("UPDATE reader SET name = ?", (f"namespace:{STEERING}",))
+        connection.execute("UPDATE reader SET name = 'run:' || ? || id WHERE name LIKE 'run:%'", (STEERING,))
+        connection.execute("UPDATE reader SET name = ? WHERE name LIKE 'namespace:%'", (f"namespace:{STEERING}",))
         connection.execute("INSERT INTO catalog_namespace VALUES (?, '{')", (STEERING,))
     said = []
     with Cache(folder) as cache:

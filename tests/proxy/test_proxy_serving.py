@@ -8,8 +8,9 @@ import socket
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -26,13 +27,14 @@ COMMAND = [sys.executable, "-m", "memollm"]
 def started(provider, cache, *options):
     """Serve from a shell, and give the process and its address."""
     command = [*COMMAND, "--cache", str(cache), "proxy", "--upstream", provider.openai_url, "--port", "0", *options]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     try:
         line = process.stderr.readline()
         assert "kept in" in line, line + process.stderr.read()
         yield process, line.split(" on ")[1].split(",")[0]
     finally:
-        process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         process.stderr.close()
 
@@ -98,6 +100,26 @@ def test_a_killed_worker_takes_no_position_with_it(provider, tmp_path):
     assert len(provider.requests) == asked + 3
 
 
+def test_workers_end_with_their_server(provider, tmp_path):
+    """Where the process that has started them is killed, nobody is left to serve on its port."""
+    with started(provider, tmp_path / "cache", "--workers", "2") as (process, url):
+        with client_of(provider, url) as client:
+            chat(client, "served")
+        process.kill()
+        process.wait()
+        while is_served(url):
+            pass
+
+
+def is_served(url):
+    address = urlsplit(url)
+    try:
+        socket.create_connection((address.hostname, address.port), timeout=60).close()
+    except ConnectionError:
+        return False
+    return True
+
+
 def error_of(response):
     assert response.status_code == 400
     return response.json()["error"]["message"]
@@ -133,6 +155,9 @@ def test_what_is_told_of_the_server(provider):
         assert chat(client, "told", **STREAM, headers={"x-memollm-mode": "offline"}).status_code == 200
         client.get("/v1/models")
         told = client.get("/metrics")
+        # A request is over a moment after its answer has come.
+        while f'memollm_proxy_requests{{worker="{os.getpid()}"}} 0' not in client.get("/metrics").text:
+            pass
     assert told.headers["content-type"].startswith("text/plain; version=0.0.4")
     lines = told.text.splitlines()
     worker = f'worker="{os.getpid()}"'
@@ -140,7 +165,6 @@ def test_what_is_told_of_the_server(provider):
         f'memollm_proxy_answers_total{{{worker},answer="hit"}} 2',
         f'memollm_proxy_answers_total{{{worker},answer="paid"}} 1',
         f'memollm_proxy_answers_total{{{worker},answer="passed"}} 1',
-        f"memollm_proxy_requests{{{worker}}} 0",
         'memollm_draws_total{function="chat.completions",kind="hit"} 2',
         'memollm_calls_total{function="chat.completions"} 1',
         'memollm_unpriced_total{function="chat.completions"} 1',
