@@ -205,7 +205,9 @@ class Oracle:
             # A kill takes effect somewhat after it was written down.
             if self._is_dead(operation) or (operation["left"] and operation["pid"] in cut):
                 return True
-            if operation["why"] in SELECTED and self._end(call) <= operation["end"]:
+            # What a draw has left is written when others let go of the lock, and a kill may come before.
+            is_cut = self.killed.get(operation["pid"], inf) <= self._end(call) + LEAVING
+            if operation["why"] in SELECTED and (is_cut or self._end(call) <= operation["end"]):
                 return True
         return False
 
