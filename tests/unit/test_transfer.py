@@ -287,6 +287,8 @@ def damage_line(lines):
         (lambda lines: [*lines[:2], re.sub('"made":[^,]*', '"made":-1.5', lines[2]), *lines[3:]], "line 3"),
         (lambda lines: [*lines[:3], f'{lines[3][:-1]},"output_tokens":{1 << 70}}}', *lines[4:]], "line 4"),
         (lambda lines: [*lines[:-1], COUNT.replace("NUMBER", str(1 << 70)), lines[-1]], "line 6"),
+        (lambda lines: [*lines[:-1], COUNT.replace("NUMBER", str(1 << 41)), lines[-1]], "line 6"),
+        (lambda lines: [*lines[:-1], COUNT.replace("NUMBER", "1.5"), lines[-1]], "line 6"),
         (lambda lines: [*lines[:3], lines[3].replace('"q 0"', "[" * 100_000 + "]" * 100_000), *lines[4:]], "line 4"),
         (lambda lines: [lines[0], lines[1].replace('"first"', '"last"'), *lines[2:]], "line 2"),
         (lambda lines: [lines[0], lines[1].replace('"latest":"version:1"', '"latest":"2"'), *lines[2:]], "latest"),

@@ -169,6 +169,18 @@ class UseLine(_Line, tag="use", kw_only=True):
     last: Slot
 
 
+_MOST: Final = 1 << 40
+_Amounts: Any = msgspec.defstruct(
+    "_Amounts",
+    [
+        (name, Annotated[int, msgspec.Meta(ge=0, le=_MOST)] if type(zero) is int else float, zero)
+        for name, zero in Counts._field_defaults.items()
+    ],
+    omit_defaults=True,
+)
+"""What `Counts` holds, as a store takes it; a count that only a later version knows is passed over."""
+
+
 class CountLine(_Line, tag="count", kw_only=True):
     """What was counted; what is zero is left out."""
 
@@ -176,20 +188,20 @@ class CountLine(_Line, tag="count", kw_only=True):
     run: str
     namespace: str
     function: str
-    counts: dict[str, Number | float]
+    counts: _Amounts
 
     @classmethod
     def of(cls, account: Account, counts: Counts) -> CountLine:
         """Write a count."""
-        return cls(**account._asdict(), counts={name: count for name, count in counts._asdict().items() if count})
+        return cls(**account._asdict(), counts=_Amounts(*counts))
 
     def account(self) -> Account:
         """Say what it is kept for."""
         return Account(self.day, self.run, self.namespace, self.function)
 
     def amounts(self) -> Counts:
-        """Read it; a count that only a later version knows is passed over."""
-        return Counts(**{name: count for name, count in self.counts.items() if name in Counts._fields})  # type: ignore[arg-type]
+        """Read it."""
+        return Counts._make(msgspec.structs.astuple(self.counts))
 
 
 class End(_Line, tag="end", kw_only=True):
