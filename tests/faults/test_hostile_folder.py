@@ -311,6 +311,16 @@ def planted(folder, table, column, value):
         connection.execute(f"UPDATE {table} SET {column} = ?", (value,))
 
 
+@pytest.mark.parametrize("on_stale", ["error", "miss"])
+def test_a_record_that_is_a_text_is_told_as_damage(folder, on_stale):
+    """P10: also one that looks as if it were packed."""
+    planted(folder, "sample", "record", "x" * 100)
+    with Cache(folder) as cache:
+        ask = cache.cached_llm(lambda x: x, name="ask", version="1", namespace="new", on_stale=on_stale)
+        with pytest.raises(DamagedRecord):
+            ask("a")
+
+
 def test_no_message_steers_a_terminal(folder, capsys):
     """P10: names, forms, samples and notes that somebody else wrote reach errors, warnings and reports as text."""
     with closing(sqlite3.connect(folder / "memollm.db")) as connection:
