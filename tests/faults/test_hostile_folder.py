@@ -318,7 +318,7 @@ def test_a_record_that_is_a_text_is_told_as_damage(folder, on_stale):
     with Cache(folder) as cache:
         ask = cache.cached_llm(lambda x: x, name="ask", version="1", namespace="new", on_stale=on_stale)
         with pytest.raises(DamagedRecord):
-            ask("a")
+            ask.draw(2, "a")
 
 
 def test_no_message_steers_a_terminal(folder, capsys):
