@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 
 import pytest
+
+pytest.importorskip("langchain_core")
 from langchain_core.embeddings import Embeddings
 from langchain_core.globals import set_llm_cache
 from langchain_core.language_models import BaseChatModel

@@ -5,6 +5,7 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
+import filelock
 import pytest
 from hands import stock, take, want
 
@@ -48,6 +49,7 @@ def test_stored_draw_is_four_statements(store):
     assert [statement.split()[0] for statement in done] == ["BEGIN", "SELECT", "UPDATE", "COMMIT"] * 2
 
 
+@pytest.mark.skipif(not hasattr(filelock, "lock_descriptor"), reason="an older filelock leaves the lock to us")
 def test_stored_draw_is_ten_calls(store):
     """Asking for a stored sample is at most ten calls of Python in three modules of ours."""
     stock(store, b"0", b"1", b"2")
