@@ -40,7 +40,7 @@ def in_thread(work, name="worker"):
     return [each for each in told if each.category is OutsideBlockWarning]
 
 
-def test_the_thread_pool_of_the_issue_is_told_and_cured(cache):
+def test_a_thread_pool_is_told_and_cured(cache):
     """A pool under `with namespace(...), budget(...)` is told that it is outside; carried, it is inside and limited."""
     model = FakeModel()
     ask = asking(cache, model)

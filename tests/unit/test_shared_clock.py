@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import random
+import subprocess
+import sys
 import threading
 from contextvars import copy_context
 
 import pytest
-from models import AsyncGates, Gates, run, show_time
+from models import PATIENCE, AsyncGates, Gates, run, show_time
 from simulated import simulated
 
 import memollm
 from memollm import Cache
 from memollm._spending.shared_clock import SharedClock
+from memollm.cli._report import collect
 from memollm.testing import FakeClock, ModelDown
 
 PROMPTS, SAMPLES, AT_ONCE, LATENCY = 15, 20, 10, 0.6
@@ -89,6 +92,9 @@ def test_a_pass_at_k_run_says_what_the_clock_on_the_wall_says(tmp_path, monkeypa
 
         _, wall = simulated(cache, main())
         stats = cache.stats()
+        report = collect(cache, place="", made=0.0, show=())
+    command = [sys.executable, "-m", "memollm", "--cache", str(tmp_path / "cache"), "stats"]
+    listed = subprocess.check_output(command, encoding="utf-8", timeout=PATIENCE)
     assert wall == pytest.approx(WALL, abs=0.5)
     tracked, bar = shown["first"]
     assert tracked.spent.seconds == pytest.approx(wall, rel=0.01)
@@ -101,6 +107,8 @@ def test_a_pass_at_k_run_says_what_the_clock_on_the_wall_says(tmp_path, monkeypa
     assert " 0:00 spent, 0:18 saved" in str(bar)
     assert (stats.total.spent.seconds, stats.total.saved.seconds) == pytest.approx((wall, wall), rel=0.01)
     assert "18 s" in str(stats)
+    assert (report.total.spent_seconds, report.total.saved_seconds) == pytest.approx((wall, wall), rel=0.01)
+    assert listed.count("18 s") >= 2
 
 
 def test_two_in_flight_at_once_share_the_time(cache, clock):
