@@ -80,3 +80,12 @@ def cache(request, tmp_path):
     """Make a cache of each kind."""
     with Cache("memory:" if request.param == "memory" else tmp_path / "cache") as made:
         yield made
+
+
+@pytest.fixture
+def provider():
+    """Serve a provider that is none."""
+    from memollm.testing import FakeProvider
+
+    with FakeProvider() as made:
+        yield made

@@ -14,7 +14,6 @@ import openai
 import pytest
 
 from memollm import Cache
-from memollm.testing import FakeProvider
 
 DEADLINE = 120.0
 OF_GPT = httpx2 if int(openai.__version__.partition(".")[0]) >= 3 else httpx
@@ -30,12 +29,6 @@ def deadline():
     faulthandler.dump_traceback_later(DEADLINE, exit=True, file=sys.__stderr__)
     yield
     faulthandler.cancel_dump_traceback_later()
-
-
-@pytest.fixture
-def provider():
-    with FakeProvider() as made:
-        yield made
 
 
 @pytest.fixture

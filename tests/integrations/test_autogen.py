@@ -18,18 +18,11 @@ from models import run
 import memollm
 from memollm import Cache, CacheMiss, OptionError
 from memollm.integrations.autogen import AutoGenStore
-from memollm.testing import FakeProvider
 
 # What AutoGen does within itself is its own business.
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.filterwarnings("error::memollm.MemollmWarning")]
 
 HI = [UserMessage(content="hi", source="user")]
-
-
-@pytest.fixture
-def provider():
-    with FakeProvider() as made:
-        yield made
 
 
 @pytest.fixture

@@ -19,18 +19,11 @@ import memollm
 import memollm.http
 from memollm import Cache, CacheMiss, OptionError
 from memollm.integrations.litellm import LiteLLMCache, material_of
-from memollm.testing import FakeProvider
 
 # What LiteLLM does within itself is its own business.
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.filterwarnings("error::memollm.MemollmWarning")]
 
 HI = [{"role": "user", "content": "hi"}]
-
-
-@pytest.fixture
-def provider():
-    with FakeProvider() as made:
-        yield made
 
 
 @pytest.fixture

@@ -22,12 +22,6 @@ from memollm.testing import FakeProvider, ToolUse
 
 
 @pytest.fixture
-def provider():
-    with FakeProvider() as made:
-        yield made
-
-
-@pytest.fixture
 def cache(tmp_path):
     with Cache(tmp_path / "cache") as made:
         yield made
