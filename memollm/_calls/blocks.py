@@ -78,16 +78,18 @@ def look_around() -> None:
     thread = threading.current_thread()
     if derived.get() or thread is threading.main_thread():
         return
-    for opened in list(blocks.values()):
-        if opened.where not in _warned and _is_meant(opened, get_ident()):
-            _warned.add(opened.where)
-            warn(
-                f"The thread {thread.name!r} draws outside of the block `with memollm.{opened.name}` that is open in "
-                f"{opened.where}: a new thread takes over no block of the thread that starts it. Hand it the function "
-                "as memollm.carry(f), as in pool.map(memollm.carry(f), items); f.map(items) and asyncio.to_thread need "
-                "no such thing.",
-                OutsideBlockWarning,
-            )
+    here = get_ident()
+    missed = [each for each in list(blocks.values()) if each.where not in _warned and _is_meant(each, here)]
+    if missed:
+        # Who is told of the outermost finds the others there.
+        _warned.update(each.where for each in missed)
+        warn(
+            f"The thread {thread.name!r} draws outside of the block `with memollm.{missed[0].name}` that is open in "
+            f"{missed[0].where}: a new thread takes over no block of the thread that starts it. Hand it the function "
+            "as memollm.carry(f), as in pool.map(memollm.carry(f), items); f.map(items) and asyncio.to_thread need "
+            "no such thing.",
+            OutsideBlockWarning,
+        )
 
 
 def _is_meant(opened: Block, thread: int) -> bool:

@@ -104,8 +104,8 @@ def test_an_override_and_what_it_overrides_are_two_functions(options):
         def ask(self, x):
             return f"base {x}"
 
-        @classmethod
         @cache.cached_llm(**options)
+        @classmethod
         def of_class(cls, x):
             return f"base {x}"
 
@@ -114,8 +114,8 @@ def test_an_override_and_what_it_overrides_are_two_functions(options):
         def ask(self, x):
             return "child of " + super().ask(x)
 
-        @classmethod
         @cache.cached_llm(**options)
+        @classmethod
         def of_class(cls, x):
             return "child of " + super().of_class(x)
 

@@ -232,4 +232,6 @@ def tell_warnings(log):
         log.say(what="warning", category=category.__name__, text=str(message)[:300], operation=operation.get())
 
     warnings.simplefilter("always")
+    # To fork beside threads is what it is about.
+    warnings.filterwarnings("ignore", ".*use of fork", DeprecationWarning)
     warnings.showwarning = lambda message, category, *rest: told(message, category)
