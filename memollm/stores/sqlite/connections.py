@@ -9,7 +9,7 @@ import time
 import weakref
 from contextlib import suppress
 from threading import RLock, get_ident
-from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, cast
 
 from memollm.errors import StoreUnavailable
 from memollm.stores.sqlite.lock import POLL, acquired
@@ -28,6 +28,10 @@ STEPS_PER_BYTE: Final = 50
 """How many more it may take for each byte of the file; the longest of ours take half of one."""
 PARTS: Final = 100
 """In how many parts those steps are counted."""
+
+
+WARNS_OF_NUMBERS: Final = (3, 12) <= sys.version_info < (3, 12, 4)
+"""Whether `?1` is warned of at each statement, as a name that is given by its place."""
 
 
 class Connection(sqlite3.Connection):
@@ -83,6 +87,32 @@ class Connection(sqlite3.Connection):
             self.close()
 
 
+class NumberedCursor(sqlite3.Cursor):
+    """A cursor for a Python that takes `?1` for a name: what stands there is given by that name."""
+
+    def execute(self, statement: str, parameters: Any = (), /) -> Self:
+        """Run a statement."""
+        return super().execute(statement, _named(statement, parameters))
+
+    def executemany(self, statement: str, rows: Any, /) -> Self:
+        """Run it for each row."""
+        return super().executemany(statement, (_named(statement, row) for row in rows))
+
+
+def _named(statement: str, parameters: Any) -> Any:
+    if "?1" not in statement:
+        return parameters
+    return {str(number): value for number, value in enumerate(parameters, 1)}
+
+
+class NumberedConnection(Connection):
+    """A connection whose cursors are such."""
+
+    def cursor(self, factory: Any = NumberedCursor) -> Any:
+        """Make a cursor; the connection's own `execute` does, too."""
+        return super().cursor(factory)
+
+
 _open: weakref.WeakValueDictionary[int, Connection] = weakref.WeakValueDictionary()
 _inherited: list[str] = []
 """That SQLite was in use when this process was forked, if it was."""
@@ -102,7 +132,7 @@ def connect(database: Path, *, mode: str, patience: float | None = None) -> Conn
         timeout=RECOVERY_PATIENCE if patience is None else patience,
         isolation_level=None,
         check_same_thread=False,
-        factory=Connection,
+        factory=NumberedConnection if WARNS_OF_NUMBERS else Connection,
     )
     connection.allow_work(database)
     return connection
