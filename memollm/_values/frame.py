@@ -7,6 +7,7 @@ hash of everything else.
 from __future__ import annotations
 
 import zlib
+from typing import cast
 
 from xxhash import xxh3_64_hexdigest
 
@@ -62,7 +63,7 @@ def unframed(record: bytes) -> tuple[bytes, bytes]:
 def weight(record: bytes) -> int:
     """Return how many bytes reading a record is about: as many as it has, or as it announces to unpack to."""
     kind = record[:2]
-    if not kind[:1].islower() or not isinstance(record, bytes):
+    if not kind[:1].islower() or not isinstance(cast("object", record), bytes):
         # In a cache that somebody else wrote a record may be a text, which whoever reads it refuses.
         return len(record)
     start = HEAD + (SIGNATURE_LENGTH if kind.upper() in SIGNED else 0)

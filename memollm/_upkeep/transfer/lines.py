@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -170,14 +170,17 @@ class UseLine(_Line, tag="use", kw_only=True):
 
 
 _MOST: Final = 1 << 40
-_Amounts: Any = msgspec.defstruct(
-    "_Amounts",
-    [
-        (name, Annotated[int, msgspec.Meta(ge=0, le=_MOST)] if type(zero) is int else float, zero)
-        for name, zero in Counts._field_defaults.items()
-    ],
-    omit_defaults=True,
-)
+if TYPE_CHECKING:
+    _Amounts = msgspec.Struct
+else:
+    _Amounts = msgspec.defstruct(
+        "_Amounts",
+        [
+            (name, Annotated[int, msgspec.Meta(ge=0, le=_MOST)] if type(zero) is int else float, zero)
+            for name, zero in Counts._field_defaults.items()
+        ],
+        omit_defaults=True,
+    )
 """What `Counts` holds, as a store takes it; a count that only a later version knows is passed over."""
 
 
@@ -193,7 +196,7 @@ class CountLine(_Line, tag="count", kw_only=True):
     @classmethod
     def of(cls, account: Account, counts: Counts) -> CountLine:
         """Write a count."""
-        return cls(**account._asdict(), counts=_Amounts(*counts))
+        return cls(**account._asdict(), counts=msgspec.convert(counts._asdict(), _Amounts))
 
     def account(self) -> Account:
         """Say what it is kept for."""
