@@ -109,8 +109,16 @@ class NumberedConnection(Connection):
     """A connection whose cursors are such."""
 
     def cursor(self, factory: Any = NumberedCursor) -> Any:
-        """Make a cursor; the connection's own `execute` does, too."""
+        """Make a cursor."""
         return super().cursor(factory)
+
+    def execute(self, statement: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        """Run a statement."""
+        return super().execute(statement, _named(statement, parameters))
+
+    def executemany(self, statement: str, rows: Any, /) -> sqlite3.Cursor:
+        """Run it for each row."""
+        return super().executemany(statement, (_named(statement, row) for row in rows))
 
 
 _open: weakref.WeakValueDictionary[int, Connection] = weakref.WeakValueDictionary()
