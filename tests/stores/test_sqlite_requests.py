@@ -13,6 +13,7 @@ from memollm._types.calls import Place
 from memollm._types.requests import Fill, Look, Settle, Take, Write, Written
 from memollm._types.samples import MINE, Sample
 from memollm.errors import StoreError, StoreUnavailable
+from memollm.stores.sqlite.connections import WARNS_OF_NUMBERS
 from memollm.testing import NOON
 from memollm.testing._bench import asked, call
 
@@ -50,6 +51,7 @@ def test_stored_draw_is_four_statements(store):
 
 
 @pytest.mark.skipif(not hasattr(filelock, "lock_descriptor"), reason="an older filelock leaves the lock to us")
+@pytest.mark.skipif(WARNS_OF_NUMBERS, reason="this Python wants numbered parameters by name, which is one more")
 def test_stored_draw_is_ten_calls(store):
     """Asking for a stored sample is at most ten calls of Python in three modules of ours."""
     stock(store, b"0", b"1", b"2")
