@@ -2,7 +2,7 @@
 
 import sqlite3
 import sys
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import filelock
@@ -13,7 +13,7 @@ from memollm._types.calls import Place
 from memollm._types.requests import Fill, Look, Settle, Take, Write, Written
 from memollm._types.samples import MINE, Sample
 from memollm.errors import StoreError, StoreUnavailable
-from memollm.stores.sqlite.connections import WARNS_OF_NUMBERS
+from memollm.stores.sqlite.connections import WARNS_OF_NUMBERS, NumberedConnection
 from memollm.testing import NOON
 from memollm.testing._bench import asked, call
 
@@ -146,3 +146,12 @@ def test_several_fills_of_one_slot(store):
     ]
     lost = {place: Sample(b"0", NOON)}
     assert [each.lost for each in store.perform(writes)] == [{}, lost, lost]
+
+
+def test_numbered_parameters_are_given_by_name():
+    """Where Python takes `?1` for a name, a statement gets what belongs there, as often as it says so."""
+    with closing(sqlite3.connect(":memory:", factory=NumberedConnection)) as connection:
+        connection.execute("CREATE TABLE t (a, b, c)")
+        connection.executemany("INSERT INTO t VALUES (?1, ?2, ?1)", [(1, 2), (3, 4)])
+        connection.cursor().execute("INSERT INTO t VALUES (?1, ?2, ?1)", (5, 6))
+        assert connection.execute("SELECT * FROM t WHERE a > ?", (0,)).fetchall() == [(1, 2, 1), (3, 4, 3), (5, 6, 5)]

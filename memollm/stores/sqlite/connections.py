@@ -114,11 +114,11 @@ class NumberedConnection(Connection):
 
     def execute(self, statement: str, parameters: Any = (), /) -> sqlite3.Cursor:
         """Run a statement."""
-        return super().execute(statement, _named(statement, parameters))
+        return cast("NumberedCursor", self.cursor()).execute(statement, parameters)
 
     def executemany(self, statement: str, rows: Any, /) -> sqlite3.Cursor:
         """Run it for each row."""
-        return super().executemany(statement, (_named(statement, row) for row in rows))
+        return cast("NumberedCursor", self.cursor()).executemany(statement, rows)
 
 
 _open: weakref.WeakValueDictionary[int, Connection] = weakref.WeakValueDictionary()
