@@ -97,6 +97,13 @@ def test_processes_share_a_namespace():
     ]
 
 
+def test_workers_of_a_service_share_their_answers():
+    """The service: two workers ask the model once for each question, and not again after they were started anew."""
+    printed = run("service.py")
+    assert columns(printed, r"^  40 visitors got (\d) different answers$") == ["4", "4"]
+    assert columns(printed, r"^service\.ask +(\d+) +\d+ +\d+ +\d+ +(\d+) ") == [("80", "4")]
+
+
 def cells():
     """Return the notebook's cells of code, with what they are shown to print."""
     notebook = json.loads((EXAMPLES / "notebook.ipynb").read_text(encoding="utf-8"))
