@@ -434,6 +434,70 @@ MISSES = {
         "STYLE = 'b'",
         "STYLE = 'a'",
     ),
+    "a function that a decorator registers": Row(
+        "R = {}\ndef named(n):\n    def put(f):\n        R[n] = f\n        return f\n    return put\n@named('go')\ndef go(q): return 'a' + q\nOLD = go\ndef ask(q): return R['go'](q)",
+        "R['go'] = lambda q: 'b' + q",
+        "R['go'] = OLD",
+    ),
+    "a function that a method registers": Row(
+        "class Registry:\n    def __init__(self): self.held = {}\n    def add(self, f):\n        self.held[f.__name__] = f\n        return f\n    def get(self, n): return self.held[n]\nR = Registry()\n@R.add\ndef go(q): return 'a' + q\nOLD = go\ndef ask(q): return R.get('go')(q)",
+        "R.held['go'] = lambda q: 'b' + q",
+        "R.held['go'] = OLD",
+    ),
+    "what a decorator's helper reads that the body calls, too": Row(
+        "S = ['a']\ndef first(): return S[0]\ndef go(q, n=first()): return first() + q\ndef ask(q): return go(q)",
+        "S[0] = 'b'",
+        "S[0] = 'a'",
+    ),
+    "a field of a named tuple": Row(
+        "from collections import namedtuple\nConfig = namedtuple('Config', 'style')\nCFG = Config('a')\ndef ask(q): return CFG.style + q",
+        "CFG = CFG._replace(style='b')",
+        "CFG = CFG._replace(style='a')",
+    ),
+    "a field of a named tuple, read by its method": Row(
+        "from typing import NamedTuple\nclass Config(NamedTuple):\n    style: str\n    def go(self, q): return self.style + q\nCFG = Config('a')\ndef ask(q): return CFG.go(q)",
+        "CFG = Config('b')",
+        "CFG = Config('a')",
+    ),
+    "an attribute that is looked up": Row(
+        "class Config:\n    def __init__(self, **held): self.__dict__['held'] = held\n    def __getattr__(self, n): return self.held[n]\n    def __setattr__(self, n, v): self.held[n] = v\nCFG = Config(style='a')\ndef ask(q): return CFG.style + q",
+        "CFG.style = 'b'",
+        "CFG.style = 'a'",
+    ),
+    "an entry of an own container": Row(
+        "class Held:\n    def __init__(self): self.d = {'s': 'a'}\n    def __getitem__(self, k): return self.d[k]\n    def __setitem__(self, k, v): self.d[k] = v\nCFG, LOG = Held(), {}\ndef ask(q):\n    LOG[q] = 1\n    return CFG['s'] + q",
+        "CFG['s'] = 'b'",
+        "CFG['s'] = 'a'",
+    ),
+    "what a descriptor of the class holds": Row(
+        "class Field:\n    def __init__(self, v): self.v = v\n    def __get__(self, o, t): return self.v\nclass Config:\n    style = Field('a')\nCFG = Config()\ndef ask(q): return CFG.style + q",
+        "vars(Config)['style'].v = 'b'",
+        "vars(Config)['style'].v = 'a'",
+    ),
+    "what a descriptor of the class reads": Row(
+        "STYLE = 'a'\nclass Field:\n    def __get__(self, o, t): return STYLE\nclass Config:\n    style = Field()\nCFG = Config()\ndef ask(q): return CFG.style + q",
+        "STYLE = 'b'",
+        "STYLE = 'a'",
+    ),
+    "what an object keeps for a descriptor": Row(
+        "class Field:\n    def __set_name__(self, o, n): self.n = '_' + n\n    def __get__(self, o, t): return getattr(o, self.n)\n    def __set__(self, o, v): setattr(o, self.n, v)\nclass Config:\n    style = Field()\nCFG = Config()\nCFG.style = 'a'\ndef ask(q): return CFG.style + q",
+        "CFG.style = 'b'",
+        "CFG.style = 'a'",
+    ),
+    "a name that stood for nothing": Row(
+        "def ask(q):\n    try: return STYLE + q\n    except NameError: return q", "STYLE = 'b'", "del STYLE"
+    ),
+    "a name of a module that stood for nothing": Row(
+        "import prompts\ndef ask(q):\n    try: return prompts.STYLE + q\n    except AttributeError: return q",
+        "prompts.STYLE = 'b'",
+        "del prompts.STYLE",
+        (PROMPTS,),
+    ),
+    "a variable that stood for nothing": Row(
+        "def make():\n    def ask(q):\n        try: return style + q\n        except NameError: return q\n    def put(v):\n        nonlocal style\n        style = v\n    def drop():\n        nonlocal style\n        del style\n    return ask, put, drop\n    style = ''\nask, put, drop = make()",
+        "put('b')",
+        "drop()",
+    ),
 }
 
 HITS = {
@@ -545,5 +609,25 @@ HITS = {
     "the name of an object's class": Row(
         "class Model:\n    def run(self, q): return q if type(self).__name__ else q\nM = Model()\ndef ask(q): return M.run(q)",
         "Model.other = 1",
+    ),
+    "a count that a decorator's function keeps": Row(
+        "N = [0]\ndef counted(f):\n    def inner(q):\n        N[0] += 1\n        return f(q)\n    return inner\n@counted\ndef go(q): return q\ndef ask(q): return go(q)",
+        "go('z')",
+    ),
+    "a log of its own decorator": Row(
+        "import functools\nLOG = {}\ndef logged(f):\n    @functools.wraps(f)\n    def inner(q):\n        LOG[q] = 1\n        return f(q)\n    return inner\n@logged\ndef ask(q): return q",
+        "inner('z')",
+    ),
+    "an own memo that it assigns entries of": Row(
+        "class Memo:\n    def __init__(self): self.d = {}\n    def __contains__(self, k): return k in self.d\n    def __getitem__(self, k): return self.d[k]\n    def __setitem__(self, k, v): self.d[k] = v\nM = Memo()\ndef ask(q):\n    if q not in M: M[q] = q + '!'\n    return M[q]",
+        "M['z'] = 'y'",
+    ),
+    "an attribute that its object's class takes": Row(
+        "class State:\n    def __setattr__(self, n, v): self.__dict__[n] = v\nS = State()\nS.n = 0\ndef ask(q):\n    S.n += 1\n    return q",
+        "S.n = 9",
+    ),
+    "what a descriptor keeps": Row(
+        "class lazy:\n    def __init__(self, f): self.f, self.n = f, f.__name__\n    def __get__(self, o, t):\n        v = o.__dict__[self.n] = self.f(o)\n        return v\nclass C:\n    @lazy\n    def s(self): return 'a'\nO = C()\ndef ask(q): return O.s + q",
+        "O.s",
     ),
 }

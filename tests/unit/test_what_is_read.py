@@ -15,6 +15,7 @@ import pytest
 from rows_read import HITS, MISSES
 
 from memollm import Cache
+from memollm._keys import identity
 
 HERE = Path(__file__).parent
 RUN = f"""
@@ -113,6 +114,17 @@ def test_it_counts_without_a_text_as_well(load, name):
     assert ask("q") == (before if name in HITS else study.inner("q"))
     exec(row.undo, vars(study))
     assert ask.key("q") == key
+
+
+@pytest.mark.parametrize("name", [*MISSES, *HITS])
+def test_what_stays_as_it_is_is_not_read_again(load, name, monkeypatch):
+    """A repeated call looks at what was seen, and finds that it still holds."""
+    _, ask = load({**MISSES, **HITS}[name])
+    ask("q"), ask("q")
+    again = []
+    monkeypatch.setattr(identity, "findings", lambda *args, **_: again.append(args))
+    ask("q")
+    assert again == []
 
 
 @pytest.fixture(scope="module")

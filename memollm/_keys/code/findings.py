@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from memollm._keys.code.watch import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 
 @dataclass(slots=True)
@@ -28,3 +32,9 @@ class Findings:
             number += 1
             free = f"{label} ({number})"
         return free
+
+
+def is_ignored(label: str, names: Collection[str]) -> bool:
+    """Tell whether the user has named a part as what does not matter: alone, or with its module."""
+    whole = label.partition(" ")[2]
+    return any(f".{whole}.".endswith(f".{name}.") or f".{name}." in f".{whole}" or whole == name for name in names)

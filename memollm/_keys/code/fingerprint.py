@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections import deque
 from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodType, MethodWrapperType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from memollm._keys.canonical.names import class_of
 from memollm._keys.code.decorators import imports_of, without_memo, without_outer
 from memollm._keys.code.definition import Definition
-from memollm._keys.code.findings import Findings
+from memollm._keys.code.findings import Findings, is_ignored
 from memollm._keys.code.layers import Layers, peeled
 from memollm._keys.code.lookup import Found, View, cells_of, class_space, class_views, closure_of, owner_of, underlying
 from memollm._keys.code.modules import Home, module_name, project_of, space_of
 from memollm._keys.code.outputs import Outputs
-from memollm._keys.code.reads import Reads, reads_of
+from memollm._keys.code.reads import Reads, head_and_body, reads_of
 from memollm._keys.code.schemas import has_plain_defaults, schema_of, taken_over
 from memollm._keys.code.source import CodeSource, code_of
 from memollm._keys.code.values import Canonical, Contents, hint_text, type_name
+from memollm._keys.code.visits import Visits
 from memollm._keys.code.watch import Sightings
 from memollm._types.secret import SECRET, is_secret_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    import ast
+    from collections.abc import Collection, Mapping
 
-MAX_HELPERS: Final = 200
 _BOUND: Final = (BuiltinFunctionType, MethodWrapperType, MethodType)
 
 
@@ -56,9 +56,8 @@ class _Collector:
         self._sightings = Sightings()
         self._outputs = Outputs()
         self._contents = Contents(canonical, project_of(space), self._outputs)
-        self._seen: dict[tuple[int, int], object] = {(id(layers.core), id(layers.receiver)): layers.core}
+        self._visits = Visits(layers.core, layers.receiver)
         self._documented: set[int] = set()
-        self._waiting: deque[Callable[[], None]] = deque()
         self._values: dict[str, Found] = {}
         self._known_outputs = 0
         """How many there were when values were written last."""
@@ -81,6 +80,8 @@ class _Collector:
                 self._found.parts.pop(label, None)
             self._contents.begin_again()
             self._walk()
+        if self._visits.limit:
+            self._found.parts["limit"] = self._visits.limit
         self._forget_outputs()
         return self._found
 
@@ -94,16 +95,16 @@ class _Collector:
             self._take(Found(f"key {number}", function), called=True)
 
     def _whole_class(self, owner: type) -> None:
-        self._home, self._seen = Home(space_of(owner.__module__)), {}
+        self._home = Home(space_of(owner.__module__))
+        self._visits.begin_again()
         for base in owner.__mro__:
             if self._home.holds(base.__module__):
-                self._later(base, functools.partial(self._class, base))
+                self._visits.later(base, functools.partial(self._class, base))
 
     def _walk(self) -> None:
         self._known_outputs = len(self._outputs)
-        while self._waiting or self._unwritten():
-            while self._waiting:
-                self._waiting.popleft()()
+        while self._visits or self._unwritten():
+            self._visits.go()
             self._outputs.settle()
             self._write_values()
         self._outputs.settle()
@@ -124,7 +125,7 @@ class _Collector:
         view.of_class = defined.is_class_method(defined_in)
         node = without_outer(defined.tree(), view)
         self._found.parts["body"] = defined.text(node)
-        self._follow(view, reads_of(node, receiver=view.receiver_name), defined.source)
+        self._follow_all(view, node, defined.source)
 
     def _builtin(self, core: Any) -> None:
         """Count a function written in C by its name, and by what it is bound to."""
@@ -157,17 +158,6 @@ class _Collector:
 
     # Helpers --------------------------------------------------------------------------------------------------------
 
-    def _later(self, subject: object, job: Callable[[], None], receiver: object = None) -> None:
-        """Visit a helper once for each receiver, after those that are nearer; kept alive, their ids stay their own."""
-        place = id(subject), id(receiver)
-        if place in self._seen:
-            return
-        if len(self._seen) > MAX_HELPERS:
-            self._found.parts["limit"] = f"more than {MAX_HELPERS} helpers; the others count by name only"
-            return
-        self._seen[place] = subject, receiver
-        self._waiting.append(job)
-
     def _wrapper(self, wrapper: FunctionType, label: str) -> None:
         """Count a decorator's function; one of another package by how it is written above the function.
 
@@ -177,7 +167,7 @@ class _Collector:
         if class_of(registry) is MappingProxyType:
             self._take(Found(label, registry), called=False)
         if self._home.holds(wrapper.__globals__.get("__name__")):
-            self._later(wrapper, functools.partial(self._helper, wrapper, None))
+            self._visits.later(wrapper, functools.partial(self._helper, wrapper, None))
 
     def _helper(self, function: FunctionType, receiver: object, reached: str = "") -> None:
         name = f"{module_name(function.__globals__)}.{code_of(function).co_qualname}"
@@ -194,7 +184,9 @@ class _Collector:
         self._found.parts[label] = defined.text(node)
         if documented:
             self._told(function, label)
-        self._follow(view, reads_of(node, receiver=view.receiver_name), defined.source)
+        follow = functools.partial(self._follow_all, view, node, defined.source)
+        self._visits.rests(function, follow, receiver)
+        follow()
 
     def _class(self, owner: type) -> None:
         """Count a class as it is: what its methods say, its schema, and what it holds."""
@@ -210,7 +202,7 @@ class _Collector:
         self._members(owner, name, {id(function) for function in functions})
         for base in (*owner.__bases__, type(owner)):
             if self._home.holds(base.__module__):
-                self._later(base, functools.partial(self._class, base))
+                self._visits.later(base, functools.partial(self._class, base))
 
     def _method(self, owner: type, name: str, label: str, function: FunctionType) -> str:
         """Count what a method of a class reads, and return its text."""
@@ -218,23 +210,24 @@ class _Collector:
         self._sightings.function(function, label)
         defined = Definition.of(function)
         node = without_memo(defined.tree(), view)
-        reads = reads_of(node)
         self._outputs.of_method(name, node, view)
         if not has_plain_defaults(node, function):
             self._defaults(function, f"default {name}.{function.__name__}.")
+        head, body = head_and_body(node)
+        self._follow_head(view, head, defined.source)
         # Of the methods only those that run change anything.
-        reads.changing, reads.filling, reads.passed, reads.calls = set(), set(), set(), set()
-        self._follow(view, reads, defined.source)
+        self._follow(view, reads_of(body).at_rest(), defined.source)
         return defined.text(node)
 
     def _members(self, owner: type, name: str, in_text: set[int]) -> None:
         """Count what a class holds now: it may have been set since its text was read, or never have had one."""
         for member, value in list(class_space(owner).items()):
             inner: Any = underlying(value)
-            if member.startswith("__") or inspect.isdatadescriptor(inner) or id(inner) in in_text:
+            if member.startswith("__") or id(inner) in in_text:
                 continue
             is_code = issubclass(class_of(inner), (FunctionType, functools.partial)) or hasattr(inner, "__wrapped__")
-            if hasattr(inner, "__get__") and not is_code:
+            works_out = inspect.isdatadescriptor(inner) or (hasattr(inner, "__get__") and not is_code)
+            if works_out and not self._home.holds(class_of(inner).__module__):
                 continue
             label = f"constant {name}.{member}"
             if label not in self._values and member not in ("_abc_impl", "_member_map_", "_value2member_map_"):
@@ -252,6 +245,17 @@ class _Collector:
 
     # What they read -------------------------------------------------------------------------------------------------
 
+    def _follow_all(self, view: View, node: ast.AST, source: CodeSource | None) -> None:
+        """Follow a definition: its decorators and defaults, which ran when it was made, and its body, which runs."""
+        head, body = head_and_body(node)
+        self._follow_head(view, head, source)
+        reads = reads_of(body, receiver=view.receiver_name)
+        self._follow(view, reads if self._visits.runs else reads.at_rest(), source)
+
+    def _follow_head(self, view: View, head: ast.AST, source: CodeSource | None) -> None:
+        with self._visits.at_rest():
+            self._follow(view, reads_of(head).at_rest(), source)
+
     def _follow(self, view: View, reads: Reads, source: CodeSource | None) -> None:
         view.reads = reads
         if reads.whole:
@@ -261,7 +265,11 @@ class _Collector:
         for function, place, what in reads.passed:
             self._outputs.passes(view, function, place, what)
         for path, called in reads.paths.items():
-            if (found := view.find(path)) and not self._outputs.leads_to(found):
+            found = view.find(path)
+            if found is None:
+                for look, where in view.absent(path):
+                    look(self._sightings, *where, "absent")
+            elif not self._outputs.leads_to(found):
                 self._take_safely(found, called=called, imported=imports.get(path[0], ""))
         for module in sorted(reads.modules):
             if found := view.module(module):
@@ -273,16 +281,9 @@ class _Collector:
         except Exception:  # noqa: BLE001 - a hostile value counts by its type, and breaks nothing else.
             self._found.parts[found.label] = f"object of {type_name(type(found.value))}"
 
-    def _is_ignored(self, label: str) -> bool:
-        """Tell whether the user has named it as what does not matter: alone, or with its module."""
-        whole = label.partition(" ")[2]
-        return any(
-            f".{whole}.".endswith(f".{name}.") or f".{name}." in f".{whole}" or whole == name for name in self._ignored
-        )
-
     def _take(self, found: Found, *, called: bool, imported: str = "") -> None:
         """Count one value that is read: code by its text, data by its canonical text, foreign things by name."""
-        if self._is_ignored(found.label):
+        if is_ignored(found.label, self._ignored):
             return
         for look, where in found.steps:
             look(self._sightings, *where, found.label)
@@ -290,11 +291,11 @@ class _Collector:
         value = underlying(found.value)
         layers = peeled(value) if callable(value) and not isinstance(value, type) else None
         if isinstance(value, ModuleType) and self._home.holds(value.__name__):
-            self._later(value, functools.partial(self._whole_space, vars(value)))
+            self._visits.later(value, functools.partial(self._whole_space, vars(value)))
         elif isinstance(value, ModuleType) or (isinstance(value, type) and not self._home.holds(value.__module__)):
             self._foreign(found, value, imported)
         elif isinstance(value, type):
-            self._later(value, lambda: self._class(value))
+            self._visits.later(value, lambda: self._class(value))
         elif layers and type(layers.core) is FunctionType and (called or layers.caller is None):
             self._take_function(found, layers, layers.core, called=called, imported=imported)
         elif layers and layers.caller is None and hasattr(layers.core, "__qualname__"):
@@ -319,7 +320,7 @@ class _Collector:
                 self._told(core, "body")
         receiver = found.receiver if layers.receiver is None else layers.receiver
         label = found.through if layers.receiver is None else found.label
-        self._later(core, functools.partial(self._helper, core, receiver, label), receiver)
+        self._visits.later(core, functools.partial(self._helper, core, receiver, label), receiver)
         if not found.label.startswith("constant "):
             self._found.parts[found.label] = f"function {module_name(core.__globals__)}.{core.__qualname__}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import enum
 import functools
 import importlib
@@ -76,11 +77,19 @@ class View:
             self._steps.append((Sightings.kind, (found.value,)))
             step = self._step(found, name)
             if step is None:
-                del self._steps[count:]
+                self._steps[count:] = [each for each in self._steps[count:] if each[0] is Sightings.no_name]
                 break
             found, left = step, left - 1
             trail.append(found.label)
         return replace(found, steps=tuple(self._steps), trail=tuple(trail), rest=rest[len(rest) - left :])
+
+    def absent(self, path: Path) -> Iterator[Step]:
+        """Give where a name would stand that stands for nothing yet, as in a notebook whose next cell was not run."""
+        name = path[0]
+        if name in self.closure:
+            yield Sightings.no_value, (self.closure[name],)
+        elif not (name in self.space or name in self.reads.imports or name == SUPER or hasattr(builtins, name)):
+            yield Sightings.no_name, (self.space, name)
 
     def _in(self, space: Mapping[str, Any], name: str) -> object:
         """Take the value of a name in a namespace, and remember that it was looked up there."""
@@ -129,9 +138,16 @@ class View:
             return Found(f"{self.receiver_label}.{rest[0]}", self._in(own, rest[0])), rest[1:]
         if of_object and (slot := _slot(self.receiver, rest[0])):
             return Found(f"{self.receiver_label}.{rest[0]}", self._slotted(self.receiver, rest[0], slot)), rest[1:]
-        after = self.owner if name == SUPER else None
+        return self._class_member(rest, after=self.owner if name == SUPER else None, of_object=of_object)
+
+    def _class_member(self, rest: Path, *, after: type | None, of_object: bool) -> tuple[Found, Path] | None:
+        """Look up what the receiver has of its class."""
         found = self._in_class(_class_of(self.receiver), rest[0], self.receiver, after=after)
-        return (replace(found, through=self.receiver_label), rest[1:]) if found else None
+        if found is None:
+            return None
+        if of_object and _works_out(found.value):
+            return Found(self.receiver_label, self.receiver), rest
+        return replace(found, through=self.receiver_label), rest[1:]
 
     def _receiver_found(self, *, of_object: bool) -> tuple[Found, Path] | None:
         """Find the receiver where it is handed on as a whole."""
@@ -146,9 +162,7 @@ class View:
         if not isinstance(value, ModuleType) and (told := _told_of_class(found, name)):
             return told
         if isinstance(value, ModuleType):
-            inside = vars(value)
-            known = name in inside and self.home.holds(value.__name__)
-            return Found(f"constant {module_name(inside)}.{name}", self._in(inside, name)) if known else None
+            return self._of_module(value, name) if self.home.holds(value.__name__) else None
         if (function := _function_of(value)) is not None:
             return self._of_function(found, function, name)
         if not isinstance(value, type) and (own := self._own(found, name)):
@@ -156,7 +170,16 @@ class View:
         if not self.home.holds(_class_of(value).__module__):
             return None
         inner = self._in_class(_class_of(value), name, value)
-        return replace(inner, through=found.label) if inner else None
+        if inner is None or (not isinstance(value, type) and _works_out(inner.value)):
+            return None
+        return replace(inner, through=found.label)
+
+    def _of_module(self, module: ModuleType, name: str) -> Found | None:
+        inside = vars(module)
+        if name in inside:
+            return Found(f"constant {module_name(inside)}.{name}", self._in(inside, name))
+        self._not_in(inside, name)
+        return None
 
     def _entry(self, found: Found, name: str) -> Found | None:
         """Take an entry of a dict."""
@@ -173,7 +196,7 @@ class View:
             return Found(f"{found.label}.{name}", self._in(own, name))
         if slot := _slot(value, name):
             return Found(f"{found.label}.{name}", self._slotted(value, name, slot))
-        if own is not _EMPTY:
+        if own is not _EMPTY and name not in own:
             self._not_in(own, name)
         return None
 
@@ -323,6 +346,11 @@ def overrides(kind: type, name: str) -> bool:
     found: Any = next((vars(base)[name] for base in kind.__mro__ if name in vars(base)), None)
     of_code = isinstance(found, (FunctionType, staticmethod, classmethod))
     return hasattr(class_of(found), "__set__") or (hasattr(class_of(found), "__get__") and not of_code)
+
+
+def _works_out(member: Any) -> bool:
+    """Tell whether a member of a class asks the object for the value, as the fields of named tuples do."""
+    return hasattr(class_of(member), "__get__") and underlying(member) is member and not callable(member)
 
 
 def _slot(value: object, name: str) -> MemberDescriptorType | None:

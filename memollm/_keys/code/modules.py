@@ -136,3 +136,8 @@ def _is_own(top: str, file: object) -> bool:
     if not isinstance(file, str) or top == "memollm":
         return False
     return not (is_of_library(file) or is_of_library(os.path.realpath(file)))
+
+
+def class_name(kind: type) -> str:
+    """Name a class by its module, the same however that is run."""
+    return f"{module_name(space_of(kind.__module__) or {'__name__': kind.__module__})}.{kind.__qualname__}"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from memollm._keys.canonical.names import class_of
 from memollm._keys.code.lookup import own_dict
+from memollm._keys.code.modules import class_name
 from memollm._keys.code.reads import LOOKING, Reads, filled_parameters, handed_parameters, reads_of
 from memollm._keys.code.watch import Sightings
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 _MAKERS: Final = ("__init__", "__new__", "__post_init__", "__init_subclass__", "__setstate__", "model_post_init")
 """What they write is what an object begins with."""
+_SETTERS: Final = {False: ("__setattr__", "__delattr__"), True: ("__setitem__", "__delitem__")}
+"""What Python calls where code assigns or deletes an attribute, or an entry."""
 _PLAIN: Final = (str, bytes, int, float, complex, bool, type(None))
 _DATA: Final = (list, dict, set, deque)
 
@@ -66,6 +69,8 @@ class Outputs:
     _trails: dict[str, tuple[str, ...]] = field(default_factory=dict[str, "tuple[str, ...]"])
     _kept: list[object] = field(default_factory=list[object])
     _called: set[str] = field(default_factory=set[str])
+    _set: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    """The classes whose objects it assigns something in, and the methods by which they take it."""
     _methods: list[_Method] = field(default_factory=list[_Method])
     _fillers: dict[int, frozenset[int | str]] = field(default_factory=dict[int, "frozenset[int | str]"])
     _handers: dict[int, frozenset[int | str]] = field(default_factory=dict[int, "frozenset[int | str]"])
@@ -98,7 +103,7 @@ class Outputs:
         """Note what a method of a class would change."""
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             first = next((arg.arg for arg in (*node.args.posonlyargs, *node.args.args)), "")
-            python_calls = node.name.startswith("__") and node.name not in _MAKERS
+            python_calls = node.name.startswith("__") and node.name not in (*_MAKERS, *_SETTERS[False], *_SETTERS[True])
             unasked = python_calls or bool(node.decorator_list)
             reads = reads_of(node, receiver=first or None)
             self._methods.append(_Method(owner, node.name, first, unasked, reads, view))
@@ -124,10 +129,14 @@ class Outputs:
         for each in self._passed:
             if each.place in self._fillers.get(id(each.function), ()):
                 self._fills(each.view, each.what, "")
-        while running := [each for each in self._methods if each.runs_unasked or each.name in self._called]:
+        while running := [each for each in self._methods if self._is_run(each)]:
             self._methods = [each for each in self._methods if each not in running]
             for method in running:
                 self._runs(method)
+
+    def _is_run(self, method: _Method) -> bool:
+        called = method.name in self._called or (method.owner, method.name) in self._set
+        return called or method.runs_unasked
 
     def _runs(self, method: _Method) -> None:
         self._called |= method.reads.calls
@@ -158,6 +167,8 @@ class Outputs:
         if path[-1].startswith("["):
             self._enters(view, path)
             return
+        if holder := path[:-1]:
+            self._sets(view.find(holder), is_entry=False)
         found = view.find(path)
         if found is None:
             return
@@ -172,6 +183,7 @@ class Outputs:
 
     def _enters(self, view: View, path: Path) -> None:
         found = view.find(path[:-1])
+        self._sets(found, is_entry=True)
         if found is None:
             return
         if found.rest:
@@ -181,6 +193,11 @@ class Outputs:
             self._keep(self.entries, found.value, path[-1][1:-1])
         else:
             self._fill(found)
+
+    def _sets(self, found: Found | None, *, is_entry: bool) -> None:
+        """Note that an object takes what is assigned, by a method of its class where that has one."""
+        for base in () if found is None else type(found.value).__mro__:
+            self._set |= {(class_name(base), method) for method in _SETTERS[is_entry] if method in vars(base)}
 
     def _assigns(self, found: Found, view: View) -> None:
         """Note what is assigned where nothing stands yet; what cannot be followed may be changed anywhere."""
@@ -198,6 +215,7 @@ class Outputs:
     def _fills(self, view: View, path: Path, method: str) -> None:
         """Note what a path changes the content of; of a method of the user's own, its code tells."""
         found = view.find(path)
+        self._sets(found, is_entry=True)
         if found is None:
             return
         if found.rest:

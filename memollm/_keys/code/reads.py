@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -48,6 +49,25 @@ class Reads:
     """Modules that are imported by a call."""
     submodules: set[str] = field(default_factory=set[str])
     """What `import a.b` loads, where it binds `a`."""
+
+    def at_rest(self) -> Reads:
+        """Return what is read alone, of code that does not run with the function."""
+        return Reads(
+            self.paths, imports=self.imports, whole=self.whole, modules=self.modules, submodules=self.submodules
+        )
+
+
+def head_and_body(node: ast.AST) -> tuple[ast.AST, ast.AST]:
+    """Divide a definition into its decorators and defaults, which run when it is made, and the rest."""
+    if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+        return ast.Tuple([], ast.Load()), node
+    body, args = copy.copy(node), copy.copy(node.args)
+    head = [*getattr(node, "decorator_list", ()), *args.defaults, *(each for each in args.kw_defaults if each)]
+    args.defaults, args.kw_defaults = [], [None] * len(args.kwonlyargs)
+    body.args = args
+    if not isinstance(body, ast.Lambda):
+        body.decorator_list = []
+    return ast.Tuple(head, ast.Load()), body
 
 
 def reads_of(node: ast.AST, *, receiver: str | None = None, outside: frozenset[str] = frozenset()) -> Reads:

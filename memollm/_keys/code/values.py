@@ -16,7 +16,7 @@ from memollm._keys.canonical.names import class_of, lookup
 from memollm._keys.canonical.veil import under
 from memollm._keys.code import kinds
 from memollm._keys.code.lookup import own_dict
-from memollm._keys.code.modules import module_name, space_of
+from memollm._keys.code.modules import class_name, module_name
 from memollm._keys.code.watch import Sightings, in_context
 from memollm._types.secret import SECRET, is_secret_name, is_secret_type
 
@@ -298,11 +298,6 @@ def hint_text(hint: object, canonical: Canonical) -> str:
         return canonical(hint, "")
     except Exception:  # noqa: BLE001 - anything may be an annotation.
         return str(hint)
-
-
-def class_name(kind: type) -> str:
-    """Name a class by its module, the same however that is run."""
-    return f"{module_name(space_of(kind.__module__) or {'__name__': kind.__module__})}.{kind.__qualname__}"
 
 
 def type_name(kind: type) -> str:

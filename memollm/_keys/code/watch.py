@@ -122,6 +122,10 @@ class Sightings:
         """See what a variable of an enclosing function holds."""
         self._look(_OF_CELL, cell, label, "cell")
 
+    def no_value(self, cell: CellType, label: str) -> None:
+        """See that a variable of an enclosing function holds nothing yet."""
+        self._look(_is_empty, cell, label, "empty cell")
+
     def variable(self, variable: ContextVar[Any], label: str) -> None:
         """See what a context variable stands for."""
         self._look(in_context, variable, label, "variable")
@@ -230,6 +234,14 @@ def _of_names(space: Mapping[str, Any], names: list[str], values: list[Any]) -> 
     if len(names) == 1:
         names, values = names * 2, values * 2
     return itemgetter(*names), space, tuple(values)
+
+
+def _is_empty(cell: CellType) -> tuple[bool]:
+    try:
+        _ = cell.cell_contents
+    except ValueError:
+        return (True,)
+    return (False,)
 
 
 def in_context(variable: ContextVar[Any]) -> tuple[Any]:
