@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from memollm._cache import Cache, Namespace, default_cache
+from memollm._cache import Cache, default_cache
 from memollm._calls.blocks import carry
 from memollm._calls.configuration import configure
 from memollm._calls.context import budget, cell, lane, mode, namespace, replay, run, track
@@ -13,6 +13,7 @@ from memollm._drive.settling import settle
 from memollm._spending.meter import used
 from memollm._spending.track import DrawEvent
 from memollm._spending.usage import Usage
+from memollm._upkeep.holdings import Namespace
 from memollm.errors import (
     BudgetExceeded,
     CacheMiss,

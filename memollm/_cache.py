@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from os import PathLike, fspath
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast
 
 from memollm._calls.configuration import configuration, require_name
 from memollm._calls.context import reader_name
@@ -13,7 +13,8 @@ from memollm._calls.engines import Place, engine_of, make_engine, shown_place
 from memollm._drive.settling import closed
 from memollm._types.public import public
 from memollm._types.secret import veiled
-from memollm._types.tables import html_table, text_table
+from memollm._types.tables import html_table
+from memollm._upkeep.holdings import Holdings, Namespace, Namespaces
 from memollm.errors import OptionError
 from memollm.stores.keeping import keeping
 from memollm.stores.looking import looking
@@ -31,56 +32,11 @@ if TYPE_CHECKING:
     from memollm._types.listings import Item
     from memollm._upkeep.doctor import CheckResult
     from memollm._upkeep.prune import Policy, Pruned
-    from memollm._upkeep.transfer import Exported, Loaded
+    from memollm._upkeep.transfer import Copied, Exported, Loaded
     from memollm._upkeep.verify import Verified
     from memollm.stores.drawing import Drawing
 
 T = TypeVar("T")
-
-
-@public
-class Namespace(NamedTuple):
-    """A namespace and how much it has drawn."""
-
-    name: str
-    calls: int
-    draws: int
-
-
-class Namespaces(list[Namespace]):
-    """Namespaces, which print as a table."""
-
-    def _rows(self) -> list[tuple[str, str, str]]:
-        return [(each.name, f"{each.calls:,}", f"{each.draws:,}") for each in self]
-
-    def __str__(self) -> str:
-        return text_table(Namespace._fields, self._rows())
-
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: FBT001 - IPython's shape
-        printer.text("…" if cycle else str(self))
-
-    def _repr_html_(self) -> str:
-        return html_table(Namespace._fields, self._rows())
-
-
-@public
-class Holdings(NamedTuple):
-    """What is stored, and what of it this process remembers."""
-
-    functions: int
-    calls: int
-    samples: int
-    bytes: int
-    """Of the records and the arguments, as they are stored."""
-    remembered: int
-    """Samples that this process has at hand: those of `pool=1`."""
-    remembered_bytes: int
-
-    def __str__(self) -> str:
-        return (
-            f"{self.samples:,} samples of {self.calls:,} calls of {self.functions:,} functions stored, {self.bytes:,} "
-            f"bytes; {self.remembered:,} of them remembered by this process, {self.remembered_bytes:,} bytes"
-        )
 
 
 def default_cache() -> Cache:
@@ -304,6 +260,26 @@ class Cache:
 
         engine = self._engine
         return load(self.store, engine.codec, path, told=now_and_then(progress), trust=trust, now=engine.clock())
+
+    def copy(self, to: Place | Cache, *, progress: Told | None = None) -> Copied:
+        """Bring everything into another cache, with all cursors, as if it were exported and loaded there.
+
+        What is there already is neither doubled nor reordered, so whatever ended a copy, the next one completes it.
+        Others may draw from both meanwhile. `progress` is told how many samples of how many were looked at.
+        """
+        from memollm._drive.progress import now_and_then
+        from memollm._upkeep.transfer import copy
+
+        target = to if isinstance(to, Cache) else Cache(to)
+        engine, other = self._engine, target.__memollm_engine__()
+        if other.store is self.store or (engine.path is not None and engine.path == other.path):
+            raise OptionError(f"{self!r} cannot be copied to itself. Name another cache.")
+        try:
+            engine.keeper.hand_over()
+            return copy(self.store, other.store, other.codec, shown=repr(self), told=now_and_then(progress))
+        finally:
+            if target is not to:
+                target.close()
 
     def import_from(
         self,

@@ -33,6 +33,7 @@ COMMANDS: Final[dict[str, CommandEntry]] = {
     "verify": CommandEntry("memollm.cli.verify", "verify", "Check everything that is stored, and repair it."),
     "export": CommandEntry("memollm.cli.transfer", "export", "Write a cache, or a part of it, into a file."),
     "load": CommandEntry("memollm.cli.transfer", "load", "Bring in what an exported file holds."),
+    "copy": CommandEntry("memollm.cli.transfer", "copy", "Bring everything that one cache holds into another."),
     "import-from": CommandEntry(
         "memollm.cli.import_from", "import_from", "Take over what another library's cache holds."
     ),

@@ -23,13 +23,33 @@ if TYPE_CHECKING:
 @contextmanager
 def existing_cache() -> Generator[Cache]:
     """Open the cache of the command, and close it after the block; where it cannot be written, for reading only."""
-    place, by = chosen()
+    with existing_at(*chosen()) as cache:
+        yield cache
+
+
+@contextmanager
+def existing_at(place: str, by: str) -> Generator[Cache]:
+    """Do so with one that is there at a place, which somebody named."""
     require_existing(place, by)
     cache = Cache(place)
     if not _may_be_written(place, cache):
         cache = Cache(reading_store(cache.store))
     with cache:
         yield cache
+
+
+@contextmanager
+def opened_at(place: str, by: str) -> Generator[Cache]:
+    """Open the cache at a place, or make it."""
+    require_place(place)
+    _require_lasting(place, by)
+    with Cache(place) as cache:
+        yield cache
+
+
+def _require_lasting(place: str, by: str) -> None:
+    if place == "memory:":
+        raise OptionError(f"'memory:' (by {by}) lives inside one program; name a cache on disk with --cache.")
 
 
 def _may_be_written(place: str, cache: Cache) -> bool:
@@ -46,8 +66,7 @@ def _may_be_written(place: str, cache: Cache) -> bool:
 def require_existing(place: str, by: str) -> None:
     """Refuse a place where no cache is or could be looked at."""
     require_place(place)
-    if place == "memory:":
-        raise OptionError(f"'memory:' (by {by}) lives inside one program; name a cache on disk with --cache.")
+    _require_lasting(place, by)
     if "://" not in place:
         require_file(files_of(place).database, by)
 

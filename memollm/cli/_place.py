@@ -27,6 +27,11 @@ def remember(context: click.Context, _parameter: click.Parameter, place: str | N
         context.meta[PLACE] = place
 
 
+def was_said() -> bool:
+    """Tell whether `--cache` was given."""
+    return PLACE in click.get_current_context().meta
+
+
 def chosen() -> Chosen:
     """Find out which cache the command is about."""
     said = click.get_current_context().meta.get(PLACE)

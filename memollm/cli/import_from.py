@@ -13,9 +13,10 @@ import click
 from memollm._takeover import SOURCES
 from memollm._types.secret import said_by
 from memollm._types.tables import counted
+from memollm.cli._opening import opened_at
 from memollm.cli._options import command, json_option
 from memollm.cli._output import note, progress, say, show_json
-from memollm.cli.transfer import opened_cache
+from memollm.cli._place import chosen
 from memollm.errors import OptionError
 
 
@@ -37,7 +38,7 @@ def import_from(
     or None to leave the entry out. Modules are found from the working folder.
     """
     mapping, target = (None if name is None else named(name) for name in (map_, function))
-    with opened_cache() as cache, progress(f"Importing {path.name}") as told:
+    with opened_at(*chosen()) as cache, progress(f"Importing {path.name}") as told:
         done = cache.import_from(kind, path, map=mapping, function=target, name=name, trust=trust, progress=told)
     if as_json:
         show_json(done._asdict())

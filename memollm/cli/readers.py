@@ -20,7 +20,8 @@ from memollm.stores.documents import notes_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from memollm._cache import Cache, Namespace
+    from memollm._cache import Cache
+    from memollm._upkeep.holdings import Namespace
 
 COLUMNS = (
     Column("NAMESPACE", gives_way=True),

@@ -1,26 +1,26 @@
-"""The commands that move what a cache holds into a file and out of one."""
+"""The commands that move what a cache holds: into a file, out of one, and into another cache."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Final
 
 import click
 
-from memollm._cache import Cache
-from memollm._calls.engines import require_place
 from memollm._types.tables import counted
 from memollm._values.signing import VARIABLE
 from memollm.cli._completing import namespace_names
-from memollm.cli._opening import existing_cache
+from memollm.cli._opening import existing_at, existing_cache, opened_at
 from memollm.cli._options import command, function_option, json_option
 from memollm.cli._output import note, progress, say, show_json
-from memollm.cli._place import chosen
+from memollm.cli._place import chosen, was_said
 from memollm.errors import OptionError
 
-if TYPE_CHECKING:
-    from collections.abc import Generator
+_DAMAGED: Final = "{} left out; memollm verify says which."
+_UNTRUSTED: Final = (
+    "{} signed by a key that is not trusted here, so not read. To share the "
+    f"key, set {VARIABLE}, or Cache(...).trust(it)."
+)
 
 
 @command("export")
@@ -42,7 +42,7 @@ def export(file: Path, *, function: str | None, namespace: str | None, run: str 
     else:
         say(f"{done.path}: {counted(done.samples, 'sample')} of {counted(done.calls, 'call')}.")
     if done.damaged:
-        note(f"{counted(done.damaged, 'damaged sample')} left out; memollm verify says which.")
+        note(_DAMAGED.format(counted(done.damaged, "damaged sample")))
 
 
 @command("load")
@@ -54,7 +54,7 @@ def load(file: Path, *, as_json: bool) -> None:
     What is here already is neither doubled nor reordered; loading again after Ctrl-C completes it. The cache is made
     if there is none.
     """
-    with opened_cache() as cache, progress(f"Loading {file.name}") as told:
+    with opened_at(*chosen()) as cache, progress(f"Loading {file.name}") as told:
         done = cache.load(file, progress=told)
     if as_json:
         show_json(done._asdict())
@@ -62,18 +62,30 @@ def load(file: Path, *, as_json: bool) -> None:
         here = done.samples - done.added
         say(f"{counted(done.added, 'sample')} added, {here:,} here already, of {counted(done.calls, 'call')}.")
     if done.untrusted:
-        note(
-            f"{counted(done.untrusted, 'sample')} signed by a key that is not trusted here, so not read. To share the "
-            f"key, set {VARIABLE}, or Cache(...).trust(it)."
-        )
+        note(_UNTRUSTED.format(counted(done.untrusted, "sample")))
 
 
-@contextmanager
-def opened_cache() -> Generator[Cache]:
-    """Open the cache of the command, or make it."""
-    place, by = chosen()
-    require_place(place)
-    if place == "memory:":
-        raise OptionError(f"'memory:' (by {by}) lives inside one program; name a cache on disk with --cache.")
-    with Cache(place) as cache:
-        yield cache
+@command("copy")
+@click.argument("source", metavar="FROM", type=click.Path(readable=False))
+@click.argument("target", metavar="TO", type=click.Path(readable=False))
+@json_option
+def copy(source: str, target: str, *, as_json: bool) -> None:
+    """Bring everything that one cache holds into another.
+
+    FROM and TO are paths or URLs. Samples come with all that namespaces and runs have drawn of them. What is in TO
+    already is neither doubled nor reordered, and others may draw from both meanwhile: whatever ended a copy, running it
+    again completes it. TO is made if there is none.
+    """
+    if was_said():
+        raise OptionError("copy is told both caches: memollm copy FROM TO, without --cache.")
+    with existing_at(source, "FROM") as here, opened_at(target, "TO") as there, progress("Copying") as told:
+        done = here.copy(there, progress=told)
+    if as_json:
+        show_json(done._asdict())
+    else:
+        kept = done.samples - done.added
+        say(f"{counted(done.added, 'sample')} added, {kept:,} there already, of {counted(done.calls, 'call')}.")
+    if done.damaged:
+        note(_DAMAGED.format(counted(done.damaged, "damaged sample")))
+    if done.untrusted:
+        note(_UNTRUSTED.format(counted(done.untrusted, "sample")))

@@ -103,6 +103,17 @@ def test_wrong_input_to_export_is_told(memollm, stocked, project):
     assert not (project / "x.jsonl").exists()
 
 
+def test_copying(memollm, stocked):
+    """What is copied is there with its namespaces, once; a cache that is not there, and --cache, are told."""
+    assert memollm("copy", ".memollm", "other").out.startswith("8 samples added, 0 there already")
+    here, there = (json.loads(memollm("namespaces", "--json", "--cache", at).out) for at in (".memollm", "other"))
+    assert here == there
+    assert json.loads(memollm("copy", ".memollm", "other", "--json").out)["added"] == 0
+    assert is_one_line(memollm("copy", "nowhere", "other"), "there is no cache", "FROM")
+    assert is_one_line(memollm("copy", ".memollm", "other", "--cache", "x"), "without --cache")
+    assert is_one_line(memollm("copy", ".memollm", "memory:"), "inside one program")
+
+
 def test_wrong_input_to_load_is_told(memollm, stocked, project):
     """A missing, a foreign, a cut and a packed file that was cut."""
     memollm("export", "x.jsonl")

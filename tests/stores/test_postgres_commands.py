@@ -42,7 +42,7 @@ def command(capsys):
     collects = gc.get_threshold()
 
     def say(url, *arguments, code=0):
-        assert run(["--cache", *map(str, (url, *arguments))]) == code, capsys.readouterr()
+        assert run([*(["--cache", str(url)] if url else []), *map(str, arguments)]) == code, capsys.readouterr()
         said = "".join(capsys.readouterr())
         assert "hush" not in said
         return said
@@ -90,6 +90,17 @@ def test_moving_between_stores(stocked, command, postgres, tmp_path):
     other = postgres.another()
     assert "4 samples" in command(other, "load", tmp_path / "again.jsonl")
     assert "0 samples" in command(other, "load", tmp_path / "again.jsonl")
+    with Cache(other) as cache:
+        ask = cache.cached_llm(lambda prompt: "called", name="ask", version=1, namespace="ablation")
+        assert [ask("What is 17 x 23?"), ask("What is 17 x 23?")] == ["answer 2", "called"]
+
+
+def test_copying_between_stores(stocked, command, postgres, tmp_path):
+    """A cache moves from a server to a path and on to another schema, with cursors, and once (P2)."""
+    other = postgres.another()
+    assert "4 samples added" in command(None, "copy", stocked, tmp_path / "cache")
+    assert "4 samples added" in command(None, "copy", tmp_path / "cache", other)
+    assert "0 samples added, 4 there already" in command(None, "copy", stocked, other)
     with Cache(other) as cache:
         ask = cache.cached_llm(lambda prompt: "called", name="ask", version=1, namespace="ablation")
         assert [ask("What is 17 x 23?"), ask("What is 17 x 23?")] == ["answer 2", "called"]

@@ -62,13 +62,20 @@ class Choice:
     """What of a cache is exported."""
 
     def __init__(
-        self, store: Drawing, *, function: str | None = None, namespace: str | None = None, run: str | None = None
+        self,
+        store: Drawing,
+        *,
+        function: str | None = None,
+        namespace: str | None = None,
+        run: str | None = None,
     ) -> None:
         if sum(each is not None for each in (function, namespace, run)) > 1:
             raise OptionError("export: say one of function=, namespace= and run=, or none of them for everything.")
         self._looking = looking(store)
         self._notes = partial(notes_of, store)
         self.whole = function is namespace is run is None
+        self.with_runs = False
+        """Whether a whole has what every run has drawn and used, since it is to go on elsewhere."""
         self.functions = self._notes("function")
         self.reader: str | None = None
         if function is not None:
@@ -119,7 +126,11 @@ class Choice:
 
     def has_reader(self, reader: str) -> bool:
         """Tell whether it is exported how far a reader has come."""
-        return reader == self.reader or (self.whole and reader.startswith(NAMESPACES))
+        return reader == self.reader or (self.whole and (self.with_runs or reader.startswith(NAMESPACES)))
+
+    def has_use(self, run: str) -> bool:
+        """Tell whether it is exported what a run used besides what its cursors tell."""
+        return self.with_runs or run == self.run
 
     def has_lane(self, whose: str) -> bool:
         """Tell whether the lanes that are recorded under a name are exported: those of runs are the call's own."""
@@ -177,7 +188,7 @@ class Export:
     def _of_call(self, entry: Entry) -> Iterator[Any]:
         choice, snapshot = self._choice, self._snapshot
         cursors = [cursor for cursor in snapshot.cursors(entry) if choice.has_reader(cursor.reader)]
-        stretches = joined(one for one in snapshot.stretches(entry) if choice.run is not None and one.run == choice.run)
+        stretches = joined(one for one in snapshot.stretches(entry) if choice.has_use(one.run))
         keeps = choice.keeps(cursors, stretches)
         for slot, sample in snapshot.samples(entry):
             self._seen += 1
@@ -197,20 +208,25 @@ class Export:
             yield UseLine(run=one.run, first=one.first, last=one.last)
 
     def _is_whole(self, slot: int, sample: Sample) -> bool:
-        try:
-            unframed(sample.record)
-            whole = is_sound(slot, sample)
-        except (RecordError, TypeError):
-            whole = False
+        whole = is_whole(slot, sample)
         self.damaged += not whole
         return whole
 
 
+def is_whole(slot: int, sample: Sample) -> bool:
+    """Tell whether a sample's bytes, and what stands beside them, can be what was written."""
+    try:
+        unframed(sample.record)
+        return is_sound(slot, sample)
+    except (RecordError, TypeError):
+        return False
+
+
 def joined(stretches: Iterable[Stretch]) -> list[Stretch]:
-    """Put stretches of one run that touch into one."""
+    """Put stretches of one run that touch into one; they come by run."""
     found: list[Stretch] = []
     for one in stretches:
-        if found and one.first <= found[-1].last + 1:
+        if found and one.run == found[-1].run and one.first <= found[-1].last + 1:
             found[-1] = found[-1]._replace(last=max(found[-1].last, one.last))
         else:
             found.append(one)

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 BATCH: Final = 500
 """After how many lines, at the end of a call, whoever waits to write has a turn."""
+UNSOUND: Final = (ValueError, RecordError, msgspec.MsgspecError)
+"""How it is told that a line is not what an export writes."""
 
 
 class Loaded(NamedTuple):
@@ -89,8 +91,8 @@ class Check:
         elif self._ended or isinstance(line, Header):
             raise self._wrong(number, "it stands after the end")
         try:
-            self._require_whole(line)
-        except (ValueError, RecordError, msgspec.MsgspecError) as error:
+            self.require_whole(line)
+        except UNSOUND as error:
             raise self._wrong(number, str(error)) from error
         return line
 
@@ -111,7 +113,8 @@ class Check:
                 "Upgrade memollm to load it."
             )
 
-    def _require_whole(self, line: Line) -> None:
+    def require_whole(self, line: Line) -> None:
+        """Refuse a line that says what no export does, or in the wrong place, with one of `UNSOUND`."""
         match line:
             case DocumentLine():
                 line.require_whole()

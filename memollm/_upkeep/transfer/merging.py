@@ -7,7 +7,7 @@ import zlib
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from memollm._types.calls import walked
+from memollm._types.calls import resumed, walked
 from memollm._types.samples import digest_of
 from memollm.stores.transfer import Cursor, Lane, Stretch
 
@@ -187,4 +187,8 @@ class Joining:
             given = images.intersection(here.free)
             upto = max([here.next, *(at + 1 for at in images)])
             free = set(walked(here.next, upto)) - images
+            if resumed(cursor.reader) is not None:
+                # It is given what another was given, and nothing else of either.
+                left = {at for at in self._images_of(missed) if at >= here.next}
+                upto, free = max([upto, *(at + 1 for at in left)]), left
         self._shelf.draw(self._handle, cursor.reader, upto, given=given, free=free)
