@@ -6,13 +6,14 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks.sdk_objects import COMPLETION
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Generator
+
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
@@ -73,7 +74,7 @@ def bare(upstream: str) -> Starlette:
         return StreamingResponse(response.aiter_raw(), response.status_code, media_type=kind)
 
     @asynccontextmanager
-    async def lifespan(_: Any) -> AsyncIterator[None]:
+    async def lifespan(_: Any) -> AsyncGenerator[None]:
         yield
         await client.aclose()
 
@@ -81,19 +82,21 @@ def bare(upstream: str) -> Starlette:
 
 
 @contextmanager
-def served(*command: str) -> Iterator[Server]:
+def served(*command: str) -> Generator[Server]:
     """Start a server that says on standard error where it is, and end it."""
     process = subprocess.Popen([sys.executable, "-m", *command], stderr=subprocess.PIPE, text=True)
     with process:
         try:
             said = process.stderr.readline() if process.stderr else ""
-            yield Server(next(word.strip(",") for word in said.split() if word.startswith("http://127")), process)
+            # The proxy names whom it asks before it says where it is.
+            *_, where = (word for word in said.split() if word.startswith("http://127"))
+            yield Server(where.strip(",").removesuffix("/v1"), process)
         finally:
             process.terminate()
 
 
 @contextmanager
-def relays(folder: str) -> Iterator[tuple[Server, Server]]:
+def relays(folder: str) -> Generator[tuple[Server, Server]]:
     """Start a bare pass-through and the proxy, both before one provider."""
     with ExitStack() as stack:
         upstream = stack.enter_context(served("benchmarks._relays", "provider"))

@@ -43,7 +43,7 @@ def answers(plain: str, proxy: str) -> Iterator[Row]:
 
     def asked(client: httpx.Client, prompt: str, **headers: str) -> None:
         response = client.post(CHAT, json=body(prompt), headers=headers)
-        assert response.status_code == 200
+        assert response.status_code == 200, response.text
 
     with httpx.Client(base_url=plain) as through, httpx.Client(base_url=proxy) as kept:
         again = {"x-memollm-pool": "1"}
@@ -71,7 +71,8 @@ def streams(plain: str, proxy: str) -> Iterator[Row]:
                 found.append(wall)
     yield ratio(f"proxy: {STREAMS} streams at once", walls[proxy], FLOOR, walls[plain], unit="ms")
     ideal = EVENTS * PAUSE
-    yield absolute(f"proxy: {STREAMS} streams, over their own {ideal:g} s", [statistics.median(walls[proxy]) - ideal], unit="ms")
+    over = [statistics.median(walls[proxy]) - ideal]
+    yield absolute(f"proxy: {STREAMS} streams, over their own {ideal:g} s", over, unit="ms")
 
 
 async def at_once(url: str, name: str) -> float:
