@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 
@@ -18,8 +19,9 @@ from memollm.errors import printable
 from memollm.stores.looking import looking
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
+    from memollm._types.calls import Call
     from memollm._types.listings import Surveyed
 
 COLUMNS: Final = (
@@ -30,6 +32,11 @@ COLUMNS: Final = (
     Column("ARGUMENTS", gives_way=True),
 )
 LIMIT: Final = 50
+WORD: Final = re.compile("[a-z]{3,}")
+UNWRITTEN: Final = "(not kept: keep_arguments=false) true null nan infinity"
+"""What is printed of a call though its form may not say it so."""
+OF_ESCAPES: Final = frozenset("abcdefux")
+"""The letters by which a character that cannot be printed is told."""
 ORDERS: Final[dict[str, Callable[[Surveyed], float]]] = {
     "made": lambda each: each.made,
     "used": lambda each: each.used,
@@ -82,7 +89,9 @@ def ls(
     """
     with existing_cache() as cache:
         require_function(cache, function)
-        surveyed = [each for each in looking(cache.store).survey(function=function) if _says(each, text)]
+        surveyed = looking(cache.store).survey(function=function)
+        if text is not None:
+            surveyed = Sought.of(text).among(surveyed)
     now = time.time()
     made_in = (-float("inf") if newer is None else now - newer, float("inf") if older is None else now - older)
     samples_in = (min_samples or 1, max_samples or float("inf"))
@@ -99,14 +108,33 @@ def ls(
         _show(found, wanted, full=full)
 
 
-def _says(each: Surveyed, text: str | None) -> bool:
-    """Tell whether a text stands in what is printed of a call, as it is or as JSON writes it."""
-    if text is None:
-        return True
-    arguments = described(each.call.form)
-    printed = printable(f"{each.call.function} {arguments}").casefold()
-    sought = text.casefold(), json.dumps(text, ensure_ascii=False)[1:-1].casefold(), printable(text).casefold()
-    return any(each in printed for each in sought)
+class Sought(NamedTuple):
+    """A text that is looked for in what is printed of calls, in whatever case."""
+
+    ways: tuple[str, ...]
+    """The text as it is, as JSON writes it, and as a terminal shows it."""
+    word: str
+    """A part of it that stands in the form of every call in which it is found; nothing if there is none."""
+
+    @classmethod
+    def of(cls, text: str) -> Sought:
+        """Look for a text."""
+        ways = text, json.dumps(text, ensure_ascii=False)[1:-1], printable(text)
+        word = max(WORD.findall(text.casefold()), key=len, default="")
+        is_written = word not in UNWRITTEN and not OF_ESCAPES.issuperset(word)
+        return cls(tuple(way.casefold() for way in ways), word if is_written else "")
+
+    def among(self, surveyed: Iterable[Surveyed]) -> list[Surveyed]:
+        """Return the calls that say so."""
+        return [each for each in surveyed if self._may_be_in(each.call) and self._is_in(each.call)]
+
+    def _may_be_in(self, call: Call) -> bool:
+        # Few are left by this, and reading a form takes ten times as long.
+        return self.word in call.form.casefold() or self.word in call.function.casefold()
+
+    def _is_in(self, call: Call) -> bool:
+        printed = printable(f"{call.function} {described(call.form)}").casefold()
+        return any(way in printed for way in self.ways)
 
 
 def _show(found: list[Surveyed], wanted: int, *, full: bool) -> None:
