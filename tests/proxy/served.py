@@ -52,8 +52,11 @@ def app_of(app):
 
 def chat(client, prompt, *, headers=None, **body):
     """Ask for a chat completion, and return the response."""
-    messages = [{"role": "user", "content": prompt}]
-    return client.post(CHAT, json={"model": "m", "messages": messages, **body}, headers=headers)
+    return client.post(CHAT, json={**body_of(prompt), **body}, headers=headers)
+
+
+def body_of(prompt):
+    return {"model": "m", "messages": [{"role": "user", "content": prompt}]}
 
 
 def said(response):

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from served import PLAIN, STREAM, Served, chat, said, source
+from served import CHAT, PLAIN, STREAM, Served, body_of, chat, said, source
 
 import memollm
 from memollm.proxy.serving import listening
@@ -96,8 +96,21 @@ def test_a_killed_worker_takes_no_position_with_it(provider, tmp_path):
             assert [said(each) for each in replayed] == [said(first), said(second)]
             told = error_of(chat(again, "x", headers={"x-memollm-budget": "calls=1"}))
             assert "--budget, which all share" in told
+        with provider.held(after=2), client_of(provider, url) as reader:
+            with reader.stream("POST", CHAT, json={**body_of("killed in the middle"), **STREAM}) as response:
+                pieces = response.iter_raw()
+                assert next(pieces)
+                for pid in workers_of(process):
+                    os.kill(pid, signal.SIGKILL)
+                with pytest.raises(httpx.TransportError):
+                    list(pieces)
+        with client_of(provider, url) as again:
+            whole = chat(again, "killed in the middle", **STREAM)
+            assert (source(whole), whole.text[-14:]) == ("paid", "data: [DONE]\n\n")
+            replayed = chat(again, "killed in the middle", **STREAM, headers={"x-memollm-run": "b"})
+            assert (replayed.headers["x-memollm-slot"], replayed.text) == ("0", whole.text)
     assert failures == [True]
-    assert len(provider.requests) == asked + 3
+    assert len(provider.requests) == asked + 5
 
 
 def test_workers_end_with_their_server(provider, tmp_path):
