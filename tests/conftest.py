@@ -42,6 +42,14 @@ def pytest_collection():
         gc.enable()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def frozen():
+    """Do the same after each module's tests: what they imported is there for good, and collections are many."""
+    yield
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def interruptible():
     """Let Ctrl-C reach tests and the programs that they start, also where whoever started pytest ignores it."""
