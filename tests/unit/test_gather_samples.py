@@ -40,6 +40,11 @@ def asking(cache, provider, **options):
     return ask
 
 
+def passed(cache, main):
+    """Run it in simulated time, and return what it returns."""
+    return simulated(cache, main)[0]
+
+
 async def together(*draws):
     """Await draws at once."""
     return await asyncio.gather(*draws, return_exceptions=True)
@@ -68,8 +73,8 @@ def test_a_draw_of_more_is_one_request_where_nobody_says(cache):
     """P4: who asks for twelve at once asks for twelve; with `max_size` no request is for more."""
     provider = Provider()
     ask = asking(cache, provider)
-    assert run(ask("x", n=12)) == list(range(12))
-    assert run(ask.with_options(gather=Gather(max_size=5))("y", n=12)) == list(range(12, 24))
+    assert passed(cache, ask("x", n=12)) == list(range(12))
+    assert passed(cache, ask.with_options(gather=Gather(max_size=5))("y", n=12)) == list(range(12, 24))
     assert provider.asked == [12, 5, 5, 2]
 
 
@@ -91,7 +96,7 @@ def test_clients_are_not_mixed(cache):
         return [client] * n
 
     one, other = object(), object()
-    run(together(ask("x", one), ask("x", other), ask("x", one)))
+    passed(cache, together(ask("x", one), ask("x", other), ask("x", one)))
     assert dict(used) == {one: 2, other: 1}
 
 
@@ -105,7 +110,7 @@ def test_only_what_is_missing_is_asked_for(cache):
         await ask("x", n=2)
         return await together(ask("x"), other("x", n=3), other("x"), ask("x"))
 
-    assert run(main()) == [[2], [0, 1, 2], [3], [3]]
+    assert passed(cache, main()) == [[2], [0, 1, 2], [3], [3]]
     assert provider.asked == [2, 2]
 
 
@@ -121,7 +126,7 @@ def test_derived_functions_share_requests(cache):
     """`with_options` makes no other function: what is asked at one moment is put together."""
     provider = Provider()
     ask = asking(cache, provider, gather=Gather(max_size=100))
-    given = run(together(*(three("x") for three in derived(ask))))
+    given = passed(cache, together(*(three("x") for three in derived(ask))))
     assert sorted(sample for some in given for sample in some) == list(range(15))
     assert provider.asked == [15]
 
@@ -135,7 +140,7 @@ def test_derived_batch_functions_share_calls(cache):
         sizes.append(len(prompts))
         return prompts
 
-    run(together(*(three.one("x") for three in derived(ask, ["x"]))))
+    passed(cache, together(*(three.one("x") for three in derived(ask, ["x"]))))
     assert sizes == [15]
 
 
@@ -157,7 +162,7 @@ def test_what_one_request_made_for_a_draw_is_kept_though_another_failed(cache):
         return await asyncio.gather(think("s", n=3), think("s", n=3), return_exceptions=True)
 
     with memollm.track() as tracked:
-        assert [type(each) for each in run(main())] == [ValueError, ValueError]
+        assert [type(each) for each in passed(cache, main())] == [ValueError, ValueError]
     assert asked == [4, 2]
     assert (tracked.paid, tracked.spent.cost) == (1, 1.0)
     assert think.peek("s") == made
@@ -171,7 +176,7 @@ def test_a_request_that_fails_fails_the_draws_that_it_served(cache):
     async def main():
         return await together(*(ask("x") for _ in range(4))), await ask("x", n=2)
 
-    given, again = run(main())
+    given, again = passed(cache, main())
     assert [type(one) for one in given] == [ConnectionError, ConnectionError, list, list]
     assert provider.asked == [2, 2, 2]
     assert sorted(ask.peek("x")) == sorted([*given[2], *given[3], *again])
@@ -181,7 +186,7 @@ def test_too_few_are_kept_and_told(cache):
     """What came is kept, in the order of asking, and every draw of the request is told both numbers."""
     provider = Provider(short=[0])
     ask = asking(cache, provider)
-    given = run(together(*(ask("x") for _ in range(3))))
+    given = passed(cache, together(*(ask("x") for _ in range(3))))
     assert all(isinstance(one, WrongNumber) and "3 samples and returned 2" in str(one) for one in given)
     assert ask.peek("x") == [0, 1]
 
@@ -190,11 +195,11 @@ def test_what_too_few_took_adds_up(cache):
     """P14: the samples that came have all that their request took, and so has whoever paid."""
     ask = asking(cache, Provider(short=[0]), usage=lambda _: memollm.Usage(12, 8, 3.0))
     with memollm.track() as tracked:
-        given = run(together(ask("x"), ask("x", n=3)))
+        given = passed(cache, together(ask("x"), ask("x", n=3)))
     assert [type(one) for one in given] == [WrongNumber, WrongNumber]
     assert (tracked.paid, tracked.spent.cost, tracked.spent.unpriced) == (1, pytest.approx(3.0), 0)
     with memollm.namespace("b"), memollm.track() as again:
-        run(together(ask("x", n=3)))
+        passed(cache, together(ask("x", n=3)))
     assert again.saved.cost == pytest.approx(3.0)
 
 
@@ -212,7 +217,7 @@ def test_a_shared_request_is_one_call(cache):
             with pytest.raises(BudgetExceeded):
                 await asyncio.gather(*(ask("z") for _ in range(3)))
 
-    run(main())
+    passed(cache, main())
     assert provider.asked[:2] == [4, 6]
 
 
