@@ -11,7 +11,7 @@ from memollm._calls.typing import Cached
 from memollm._drive.gather import Gather
 from memollm._drive.settling import settle
 from memollm._spending.meter import used
-from memollm._spending.track import DrawEvent
+from memollm._spending.track import DrawEvent, SimilarCall
 from memollm._spending.usage import Usage
 from memollm._upkeep.holdings import Namespace
 from memollm.errors import (
@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from memollm._calls.held import AsyncHeldDraw, HeldDraw, Hold
     from memollm._drive.jobs import Mapped
     from memollm._drive.progress import Progress
+    from memollm._similar.options import Embedder, Similar
     from memollm._upkeep.answers import AnswerCounts
     from memollm._upkeep.doctor import CheckResult
     from memollm._upkeep.prune import Pruned
@@ -71,8 +72,10 @@ else:
             "Hold": "_calls.held",
             "CheckResult": "_upkeep.doctor",
             "Mapped": "_drive.jobs",
+            "Embedder": "_similar.options",
             "Progress": "_drive.progress",
             "Pruned": "_upkeep.prune",
+            "Similar": "_similar.options",
             "wrap": "http",
             # What `%load_ext memollm` looks for.
             "load_ipython_extension": "integrations.ipython",
@@ -100,6 +103,7 @@ __all__ = [
     "Door",
     "DoorOptions",
     "DrawEvent",
+    "Embedder",
     "Gather",
     "HeldDraw",
     "Hold",
@@ -119,6 +123,8 @@ __all__ = [
     "ReentrantCall",
     "ReplayExhausted",
     "ReplayedStream",
+    "Similar",
+    "SimilarCall",
     "StaleRecord",
     "StoreClosed",
     "StoreError",

@@ -52,8 +52,14 @@ SERVE: Final[dict[Kind, Callable[[Any], Any]]] = {
 
 def _invocation_type(function: Function, *, one: bool = False) -> type[Invocation]:
     if function.batching is None:
-        return Invocation
+        return Invocation if function.options.similar is None else _similar_type()
     return OneInvocation if one else BatchInvocation
+
+
+def _similar_type() -> type[Invocation]:
+    from memollm._calls.similarity import SimilarInvocation  # Few programs ask for it.
+
+    return SimilarInvocation
 
 
 class _Methods:
@@ -172,7 +178,8 @@ class _Methods:
 
         invocation = self._self_invocation(args, kwargs)
         call, engine = invocation.keyed()
-        explanation = explain(engine.store, call, invocation.form(), invocation.older(), invocation.differs())
+        said = invocation.older(), invocation.differs()
+        explanation = explain(engine.store, call, invocation.form(), *said, lent=invocation.lends())
         print(explanation)  # noqa: T201 - printing is what it is for
         return explanation
 
@@ -254,6 +261,10 @@ class CachedFunction(_Methods, Wrapper):
 
     def __init__(self, function: Callable[..., Any], options: Options, original: CachedFunction | None = None) -> None:
         its = Function(function, options) if original is None else original._self_function.with_options(options)  # noqa: SLF001
+        if options.similar is not None:
+            from memollm._calls.similarity import require_similar  # Few programs ask for it.
+
+            require_similar(its)
         serve, invocation = SERVE[its.kind], _invocation_type(its)
         super().__init__(
             function, lambda wrapped, instance, args, kwargs: serve(invocation(its, wrapped, instance, args, kwargs))
@@ -354,6 +365,7 @@ class CachedLlm:
     accept       a predicate; what it refuses is returned and not stored
     on_cancel    what becomes of the calls of a cancelled draw: "finish", so that their answers are kept, or "stop"
     grace        how long such a call goes on at most: two minutes where nobody says
+    similar      a `Similar`: a call may be given the sample of a similar one
     cache        a `Cache`, a path or a URL; without it, the project's
     """
 

@@ -75,6 +75,8 @@ class Function:
         self.plans: dict[Role | None, Plan] = {}
         self.generation = -1
         """That of the configuration for which they were made."""
+        self.memos: tuple[Any, Any] | None = None
+        """What embeds and verifies texts, of a function with `similar`, once it has looked."""
         self._keyers: weakref.WeakKeyDictionary[Engine, Keyer] = weakref.WeakKeyDictionary()
         _living.add(self)
 

@@ -223,6 +223,10 @@ class Invocation:
         """Say how the function differs from what it was when this process called it first."""
         return self.plan.keyer.differs(self._instance)
 
+    def lends(self) -> str:
+        """Say what a similar call lends this one, where any does."""
+        return ""
+
     def _one(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments of the one call that it is."""
         return self._args, self._kwargs

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import timedelta
 
+    from memollm._similar.options import Similar
+
 ON_STALE: Final = ("error", "miss")
 ON_CANCEL: Final = ("finish", "stop")
 
@@ -48,6 +50,7 @@ class Options:
     mode: str | None = None
     usage: Callable[[Any], object] | None = None
     text: Callable[[Any], str] | None = None
+    similar: Similar | None = None
     cache: Holder | Place | None = None
     insisted: frozenset[str] = frozenset()
     """Names of the options that `with_options` gave: they win over context managers."""
@@ -58,6 +61,8 @@ class Options:
         self._check_control()
         self._check_kinds()
         self._check_batch()
+        if self.similar is not None:
+            self._check_similar(self.similar)
         if self.key is not None and self.ignore:
             raise OptionError("key= with ignore=: what `key` returns is the whole key, so leave `ignore` out.")
         if self.on_change is not None:
@@ -105,6 +110,26 @@ class Options:
                 "gather without batch or count: say by batch= which parameter holds the list of items, or by count= "
                 "which one takes how many samples to make."
             )
+
+    def _check_similar(self, similar: Similar) -> None:
+        from memollm._similar.options import Similar  # Few programs ask for it.
+
+        if type(cast("object", similar)) is not Similar:
+            raise OptionError(f"similar={similar!r}: it must be a memollm.Similar(...).")
+        if self.pool != 1:
+            raise OptionError(
+                "similar= asks for pool=1. Draws of a call are different samples, and what a similar call lends is "
+                "none of them; memoize with pool=1, or leave similar= out."
+            )
+        for option in ("count", "batch", "key"):
+            if getattr(self, option) is not None:
+                raise OptionError(
+                    f"similar= with {option}=: a call has one text, in a parameter of its own. Leave one of them out."
+                )
+        if similar.text in self.ignored:
+            raise OptionError(f"ignore={similar.text!r} with similar=: what is compared must count. Leave one out.")
+        if self.keep_arguments is False:
+            raise OptionError("similar= with keep_arguments=False: of a digest no text can be compared. Leave one out.")
 
     @property
     def seconds_to_live(self) -> float | None:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from memollm._drive.gather import Gather
     from memollm._drive.jobs import Mapped
     from memollm._drive.progress import Progress
+    from memollm._similar.options import Similar
     from memollm._spending.stats import Stats
     from memollm._upkeep.answers import AnswerCounts
     from memollm._upkeep.explain import Explanation
@@ -81,6 +82,7 @@ class OptionTypes(TypedDict, total=False):
     usage: Callable[[Any], object] | None
     text: Callable[[Any], str] | None
     keep_arguments: bool | None
+    similar: Similar | None
     cache: Holder | str | PathLike[str] | None
 
 

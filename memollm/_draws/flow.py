@@ -33,7 +33,7 @@ from memollm.stores.flights import tickets
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from memollm._draws.plan import ExplainMiss, Plan
+    from memollm._draws.plan import ExplainMiss, Lender, Plan
     from memollm._draws.scope import Scope
     from memollm._spending.accounts import Given
     from memollm._types.calls import Want
@@ -261,6 +261,8 @@ class Draw(Landing):
     def _run(self, mine: list[Gap]) -> Flow:
         """Have the function called for slots that this draw is to fill."""
         plan, here = self._plan, self._here
+        if plan.lender is not None and (yield from self._borrowed(mine[0], plan.lender)):
+            return
         if plan.explain_miss is not None:
             yield from self._miss(mine[0], plan.explain_miss)
         flights = [mine] if plan.together else [[gap] for gap in mine]
@@ -273,6 +275,15 @@ class Draw(Landing):
         # Without a store there is nothing that an answer could be kept in for whoever comes next.
         ends = plan.finishes and self._booked, self._leave, self._end
         yield Run(self._ticket, flights, self._land, self._failed, *ends, self._slots.place, self._origin)
+
+    def _borrowed(self, gap: Gap, lender: Lender) -> Flow:
+        """Take again what a similar call has lent before; tell whether there was any."""
+        call = self._wants[gap.want].call
+        lent = None if self._plan.refreshes else (yield Do(lambda: lender.known(call, self._newer_than)))
+        if lent is not None:
+            self._has_claimed = True
+            yield from self._borrow(gap, lent)
+        return lent is not None
 
     def _miss(self, gap: Gap, explain_miss: ExplainMiss) -> Flow:
         call = self._wants[gap.want].call

@@ -12,7 +12,7 @@ from memollm._spending.bill import told_of
 from memollm._types.counting import Counts
 from memollm._types.hiding import hides
 from memollm._types.requests import Fill, Release, Write
-from memollm._types.samples import EVER, MINE, Busy, Mine, Sample
+from memollm._types.samples import EVER, MINE, Busy, Lent, Mine, Sample
 from memollm._values.weight import is_large
 from memollm.errors import StoreError, UncacheableResult, WrongNumber
 
@@ -68,7 +68,15 @@ class Landing:
             self._bill.happened(Counts(failed=failed, spent_seconds=seconds))
 
     def _land(self, flight: Flight, results: Sequence[Any], paid: Paid) -> Flow:
-        """Store what the function returned for a flight."""
+        """Store what the function returned for a flight; what was lent in its place is nobody's to store, or to pay."""
+        if type(paid.returned) is Lent:
+            self._bill.put_back()
+            self._missing -= len(flight)
+            yield from self._borrow(flight[0], paid.returned)
+        else:
+            yield from self._land_made(flight, results, paid)
+
+    def _land_made(self, flight: Flight, results: Sequence[Any], paid: Paid) -> Flow:
         plan = self._plan
         told = paid.told or told_of(
             paid.meter, paid.returned, results, function=self._function, usage=plan.usage, prices=plan.prices
@@ -104,6 +112,16 @@ class Landing:
             raise failure
         if not right:
             raise WrongNumber(wrong_number(self._function, len(flight), len(results), aligned=plan.aligned))
+
+    def _borrow(self, gap: Gap, lent: Lent) -> Flow:
+        """Give what a similar call lends, and let go of the slot, which stays vacant."""
+        self._slots[gap] = lent
+        if self._booked:
+            changes: list[Change] = [Release(self._ticket, self._slots.place(gap), lent)]
+            if not self._going_on:
+                self._settled = True
+                changes.append(self._slots.ending(self._ticket))
+            yield from self._save_end(changes)
 
     def _accept(self, fills: dict[Gap, Fill], gap: Gap, value: Any, costs: Costs, asked: float) -> Flow:
         """Add what is to be stored of a result; what was written is, whoever is interrupted meanwhile."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from logging import DEBUG
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from memollm._spending.track import is_logged, tell
 from memollm._types.samples import EVER
@@ -20,12 +20,21 @@ if TYPE_CHECKING:
     from memollm._spending.track import Watcher
     from memollm._types.allowance import Allowance
     from memollm._types.calls import Call
+    from memollm._types.samples import Lent
     from memollm.stores.drawing import Drawing
 
     ExplainMiss = Callable[[Drawing, Call, int], str]
 
 GRACE: Final = 120.0
 """Seconds for which a call goes on that nobody waits for any more, where nobody says."""
+
+
+class Lender(Protocol):
+    """Knows which calls are given the samples of others."""
+
+    def known(self, call: Call, newer_than: float) -> Lent | None:
+        """Return what a call was given before, if it is given that still; this may wait for a disk."""
+        ...
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -85,6 +94,8 @@ class Plan:
     grace: float = GRACE
     """For how many seconds at most such a call goes on."""
     accept: Callable[[Any], bool] | None = None
+    lender: Lender | None = None
+    """Knows which calls were found to be similar to others."""
     redraws_stale: bool = False
     """A stored sample whose class has changed is made anew."""
     usage: Callable[[Any], object] | None = None

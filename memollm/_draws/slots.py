@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from memollm._draws.effects import Gap
-from memollm._spending.accounts import HIT, MADE, NOT_KEPT, SHARED
+from memollm._spending.accounts import HIT, MADE, NOT_KEPT, SHARED, SIMILAR
 from memollm._types.calls import Call, Place, Position
 from memollm._types.requests import Settle
-from memollm._types.samples import Busy, Mine, Sample
+from memollm._types.samples import Busy, Lent, Mine, Sample
 from memollm._values.frame import LARGE, weight
 from memollm.errors import StaleRecord
 
@@ -55,7 +55,7 @@ class Recalled(NamedTuple):
     costs: Costs
 
 
-Known = Sample | Mine | Busy | Made | Unstored | Recalled
+Known = Sample | Mine | Busy | Made | Unstored | Recalled | Lent
 Table = dict[int, Known]
 
 
@@ -108,9 +108,10 @@ class Slots:
         room, has_key = LARGE, codec.has_key
         for table in self.tables:
             for known in table.values():
-                if type(known) is Sample:
-                    room -= A_RECORD + weight(known.record)
-                    if room < 0 or (not has_key and codec.is_heavy(known.record)):
+                sample = known.sample if type(known) is Lent else known
+                if type(sample) is Sample:
+                    room -= A_RECORD + weight(sample.record)
+                    if room < 0 or (not has_key and codec.is_heavy(sample.record)):
                         return True
         return False
 
@@ -191,6 +192,8 @@ class Slots:
             # What was read is given once; another position's is an object of its own.
             read = self._read.pop((id(table), slot), None) if self._read else None
             return codec.decode(known.record, call.key) if read is None else read[0]
+        if type(known) is Lent:
+            return codec.decode(known.sample.record, known.of.key)
         if isinstance(known, Made) and (id(table), slot) in given:
             return codec.decode(known.sample.record, call.key)
         given.add((id(table), slot))
@@ -213,5 +216,7 @@ def note_of(want: Want, slot: int, known: Known, begin: float, took: float = 0.0
         return (call, slot, known.sample[2:], 0.0, MADE, begin, lane)
     if isinstance(known, Unstored):
         return (call, slot, known.costs, 0.0, MADE, NOT_KEPT, lane)
+    if isinstance(known, Lent):
+        return (known.of, 0, known.sample[2:], took, SIMILAR, begin, lane, known)
     costs = known[2:] if isinstance(known, Sample) else cast("Recalled", known).costs
     return (call, slot, costs, took, SHARED if shared else HIT, begin, lane)

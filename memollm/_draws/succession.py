@@ -205,7 +205,7 @@ class Succession:
 
 def only_stored(plan: Plan) -> Plan:
     """Return the plan of draws for which the function is never called."""
-    return replace(plan, explain_miss=_nothing_is_left, redraws_stale=False)
+    return replace(plan, explain_miss=_nothing_is_left, redraws_stale=False, lender=None)
 
 
 def given_back(engine: Engine, changes: list[Change]) -> Flow:

@@ -265,7 +265,7 @@ async def perform_async(effect: Effect, request: Served) -> Any:
     elif isinstance(effect, Await):
         await _wait_async(effect)
     elif isinstance(effect, Do):
-        return await _outcome(_computed(effect.work) if effect.computes else desk.do(effect.work))
+        return await (in_own_thread(effect.work) if effect.computes else _outcome(desk.do(effect.work)))
     elif isinstance(effect, Write):
         return await _outcome(desk.submit(effect))
     else:
@@ -309,6 +309,11 @@ def _computed(work: Callable[[], Any]) -> Pending:
     pending, context = Pending(None), contextvars.copy_context()
     in_thread(lambda: context.run(pending.do, work))
     return pending
+
+
+async def in_own_thread(work: Callable[[], Any]) -> Any:
+    """Have a thread of its own do what takes its time, and return what it returned; this waits until it has ended."""
+    return await _outcome(_computed(work))
 
 
 async def _outcome(pending: Pending) -> Any:

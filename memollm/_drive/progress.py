@@ -59,11 +59,14 @@ class Progress:
     """Items done a second, of late."""
     eta: float | None
     """Seconds until all is done at that rate, where that can be told."""
+    similar: int = 0
+    """Samples that similar calls have lent."""
 
     def __str__(self) -> str:
         of = "" if self.total is None else f" of {self.total:,}"
         told = [f"{self.done:,}{of} done", f"{self.hits:,} hits"]
         told += [f"{self.shared:,} shared"] if self.shared else []
+        told += [f"{self.similar:,} similar"] if self.similar else []
         told += [f"{self.made:,} made", f"{self.paid:,} paid"]
         told += [f"{self.failed:,} failed"] if self.failed else []
         for sums, name in ((self.spent, "spent"), (self.saved, "saved")):
@@ -167,6 +170,7 @@ class Tally:
             saved=saved_of(counts),
             rate=rate,
             eta=None if self._total is None or not rate else max(0, self._total - self._done) / rate,
+            similar=counts.similar,
         )
 
     def _rate(self, now: float) -> float:

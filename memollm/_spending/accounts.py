@@ -16,7 +16,7 @@ from memollm._spending.order import in_order
 from memollm._types.calls import Call
 from memollm._types.counting import Account, Counts, DrawnStretch, Use
 from memollm._types.locks import ThreadLock
-from memollm._types.samples import Costs, costs_of
+from memollm._types.samples import Costs, Lent, costs_of
 from memollm.errors import StoreError, StoreRefused
 from memollm.stores.keeping import keeping
 from memollm.stores.transcripts import transcribing
@@ -36,16 +36,19 @@ SET: Final = 1.0
 """By how many seconds a clock is off that was set, or stood still while the machine slept."""
 AT_ONE_TIME: Final = 2000
 """How many draws are written down in one transaction, for which others wait."""
-HIT, SHARED, MADE = range(3)
-"""How a sample was come by: it was stored; another draw was making it; this draw made it."""
-KINDS: Final = (Counts(draws=1, hits=1), Counts(draws=1, shared=1), Counts(draws=1, made=1))
+HIT, SHARED, MADE, SIMILAR = range(4)
+"""How a sample was come by: it was stored; another draw was making it; this draw made it; a similar call's was lent."""
+KINDS: Final = (Counts(draws=1, hits=1), Counts(draws=1, shared=1), Counts(draws=1, made=1), Counts(draws=1))
 
 SOME_TIME, NOT_KEPT = 0.0, -1.0
 """When a sample was asked for: nobody looked at the clock; it has no place in a store."""
 
-Given = tuple[Call, int, Costs, float, int, float, "str | None"]
+Given = (
+    tuple[Call, int, Costs, float, int, float, "str | None"]
+    | tuple[Call, int, Costs, float, int, float, "str | None", Lent]
+)
 """A note: a sample of a call was given, of which slot; what making it took; what giving it took, if timed; how; when it
-was asked for, on the clock of `perf_counter`; and in which lane."""
+was asked for, on the clock of `perf_counter`; and in which lane. What was lent is noted of the call whose it is."""
 
 
 class Toll(NamedTuple):
@@ -244,7 +247,7 @@ class Books:
     def _drawn(self, notes: Iterable[Given], to_now: float, opened: float) -> list[DrawnStretch]:
         """Tell when each sample was asked for; of a memoized one only the first time in a run."""
         drawn: list[DrawnStretch] = []
-        for call, slot, _, _, _, begin, lane in notes:
+        for call, slot, _, _, _, begin, lane, *_ in notes:
             if begin == SOME_TIME and call in self._placed:
                 continue
             if self.reader is None:

@@ -54,6 +54,12 @@ class Meter:
             self.seconds += shown - began
             self.latency += shared_clock.now() - self._began
 
+    def begin_anew(self) -> None:
+        """Forget the time that has passed: it was spent on finding out whether the function is to be called."""
+        self.stop()
+        self.seconds = self.latency = 0.0
+        self.start()
+
     def __exit__(
         self, kind: type[BaseException] | None, failure: BaseException | None, traceback: TracebackType | None
     ) -> None:

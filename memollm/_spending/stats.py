@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from memollm._spending.track import NUMBERS, Spending, saved_of, spent_of
+from memollm._spending.track import NUMBERS, SIMILAR_TOO, Spending, saved_of, spent_of
 from memollm._types.counting import Counts
 from memollm._types.suggest import did_you_mean
 from memollm._types.tables import cost_cell, html_table, seconds_text, text_table
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from memollm._types.counting import Account
 
 BY: Final = ("function", "namespace", "run", "day")
-HEAD: Final = (*NUMBERS, "spent", "time", "saved", "time saved", "a hit")
+HEAD: Final = ("spent", "time", "saved", "time saved", "a hit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Line:
     shared: int
     """Those that another draw was making already."""
     made: int
-    """Those that calls of the draw itself have made: draws are hits, shared and made."""
+    """Those that calls of the draw itself have made: draws are hits, shared, made and similar."""
     paid: int
     """Calls that returned."""
     refused: int
@@ -47,16 +47,18 @@ class Line:
     saved: Spending
     hit_latency: float | None
     """Seconds that a hit took on average; one that the process remembered is not timed, and takes some microseconds."""
+    similar: int = 0
+    """Samples that similar calls have lent."""
 
     @classmethod
     def of(cls, name: str, counts: Counts) -> Line:
         """Make a line of counts."""
         latency = counts.timed_seconds / counts.timed if counts.timed else None
-        return cls(name, *counts[:9], spent_of(counts), saved_of(counts), latency)
+        return cls(name, *counts[:9], spent_of(counts), saved_of(counts), latency, counts.similar)
 
-    def cells(self) -> tuple[str, ...]:
-        """Write it as a row of a table."""
-        numbers = (f"{getattr(self, name):,}" for name in NUMBERS)
+    def cells(self, shown: Sequence[str] = NUMBERS) -> tuple[str, ...]:
+        """Write it as a row of a table, with the numbers that are shown."""
+        numbers = (f"{getattr(self, name):,}" for name in shown)
         latency = "" if self.hit_latency is None else seconds_text(self.hit_latency)
         sums = ((cost_cell(each.cost, each.unpriced), seconds_text(each.seconds)) for each in (self.spent, self.saved))
         return (self.name, *numbers, *(cell for pair in sums for cell in pair), latency)
@@ -83,10 +85,18 @@ class Stats:
         raise KeyError(f"nothing was counted for the {self.by} {name!r}{did_you_mean(name, [*map(_name, self.lines)])}")
 
     def _rows(self) -> list[tuple[str, ...]]:
-        return [line.cells() for line in (*self.lines, self.total)]
+        return [line.cells(self._shown) for line in (*self.lines, self.total)]
+
+    @property
+    def _shown(self) -> tuple[str, ...]:
+        return SIMILAR_TOO if self.total.similar else NUMBERS
+
+    @property
+    def _head(self) -> tuple[str, ...]:
+        return (self.by, *self._shown, *HEAD)
 
     def __str__(self) -> str:
-        return text_table((self.by, *HEAD), self._rows())
+        return text_table(self._head, self._rows())
 
     __repr__ = __str__
 
@@ -94,7 +104,7 @@ class Stats:
         printer.text("…" if cycle else str(self))
 
     def _repr_html_(self) -> str:
-        return html_table((self.by, *HEAD), self._rows())
+        return html_table(self._head, self._rows())
 
 
 def _name(line: Line) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-from memollm._spending.accounts import HIT, MADE, SHARED, Given, counts_of
+from memollm._spending.accounts import HIT, MADE, SHARED, SIMILAR, Given, counts_of
 from memollm._types.counting import Counts
 from memollm._types.locks import ForkedLock
 from memollm._types.public import public
-from memollm._types.samples import costs_of
+from memollm._types.samples import Lent, costs_of
 from memollm._types.tables import cost_text, html_table, money, seconds_text, text_table
 from memollm.errors import printable
 
@@ -21,6 +21,25 @@ is_logged: Final = LOG.isEnabledFor
 
 
 @public
+class SimilarCall(NamedTuple):
+    """The call whose sample was given in the place of one's own, and how similar it is."""
+
+    key: str
+    """That call's, in hexadecimal."""
+    score: float
+    """The cosine of the two texts' vectors: 1 where they are alike."""
+    asked: str
+    stored: str
+    """The two texts."""
+    passed: tuple[str, ...] = ()
+    """What else they agreed in."""
+
+    def __str__(self) -> str:
+        agreed = f"; gates passed: {', '.join(self.passed)}" if self.passed else ""
+        return printable(f"{self.score:.3f} with {_shortened(self.stored)}{agreed}")
+
+
+@public
 class DrawEvent(NamedTuple):
     """A sample that was given."""
 
@@ -29,7 +48,8 @@ class DrawEvent(NamedTuple):
     """The call's key, in hexadecimal."""
     slot: int
     kind: str
-    """How it was come by: "hit" (it was stored), "shared" (another draw was making it) or "made"."""
+    """How it was come by: "hit" (it was stored), "shared" (another draw was making it), "made", or "similar" (it
+    is that of a similar call)."""
     seconds: float
     """Its share of the time in which calls were in flight, now or when it was made: these add up to time."""
     cost: float | None
@@ -41,14 +61,24 @@ class DrawEvent(NamedTuple):
     lane: str | None
     latency: float = 0.0
     """How long the call ran that made it, now or then."""
+    similar: SimilarCall | None = None
+    """Of a sample that a similar call has lent: which one."""
 
     def __str__(self) -> str:
         cost = "" if self.cost is None else f", {money(self.cost)}"
         lane = "" if self.lane is None else f" in lane {self.lane}"
         return printable(
             f"{self.kind}: {self.function} {self.key[:12]} slot {self.slot} for {self.reader or 'all'}{lane} "
-            f"({seconds_text(self.latency)}{cost})"
+            f"({seconds_text(self.latency)}{cost})" + ("" if self.similar is None else f" {self.similar}")
         )
+
+
+LONGEST: Final = 70
+"""How much of a text is shown in a line."""
+
+
+def _shortened(text: str) -> str:
+    return repr(text if len(text) <= LONGEST else f"{text[: LONGEST // 2]}…{text[-LONGEST // 2 :]}")
 
 
 class Watcher(Protocol):
@@ -63,7 +93,7 @@ class Watcher(Protocol):
         ...
 
 
-KIND_NAMES: Final = {HIT: "hit", SHARED: "shared", MADE: "made"}
+KIND_NAMES: Final = {HIT: "hit", SHARED: "shared", MADE: "made", SIMILAR: "similar"}
 
 
 def tell(given: Sequence[Given], reader: str | None, lane: str | None, watchers: Sequence[Watcher]) -> None:
@@ -80,9 +110,18 @@ def tell(given: Sequence[Given], reader: str | None, lane: str | None, watchers:
             watcher.given(events, counts)
 
 
+def similar_call(lent: Lent) -> SimilarCall:
+    """Tell of a sample that was lent whose it is."""
+    return SimilarCall(lent.of.key.hex(), lent.score, *lent.texts, lent.passed)
+
+
 def _event(given: Given, reader: str | None, lane: str | None) -> DrawEvent:
     call, slot, costs, _, kind, *_ = given
     seconds, input_tokens, output_tokens, cost, latency = costs_of(costs)
+    *_, lent = given
+    similar = None
+    if isinstance(lent, Lent):
+        similar, call = similar_call(lent), lent.asked
     return DrawEvent(
         call.function,
         call.key.hex(),
@@ -95,11 +134,21 @@ def _event(given: Given, reader: str | None, lane: str | None) -> DrawEvent:
         reader,
         lane,
         latency,
+        similar,
     )
 
 
 NUMBERS: Final = ("draws", "hits", "shared", "made", "paid", "failed", "refused", "unstored")
 """What is counted: draws are hits, shared and made; paid and failed are calls; of what was made, some is not stored."""
+
+
+SIMILAR_TOO: Final = (*NUMBERS[:3], "similar", *NUMBERS[3:])
+"""The same where any was lent by a similar call, which few programs let happen."""
+
+
+def numbers_of(counts: Counts) -> tuple[str, ...]:
+    """Return the names of what is shown of counts."""
+    return SIMILAR_TOO if counts.similar else NUMBERS
 
 
 class Spending(NamedTuple):
@@ -167,6 +216,11 @@ class Track:
         return self._counts.shared
 
     @property
+    def similar(self) -> int:
+        """Samples that similar calls have lent: see `DrawEvent.similar`."""
+        return self._counts.similar
+
+    @property
     def made(self) -> int:
         """Samples that calls of these draws have made."""
         return self._counts.made
@@ -202,7 +256,7 @@ class Track:
         return saved_of(self._counts)
 
     def _rows(self) -> list[tuple[str, str]]:
-        rows = [(name, f"{getattr(self._counts, name):,}") for name in NUMBERS]
+        rows = [(name, f"{getattr(self._counts, name):,}") for name in numbers_of(self._counts)]
         return [*rows, ("spent", str(self.spent)), ("saved", str(self.saved))]
 
     def __str__(self) -> str:
@@ -211,8 +265,8 @@ class Track:
     def __repr__(self) -> str:
         counts = self._counts
         return (
-            f"<track: {counts.draws} draws ({counts.hits} hits, {counts.shared} shared, {counts.made} made), "
-            f"{counts.paid} paid, {counts.failed} failed>"
+            f"<track: {counts.draws} draws ({counts.hits} hits, {counts.shared} shared, "
+            f"{_of_similar(counts)}{counts.made} made), {counts.paid} paid, {counts.failed} failed>"
         )
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:  # noqa: FBT001 - IPython's shape
@@ -220,6 +274,11 @@ class Track:
 
     def _repr_html_(self) -> str:
         return html_table(("tracked", ""), self._rows())
+
+
+def _of_similar(counts: Counts) -> str:
+    """Tell what similar calls have lent, where any has."""
+    return f"{counts.similar} similar, " if counts.similar else ""
 
 
 def spent_of(counts: Counts) -> Spending:

@@ -29,7 +29,7 @@ class Counts(NamedTuple):
     shared: int = 0
     """Those that another draw was making already."""
     made: int = 0
-    """Those that calls of the draw itself have made: draws are hits, shared and made."""
+    """Those that calls of the draw itself have made: draws are hits, shared, made and similar."""
     paid: int = 0
     """Calls of the function that returned."""
     refused: int = 0
@@ -54,6 +54,11 @@ class Counts(NamedTuple):
     saved_cost: float = 0.0
     saved_unpriced: int = 0
     """Samples given again of whose making nobody knows the cost; it is missing in `saved_cost`."""
+
+    @property
+    def similar(self) -> int:
+        """Those that a similar call has lent: whatever else a draw may be, it is counted as that."""
+        return self.draws - self.hits - self.shared - self.made
 
     def plus(self, other: Counts) -> Counts:
         """Add up."""

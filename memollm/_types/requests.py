@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from memollm._types.calls import Place, Position, Want
+    from memollm._types.samples import Lent
 
 
 class Take(NamedTuple):
@@ -92,6 +93,8 @@ class Release(NamedTuple):
 
     ticket: int
     place: Place
+    lent: Lent | None = None
+    """What its draw was given instead, for whoever waits for the slot in this process."""
 
 
 Change = Fill | Settle | Return | Release

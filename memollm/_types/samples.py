@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from memollm._types.calls import Call
+
 EVER: Final = float("-inf")
 """As `newer_than`: a sample counts however old it is."""
 
@@ -89,6 +91,26 @@ def digest_of(record: bytes) -> bytes:
     """Return what a record is known by where it is not at hand itself."""
     # One that a server can make, too.
     return hashlib.sha256(record).digest()[:16]
+
+
+class Lent(NamedTuple):
+    """What a draw is given in the place of a sample of its own call: that of another, which was found to be similar."""
+
+    sample: Sample
+    of: Call
+    """Whose sample it is."""
+    asked: Call
+    """Whose draw was given it."""
+    score: float
+    texts: tuple[str, str]
+    """Those that were compared: of the call that was asked for, and of the other."""
+    passed: tuple[str, ...] = ()
+    """What else they agreed in."""
+
+    @property
+    def stored(self) -> float:
+        """When the sample was."""
+        return self.sample.stored
 
 
 class Mine(Enum):

@@ -97,11 +97,13 @@ class Explanation:
         return lines
 
 
-def explain(store: Drawing, call: Call, form: str, older: Sequence[Call] = (), changed: str = "") -> Explanation:
+def explain(
+    store: Drawing, call: Call, form: str, older: Sequence[Call] = (), changed: str = "", *, lent: str = ""
+) -> Explanation:
     """Explain a call; `form` is its canonical form also where only a digest of it is kept.
 
     `older` are the same call as older code made it, where the samples of that are read, too. `changed` says what of
-    the function has changed while the program runs.
+    the function has changed while the program runs, and `lent` what a similar call lends this one.
     """
     stored = looking(store).calls(call.function)
     samples = sum(each.samples for each in stored if each.call == call)
@@ -109,7 +111,8 @@ def explain(store: Drawing, call: Call, form: str, older: Sequence[Call] = (), c
     samples += earlier
     others = [each for each in stored[-COMPARED:] if each.call not in (call, *older) and each.samples]
     nearest: list[Neighbour] = []
-    notes = [f"{earlier} of them older code has made (on_change)"] if earlier else []
+    notes = [f"similar: {lent}"] if lent and not samples else []
+    notes += [f"{earlier} of them older code has made (on_change)"] if earlier else []
     if changed:
         notes.append(f"what the function reads has changed since this program called it first:\n{changed}")
     if not samples:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import click
 
 from memollm._spending.stats import BY, grouped, summed
-from memollm._spending.track import NUMBERS, saved_of, spent_of
+from memollm._spending.track import SIMILAR_TOO, saved_of, spent_of
 from memollm._types.tables import cost_cell, cost_text, counted, size_text
 from memollm.cli._opening import existing_cache
 from memollm.cli._options import command, full_option, json_option
@@ -58,7 +58,7 @@ def stats(*, by: str | None, full: bool, as_json: bool) -> None:
     groups = grouped(counts, by) if by is not None else []
     if as_json:
         listed = {"by": by, "groups": [_document(by, *group, runs) for group in groups]} if by is not None else {}
-        show_json({"stored": stored._asdict(), "counted": summed([*counts.values()])._asdict(), **listed})
+        show_json({"stored": stored._asdict(), "counted": document_of(summed([*counts.values()])), **listed})
         return
     say(
         f"stored  {counted(stored.samples, 'sample')} of {counted(stored.calls, 'call')} of "
@@ -73,10 +73,15 @@ def stats(*, by: str | None, full: bool, as_json: bool) -> None:
         say(line)
 
 
+def document_of(counts: Counts) -> dict[str, object]:
+    """Write counts as a document."""
+    return {**counts._asdict(), "similar": counts.similar}
+
+
 def _document(by: str, name: str, counts: Counts, runs: Mapping[str, KnownRun]) -> dict[str, object]:
     run = runs.get(name)
     told = {} if run is None else {"program": run.program or None, "first": run.first and moment(run.first)}
-    return {by: name, **told, **counts._asdict()}
+    return {by: name, **told, **document_of(counts)}
 
 
 def _names(by: str, name: str, runs: Mapping[str, KnownRun], *, full: bool) -> tuple[str, ...]:
@@ -103,6 +108,7 @@ def _lines(counts: Counts) -> list[str]:
     if not any(counts):
         return ["counted nothing yet"]
     draws = f"{counts.hits:,} hits ({_share(counts)}), {counts.shared:,} shared, {counts.made:,} made"
+    draws += f", {counts.similar:,} similar" if counts.similar else ""
     lines = [
         f"drawn   {counted(counts.draws, 'sample')}: {draws}{_mishaps(counts)}",
         f"paid    {counted(counts.paid, 'call')}{f', {counts.failed:,} failed' if counts.failed else ''}",
@@ -132,7 +138,7 @@ def _amounts(sums: Spending) -> str:
 
 
 def _columns(by: str) -> tuple[Column, ...]:
-    figures = (*map(str.upper, NUMBERS), "SPENT", "TIME", "SAVED", "TIME")
+    figures = (*map(str.upper, SIMILAR_TOO), "SPENT", "TIME", "SAVED", "TIME")
     names = RUN if by == "run" else (Column(by.upper(), gives_way=True),)
     return *names, *(Column(name, right=True) for name in figures)
 
@@ -140,7 +146,7 @@ def _columns(by: str) -> tuple[Column, ...]:
 def _row(counts: Counts) -> tuple[str, ...]:
     return (
         # A column in which there is nothing is left out.
-        *(f"{number:,}" if (number := getattr(counts, name)) or name in ALWAYS else "" for name in NUMBERS),
+        *(f"{number:,}" if (number := getattr(counts, name)) or name in ALWAYS else "" for name in SIMILAR_TOO),
         cost_cell(counts.spent_cost, counts.unpriced),
         duration_text(counts.spent_seconds),
         cost_cell(counts.saved_cost, counts.saved_unpriced),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from memollm._types.calls import Place
     from memollm._types.requests import Change, Written
-    from memollm._types.samples import Sample
+    from memollm._types.samples import Lent, Sample
 
 
 tickets = itertools.count(1)
@@ -31,8 +31,8 @@ class Signal:
         self._lock = threading.RLock()
         self._set = False
         self._callbacks: list[Callable[[], None]] = []
-        self.sample: Sample | None = None
-        """What the slot holds for which somebody waits, once that is known."""
+        self.sample: Sample | Lent | None = None
+        """What the slot holds for which somebody waits, once that is known, or what is given instead."""
 
     def is_set(self) -> bool:
         """Tell whether it has happened."""
@@ -130,7 +130,7 @@ class Flights:
         over.set()
         return over
 
-    def land(self, ticket: int, place: object, sample: Sample | None = None) -> None:
+    def land(self, ticket: int, place: object, sample: Sample | Lent | None = None) -> None:
         """Wake those who wait for this place, and tell them the sample that fills it, if any does."""
         with self._lock:
             waiting = self.under_way.get(ticket)
@@ -166,7 +166,7 @@ class Flights:
             if isinstance(change, Fill):
                 self.land(change.ticket, change.place, written.lost.get(change.place, change.sample))
             elif isinstance(change, Release):
-                self.land(change.ticket, change.place)
+                self.land(change.ticket, change.place, change.lent)
             elif isinstance(change, Settle) and not change.keeps_claims:
                 self.settle(change.ticket)
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from memollm._types.listings import Standing
     from memollm._types.samples import Sample, State, Taken
     from memollm.stores.drawing import Drawing
+    from memollm.stores.matching import Matching, StoredMatch, StoredVector
 
 SAMPLES_AT_HAND: Final = 10_000
 """How many samples are kept in memory before they are read anew."""
@@ -85,6 +86,12 @@ class ReadingStore(MemoryDrawing):
     def looking(self) -> Looking:
         """Looks into the other store, except for where readers stand that have drawn here."""
         return cast("Looking", _LookingHere(looking(self._base), self._standing))
+
+    @property
+    def matching(self) -> Matching | None:
+        """Reads the other store's vectors and matches, and notes nothing."""
+        found: Matching | None = getattr(self._base, "matching", None)
+        return None if found is None else cast("Matching", _MatchingThere(found))
 
     def _standing(self, reader: str, call: Call) -> Standing:
         with self._content.lock:
@@ -183,6 +190,22 @@ class ReadingStore(MemoryDrawing):
         """Return the newest sample of a slot, from there or from here."""
         there, here = self._at_hand.get(place.call, {}).get(place.slot), super()._sample(place)
         return here if there is None or (here is not None and here.stored > there.stored) else there
+
+
+class _MatchingThere:
+    """Reads vectors and matches of another store."""
+
+    def __init__(self, there: Matching) -> None:
+        self._there = there
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._there, name)
+
+    def learn(self, vector: StoredVector) -> None:
+        """Keep nothing."""
+
+    def note(self, match: StoredMatch) -> None:
+        """Keep nothing."""
 
 
 class _LookingHere:

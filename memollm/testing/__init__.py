@@ -10,6 +10,7 @@ from memollm.testing.conformance import (
 )
 from memollm.testing.fakes import NOON, FakeClock, FakeModel, ModelDown
 from memollm.testing.provider import FakeProvider, ProviderRequest
+from memollm.testing.similarity import hashed_ngrams
 
 __all__ = [
     "NOON",
@@ -25,4 +26,5 @@ __all__ = [
     "ToolUse",
     "configured",
     "drawing_as",
+    "hashed_ngrams",
 ]

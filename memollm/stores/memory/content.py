@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from memollm._types.calls import Call, Place, Position, recorder, walked
 from memollm._types.locks import ThreadLock
 from memollm.stores.flights import Flights
+from memollm.stores.memory.vectors import MemoryVectors
 from memollm.stores.repeats import Repeats
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class MemoryContent:
         self.stretches: dict[Call, set[Stretch]] = {}
         self.replaced: dict[Call, set[Replaced]] = {}
         self.counted: Repeats[None] = Repeats()
+        self.vectors = MemoryVectors()
         self.catalog: dict[str, dict[str, dict[str, Any]]] = {}
 
     def begin_process(self) -> None:

@@ -45,6 +45,7 @@ class MemoryKeeping(Keeping):
                 del content.recorded[key]
             for kept in (content.used, content.stretches, content.replaced):
                 kept.pop(call, None)
+            content.vectors.forget(call)
             return len(content.samples.pop(call, {}))
 
     def adopt(self, moves: Sequence[Move], rewrite: Callable[[Move, bytes], bytes]) -> int:
@@ -83,6 +84,7 @@ class MemoryKeeping(Keeping):
     def _move_known(self, move: Move, start: int) -> None:
         """Let what is known of slots, besides their samples, move with them."""
         content = self._content
+        content.vectors.move(move)
         if move.old in content.used:
             content.used[move.new] = max(content.used.pop(move.old), content.used.get(move.new, 0.0))
         moved = {Stretch(run, start + first, start + last) for run, first, last in content.stretches.pop(move.old, ())}

@@ -14,6 +14,7 @@ from memollm.stores.memory.content import REFUSED, MemoryContent, MemoryCursor
 from memollm.stores.memory.keeping import MemoryKeeping
 from memollm.stores.memory.limiting import MemoryLimiting
 from memollm.stores.memory.looking import MemoryLooking
+from memollm.stores.memory.matching import MemoryMatching
 from memollm.stores.repeats import Repeats
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from memollm.stores.keeping import Keeping
     from memollm.stores.limiting import Limiting
     from memollm.stores.looking import Looking
+    from memollm.stores.matching import Matching
 
 
 class MemoryDrawing(Drawing, InLine):
@@ -317,6 +319,11 @@ class MemoryStore(MemoryDrawing):
     def limiting(self) -> Limiting:
         """Limits what programs spend."""
         return MemoryLimiting(self._content)
+
+    @property
+    def matching(self) -> Matching:
+        """Keeps vectors and matches."""
+        return MemoryMatching(self._content)
 
 
 def _positions(want: Want, positions: Sequence[int], generation: int) -> list[Position]:

@@ -20,6 +20,10 @@ SELECT count(*) FROM drawn WHERE call NOT IN (SELECT id FROM call)
     OR runner NOT IN (SELECT id FROM reader) OR reader NOT IN (SELECT id FROM reader);
 -- name: orphan_replaced  What was replaced of a call that is not there.
 SELECT count(*) FROM replaced WHERE call NOT IN (SELECT id FROM call);
+-- name: orphan_vector  Vectors of a call that is not there.
+SELECT count(*) FROM vector WHERE call NOT IN (SELECT id FROM call);
+-- name: orphan_likeness  Matches of a call, or with one, that is not there.
+SELECT count(*) FROM likeness WHERE call NOT IN (SELECT id FROM call) OR source NOT IN (SELECT id FROM call);
 
 -- name: absurd_cursor  Cursors that are no numbers, or farther than anybody draws.
 SELECT count(*) FROM cursor WHERE
@@ -47,6 +51,14 @@ SELECT count(*) FROM drawn WHERE
 -- name: absurd_replaced  Digests that are none.
 SELECT count(*) FROM replaced WHERE
     typeof(slot) <> 'integer' OR typeof(stored) NOT IN ('real', 'integer') OR typeof(digest) <> 'blob';
+-- name: absurd_vector  Vectors that are none.
+SELECT count(*) FROM vector WHERE
+    typeof(space) <> 'blob' OR typeof(call) <> 'integer' OR typeof(embedder) <> 'text' OR typeof(parameter) <> 'text'
+    OR typeof(vector) <> 'blob' OR length(vector) = 0 OR length(vector) % 4 <> 0;
+-- name: absurd_likeness  Scores that are none.
+SELECT count(*) FROM likeness WHERE
+    shadow NOT IN (0, 1) OR typeof(parameter) <> 'text' OR typeof(rule) <> 'text' OR typeof(score) <> 'real'
+    OR score NOT BETWEEN -1.01 AND 1.01 OR typeof(at) <> 'real' OR at NOT BETWEEN 0 AND 253370764799;
 -- name: absurd_reader  Names that are no texts.
 SELECT count(*) FROM reader WHERE
     typeof(name) <> 'text';

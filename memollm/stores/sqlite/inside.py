@@ -33,8 +33,13 @@ ORPHANS: Final = {
     "used": "notes of what runs used of a call that is gone",
     "drawn": "what runs were given of a call, or as a reader, that is gone",
     "replaced": "notes of what was replaced of a call that is gone",
+    "vector": "vectors of a call that is gone",
+    "likeness": "matches of a call, or with one, that is gone",
 }
-ABSURD: Final = ("cursor", "loose", "claim", "recorded", "used", "drawn", "replaced", "reader", "lane", "tally", "call")
+ABSURD: Final = (
+    "cursor", "loose", "claim", "recorded", "used", "drawn", "replaced", "vector", "likeness", "reader", "lane",
+    "tally", "call",
+)  # fmt: skip
 """Tables in which a row may hold what we never write; samples are looked at one by one."""
 REPORTED: Final = 100
 """How many faults of structure are told; where there are more, the file is to be repaired as a whole anyway."""

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from memollm._types.calls import Call
     from memollm._types.samples import Sample
+    from memollm.stores.sqlite.matching import SqliteMatches
 
 
 class NoCache(Exception):
@@ -88,6 +89,13 @@ class SqliteReader:
     def looking(self) -> SqliteLooking:
         """Looks into the file."""
         return SqliteLooking(self._rows, self.files.database)
+
+    @property
+    def matching(self) -> SqliteMatches:
+        """Reads vectors and matches."""
+        from memollm.stores.sqlite.matching import SqliteMatches
+
+        return SqliteMatches(self._rows)
 
     # Opening.
 

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-NUMBERED: Final = ("call", "sample", "reader", "owner", "lane", "catalog_function", "catalog_namespace", "catalog_run")
+NUMBERED: Final = (
+    "call", "sample", "reader", "owner", "lane", "vector", "catalog_function", "catalog_namespace", "catalog_run",
+)  # fmt: skip
 """Tables whose rows have numbers, so that reading can go on behind a damaged page."""
 KEYED: Final = {
     "cursor": ("reader", "call"),
@@ -24,6 +26,7 @@ KEYED: Final = {
     "used": ("run", "call", "first"),
     "drawn": ("runner", "reader", "call", "first"),
     "replaced": ("call", "slot", "stored", "digest"),
+    "likeness": ("call", "shadow"),
 }
 """Tables that are ordered by a key, and that key."""
 NUMBERS: Final = {"reader": "reader", "recorder": "reader", "runner": "reader", "call": "call"}

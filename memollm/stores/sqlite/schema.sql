@@ -130,6 +130,27 @@ CREATE TABLE replaced (
     digest BLOB NOT NULL,
     PRIMARY KEY (call, slot, stored, digest)
 ) WITHOUT ROWID;
+CREATE TABLE vector (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    space BLOB NOT NULL,
+    call INTEGER NOT NULL,
+    embedder TEXT NOT NULL,
+    parameter TEXT NOT NULL,
+    vector BLOB NOT NULL
+);
+CREATE INDEX vector_by_space ON vector (space);
+CREATE INDEX vector_by_call ON vector (call);
+CREATE TABLE likeness (
+    call INTEGER NOT NULL,
+    shadow INTEGER NOT NULL,
+    source INTEGER NOT NULL,
+    parameter TEXT NOT NULL,
+    score REAL NOT NULL,
+    rule TEXT NOT NULL,
+    at REAL NOT NULL,
+    PRIMARY KEY (call, shadow)
+) WITHOUT ROWID;
+CREATE INDEX likeness_by_source ON likeness (source);
 CREATE TABLE catalog_function (key TEXT PRIMARY KEY, value BLOB);
 CREATE TABLE catalog_namespace (key TEXT PRIMARY KEY, value BLOB);
 CREATE TABLE catalog_run (key TEXT PRIMARY KEY, value BLOB);

@@ -7,8 +7,8 @@ from importlib.resources import files as package_files
 from typing import Final
 
 PACKAGE: Final = __name__.rpartition(".")[0]
-FILES: Final = ("schema", "drawing", "looking", "keeping", "transfer", "check")
-FIRST_VERSION: Final = 4
+FILES: Final = ("schema", "drawing", "looking", "keeping", "transfer", "check", "matching")
+FIRST_VERSION: Final = 5
 """The oldest schema that can be brought up to date; what was before it was never released."""
 MIGRATIONS: Final[list[tuple[str, ...]]] = []
 """Statements that make each version after the first out of the one before it. A new file has the latest at once."""

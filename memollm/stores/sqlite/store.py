@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from memollm._types.requests import Answer, Request
     from memollm._types.samples import State
     from memollm.stores.looking import Document
+    from memollm.stores.sqlite.matching import SqliteMatching
     from memollm.stores.sqlite.reader import SqliteReader
 
 
@@ -65,6 +66,13 @@ class SqliteStore(Session, Drawing, InLine):
     def keeping(self) -> SqliteKeeping:
         """Keeps the store."""
         return SqliteKeeping(self)
+
+    @property
+    def matching(self) -> SqliteMatching:
+        """Keeps vectors and matches."""
+        from memollm.stores.sqlite.matching import SqliteMatching
+
+        return SqliteMatching(self)
 
     def reader(self) -> SqliteReader:
         """Return what reads the same file and writes nowhere."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from memollm._types.calls import NAMESPACES, RUNS, resumed, walked
 from memollm.stores.keeping import in_use
+from memollm.stores.matching import VectorSpace
 from memollm.stores.sqlite.ledger import Ledger, new_generation
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 OF_CALL: Final = (
     "forget_cursors", "forget_loose", "forget_recorded", "forget_used", "forget_drawn", "forget_replaced",
+    "forget_vectors", "forget_matches",
 )  # fmt: skip
 
 
@@ -80,14 +82,23 @@ class Upkeep:
             self._do("move_call", move.new.key, move.new.function, move.new.form, old)
         else:
             self._append(old, new)
+        self._move_vectors(move.new, old, old if new is None else new)
         self._numbers.calls.clear()
         return len(samples)
+
+    def _move_vectors(self, call: Call, old: int, new: int) -> None:
+        """Let vectors be where those of the call are that they belong to now."""
+        for number, embedder, parameter in self._do("vectors_of_call", old).fetchall():
+            self._do("move_vector", number, VectorSpace(embedder, parameter).digest(call.form), new)
+            self._do("remove_vector", number)
 
     def _append(self, old: int, new: int) -> None:
         (start,) = self._do("end_of_call", new).fetchone()
         (end_of_record,) = self._do("end_of_record", new).fetchone()
         for statement in ("append_samples", "append_loose", "append_used", "append_drawn", "append_replaced"):
             self._do(statement, old, new, start)
+        for statement in ("append_matches", "append_sources"):
+            self._do(statement, old, new)
         self._do("forget_used", old)
         self._do("append_recorded", old, new, start, end_of_record)
         self._do("join_use", old, new)

@@ -1,0 +1,198 @@
+"""Calls of functions with `similar`: before the function runs, a similar call is looked for."""
+
+from __future__ import annotations
+
+from functools import partial
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, cast
+
+from memollm._calls.door_call import DoorCall, functions_of
+from memollm._calls.invocation import Invocation
+from memollm._calls.kind import Kind
+from memollm._calls.options import Options
+from memollm._calls.typing import Cached
+from memollm._drive.calls import call, call_async
+from memollm._drive.similarity import lent_or_made, lent_or_made_async, read_from
+from memollm._keys.keyer import Keyer
+from memollm._similar.matcher import Matcher, Search
+from memollm._similar.options import Similar, is_async
+from memollm._spending.track import similar_call
+from memollm._types.secret import veiled
+from memollm._types.suggest import did_you_mean
+from memollm.errors import OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from memollm._calls.function import Function
+    from memollm._drive.calls import Called
+    from memollm._similar.options import Embedder
+
+
+class OwnMemo:
+    """A function of the user's that memoizes itself, by its own `cached_llm`."""
+
+    def __init__(self, option: str, function: Any, read: Callable[[Any], Any]) -> None:
+        given = function.__memollm_key__()
+        if not isinstance(given, tuple):
+            raise OptionError(f"{option}={function!r}: it must be a function, not a method.")
+        self.identity = " ".join(map(str, cast("tuple[object, ...]", given)[:2]))
+        self.is_async = is_async(function)
+        self._function = function
+        self._read = read
+
+    def call(self, *arguments: str) -> Any:
+        """Call it."""
+        return self._read(self._function(*arguments))
+
+    def call_async(self, *arguments: str) -> Any:
+        """Call it in a task."""
+        return read_from(self._function(*arguments), self._read)
+
+
+class NewMemo:
+    """A function of the user's that is memoized here, with `pool=1` by its name and its version."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        identity: tuple[str, str],
+        read: Callable[[Any], Any],
+        *,
+        is_async: bool,
+        cache: Any,
+    ) -> None:
+        name, version = identity
+        self.identity = f"{name} {version}"
+        self.is_async = is_async
+        self._function, self._read = function, read
+        self._of_threads, self._of_tasks = functions_of(Options(name=name, version=version, pool=1, cache=cache))
+
+    def call(self, *arguments: str) -> Any:
+        """Draw it, as a thread does."""
+        return call(DoorCall(self._of_threads, lambda: self._read(self._function(*arguments)), None, (arguments,), {}))
+
+    def call_async(self, *arguments: str) -> Any:
+        """Draw it, as a task does."""
+        made = partial(self._made, arguments)
+        return call_async(DoorCall(self._of_tasks, made, None, (arguments,), {}))
+
+    def _made(self, arguments: tuple[str, ...]) -> Any:
+        return read_from(self._function(*arguments), self._read)
+
+
+def _identity_of(option: str, function: Callable[..., Any]) -> tuple[str, str]:
+    """Return the name and the version of a function that says neither."""
+    if not isinstance(function, FunctionType):
+        raise OptionError(
+            f"{option}={veiled(repr(function))}: it is no plain function, so nobody can tell which one it is when the "
+            "program runs again. "
+            + (
+                'Name it: embed=memollm.Embedder(..., name="my-model").'
+                if option == "embed"
+                else "Wrap it in a function of yours."
+            )
+        )
+    who = Keyer(function).identity(None)
+    return who.name, who.version
+
+
+def _vector_reader(name: str, embedder: Embedder) -> Callable[[Any], Any]:
+    from memollm._similar.vectors import normalized
+
+    def read(returned: Any) -> Any:
+        given = returned if embedder.read is None else embedder.read(returned)
+        return normalized(given[0] if embedder.batch else given, name)
+
+    return read
+
+
+def _embedding(embedder: Embedder, name: str, cache: Any) -> OwnMemo | NewMemo:
+    embed, read = embedder.embed, _vector_reader(name, embedder)
+    if isinstance(embed, Cached):
+        return OwnMemo("embed", embed, read)
+    if embedder.name is None:
+        identity = _identity_of("embed", embed)
+    else:
+        identity = embedder.name, "1" if embedder.version is None else str(embedder.version)
+    function: Callable[[str], Any] = (lambda text: embed([text])) if embedder.batch else embed
+    return NewMemo(function, identity, read, is_async=embedder.is_async, cache=cache)
+
+
+def _verifying(verify: Any, cache: Any) -> OwnMemo | NewMemo:
+    if isinstance(verify, Cached):
+        return OwnMemo("verify", verify, bool)
+    return NewMemo(verify, _identity_of("verify", verify), bool, is_async=is_async(verify), cache=cache)
+
+
+def require_similar(function: Function) -> None:
+    """Refuse what a function with `similar` cannot be, or lacks."""
+    similar = cast("Similar", function.options.similar)
+    said = f"similar= of {function.name}"
+    parameters = function.keyer.signature.parameters
+    if similar.text not in parameters:
+        raise OptionError(f"{said}: it has no parameter {similar.text!r}{did_you_mean(similar.text, parameters)}")
+    if function.kind.streams:
+        raise OptionError(f"{said}: it is a generator function; decorate one that returns the whole answer.")
+    asked = {"embed": similar.embedder.is_async, "verify": similar.verify is not None and is_async(similar.verify)}
+    for option, awaited in asked.items():
+        if awaited and function.kind is not Kind.COROUTINE:
+            raise OptionError(f"{said}: {option}= is a coroutine function, and the function is none. Give a plain one.")
+
+
+def matcher_of(function: Function, plan: Any) -> Matcher:
+    """Make what looks for similar calls of a function, by its options."""
+    options = function.options
+    similar = cast("Similar", options.similar)
+    if function.memos is None:
+        verify = None if similar.verify is None else _verifying(similar.verify, options.cache)
+        function.memos = _embedding(similar.embedder, function.name, options.cache), verify
+    return Matcher(plan, similar, *function.memos)
+
+
+class SimilarInvocation(Invocation):
+    """A call that may be given what a similar call was answered."""
+
+    __slots__ = ()
+
+    def begin(self) -> Any:
+        """Begin a draw; from the first one on the plan knows who lends."""
+        self._matcher()
+        return super().begin()
+
+    def _matcher(self) -> Matcher | None:
+        plan = self.plan
+        if plan.lender is None and not plan.bare:
+            if not plan.keyer.keeps_arguments:
+                raise OptionError(
+                    f"similar= of {plan.name}: the arguments are not kept (keep_arguments=False), so there is no text "
+                    "to be compared. Keep them, or leave similar= out."
+                )
+            plan.lender = matcher_of(self._function, plan)
+        return cast("Matcher | None", plan.lender)
+
+    def function(self) -> Called:
+        """Return what looks for a similar call, and calls the function where there is none."""
+        make, matcher = super().function(), self._matcher()
+        if matcher is None:
+            return make
+        through: Any = lent_or_made_async if self._function.kind is Kind.COROUTINE else lent_or_made
+
+        def found_or_made(wanted: Sequence[int]) -> Any:
+            self._begins()
+            return through(self._search(matcher), lambda: make(wanted))
+
+        return found_or_made
+
+    def _search(self, matcher: Matcher) -> Search:
+        whole = self._args if self._instance is None else (self._instance, *self._args)
+        arguments = self.plan.keyer.arguments(whole, self._kwargs)
+        text = cast("Similar", self._function.options.similar).text
+        return matcher.search(self._calls[0], arguments.get(text))
+
+    def lends(self) -> str:
+        """Say which call's sample this one was given, as long as that is given still."""
+        found, _ = self.keyed()
+        matcher = self._matcher()
+        lent = None if matcher is None else matcher.known(found, self.plan.newer_than())
+        return "" if lent is None else str(similar_call(lent))

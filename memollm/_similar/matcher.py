@@ -1,0 +1,215 @@
+"""The rule of similar calls: exact first, then the nearest that differs in the text alone and agrees in the rest.
+
+As in drawing, the rule is a generator: it yields what takes its time, and a driver does it in its own colour. Nothing
+that goes wrong here keeps a call from being made: that is told as a warning, once, and the function is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+
+from memollm._similar.gates import passed
+from memollm._types.samples import EVER, Lent
+from memollm._types.warn import warn
+from memollm.errors import MemollmWarning, OptionError, RecordError, StoreError
+from memollm.stores.matching import StoredMatch, StoredVector, VectorSpace, matching, parted
+
+if TYPE_CHECKING:
+    from memollm._draws.plan import Plan
+    from memollm._similar.options import Similar
+    from memollm._types.calls import Call
+    from memollm._types.samples import Sample
+
+COMPARED: Final = 50
+"""How many of the nearest texts are looked at; those that a gate keeps out may be nearer than what is wanted."""
+VERIFIED: Final = 3
+"""How many of those that the gates let pass are shown to `verify`, which is paid for."""
+FLOOR: Final = 0.5
+"""The cosine from which on a shadow is noted, where no threshold is said."""
+
+
+class Memo(Protocol):
+    """A user's function whose results are memoized."""
+
+    is_async: bool
+    identity: str
+    """Its name and its version."""
+
+    def call(self, *arguments: str) -> Any:
+        """Call it, or give what it returned before."""
+        ...
+
+    def call_async(self, *arguments: str) -> Any:
+        """Do so in a task, to be awaited."""
+        ...
+
+
+class AskUser(NamedTuple):
+    """To do: ask a user's function."""
+
+    memo: Memo
+    arguments: tuple[str, ...]
+
+
+class SearchWork(NamedTuple):
+    """To do: what may wait for a disk, or compute for some milliseconds."""
+
+    work: Callable[[], Any]
+
+
+Search = Generator[AskUser | SearchWork, Any, "Lent | None"]
+
+
+class Matcher:
+    """Finds the similar calls of one function, for one plan."""
+
+    def __init__(self, plan: Plan, similar: Similar, embed: Memo, verify: Memo | None) -> None:
+        self._plan = plan
+        self._similar = similar
+        self._embed = embed
+        self._verify = verify
+        self._warned: set[str] = set()
+
+    @property
+    def _rule(self) -> str:
+        """By what a match was found: one that was found by something else is none any more."""
+        return f"{self._embed.identity} {self._verify.identity if self._verify is not None else ''}".rstrip()
+
+    # What was found before.
+
+    def known(self, call: Call, newer_than: float) -> Lent | None:
+        """Return what a call was given before, as long as all that was said then holds."""
+        if self._similar.shadow:
+            return None
+        kept = matching(self._plan.engine.store)
+        try:
+            match = kept.match_of(call)
+            still = match is not None and match.rule == self._rule and match.parameter == self._similar.text
+            if match is None or not still or match.score < (self._similar.threshold or 0.0):
+                return None
+            asked, others = parted(call.form, match.parameter)
+            return self._lent(call, match.of, match.score, (asked, others), newer_than)
+        except StoreError as error:
+            self._warn("its vectors cannot be read", error)
+            return None
+
+    def _lent(
+        self, call: Call, of: Call, score: float, asked: tuple[str | None, str], newer_than: float
+    ) -> Lent | None:
+        """Return what a call may be given of another, if they agree in all else and it has a sample that counts."""
+        text, others = asked
+        try:
+            theirs, their_others = parted(of.form, self._similar.text)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            # Whoever has written it, it is no call of ours.
+            return None
+        if text is None or theirs is None or others != their_others:
+            return None
+        sample = self._sample(of, newer_than)
+        agreed = None if sample is None else passed(self._similar.gates, text, theirs)
+        return None if sample is None or agreed is None else Lent(sample, of, call, score, (text, theirs), agreed)
+
+    def _sample(self, call: Call, newer_than: float) -> Sample | None:
+        """Return the sample of a call if it counts and can be read."""
+        engine = self._plan.engine
+        sample = engine.store.peek(call, [0]).get(0)
+        if sample is None or sample.stored <= newer_than:
+            return None
+        try:
+            engine.codec.decode(sample.record, call.key)
+        except RecordError:
+            return None
+        return sample
+
+    # SearchWork.
+
+    def search(self, call: Call, text: object) -> Search:
+        """Find a similar call for one that has no sample, and note it; else let this one be found by others."""
+        if not isinstance(text, str):
+            raise OptionError(
+                f"similar= of {self._plan.name}: {self._similar.text} is a {type(text).__qualname__} in this call, and "
+                "similarity compares texts. Give a text there, or leave similar= out."
+            )
+        # A store that keeps no vectors is the user's mistake, and not one that a warning would be for.
+        matching(self._plan.engine.store)
+        try:
+            return (yield from self._search(call, text))
+        except StoreError as error:
+            self._warn("its vectors cannot be used now", error)
+        return None
+
+    def _search(self, call: Call, text: str) -> Search:
+        try:
+            vector = yield AskUser(self._embed, (text,))
+        except Exception as error:  # noqa: BLE001 - the user's function; the call is made all the same
+            self._warn("embed= raised", error)
+            return None
+        here = _Sought(call, VectorSpace(f"{self._embed.identity} {len(vector)}", self._similar.text), vector)
+        found: list[Lent] = [] if self._plan.refreshes else (yield SearchWork(lambda: self._near(here)))
+        for lent in found:
+            agreed = yield from self._verified(*lent.texts)
+            if agreed:
+                yield SearchWork(lambda lent=lent: self._note(lent))  # type: ignore[misc]
+                if not self._similar.shadow:
+                    return lent
+                break
+        # Before the call is made: whoever dies in it leaves nothing that a later call would not find.
+        yield SearchWork(lambda: self._learn(here))
+        return None
+
+    def _near(self, here: _Sought) -> list[Lent]:
+        """List what may be given, the most similar first."""
+        from memollm._similar.vectors import blocks_of
+
+        engine, newer_than = self._plan.engine, self._plan.newer_than() if self._plan.ages else EVER
+        block = blocks_of(engine).current(engine, here.space.digest(here.call.form), len(here.vector))
+        asked = parted(here.call.form, self._similar.text)
+        least = FLOOR if self._similar.threshold is None else self._similar.threshold
+        most = VERIFIED if self._verify is not None else 1
+        found: list[Lent] = []
+        for near in block.nearest(here.vector, least, COMPARED):
+            of = matching(engine.store).call_of(near.number)
+            lent = None if of is None or of == here.call else self._lent(here.call, of, near.score, asked, newer_than)
+            if lent is not None:
+                found.append(lent)
+            if len(found) == most:
+                break
+        return found
+
+    def _verified(self, asked: str, stored: str) -> Generator[AskUser, Any, bool]:
+        if self._verify is None:
+            return True
+        try:
+            return bool((yield AskUser(self._verify, (asked, stored))))
+        except Exception as error:  # noqa: BLE001 - the user's function; the call is made all the same
+            self._warn("verify= raised", error)
+            return False
+
+    def _learn(self, here: _Sought) -> None:
+        matching(self._plan.engine.store).learn(StoredVector(here.call, here.space, here.vector.tobytes()))
+
+    def _note(self, lent: Lent) -> None:
+        engine, similar = self._plan.engine, self._similar
+        match = StoredMatch(
+            lent.asked, lent.of, similar.text, lent.score, self._rule, engine.clock(), shadow=similar.shadow
+        )
+        matching(engine.store).note(match)
+
+    # Telling the user.
+
+    def _warn(self, what: str, error: Exception) -> None:
+        """Warn once for each reason that a call is made as if nothing were similar."""
+        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        told = f"No similar call is looked for: {what} for {self._plan.name} ({reason}). The function is called."
+        if told not in self._warned:
+            self._warned.add(told)
+            warn(told, MemollmWarning)
+
+
+class _Sought(NamedTuple):
+    """The call that was asked for, and its vector."""
+
+    call: Call
+    space: VectorSpace
+    vector: Any

@@ -1,0 +1,72 @@
+"""Gates: what two texts must agree in, however near their vectors are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import benchmarks
+from memollm._similar.gates import GATES, closed, passed
+
+PAIRS = [
+    tuple(part.strip() for part in line.split(" | "))
+    for line in (Path(benchmarks.__file__).parent / "similar_pairs.txt").read_text("utf-8").splitlines()
+    if not line.startswith("#")
+]
+DIFFERENT = [(kind, one, other) for kind, one, other in PAIRS if kind != "same"]
+SAME = [(one, other) for kind, one, other in PAIRS if kind == "same"]
+
+
+def test_the_table_has_its_pairs():
+    """There are 200 pairs of nine kinds."""
+    assert (len(PAIRS), len(DIFFERENT), len(Counter(kind for kind, *_ in PAIRS))) == (200, 120, 9)
+
+
+@pytest.mark.parametrize(("kind", "one", "other"), DIFFERENT)
+def test_what_differs_is_kept_out(kind, one, other):
+    """Two questions that differ in a number, a date, a unit, a negation, a quotation or the like never agree."""
+    assert closed(GATES, one, other) is not None
+    assert closed(GATES, other, one) is not None
+
+
+def test_most_of_what_says_the_same_passes():
+    """Of questions that differ in nothing but words, at least 95 of 100 agree, whichever of the two comes first."""
+    assert sum(passed(GATES, one, other) is not None for one, other in SAME) >= 0.95 * len(SAME)
+    assert all((passed(GATES, one, other) is None) == (passed(GATES, other, one) is None) for one, other in SAME)
+
+
+@pytest.mark.parametrize(("_", "one", "other"), PAIRS)
+def test_a_text_agrees_with_itself(_, one, other):
+    """Every gate lets equal texts pass."""
+    assert passed(GATES, one, one) == passed(GATES, other, other) == tuple(GATES)
+
+
+@pytest.mark.parametrize(
+    ("gate", "one", "other"),
+    [
+        ("numbers", "1,000 words", "1000 words"),
+        ("numbers", "twenty-two cats", "22 cats"),
+        ("numbers", "three hundred five", "305"),
+        ("numbers", "2 million", "2000000"),
+        ("numbers", "the 3rd", "the third"),
+        ("dates", "on July 4th, 1776", "on 1776-07-04"),
+        ("dates", "4 Jul 1776", "July 4 1776"),
+        ("dates", "at 7 pm", "at 19:00"),
+        ("numbers", "on July 4th, 1776", "on 1776-07-04"),
+        ("units", "5 km", "5 kilometers"),
+        ("units", "30 °C", "30 degrees Celsius"),
+        ("quotations", "“a b”", '"a b"'),
+        ("names", "in France", "in france"),
+    ],
+)
+def test_what_is_written_in_two_ways_agrees(gate, one, other):
+    """One number, date or unit agrees with itself, however it is written."""
+    assert passed([gate], one, other) == (gate,)
+
+
+def test_gates_are_fast_on_long_texts():
+    """A long text takes no more than its length: no pattern of a gate goes back and forth in it."""
+    for text in ("a" * 20_000, "1" * 20_000, "'" * 20_000, "a." * 10_000, "_" * 20_000, "/" * 20_000, "May " * 5_000):
+        assert passed(GATES, text, text) == tuple(GATES)
