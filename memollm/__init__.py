@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from memollm._upkeep.answers import AnswerCounts
     from memollm._upkeep.doctor import CheckResult
     from memollm._upkeep.prune import Pruned
+    from memollm._upkeep.similarity import SimilarPair, SimilarReport
     from memollm.http import wrap
 else:
     # Results of what few programs do; hidden from type checkers, for which no unknown name is to pass.
@@ -76,6 +77,8 @@ else:
             "Progress": "_drive.progress",
             "Pruned": "_upkeep.prune",
             "Similar": "_similar.options",
+            "SimilarPair": "_upkeep.similarity",
+            "SimilarReport": "_upkeep.similarity",
             "wrap": "http",
             # What `%load_ext memollm` looks for.
             "load_ipython_extension": "integrations.ipython",
@@ -125,6 +128,8 @@ __all__ = [
     "ReplayedStream",
     "Similar",
     "SimilarCall",
+    "SimilarPair",
+    "SimilarReport",
     "StaleRecord",
     "StoreClosed",
     "StoreError",

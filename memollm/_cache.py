@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from memollm._types.listings import Item
     from memollm._upkeep.doctor import CheckResult
     from memollm._upkeep.prune import Policy, Pruned
+    from memollm._upkeep.similarity import SimilarReport
     from memollm._upkeep.transfer import Copied, Exported, Loaded
     from memollm._upkeep.verify import Verified
     from memollm.stores.drawing import Drawing
@@ -304,6 +305,17 @@ class Cache:
 
         told = now_and_then(progress)
         return take(self._engine, kind, path, map=map, function=function, name=name, trust=trust, told=told)
+
+    def similar_report(
+        self, function: str | None = None, *, same: Callable[[Any, Any], object] | None = None
+    ) -> SimilarReport:
+        """Tell what similar calls have lent, and what shadows say of thresholds; printed, it is a table.
+
+        Two answers agree if `same` says so, or if the texts that people compare are equal.
+        """
+        from memollm._upkeep.similarity import similar_report
+
+        return similar_report(self.store, self._engine.codec, function=function, same=same)
 
     def verify(self, *, repair: bool = False, progress: Told | None = None) -> Verified:
         """Check what is stored: structure, keys, records, signatures, and rows that belong to nothing.

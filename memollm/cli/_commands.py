@@ -24,6 +24,9 @@ COMMANDS: Final[dict[str, CommandEntry]] = {
     "adopt": CommandEntry(
         "memollm.cli.functions", "adopt", "Give samples of an older version of a function to its latest."
     ),
+    "similar": CommandEntry(
+        "memollm.cli.similar", "similar", "List what similar calls have lent, or find a threshold."
+    ),
     "namespaces": CommandEntry("memollm.cli.readers", "namespaces", "List the namespaces and how much each has drawn."),
     "runs": CommandEntry("memollm.cli.runs", "runs", "List the runs of programs, the latest first."),
     "rewind": CommandEntry("memollm.cli.readers", "rewind", "Set a namespace back to its start."),

@@ -44,6 +44,14 @@ PROGRAMS = {
     "used": (CLIENT, 'assert ask("?") == "yes"\n'),
     "carry": (THREADS, 'assert answers == ["X", "Y"]\n'),
     "wrap": (OPENAI, "assert type(client) is openai.OpenAI\n"),
+    "Embedder": (
+        "from types import SimpleNamespace\n\nimport memollm\n\nmodel = SimpleNamespace(encode=len)\n",
+        'assert (embed.name, embed.is_async) == ("all-MiniLM-L6-v2", False)\n',
+    ),
+    "Similar": (
+        "import memollm\nfrom memollm import cached_llm\nfrom memollm.testing import hashed_ngrams as embed\n",
+        'assert answer.__name__ == "answer"\n',
+    ),
     "FakeProvider": (
         "import openai\n\nfrom memollm.testing import FakeProvider\n",
         "",

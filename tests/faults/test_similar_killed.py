@@ -1,4 +1,4 @@
-"""Similar calls under kills and at once: one flight for a text, nothing lost, and each text goes where it went before."""
+"""Similar calls under kills and at once: one flight for a text, nothing lost, and each text goes where it went."""
 
 from __future__ import annotations
 

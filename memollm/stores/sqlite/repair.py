@@ -32,7 +32,7 @@ OF_CALL = (
     "forget_samples", "forget_cursors", "forget_loose", "forget_recorded", "forget_used", "forget_drawn",
     "forget_replaced",
 )  # fmt: skip
-ORPHANED = ("sample", "cursor", "loose", "claim", "recorded", "used", "drawn", "replaced")
+ORPHANED = ("sample", "cursor", "loose", "claim", "recorded", "used", "drawn", "replaced", "vector", "likeness")
 DEAD = ("bury_claims", "bury_loose", "bury_owner")
 
 

@@ -1,0 +1,108 @@
+"""The command about similar calls: what was lent, and which threshold fits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from memollm._types.tables import counted
+from memollm._upkeep.similarity import HEAD, SimilarPair, similar_report
+from memollm.cli._finding import require_function
+from memollm.cli._opening import existing_cache
+from memollm.cli._options import command, full_option, function_option, json_option
+from memollm.cli._output import Column, list_json, note, say, show_json, show_table
+from memollm.cli._reading import shown
+from memollm.cli._words import age_text, moment
+from memollm.errors import RecordError
+
+if TYPE_CHECKING:
+    from memollm._upkeep.similarity import ThresholdLine
+    from memollm._values.codec import Codec
+
+COLUMNS: Final = (
+    Column("AGE", right=True),
+    Column("SCORE", right=True),
+    Column("", gives_way=False),
+    Column("ASKED", gives_way=True),
+    Column("STORED", gives_way=True),
+)
+PRECISION: Final = 0.99
+LISTED: Final = 50
+"""How many pairs are listed if nothing is said."""
+
+
+@command("similar")
+@click.argument("what", required=False, type=click.Choice(["list", "report"]), default="list")
+@function_option
+@click.option(
+    "--precision",
+    metavar="SHARE",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=PRECISION,
+    help=f"For the report: which share of what is lent has to be right; {PRECISION} if not said.",
+)
+@click.option(
+    "--limit", metavar="N", type=click.IntRange(0), help=f"How many to list, 0 for all; {LISTED} if not said."
+)
+@full_option
+@json_option
+def similar(*, what: str, function: str | None, precision: float, limit: int | None, full: bool, as_json: bool) -> None:
+    """List what similar calls have lent, or find a threshold.
+
+    A list has both texts and their score, the latest first; what a shadow has only looked at says whether the two
+    answers agreed. The report says of each threshold what it would have lent, and how much of that was right, and picks
+    the lowest one whose precision is as wanted. Answers agree if they are equal; nothing of them is loaded.
+    """
+    with existing_cache() as cache:
+        if function is not None:
+            require_function(cache, function)
+        codec = cache.__memollm_engine__().codec
+        found = similar_report(
+            cache.store, codec, function=function, read=lambda record, key: _answer(codec, record, key)
+        )
+    if what == "report":
+        if as_json:
+            show_json(
+                {"thresholds": [_line_document(line) for line in found.steps()], "advice": found.advice(precision)}
+            )
+            return
+        if not found.judged():
+            say("No pair has both answers yet: let some calls pass with Similar(..., shadow=True).")
+            return
+        show_table([Column(name.upper(), right=True) for name in HEAD], [line.cells() for line in found.steps()])
+        say()
+        say(found.advice(precision))
+        return
+    listed = list(reversed(found))
+    if as_json:
+        list_json(map(_document, listed))
+        return
+    if not listed:
+        say("No similar call has lent anything.")
+        return
+    most = LISTED if limit is None else limit or len(listed)
+    show_table(COLUMNS, [_row(pair) for pair in listed[:most]], full=full)
+    if most < len(listed):
+        note(f"{most:,} of {counted(len(listed), 'pair')}; --limit 0 lists all.")
+
+
+def _answer(codec: Codec, record: bytes, key: bytes) -> Any:
+    """Return what can be compared of an answer without loading anything."""
+    read = shown(codec, record, key)
+    if read.answer is None:
+        raise RecordError(read.text)
+    return read.answer
+
+
+def _row(pair: SimilarPair) -> tuple[str, ...]:
+    became = "lent" if not pair.shadow else {True: "agreed", False: "differed", None: "looked at"}[pair.agreed]
+    return age_text(pair.at), f"{pair.score:.3f}", became, pair.asked, pair.stored
+
+
+def _document(pair: SimilarPair) -> dict[str, object]:
+    return {**pair._asdict(), "at": moment(pair.at)}
+
+
+def _line_document(line: ThresholdLine) -> dict[str, object]:
+    return {**line._asdict(), "precision": line.precision, "at_least": line.at_least}

@@ -1,0 +1,54 @@
+"""`memollm similar`: what was lent, and which threshold fits."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from memollm import Cache, Embedder, Similar
+from memollm.testing import hashed_ngrams
+
+FRANCE = "What is the capital of France?"
+FRANCE_TOO = "Tell me, what is the capital of France?"
+
+
+@pytest.fixture
+def filled(tmp_path):
+    """Make a cache in which one call was lent another's sample, and one was only looked at."""
+    folder = tmp_path / "similar"
+    with Cache(folder) as cache:
+        for name, options in (("answer", {"threshold": 0.8}), ("look", {"shadow": True})):
+            similar = Similar("question", embed=Embedder(hashed_ngrams, name="hashed"), **options)
+            answer = cache.cached_llm(lambda question: "Paris", similar=similar, pool=1, name=name, version=1)
+            answer(FRANCE)
+            answer(FRANCE_TOO)
+    return folder
+
+
+def test_lists_both_texts_and_the_score(memollm, filled):
+    """Each pair is a line with its score, its texts, and whether it was lent or agreed."""
+    listed = json.loads(memollm("similar", "--json", "--cache", filled).out)
+    assert {(each["function"], each["shadow"], each["agreed"]) for each in listed} == {
+        ("answer", False, None),
+        ("look", True, True),
+    }
+    assert {(each["asked"], each["stored"]) for each in listed} == {(FRANCE_TOO, FRANCE)}
+    shown = memollm("similar", "--full", "--cache", filled).out
+    assert all(text in shown for text in (FRANCE, FRANCE_TOO, "lent", "agreed"))
+    assert "lent" not in memollm("similar", "--function", "look", "--cache", filled).out
+
+
+def test_reports_a_threshold(memollm, filled):
+    """The report picks a threshold for the wanted precision, and says on how many pairs it stands."""
+    shown = memollm("similar", "report", "--precision", "0.9", "--cache", filled).out
+    assert "would have lent 1 of 1, 100.0% of them right" in shown
+    assert "little to go by" in shown
+    told = json.loads(memollm("similar", "report", "--json", "--cache", filled).out)
+    assert told["thresholds"][-1]["precision"] == 1
+
+
+def test_counts_what_was_lent(memollm, filled):
+    """`stats` counts it apart from hits and from what was made."""
+    assert "1 similar" in memollm("stats", "--cache", filled).out
+    assert json.loads(memollm("stats", "--json", "--cache", filled).out)["counted"]["similar"] == 1

@@ -1,0 +1,256 @@
+"""What is kept of similar calls: vectors and matches go where their calls go, and shadows find a threshold."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+import memollm
+from memollm import Cache, Embedder, OptionError, Similar
+from memollm._types.calls import Call
+from memollm.stores.matching import StoredMatch, StoredVector, VectorSpace, matching
+from memollm.testing import FakeClock, hashed_ngrams
+
+FRANCE = "What is the capital of France?"
+FRANCE_TOO = "Tell me, what is the capital of France?"
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def cache(request, tmp_path, clock):
+    with Cache("memory:" if request.param == "memory" else tmp_path / "cache", clock=clock) as made:
+        yield made
+
+
+def answering(cache, function=None, **options):
+    similar = options.pop("similar", None) or Similar(
+        "question", embed=Embedder(hashed_ngrams, name="hashed"), threshold=0.8
+    )
+    given = {"similar": similar, "pool": 1, "name": "answer", "version": 1, **options}
+    return cache.cached_llm(function or (lambda question: f"to {question}"), **given)
+
+
+def call_of(form, key=b"k" * 16):
+    return Call(key, form, "f")
+
+
+FORM = '{{"memollm":1,"function":{{"name":"f","version":"1"}},"arguments":{{"n":1,"q":"{}"}}}}'
+SPACE = VectorSpace("e 2", "q")
+
+
+# The store.
+
+
+def test_a_store_gives_vectors_in_the_order_of_storing(cache):
+    """Whoever has read up to a number is given what came after it, each vector once."""
+    kept, space = matching(cache.store), SPACE.digest(FORM.format("a"))
+    for number, text in enumerate("abca"):
+        kept.learn(StoredVector(call_of(FORM.format(text), bytes([ord(text)]) * 16), SPACE, bytes([number]) * 8))
+    rows = kept.vectors(space, 0)
+    assert [vector for _, vector in rows] == [bytes([number]) * 8 for number in range(3)]
+    assert [number for number, _ in rows] == sorted({number for number, _ in rows})
+    assert kept.vectors(space, rows[1][0]) == rows[2:]
+    assert kept.call_of(rows[1][0]) == call_of(FORM.format("b"), b"b" * 16)
+    assert kept.call_of(rows[2][0] + 1) is None
+    assert kept.vectors(SPACE._replace(embedder="other").digest(FORM.format("a")), 0) == []
+
+
+def test_a_space_is_what_all_but_the_text_says():
+    """Two forms are in one space exactly if they differ in the text alone, whatever their numbers look like (P8)."""
+    forms = {
+        form: SPACE.digest('{"memollm":1,"function":{"name":"f","version":"1"},"arguments":' + form + "}")
+        for form in (
+            '{"n":1,"q":"a"}', '{"n":1.0,"q":"a"}', '{"n":"1","q":"a"}', '{"n":true,"q":"a"}', '{"n":[1],"q":"a"}',
+            '{"n":{"!digits":"1"},"q":"a"}', '{"n":1' + "0" * 5000 + ',"q":"a"}', '{"n":null,"q":"a"}', '{"q":"a"}',
+        )
+    }  # fmt: skip
+    assert len({*forms.values()}) == len(forms) - 1  # No form has an object that looks like our own tag for numbers.
+    assert SPACE.digest(FORM.format("a")) == SPACE.digest(FORM.format("b"))
+
+
+def test_a_match_is_read_as_long_as_there_is_no_sample(cache):
+    """A match of a call whose source was forgotten is gone with it, and one of a call with a sample is not read."""
+    answer = answering(cache)
+    answer(FRANCE)
+    answer(FRANCE_TOO)
+    (match,) = matching(cache.store).matches()
+    assert (match.parameter, match.rule, match.shadow) == ("question", "hashed 1", False)
+    assert matching(cache.store).match_of(match.call) == match
+    assert matching(cache.store).matches("other") == []
+    matching(cache.store).note(StoredMatch(match.call, call_of(FORM.format("a")), "q", 1.0, "r", 0.0))
+    assert matching(cache.store).matches() == [match]
+    answer.forget(FRANCE)
+    assert (matching(cache.store).match_of(match.call), matching(cache.store).matches()) == (None, [])
+
+
+# Maintenance.
+
+
+def test_adopting_takes_vectors_and_matches_along(cache):
+    """Samples that become another version's are found by its similar calls, and those that were lent still are."""
+    answer = answering(cache)
+    answer(FRANCE)
+    answer(FRANCE_TOO)
+    newer = answering(cache, lambda question: "new", version=2)
+    newer.key(FRANCE)
+    assert cache.adopt("answer", version="1") == 1
+    assert newer("Please tell me, what is the capital of France?") == f"to {FRANCE}"
+    assert newer(FRANCE) == f"to {FRANCE}"
+
+
+def test_adopting_joins_vectors(cache):
+    """Where both versions have a call, its vector is there once."""
+    answering(cache)(FRANCE)
+    newer = answering(cache, lambda question: "new", version=2)
+    newer(FRANCE)
+    cache.adopt("answer", version="1")
+    form = newer._self_invocation((FRANCE,), {}).keyed()[0].form
+    space = VectorSpace("hashed 1 128", "question").digest(form)
+    assert len(matching(cache.store).vectors(space, 0)) == 1
+
+
+def test_pruning_takes_vectors_and_matches_along(cache, clock):
+    """What is evicted is lent no more."""
+    answer = answering(cache)
+    answer(FRANCE)
+    answer(FRANCE_TOO)
+    clock.advance(10)
+    cache.prune(max_samples=0)
+    assert matching(cache.store).matches() == []
+    assert answer(FRANCE_TOO) == f"to {FRANCE_TOO}"
+
+
+def test_another_process_finds_what_was_learned(tmp_path):
+    """Vectors that another cache object has added are found by one that has searched before."""
+    with Cache(tmp_path / "cache") as one, Cache(tmp_path / "cache") as other:
+        here, there = answering(one), answering(other, lambda question: "there")
+        here("Something else entirely")
+        there(FRANCE)
+        assert here(FRANCE_TOO) == "there"
+
+
+def test_verify_finds_and_repairs_what_is_damaged(tmp_path):
+    """Rows that belong to nothing, or hold what nobody writes, are told and removed; what is whole stays."""
+    with Cache(tmp_path / "cache") as cache:
+        answer = answering(cache)
+        answer(FRANCE)
+        answer(FRANCE_TOO)
+    with closing(sqlite3.connect(tmp_path / "cache" / "memollm.db", isolation_level=None)) as connection:
+        connection.execute(
+            "INSERT INTO vector (space, call, embedder, parameter, vector) VALUES (x'00', 99, 'e', 'p', x'00000000')"
+        )
+        connection.execute(
+            "INSERT INTO vector (space, call, embedder, parameter, vector) VALUES (x'00', 1, 'e', 'p', 'text')"
+        )
+        connection.execute("INSERT INTO likeness VALUES (99, 0, 98, 'p', 1.0, 'r', 1.0)")
+    with Cache(tmp_path / "cache") as cache:
+        assert {fault.where for fault in cache.verify().faults} == {"table vector", "table likeness"}
+        assert cache.verify(repair=True).repaired is not None
+        assert cache.verify().ok
+        assert answering(cache)(FRANCE_TOO) == f"to {FRANCE}"
+
+
+def test_a_damaged_vector_is_passed_over(tmp_path):
+    """A vector of another length, or of a call that is none, is found by nobody."""
+    with Cache(tmp_path / "cache") as cache:
+        answering(cache)(FRANCE)
+    with closing(sqlite3.connect(tmp_path / "cache" / "memollm.db", isolation_level=None)) as connection:
+        connection.execute("UPDATE vector SET vector = substr(vector, 1, 12)")
+    with Cache(tmp_path / "cache") as cache:
+        assert answering(cache)(FRANCE_TOO) == f"to {FRANCE_TOO}"
+
+
+def test_a_match_is_no_sample_of_an_export(tmp_path, cache):
+    """What was lent is not exported for the call that it was lent to (P14)."""
+    answer = answering(cache)
+    answer(FRANCE)
+    answer(FRANCE_TOO)
+    assert cache.export(tmp_path / "file.jsonl", function="answer").samples == 1
+
+
+# Shadows.
+
+
+def looking(cache, known, **options):
+    similar = Similar("question", embed=Embedder(hashed_ngrams, name="hashed"), shadow=True, **options)
+    return answering(
+        cache, lambda question: next(text for name, text in known.items() if name in question), similar=similar
+    )
+
+
+def test_a_shadow_calls_all_the_same(cache):
+    """A shadow lends nothing; both answers are kept, and it is told whether they agree."""
+    calls = []
+
+    def answer(question):
+        calls.append(question)
+        return "Paris" if "France" in question else "Madrid"
+
+    look = answering(cache, answer, similar=Similar("question", embed=hashed_ngrams, shadow=True))
+    with memollm.track() as tracked:
+        assert [look(FRANCE), look(FRANCE_TOO), look(FRANCE_TOO)] == ["Paris"] * 3
+    assert (calls, tracked.similar) == ([FRANCE, FRANCE_TOO], 0)
+    (pair,) = cache.similar_report()
+    assert (pair.asked, pair.stored, pair.shadow, pair.agreed) == (FRANCE_TOO, FRANCE, True, True)
+
+
+def test_shadows_find_a_threshold(cache):
+    """The report says of each threshold what it would have lent and what of it was right, and picks one."""
+    known = {"owls": "Owls hunt at night.", "bats": "Bats fly."}
+    look = looking(cache, known)
+    for name in known:
+        for text in ("what do {} do?", "tell me what {} do", "{}: what do they do?", "say what {} do at night"):
+            look(text.format(name))
+    report = cache.similar_report("answer")
+    judged = report.judged()
+    assert len(judged) == 7
+    for line in report.lines():
+        above = [pair for pair in judged if pair.score >= line.threshold]
+        assert (line.lent, line.agreed) == (len(above), sum(pair.agreed for pair in above))
+        assert line.at_least <= line.precision
+    wanted = report.threshold_for(1.0)
+    assert wanted is not None
+    assert all(pair.agreed for pair in judged if pair.score >= wanted.threshold)
+    assert not all(pair.agreed for pair in judged if pair.score >= wanted.threshold - 0.01)
+    assert f"threshold={wanted.threshold:.2f}" in report.advice(1.0)
+    with pytest.raises(OptionError, match="precision=0"):
+        report.threshold_for(0)
+
+
+def test_what_is_the_same_may_be_said(cache):
+    """`same` decides whether two answers agree."""
+    numbers = iter("12")
+    look = answering(
+        cache, lambda question: next(numbers), similar=Similar("question", embed=hashed_ngrams, shadow=True)
+    )
+    look(FRANCE)
+    look(FRANCE_TOO)
+    assert [pair.agreed for pair in cache.similar_report()] == [False]
+    assert [pair.agreed for pair in cache.similar_report(same=lambda one, other: one != other)] == [True]
+
+
+def test_a_report_of_nothing_says_so(cache):
+    """Without pairs there is no threshold."""
+    report = cache.similar_report()
+    assert (report.lines(), report.threshold_for(0.9)) == ([], None)
+    assert "among 0 pairs" in report.advice(0.9)
+
+
+def test_shadow_and_lending_agree_in_what_is_near(cache):
+    """What a shadow notes above a threshold is what lending by that threshold gives."""
+    texts = ["a b c d e f", "a b c d e g", "a b c d e f g", "x y z", "a b c"]
+    look = answering(cache, lambda question: question, similar=Similar("question", embed=hashed_ngrams, shadow=True))
+    for text in texts:
+        look(text)
+    with Cache("memory:") as other:
+        lend = answering(other, lambda question: question)
+        lent = {text for text in texts if lend(text) != text}
+    noted = {pair.asked for pair in cache.similar_report() if pair.score >= 0.8}
+    # What was lent to itself has no vector, so a shadow may find more.
+    assert lent <= noted
