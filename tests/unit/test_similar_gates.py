@@ -24,11 +24,12 @@ def test_the_table_has_its_pairs():
     assert (len(PAIRS), len(DIFFERENT), len(Counter(kind for kind, *_ in PAIRS))) == (200, 120, 9)
 
 
-@pytest.mark.parametrize(("kind", "one", "other"), DIFFERENT)
-def test_what_differs_is_kept_out(kind, one, other):
+def test_what_differs_is_kept_out():
     """Two questions that differ in a number, a date, a unit, a negation, a quotation or the like never agree."""
-    assert closed(GATES, one, other) is not None
-    assert closed(GATES, other, one) is not None
+    agreed = [
+        (one, other) for _, one, other in DIFFERENT if None in {closed(GATES, one, other), closed(GATES, other, one)}
+    ]
+    assert agreed == []
 
 
 def test_most_of_what_says_the_same_passes():
@@ -37,10 +38,10 @@ def test_most_of_what_says_the_same_passes():
     assert all((passed(GATES, one, other) is None) == (passed(GATES, other, one) is None) for one, other in SAME)
 
 
-@pytest.mark.parametrize(("_", "one", "other"), PAIRS)
-def test_a_text_agrees_with_itself(_, one, other):
+def test_a_text_agrees_with_itself():
     """Every gate lets equal texts pass."""
-    assert passed(GATES, one, one) == passed(GATES, other, other) == tuple(GATES)
+    texts = {text for _, *pair in PAIRS for text in pair}
+    assert [text for text in texts if passed(GATES, text, text) != tuple(GATES)] == []
 
 
 @pytest.mark.parametrize(

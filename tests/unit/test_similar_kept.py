@@ -41,6 +41,7 @@ def call_of(form, key=b"k" * 16):
 
 
 FORM = '{{"memollm":1,"function":{{"name":"f","version":"1"}},"arguments":{{"n":1,"q":"{}"}}}}'
+TABLES = ("vector", "likeness")
 SPACE = VectorSpace("e 2", "q")
 
 
@@ -87,6 +88,17 @@ def test_a_match_is_read_as_long_as_there_is_no_sample(cache):
     assert matching(cache.store).matches() == [match]
     answer.forget(FRANCE)
     assert (matching(cache.store).match_of(match.call), matching(cache.store).matches()) == (None, [])
+
+
+def test_what_is_forgotten_leaves_nothing(tmp_path):
+    """No vector and no match stays behind of a call that is forgotten, on either side of a match."""
+    with Cache(tmp_path / "cache") as cache:
+        answer = answering(cache)
+        answer(FRANCE)
+        answer(FRANCE_TOO)
+        answer.forget_all()
+    with closing(sqlite3.connect(tmp_path / "cache" / "memollm.db")) as connection:
+        assert [connection.execute(f"SELECT count(*) FROM {table}").fetchone() for table in TABLES] == [(0,), (0,)]
 
 
 # Maintenance.
