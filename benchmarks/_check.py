@@ -26,6 +26,7 @@ PROMISED = (
     "processes",
     "scale_million",
     "import_time",
+    "similar",
     "estimates",
     "selection",
 )
