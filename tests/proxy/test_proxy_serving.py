@@ -96,14 +96,18 @@ def test_a_killed_worker_takes_no_position_with_it(provider, tmp_path):
             assert [said(each) for each in replayed] == [said(first), said(second)]
             told = error_of(chat(again, "x", headers={"x-memollm-budget": "calls=1"}))
             assert "--budget, which all share" in told
-        with provider.held(after=2), client_of(provider, url) as reader:
-            with reader.stream("POST", CHAT, json={**body_of("killed in the middle"), **STREAM}) as response:
-                pieces = response.iter_raw()
-                assert next(pieces)
-                for pid in workers_of(process):
-                    os.kill(pid, signal.SIGKILL)
-                with pytest.raises(httpx.TransportError):
-                    list(pieces)
+        streamed = {**body_of("killed in the middle"), **STREAM}
+        with (
+            provider.held(after=2),
+            client_of(provider, url) as reader,
+            reader.stream("POST", CHAT, json=streamed) as response,
+        ):
+            pieces = response.iter_raw()
+            assert next(pieces)
+            for pid in workers_of(process):
+                os.kill(pid, signal.SIGKILL)
+            with pytest.raises(httpx.TransportError):
+                list(pieces)
         with client_of(provider, url) as again:
             whole = chat(again, "killed in the middle", **STREAM)
             assert (source(whole), whole.text[-14:]) == ("paid", "data: [DONE]\n\n")
