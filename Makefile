@@ -39,13 +39,15 @@ test-lowest:
 		--ignore tests/clients --ignore tests/proxy $(foreach name,fake_provider same_call sdk_objects usage,--ignore tests/unit/test_$(name).py)
 
 # What conflicts with the newest of everything, in an environment of its own: a line of tests/integrations.txt for each,
-# as name, tests and requirements.
-integrations:
+# as name, tests and requirements. Then OpenAI's library for Node, which needs npm.
+integrations: .venv/developed
 	@grep -v '^#' tests/integrations.txt | while read -r name tests requirements; do \
 		test -x .venv-$$name/bin/python || $(PYTHON) -m venv .venv-$$name || exit 1; \
 		.venv-$$name/bin/python -m pip install --quiet --disable-pip-version-check --editable . pytest $$requirements </dev/null && \
 		.venv-$$name/bin/python -m pytest $$tests </dev/null || exit 1; \
 	done
+	npm install --silent --no-save --prefix .venv-node openai
+	$(BIN)/python -m pytest tests/node
 
 # With `make -j2` the two checkers of types run side by side.
 check: check-style check-mypy check-pyright
