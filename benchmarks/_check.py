@@ -19,6 +19,7 @@ PROMISED = (
     "draw_many",
     "sdk_objects",
     "wrapped_hit",
+    "langchain_hit",
     "async_hit",
     "miss",
     "async_misses",

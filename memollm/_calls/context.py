@@ -129,6 +129,20 @@ def track() -> Generator[Track]:
         yield tracked
 
 
+class Overheard:
+    """As `track()`, for what no user has opened: a thread that draws outside of it misses nothing, so none is told."""
+
+    __slots__ = ("_token",)
+
+    def __enter__(self) -> Track:
+        tracked, here = Track(), _here()
+        self._token = scope.set(here._replace(watchers=(*here.watchers, Tracking(tracked))))
+        return tracked
+
+    def __exit__(self, *_: object) -> None:
+        scope.reset(self._token)
+
+
 @contextmanager
 def replay(namespace: str, *, then: str = "raise") -> Generator[None]:
     """Read inside the block what a namespace drew, from its start, without moving its cursor.

@@ -138,26 +138,26 @@ class Door:
     # Lookups and updates, which come in separate calls.
 
     @overload
-    def lookup(self, material: object, default: None = None, *, caller: Hashable = None) -> Any: ...
+    def lookup(self, material: object, default: None = None, *, caller: Hashable = None, wait: bool = True) -> Any: ...
     @overload
-    def lookup(self, material: object, default: D, *, caller: Hashable = None) -> Any | D: ...
-    def lookup(self, material: object, default: Any = None, *, caller: Hashable = None) -> Any:
+    def lookup(self, material: object, default: D, *, caller: Hashable = None, wait: bool = True) -> Any | D: ...
+    def lookup(self, material: object, default: Any = None, *, caller: Hashable = None, wait: bool = True) -> Any:
         """Return a sample that is there; else hold its slot for an update, and return the default.
 
         The slot belongs to the running task, or else to this thread, or to a `caller` of any name. It waits for
-        others that make the sample, unless its caller holds anything.
+        others that make the sample, unless its caller holds anything; with `wait=False` it never does.
         """
-        request = self._looking_up(material, caller)
+        request = Lookup(self._function, material, caller, wait)
         return self._found(request, looked(request), default)
 
-    def alookup(self, material: object, default: Any = None, *, caller: Hashable = None) -> Coroutine[Any, Any, Any]:
+    def alookup(
+        self, material: object, default: Any = None, *, caller: Hashable = None, wait: bool = True
+    ) -> Coroutine[Any, Any, Any]:
         """Look up so in a task, to be awaited."""
         return looked_async(
-            lambda: self._looking_up(material, caller), lambda request, found: self._found(request, found, default)
+            lambda: Lookup(self._function, material, caller, wait),
+            lambda request, found: self._found(request, found, default),
         )
-
-    def _looking_up(self, material: object, name: Hashable) -> Lookup:
-        return Lookup(self._function, material, name)
 
     def _found(self, request: Lookup, found: Parked | list[Any] | None, default: Any) -> Any:
         if found is not None and not isinstance(found, Parked):

@@ -111,12 +111,13 @@ class Lookup(Holding):
 
     is_lookup: bool = True
 
-    def __init__(self, function: Function, material: Any, name: Hashable) -> None:
+    def __init__(self, function: Function, material: Any, name: Hashable, waits: bool) -> None:  # noqa: FBT001 - the caller's word
         super().__init__(function, nothing, None, (material,), {})
         caller = caller_in(self.plan.engine.lookups, name)
         self.caller: Caller | None = caller
         self.of_thread = name is None
-        self.waits = caller.looks_up()
+        # Also where it is not to wait: a lookup after an update begins a new round.
+        self.waits = caller.looks_up() and waits
 
 
 def nothing() -> None:

@@ -91,6 +91,9 @@ class Keyer:
         self._positional = kinds.count(inspect.Parameter.POSITIONAL_OR_KEYWORD)
         self._defaults = {name: p.default for name, p in parameters.items() if p.default is not p.empty}
         self._keyed = tuple(name for name in parameters if self._is_keyed(name))
+        by_place = inspect.Parameter.POSITIONAL_ONLY
+        self._keyed_keywords = frozenset(name for name in self._keyed if parameters[name].kind is not by_place)
+        """Keywords that count, as is known before any is given."""
         self._floats = tuple(name for name, p in parameters.items() if is_float(p.annotation))
         """Parameters for which a whole number is the same as a float."""
         self._absent = {name: value for name, value in self._defaults.items() if means_nothing(value)}
@@ -265,9 +268,10 @@ class Keyer:
 
     def _seen(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Return the arguments with `None` in place of those that are no part of the key."""
+        known = self._keyed_keywords
         return (
             tuple(None if i in self._unkeyed_places else value for i, value in enumerate(args)),
-            {name: value for name, value in kwargs.items() if self._is_keyed_keyword(name)},
+            {name: value for name, value in kwargs.items() if name in known or self._is_keyed_keyword(name)},
         )
 
     def _remember(self, state: State, token: bytes, seen: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:

@@ -102,9 +102,9 @@ def tell(given: Sequence[Given], reader: str | None, lane: str | None, watchers:
     if is_logged(logging.DEBUG):
         for event in events:
             LOG.debug("%s", event)
-    if watchers:
-        counts = Counts()
-        for each in given:
+    if watchers and given:
+        counts = counts_of(given[0])
+        for each in given[1:]:
             counts = counts.plus(counts_of(each))
         for watcher in watchers:
             watcher.given(events, counts)

@@ -7,7 +7,7 @@ import json
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from memollm._calls.context import track
+from memollm._calls.context import Overheard
 from memollm._calls.decorator import cached_llm
 from memollm.errors import MemollmError, OptionError
 from memollm.http.exchanges import Exchange, NoAnswer
@@ -197,12 +197,12 @@ class Transport(_Memoizing):
 
     def _whole(self, request: Any, question: Question, exchange: Exchange) -> Any:
         number = {} if question.n is None else {"n": question.n}
-        with track() as tracked:
+        with Overheard() as tracked:
             drawn = self._function(question)(**question.material, send=exchange, **number)
         return _whole(request, question, exchange, drawn, tracked)
 
     def _streamed(self, request: Any, question: Question, exchange: Exchange) -> Any:
-        with track() as tracked:
+        with Overheard() as tracked:
             source = self._function(question)(**question.material, send=exchange)
         first = following(source)
         if first is not None and is_body([first]):
@@ -252,13 +252,13 @@ class AsyncTransport(_Memoizing):
 
     async def _whole(self, request: Any, question: Question, exchange: Exchange) -> Any:
         number = {} if question.n is None else {"n": question.n}
-        with track() as tracked:
+        with Overheard() as tracked:
             drawn = await self._function(question)(**question.material, send=exchange, **number)
         return _whole(request, question, exchange, drawn, tracked)
 
     async def _streamed(self, request: Any, question: Question, exchange: Exchange) -> Any:
         draw = functools.partial(self._function(question), **question.material, send=exchange)
-        with track() as tracked:
+        with Overheard() as tracked:
             source = told(draw, exchange) if isinstance(exchange, ToldExchange) else draw()
         first = await following_async(source)
         if first is not None and is_body([first]):

@@ -5,12 +5,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from typing import TYPE_CHECKING, Any, Unpack, cast
-from weakref import WeakKeyDictionary
 
 from memollm import Cache, DoorOptions, OptionError, door
+from memollm.integrations._turns import TakingTurns
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -70,27 +68,23 @@ class AutoGenStore(CacheStore, Described):  # type: ignore[misc]
                 f"client={client!r}: it must be a text that tells this client and its settings from others."
             )
         self._made_of = (client, cache, name, version, options)
-        self.door: Door = door(name, version=version, cache=cache, **options)
-        self._asking: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
-        """What each task or thread has looked up that is not answered yet."""
+        self._asking = TakingTurns(door(name, version=version, cache=cache, **options))
+
+    @property
+    def door(self) -> Door:
+        """What it draws through."""
+        return self._asking.door
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return a sample that is there; else hold its slot until the answer comes."""
-        who, material = _who(), {"client": self._made_of[0], "key": key}
-        # A client that asks again has failed before: of an answer it would have told.
-        failed = self._asking.pop(who, None)
-        if failed is not None:
-            self.door.abandon(failed)
-        found = self.door.lookup(material)
-        if found is None:
-            self._asking[who] = material
-            return default
-        return found
+        return self._asking.get(self._material(key), default)
 
     def set(self, key: str, value: Any) -> None:
         """Store an answer, as plain JSON, which AutoGen reads back."""
-        self._asking.pop(_who(), None)
-        self.door.update({"client": self._made_of[0], "key": key}, _plain(value))
+        self._asking.set(self._material(key), _plain(value))
+
+    def _material(self, key: str) -> dict[str, str]:
+        return {"client": self._made_of[0], "key": key}
 
     def _to_config(self) -> Any:
         client, cache, name, version, options = self._made_of
@@ -108,11 +102,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(each) for each in value]
     return value.model_dump(mode="json") if hasattr(value, "model_dump") else value
-
-
-def _who() -> Any:
-    """Return the running task, else this thread."""
-    try:
-        return asyncio.current_task() or threading.current_thread()
-    except RuntimeError:
-        return threading.current_thread()

@@ -7,8 +7,13 @@ an answer is streamed; a model that is `memoized` does.
 from __future__ import annotations
 
 import asyncio
+import json
+import re
+from ast import literal_eval
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, Unpack, cast
 from weakref import WeakSet
 
@@ -30,7 +35,7 @@ except ImportError as error:
 from memollm import Cache, DoorOptions, OptionError, cached_llm, door
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Sequence, Sized
     from os import PathLike
 
     from langchain_core.messages import BaseMessage
@@ -88,7 +93,53 @@ class LangChainCache(BaseCache):
 
 
 def _material(prompt: str, llm_string: str) -> dict[str, str]:
-    return {"prompt": prompt, "llm": llm_string}
+    return {"prompt": prompt, "llm": settings_of(llm_string)}
+
+
+# What LangChain tells of a model has in it whatever headers it sends.
+
+HEADERS: Final = frozenset({"anthropic-version", "anthropic-beta", "openai-beta"})
+"""Headers that change answers."""
+_SENT_ALONG: Final = re.compile(r"headers\b|_query\b", re.IGNORECASE)
+
+
+@lru_cache(maxsize=1000)
+def settings_of(llm_string: str) -> str:
+    """Return what LangChain tells of a model and its settings, without headers and queries but those that count."""
+    try:
+        # The model as JSON, and the settings of this call as a list; or one list of both.
+        model, end = json.JSONDecoder().raw_decode(llm_string) if llm_string.startswith("{") else (None, -3)
+        return json.dumps(_told([model, literal_eval(llm_string[end + 3 :])]))
+    except (ValueError, TypeError, SyntaxError, RecursionError):
+        if _SENT_ALONG.search(llm_string) is None:
+            return llm_string
+        return "blake2b:" + blake2b(llm_string.encode(), digest_size=32).hexdigest()
+
+
+def _told(settings: Any) -> Any:
+    """Return settings without what is sent along."""
+    if isinstance(settings, dict):
+        return dict(_kept(cast("dict[Any, Any]", settings).items()))  # type: ignore[redundant-cast]  # not for pyright
+    if not isinstance(settings, list | tuple):
+        return settings
+    parts = cast("list[Any]", settings)
+    return [*_kept(parts)] if parts and all(map(_is_pair, parts)) else [_told(each) for each in parts]
+
+
+def _is_pair(value: Any) -> bool:
+    """Tell whether something is a name with its setting, as LangChain lists them."""
+    return isinstance(value, tuple) and len(cast("Sized", value)) == len(("name", "setting"))
+
+
+def _kept(settings: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
+    """Give settings by name, and of headers those that change answers, if there are any."""
+    for name, value in settings:
+        if not (isinstance(name, str) and _SENT_ALONG.search(name)):
+            yield name, _told(value)
+        elif isinstance(value, dict):
+            headers = cast("dict[str, Any]", value)
+            if counts := {each.lower(): text for each, text in headers.items() if each.lower() in HEADERS}:
+                yield name, counts
 
 
 # A model that failed answers nothing more: what its caller holds goes back at once.

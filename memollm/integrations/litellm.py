@@ -12,11 +12,11 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
-import threading
 from typing import TYPE_CHECKING, Any, Final, Unpack, cast
 from weakref import WeakKeyDictionary, WeakSet
 
 from memollm import Cache, DoorOptions, door
+from memollm.integrations._turns import who
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -120,7 +120,7 @@ class LiteLLMCache(HostCache):  # type: ignore[misc, valid-type]
         """Return a sample that is there; else hold its slot until the answer comes, or the call fails."""
         if self.should_use_cache(**kwargs) is not True:
             return None
-        self.abandon(self._asking.get(_who()))
+        self.abandon(self._asking.get(who()))
         call, material = self._begins(kwargs)
         found = self._door_for(kwargs, looks=True).lookup(material, caller=call)
         return self._misses(call, material, kwargs) if found is None else found
@@ -137,7 +137,7 @@ class LiteLLMCache(HostCache):  # type: ignore[misc, valid-type]
         """Look up in a task."""
         if self.should_use_cache(**kwargs) is not True:
             return None
-        before = self._asking.get(_who())
+        before = self._asking.get(who())
         if before in self._waiting:
             # If there is an answer, the task that brings it has been waiting for its turn.
             await asyncio.sleep(0)
@@ -223,10 +223,10 @@ class LiteLLMCache(HostCache):  # type: ignore[misc, valid-type]
         # The program may go on with its list of messages before LiteLLM tells of the answer.
         self._waiting[call] = copy.deepcopy(material)
         if kwargs.get("stream") is not True:
-            who = _who()
-            if isinstance(who, asyncio.Task) and who not in self._asking:
-                who.add_done_callback(lambda task: self.abandon(self._asking.pop(task, None)))
-            self._asking[who] = call
+            asker = who()
+            if isinstance(asker, asyncio.Task) and asker not in self._asking:
+                asker.add_done_callback(lambda task: self.abandon(self._asking.pop(task, None)))
+            self._asking[asker] = call
         _listen()
 
     def _answered(self, kwargs: dict[str, Any]) -> tuple[str | None, Any]:
@@ -271,14 +271,6 @@ def _plain(result: Any) -> Any:
     """Return an answer as plain JSON, whose usage is found and which every version of LiteLLM reads."""
     text = result.model_dump_json() if hasattr(result, "model_dump_json") else result
     return json.loads(text) if isinstance(text, str) else text
-
-
-def _who() -> Any:
-    """Return the running task, else this thread."""
-    try:
-        return asyncio.current_task() or threading.current_thread()
-    except RuntimeError:
-        return threading.current_thread()
 
 
 # A call that has failed is told by a callback, before whoever made it knows.

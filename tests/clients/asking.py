@@ -47,3 +47,12 @@ async def said_async(client, **options):
 
 async def streamed_async(client, **options):
     return told([chunk async for chunk in await chat(client, **{**USAGE, **options})])
+
+
+async def message_async(client, **options):
+    return (await client.messages.create(model="m", max_tokens=100, messages=HI, **options)).content[0].text
+
+
+async def streamed_message_async(client, **options):
+    async with client.messages.stream(model="m", max_tokens=100, messages=HI, **options) as stream:
+        return (await stream.get_final_message()).content[0].text

@@ -66,3 +66,18 @@ def gpt_async(provider):
             yield client
 
     return make
+
+
+@pytest.fixture
+def claude_async(provider):
+    """Return what makes Anthropic's async client, in the loop that uses it."""
+
+    @contextlib.asynccontextmanager
+    async def make(**options):
+        http = OF_CLAUDE.AsyncClient(verify=PLAIN)
+        async with anthropic.AsyncAnthropic(
+            base_url=provider.url, api_key=provider.key, http_client=http, **options
+        ) as client:
+            yield client
+
+    return make

@@ -10,7 +10,19 @@ import httpx
 import httpx2
 import openai
 import pytest
-from asking import USAGE, chat, message, said, said_async, streamed, streamed_async, streamed_message
+from asking import (
+    USAGE,
+    chat,
+    message,
+    message_async,
+    said,
+    said_async,
+    streamed,
+    streamed_async,
+    streamed_message,
+    streamed_message_async,
+)
+from traces import found, traces
 
 import memollm
 from memollm import wrap
@@ -144,30 +156,56 @@ def test_an_error_inside_an_answer_is_not_stored(cache):
     assert told == [{"error": {"message": "no"}}, [1], {"choices": []}, {"choices": []}]
 
 
-def test_no_key_and_no_header_is_written(provider, gpt, claude, cache, tmp_path, caplog):  # noqa: PLR0917
-    """Not in the file, an export, the statistics, a listing, an error or the log, wherever it was given."""
-    caplog.set_level(logging.DEBUG, logger="memollm")
+MARKED = {"api_key": MARK, "default_headers": {"X-Secret": MARK, "Cookie": MARK}, "default_query": {"key": MARK}}
+SAID = ("kelp", "jade")
+"""Words that the provider's answers are made of, which must be found."""
+
+
+def with_password(provider):
+    """Let everybody in, and return the address with a password in it."""
     provider.key = None
-    url = provider.openai_url.replace("://", f"://user:{MARK}@")
-    marked = {"api_key": MARK, "default_headers": {"X-Secret": MARK, "Cookie": MARK}, "default_query": {"key": MARK}}
-    gpt = wrap(gpt, cache=cache, namespace="a").with_options(base_url=url, **marked)
-    claude = wrap(claude, cache=cache, namespace="a").with_options(**marked)
-    said(gpt), streamed(gpt), [*chat(gpt, stream=True)], message(claude), chat(gpt, n=2)
+    return provider.openai_url.replace("://", f"://user:{MARK}@")
+
+
+def test_no_key_and_no_header_is_written(provider, gpt, claude, cache, tmp_path, caplog):  # noqa: PLR0917
+    """Not in the file, an export, the report, the statistics, a listing, an error or the log, wherever it was given."""
+    caplog.set_level(logging.DEBUG, logger="memollm")
+    gpt = wrap(gpt, cache=cache, namespace="a").with_options(base_url=with_password(provider), **MARKED)
+    claude = wrap(claude, cache=cache, namespace="a").with_options(**MARKED)
+    said(gpt), streamed(gpt), [*chat(gpt, stream=True)], message(claude), chat(gpt, n=2), streamed_message(claude)
     provider.fail(500, times=3, retry_after=0.001)
     with pytest.raises(openai.InternalServerError):
         said(gpt, temperature=0)
     with pytest.raises(memollm.CacheMiss) as miss, memollm.mode("offline"):
         said(gpt, temperature=0.5)
-    shown = (
-        f"{cache.stats()} {cache.namespaces()} {cache._repr_html_()} {wrap(gpt, cache=cache)} {Transport(cache=cache)}"
-    )
-    cache.export(tmp_path / "all.jsonl")
-    cache.close()
-    files = [file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()]
-    texts = [str(miss.value), caplog.text, shown]
-    assert sum(b"kelp" in content or b"jade" in content for content in files) >= 2
-    assert [content for content in files if MARK.encode() in content or b"X-Secret" in content] == []
-    assert [text for text in texts if MARK in text] == []
+    raw = gpt.chat.completions.with_raw_response.create(model="m", messages=[])
+    told = (raw.http_response.extensions["memollm"], wrap(gpt, cache=cache), Transport(cache=cache))
+    left = traces(cache, tmp_path, miss.value, caplog.text, *told)
+    assert len(found(left, *SAID)) >= 2
+    assert found(left, MARK, "X-Secret") == []
+
+
+def test_no_key_and_no_header_of_tasks_is_written(provider, gpt_async, claude_async, cache, tmp_path, caplog):  # noqa: PLR0917
+    """Nor of the async clients."""
+    caplog.set_level(logging.DEBUG, logger="memollm")
+
+    async def main():
+        async with gpt_async() as plain, claude_async() as other:
+            url = with_password(provider)
+            gpt = wrap(plain, cache=cache, namespace="a").with_options(base_url=url, **MARKED)
+            claude = wrap(other, cache=cache, namespace="a").with_options(**MARKED)
+            await asyncio.gather(said_async(gpt), streamed_async(gpt), chat(gpt, n=2), message_async(claude))
+            await streamed_message_async(claude)
+            provider.fail(500, times=3, retry_after=0.001)
+            with pytest.raises(anthropic.InternalServerError):
+                await message_async(claude, stop_sequences=["x"])
+            with pytest.raises(memollm.CacheMiss) as miss, memollm.mode("offline"):
+                await message_async(claude, stop_sequences=["y"])
+            return miss.value
+
+    left = traces(cache, tmp_path, asyncio.run(main()), caplog.text)
+    assert len(found(left, *SAID)) >= 2
+    assert found(left, MARK, "X-Secret") == []
 
 
 def test_usage_of_streams_left_early_is_not_counted_as_paid(gpt, cache, provider):

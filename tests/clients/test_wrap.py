@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import subprocess
 import sys
+import threading
+import warnings
 
 import httpx
 import httpx2
 import openai
 import pytest
-from asking import HI, TOOL, chat, message, said, said_async, source, streamed_message
+from asking import (
+    HI,
+    TOOL,
+    chat,
+    message,
+    message_async,
+    said,
+    said_async,
+    source,
+    streamed,
+    streamed_message,
+    streamed_message_async,
+)
 
 import memollm
 from memollm import Cache, OptionError, wrap
 from memollm.http import AsyncTransport, Transport
+from memollm.testing import FakeClock
 
 
 def test_a_wrapped_client_is_of_the_same_type(gpt, claude, cache):
@@ -153,6 +169,55 @@ def test_an_async_client_draws_as_a_plain_one(gpt, gpt_async, cache, provider):
         assert {said(wrap(gpt, cache=cache)) for _ in range(8)} == {*drawn}
 
 
+def test_an_async_client_of_anthropic_draws_as_a_plain_one(claude, claude_async, cache, provider):
+    """Whole answers and streams of tasks are samples of one sequence, which the plain client reads."""
+
+    async def main():
+        async with claude_async() as client:
+            wrapped = wrap(client, cache=cache, namespace="a")
+            assert type(wrapped) is type(client)
+            ways = (message_async, streamed_message_async, message_async, streamed_message_async)
+            drawn = await asyncio.gather(*(way(wrapped) for way in ways))
+            with memollm.mode("offline"), pytest.raises(memollm.CacheMiss):
+                await message_async(wrapped)
+            return drawn
+
+    drawn = asyncio.run(main())
+    assert sorted(drawn) == sorted(provider.samples)
+    with memollm.namespace("b"):
+        assert {message(wrap(claude, cache=cache)) for _ in range(4)} == {*drawn}
+
+
+def test_what_holds_around_functions_holds_around_requests(gpt, provider, tmp_path):
+    """Lanes, replays, resuming, a time to live and "refresh" say for a client what they say for a function."""
+    clock = FakeClock()
+    with Cache(tmp_path / "c", clock=clock) as cache:
+        asking = wrap(gpt, cache=cache)
+
+        def in_lanes():
+            told = []
+            for name in "abba":
+                with memollm.lane(name):
+                    told.append(said(asking))
+            return told
+
+        with memollm.namespace("a"):
+            drawn = [*in_lanes(), streamed(asking)]
+        with memollm.replay("a"):
+            assert [*in_lanes(), said(asking)] == drawn
+        with memollm.namespace("a", resume=True):
+            assert [*in_lanes(), said(asking)] == drawn
+        assert provider.samples == drawn
+        kept = wrap(gpt, cache=cache, pool=1, ttl="1h")
+        first = said(kept, seed=1)
+        assert said(kept, seed=1) == first
+        with memollm.mode("refresh"):
+            second = said(kept, seed=1)
+        assert said(kept, seed=1) == second != first
+        clock.advance(3601)
+        assert said(kept, seed=1) not in {first, second}
+
+
 def test_tasks_that_want_one_sample_share_one_request(gpt_async, cache, provider):
     """P5: whoever asks while it is under way waits for it, and its response says so."""
 
@@ -188,6 +253,28 @@ def test_an_answer_is_kept_when_its_client_has_left(gpt_async, cache, provider):
             return await said_async(wrapped)
 
     assert [asyncio.run(main())] == provider.samples
+
+
+def test_a_request_under_way_is_no_block_that_other_threads_miss(gpt, cache, provider):
+    """A thread that draws while the main one waits for the provider is not told that it stands outside of a block."""
+    gpt = wrap(gpt, cache=cache, pool=1)
+    ask = cache.cached_llm(lambda: "drawn", name="ask", version=1, pool=1)
+    drawn = []
+
+    def draw():
+        with held:
+            provider.wait_for(1)
+            drawn.append(ask())
+
+    with contextlib.ExitStack() as held, warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        held.enter_context(provider.held())
+        thread = threading.Thread(target=draw)
+        thread.start()
+        said(gpt)
+        thread.join()
+    assert drawn == ["drawn"]
+    assert memollm.OutsideBlockWarning not in {each.category for each in told}
 
 
 # What is memoized, and by what it is keyed.

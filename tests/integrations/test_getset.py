@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import pytest
 from models import run
+from traces import found, traces
 
 import memollm
-from memollm import CacheMiss
+from memollm import Cache, CacheMiss
 from memollm.integrations.getset import GetSet
+
+MARK = "sk-ant-MARK0123456789abcdefMARK"
 
 
 class Summaries:
@@ -77,3 +81,22 @@ def test_offline_misses_are_errors(cache):
     """Where nothing may be called, a key without a value raises."""
     with memollm.mode("offline"), pytest.raises(CacheMiss):
         GetSet(name="kept", cache=cache, pool=1).get("a")
+
+
+def test_no_secret_is_kept(tmp_path, caplog):
+    """No key and no header of what is asked is in the cache, an export, a report or the log."""
+    caplog.set_level(logging.DEBUG, logger="memollm")
+    headers = {"Authorization": f"Bearer {MARK}", "X-Api-Key": MARK}
+    with Cache(tmp_path / "secret") as cache:
+        kept = GetSet(name="kept", cache=cache, namespace="a")
+        for key in ({"prompt": "hi", "api_key": MARK, "headers": headers}, f"hi, by {MARK}"):
+            assert kept.get(key) is None
+            kept.set(key, "a summary")
+        with memollm.namespace("b"):
+            others = {"api_key": "another", "headers": {"Authorization": "another", "X-Api-Key": "another"}}
+            assert kept.get({"prompt": "hi", **others}) == "a summary"
+        with memollm.mode("offline"), pytest.raises(CacheMiss) as miss:
+            kept.get({"prompt": "you", "api_key": MARK})
+        left = traces(cache, tmp_path, miss.value, kept, caplog.text)
+    assert len(found(left, "a summary")) >= 2
+    assert found(left, MARK) == []

@@ -14,9 +14,10 @@ from langchain_core.language_models.llms import LLM
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult, Generation
 from models import PATIENCE, run
+from traces import found, traces
 
 import memollm
-from memollm import CacheMiss, OptionError
+from memollm import Cache, CacheMiss, OptionError
 from memollm.integrations.langchain import LangChainCache, LangChainEmbeddings, memoized
 
 USED = {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7}
@@ -200,6 +201,55 @@ def test_what_is_told_is_found(cache, options):
         return found, await kept.alookup("q", "llm")
 
     assert run(main()) == (several, None)
+
+
+class Sending(Chat):
+    """A provider's model that is sent headers, and tells LangChain of them."""
+
+    default_headers: dict | None = None
+    default_query: dict | None = None
+    number: int = 0
+
+    @classmethod
+    def is_lc_serializable(cls):
+        return True
+
+
+class SendingPlainly(Sending):
+    @classmethod
+    def is_lc_serializable(cls):
+        return False
+
+    @property
+    def _identifying_params(self):
+        return {"default_headers": self.default_headers, "number": self.number}
+
+
+@pytest.mark.parametrize("kind", [Sending, SendingPlainly])
+@pytest.mark.parametrize("way", ["cache", "memoized"])
+def test_no_header_is_kept(tmp_path, kind, way):
+    """Headers and queries of a model are not in the cache and do not count, but for those that change answers."""
+    secret = {"default_headers": {"X-Secret": "MARKER"}, "default_query": {"key": "MARKER"}}
+    with Cache(tmp_path / "secret") as kept:
+        told = LangChainCache(cache=kept, pool=1)
+
+        def ask(model, **given):
+            model = memoized(model, cache=kept, pool=1) if way == "memoized" else model
+            return text(model.invoke("x", **given))
+
+        def model(**given):
+            return kind(cache=told if way == "cache" else None, **given)
+
+        first = ask(model(**secret))
+        assert first == ask(model()) == ask(model(default_headers={"X-Other": "MARKER"}))
+        assert ask(model(**secret), extra_headers={"Cookie": "MARKER"}) == ask(model(), extra_headers={})
+        others = {ask(model(default_headers={"anthropic-beta": "b"})), ask(model(number=1)), ask(model(), stop=["y"])}
+        assert len({first, *others}) == 4
+        # What cannot be read is kept as a digest.
+        ask(model(), extra_headers={"Cookie": "MARKER"}, tool=object)
+        left = traces(kept, tmp_path)
+    assert len(found(left, first)) >= 2
+    assert found(left, "MARKER", "X-Secret", "Cookie") == []
 
 
 # Memoized models.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 import threading
 
@@ -14,6 +15,7 @@ litellm = pytest.importorskip("litellm")
 
 import httpx
 from models import PATIENCE, run as run_in_loop, until_in_loop
+from traces import found, traces
 
 import memollm
 import memollm.http
@@ -310,16 +312,26 @@ def test_a_misspelt_option_is_refused(cache):
         LiteLLMCache(cache=cache, pol=1)
 
 
-def test_no_secret_is_kept(tmp_path, provider):
-    """No key and no header is in the cache or in its export."""
+@pytest.mark.parametrize("way", ["cache", "transport"])
+def test_no_secret_is_kept(tmp_path, provider, way, caplog):
+    """No key and no header is in the cache, an export, a report or the log; through the transport neither."""
+    caplog.set_level(logging.DEBUG, logger="memollm")
+    through = None
     with Cache(tmp_path / "secret") as kept:
-        litellm.cache = LiteLLMCache(cache=kept, namespace="a")
-        said(provider, extra_headers={"x-secret": "MARKER-header"})
-        run(said_async(provider, extra_headers={"x-secret": "MARKER-header"}))
-        kept.export(tmp_path / "export.jsonl")
-    written = b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
-    assert b"gpt-4o-mini" in written
-    assert [marker for marker in (provider.key.encode(), b"MARKER") if marker in written] == []
+        if way == "cache":
+            litellm.cache = LiteLLMCache(cache=kept, namespace="a")
+        else:
+            options = {"cache": kept, "namespace": "a"}
+            litellm.client_session = httpx.Client(transport=memollm.http.Transport(httpx.HTTPTransport(), **options))
+            through = memollm.http.AsyncTransport(httpx.AsyncHTTPTransport(), **options)
+        marked = {"extra_headers": {"x-secret": "MARKER-header", "Cookie": "MARKER-cookie"}}
+        answers = [said(provider, **marked), run(said_async(provider, **marked), through)]
+        with memollm.mode("offline"), pytest.raises(Exception, match=r"Nothing is stored|calls nothing") as miss:
+            said(provider, temperature=0.5, **marked)
+        left = traces(kept, tmp_path, miss.value, caplog.text)
+    litellm.client_session.close()
+    assert len(found(left, *answers)) >= 4
+    assert found(left, provider.key, "MARKER") == []
 
 
 # The transport.

@@ -13,6 +13,8 @@ import pytest
     [
         ("langchain", "langchain_core.caches", r"memollm\[langchain\]"),
         ("autogen", "autogen_core", r"memollm\[autogen\]"),
+        ("autogen02", "autogen", r"autogen-agentchat~=0\.2\.0"),
+        ("dspy", "dspy", r"memollm\[dspy\]"),
         ("litellm", "litellm", r"memollm\[litellm\]"),
         ("opentelemetry", "opentelemetry.metrics", r"memollm\[opentelemetry\]"),
         ("prometheus", "prometheus_client", r"memollm\[prometheus\]"),

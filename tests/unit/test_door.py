@@ -371,6 +371,20 @@ def test_who_holds_anything_never_waits(cache):
     assert len(door.peek("x")) == len(door.peek("y")) == 1
 
 
+def test_a_lookup_may_be_told_not_to_wait(cache):
+    """Where somebody else makes the sample it is a miss that holds nothing; its update is stored, or comes second."""
+    door = door_of(cache, pool=1)
+    assert door.lookup("x", caller="first") is None
+
+    async def main():
+        return await door.alookup("x", "nothing", caller="second", wait=False)
+
+    assert run(main()) == door.lookup("x", "nothing", caller="third", wait=False) == "nothing"
+    assert door.abandon(caller="second") == door.abandon(caller="third") == 0
+    door.update("x", "one", caller="first")
+    assert door.lookup("x", wait=False) == "one"
+
+
 def test_a_lookup_after_an_update_ends_the_round(cache):
     """Rule 3: what was looked up and never updated is released when the next round begins."""
     door = door_of(cache, pool=1)
