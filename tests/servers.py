@@ -26,6 +26,7 @@ ROOM = 1 << 30
 PORTS = range(20_000, 30_000)
 """Below those that a system gives to whoever asks for any, so that nobody has one that was free a moment ago."""
 schemas = itertools.count(1)
+REDIS = shutil.which("redis-server")
 PROXIED = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
 
@@ -223,6 +224,101 @@ class PostgresServer(ReachedPostgres):
             except subprocess.TimeoutExpired:
                 self.process.send_signal(signal.SIGQUIT)
                 self.process.wait(PATIENCE)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+# Redis.
+
+
+def require_redis():
+    """Skip the tests of a module without the client, and return it."""
+    if os.environ.get("SERVERS_REQUIRED"):
+        import redis
+
+        return redis
+    return pytest.importorskip("redis")
+
+
+class RedisServer:
+    """A server of its own; it takes a tenth of a second to start, so that none is shared."""
+
+    def __init__(self, **options):
+        self.folder = Path(tempfile.mkdtemp(prefix="memollm-redis-", dir=roomy_folder()))
+        self.port = 0
+        self.process = None
+        self.options = {
+            "save": "",
+            "appendonly": "yes",
+            "appendfsync": "always",
+            "bind": "127.0.0.1",
+            "dir": str(self.folder),
+            "requirepass": PASSWORD,
+            **options,
+        }
+
+    @property
+    def url(self):
+        return self.url_at(self.port)
+
+    def url_at(self, port, *, password=PASSWORD):
+        return f"redis://:{quote(password, safe='')}@127.0.0.1:{port}/0"
+
+    def client(self):
+        """Return a client of the tests' own."""
+        import redis
+
+        return redis.Redis(port=self.port, password=PASSWORD)
+
+    def fresh(self):
+        """Return the URL of a store that is empty."""
+        with self.client() as client:
+            client.flushall()
+        return self.url
+
+    def another(self):
+        """Return the URL of a store that was never opened."""
+        return f"{self.url}?prefix=test_{next(schemas)}"
+
+    def start(self):
+        """Start it, and wait until it answers."""
+        until = time.monotonic() + PATIENCE
+        known = self.port
+        while True:
+            # The first time another port may do, where somebody was faster.
+            self.port = known or free_port()
+            options = [text for name, value in self.options.items() for text in (f"--{name}", str(value))]
+            with (self.folder / "log").open("ab") as log:
+                self.process = subprocess.Popen(
+                    [REDIS, "--port", str(self.port), *options], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                )
+            if self._answers(until):
+                return self
+            assert time.monotonic() < until, (self.folder / "log").read_text()
+            time.sleep(0.05)
+
+    def _answers(self, until):
+        import redis
+
+        while self.process.poll() is None:
+            try:
+                with self.client() as client:
+                    client.ping()
+            except redis.RedisError:
+                assert time.monotonic() < until, (self.folder / "log").read_text()
+                time.sleep(0.01)
+            else:
+                return True
+        return False
+
+    def kill(self):
+        """End it as a crash would."""
+        self.process.kill()
+        self.process.wait(PATIENCE)
+
+    def stop(self):
+        """End it, and remove what it kept."""
+        if self.process is not None:
+            self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 Place = str | PathLike[str]
 MEMORY = "memory:"
-SERVERS: Final = ("postgresql", "postgres")
+POSTGRES: Final = frozenset({"postgresql", "postgres"})
+REDIS: Final = frozenset({"redis", "rediss", "valkey", "valkeys"})
 """The schemes of URLs that name a store."""
 
 
@@ -45,14 +46,15 @@ def require_place(place: object) -> None:
     if ("://" in text and not is_server(text)) or text.strip() in {"", ":memory:"}:
         # A URL may hold a password, which must not be in a log.
         raise OptionError(
-            f"cache={masked_url(f'{place!r}')}: memollm knows paths, 'memory:', postgresql:// URLs and Cache objects. "
+            f"cache={masked_url(f'{place!r}')}: memollm knows paths, 'memory:', postgresql:// and redis:// "
+            "URLs and Cache objects. "
             "Give the path of a folder or file, or the URL of a server."
         )
 
 
 def is_server(place: str) -> bool:
     """Tell whether a place is the URL of a server that can be a store."""
-    return place.partition("://")[0] in SERVERS
+    return place.partition("://")[0] in POSTGRES | REDIS and "://" in place
 
 
 def require_cache(given: object) -> None:
@@ -152,12 +154,8 @@ def _store_at(place: str | None, *, allow_network: bool) -> Store:
 
 
 def _server_store(url: str) -> Store:
-    try:
-        from memollm.stores.postgres.store import PostgresStore
-    except ImportError as error:
-        raise OptionError(
-            f"cache={masked_url(url)!r} needs psycopg ({error}): pip install 'memollm[postgres]'."
-        ) from error
+    kind = _redis_at if url.partition("://")[0] in REDIS else _postgres_at
+    store = kind(url)
     if not os.environ.get(VARIABLE):
         warn(
             f"The cache {masked_url(url)} is shared, and {VARIABLE} is not set: objects of classes are signed by this "
@@ -165,7 +163,27 @@ def _server_store(url: str) -> Store:
             "python -c 'import secrets; print(secrets.token_hex(32))'.",
             MemollmWarning,
         )
+    return store
+
+
+def _postgres_at(url: str) -> Store:
+    try:
+        from memollm.stores.postgres.store import PostgresStore
+    except ImportError as error:
+        raise _needs(url, "psycopg", "postgres", error) from error
     return PostgresStore(url)
+
+
+def _redis_at(url: str) -> Store:
+    try:
+        from memollm.stores.redis.store import RedisStore
+    except ImportError as error:
+        raise _needs(url, "redis", "redis", error) from error
+    return RedisStore(url)
+
+
+def _needs(url: str, client: str, extra: str, error: ImportError) -> OptionError:
+    return OptionError(f"cache={masked_url(url)!r} needs {client} ({error}): pip install 'memollm[{extra}]'.")
 
 
 def _may_pickle() -> bool:

@@ -6,7 +6,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from servers import make_guest, postgres_programs, require, require_psycopg, shared_postgres
+from servers import (
+    REDIS,
+    RedisServer,
+    make_guest,
+    postgres_programs,
+    require,
+    require_psycopg,
+    require_redis,
+    shared_postgres,
+)
 
 from memollm._types.calls import Place
 from memollm.stores.sqlite.store import SqliteStore
@@ -90,6 +99,18 @@ def postgres():
     require(postgres_programs(), "a PostgreSQL server")
     with shared_postgres() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def redis():
+    """Give a Redis server for this process."""
+    require_redis()
+    require(REDIS, "a Redis server")
+    server = RedisServer()
+    try:
+        yield server.start()
+    finally:
+        server.stop()
 
 
 @pytest.fixture

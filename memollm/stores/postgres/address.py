@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
-from memollm._types.secret import masked_url
-from memollm.errors import OptionError
+from memollm.stores.addresses import said_by_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,30 +52,20 @@ class Address(NamedTuple):
 
 def address_of(url: str) -> Address:
     """Read a URL."""
-    shown = masked_url(url)
-    parts = urlsplit(url)
-    try:
-        given = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
-    except ValueError:
-        raise OptionError(f"cache={shown!r}: the part after the question mark is not of the form name=value.") from None
-    ours = {name: value for name, value in given if name in OURS}
-    theirs = [(name, value) for name, value in given if name not in OURS]
-    schema = ours.get("schema", "memollm")
+    said = said_by_url(url, OURS)
+    schema = said.ours.get("schema", "memollm")
     if not NAME.fullmatch(schema):
-        raise OptionError(
-            f"cache={shown!r}: a schema's name has up to 40 letters, digits and underscores; choose another ?schema=."
-        )
-    conninfo = urlunsplit(parts._replace(query=urlencode(theirs, quote_via=quote)))
-    direct = ours.get("direct")
+        raise said.refuse("a schema's name has up to 40 letters, digits and underscores; choose another ?schema=.")
+    direct = said.ours.get("direct")
     return Address(
         url,
-        conninfo,
-        _direct(direct, conninfo) if direct else conninfo,
+        said.url,
+        _direct(direct, said.url) if direct else said.url,
         direct is not None,
         schema,
-        int(_number(ours, "pool", POOL, shown)),
-        _number(ours, "patience", PATIENCE, shown),
-        shown,
+        int(said.number("pool", POOL, least=1)),
+        said.number("patience", PATIENCE),
+        said.shown,
     )
 
 
@@ -87,16 +76,3 @@ def _direct(direct: str, conninfo: str) -> str:
     parts = urlsplit(conninfo)
     user = parts.netloc.rpartition("@")[0]
     return urlunsplit(parts._replace(netloc=f"{user}@{direct}" if user else direct))
-
-
-def _number(given: Mapping[str, str], name: str, default: float, shown: str) -> float:
-    value = given.get(name)
-    if value is None:
-        return default
-    try:
-        number = float(value)
-    except ValueError:
-        number = -1.0
-    if not number >= (name == "pool"):
-        raise OptionError(f"cache={shown!r}: {name}={value!r} is not a number that it can be.")
-    return number

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from memollm._types.requests import Change, Request
-    from memollm.stores.postgres.drawn import Drawn, HeldByDraw
+    from memollm.stores.drawn import Drawn, HeldByDraw
 
 Row = tuple[Any, ...]
 KIND, REQUEST, NTH, AT, TICKET, GENERATION, BODY = range(7)

@@ -1,22 +1,20 @@
-"""The connections of a process to a PostgreSQL server: made on need, kept for the next, left to a parent."""
+"""The connections of a process to a PostgreSQL server."""
 
 from __future__ import annotations
 
 import os
-import threading
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from memollm.errors import StoreRefused
+from memollm.stores.lending import Lending
 from memollm.stores.postgres.address import KEPT
 from memollm.stores.postgres.failures import not_connected
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from memollm.stores.postgres.address import Address
 
     Connection = psycopg.Connection[tuple[Any, ...]]
@@ -54,47 +52,25 @@ def require_known_server(connection: Connection, shown: str) -> None:
         )
 
 
-class Connections:
+class Connections(Lending["Connection"]):
     """Connections that are lent to one thread at a time."""
 
     def __init__(self, address: Address, *, prepares: bool) -> None:
+        super().__init__(address.pool)
         self._address = address
         self._prepares = prepares
-        self._idle: list[Connection] = []
-        self._lent: set[Connection] = set()
-        self._places = threading.BoundedSemaphore(address.pool)
 
-    @contextmanager
-    def lent(self) -> Generator[Connection]:
-        """Lend one for a block; after a failure it is not used again."""
-        with self._places:
-            connection = self._connection()
-            self._lent.add(connection)
-            try:
-                yield connection
-            except BaseException:
-                connection.close()
-                raise
-            else:
-                self._idle.append(connection)
-            finally:
-                self._lent.discard(connection)
-
-    def _connection(self) -> Connection:
-        with suppress(IndexError):
-            return self._idle.pop()
+    def connect(self) -> Connection:
+        """Make one."""
         return connect(self._address.conninfo, self._address.shown, prepares=self._prepares)
 
-    def close(self) -> None:
-        """Close those that nobody uses."""
-        while self._idle:
-            with suppress(IndexError):
-                self._idle.pop().close()
+    def end(self, connection: Connection) -> None:
+        """End one."""
+        connection.close()
 
-    def leave_to_parent(self) -> None:
-        """Let go of them in a forked child, telling the server nothing."""
-        for connection in [*self._idle, *self._lent]:
-            leave_to_parent(connection)
+    def leave(self, connection: Connection) -> None:
+        """Let go of one in a forked child."""
+        leave_to_parent(connection)
 
 
 def leave_to_parent(connection: Connection) -> None:

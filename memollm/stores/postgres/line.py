@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import selectors
-import threading
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,49 +9,49 @@ import psycopg
 from psycopg import sql as composed
 
 from memollm.errors import StoreRefused
+from memollm.stores.listening import UNKNOWN, Listening
 from memollm.stores.postgres.connections import connect, leave_to_parent, require_known_server
 from memollm.stores.postgres.sql import channel, statements
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from memollm._types.calls import Place
     from memollm.stores.postgres.address import Address
     from memollm.stores.postgres.connections import Connection
 
-    Wake = Callable[[Place], None]
-
-UNKNOWN: Final = -1
-"""The epoch of who is not told of it."""
-LOOK_EVERY: Final = 0.1
-"""Seconds between looks at whether those who fill awaited slots are alive; that they have filled, we are told."""
-RECONNECT_EVERY: Final = 0.25
 PROBES: Final = 3
 PID: Final = b"SELECT pg_backend_pid()"
 
 
-class DirectLine:
+class DirectLine(Listening):
     """A connection with the owner's lock and the notices of others, and the thread that reads them."""
+
+    failures = (psycopg.Error,)
+    thread_name = "memollm-postgres"
 
     def __init__(self, address: Address, *, owns: bool) -> None:
         """Connect; who only reads has no lock, and listens all the same."""
         self._owns = owns
         self._address = address
         self._sql = statements(address.schema)
-        self._changed = threading.RLock()
-        self._watched: dict[Place, list[Wake]] = {}
-        self.epoch = UNKNOWN
-        self._closing = False
-        self.is_up = threading.Event()
         self.is_pooled = False
         self.owner = 0
-        self._connection = self._connected()
-        self._heard, self._told = os.pipe()
-        os.set_blocking(self._told, False)
-        self._thread = threading.Thread(target=self._run, name="memollm-postgres", daemon=True)
-        self._thread.start()
+        super().__init__()
 
     # Connecting.
+
+    def _connect(self) -> None:
+        self._connection = self._connected()
+
+    def _disconnect(self) -> None:
+        self._connection.close()
+
+    def _descriptor(self) -> int:
+        return self._connection.pgconn.socket
+
+    def _may_come_back(self, error: Exception) -> bool:
+        return isinstance(error, StoreRefused) or super()._may_come_back(error)
 
     def _connected(self) -> Connection:
         connection = connect(self._address.direct, self._address.shown, prepares=False)
@@ -110,36 +106,8 @@ class DirectLine:
 
     # Listening.
 
-    def _run(self) -> None:
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._heard, selectors.EVENT_READ)
-            while not self._closing:
-                try:
-                    if self.is_up.is_set():
-                        self._listen(selector)
-                    else:
-                        self.is_up.wait(RECONNECT_EVERY)
-                except (psycopg.Error, OSError, ValueError, KeyError):
-                    if not self._closing:
-                        self._lose()
-                        self._come_back()
-        os.close(self._heard)
-        os.close(self._told)
-
-    def _listen(self, selector: selectors.BaseSelector) -> None:
-        """Wait for notices for a while, then see who is alive."""
+    def _attend(self) -> None:
         connection = self._connection
-        socket = connection.pgconn.socket
-        selector.register(socket, selectors.EVENT_READ)
-        try:
-            ready = selector.select(LOOK_EVERY if self._watched else None)
-        finally:
-            selector.unregister(socket)
-        for key, _ in ready:
-            if key.fd == self._heard:
-                os.read(self._heard, 4096)
-        if self._closing:
-            return
         connection.pgconn.consume_input()
         while (notice := connection.pgconn.notifies()) is not None:
             self._on_notice(notice)
@@ -172,47 +140,10 @@ class DirectLine:
                 connection.execute(self._sql["leave_epoch"], (before,))
 
     def _lose(self) -> None:
-        """Know nothing of the epoch, and let all who wait look for themselves."""
-        self.is_up.clear()
-        self.epoch = self._announced = UNKNOWN
-        with suppress(Exception):
-            self._connection.close()
-        self._wake(list(self._watched))
-
-    def _come_back(self) -> None:
-        while not self._closing:
-            try:
-                self._connection = self._connected()
-                self.begin()
-            except (psycopg.Error, OSError, StoreRefused):
-                with suppress(Exception):
-                    self._connection.close()
-                # Who waits looks now and then by itself.
-                self._wake(list(self._watched))
-                time.sleep(RECONNECT_EVERY)
-            else:
-                return
+        self._announced = UNKNOWN
+        super()._lose()
 
     # Watching.
-
-    def watch(self, places: Sequence[Place], wake: Wake) -> Callable[[], None]:
-        """Wake once for each place when nobody alive is filling it any more; return what stops that."""
-
-        def stop() -> None:
-            with self._changed:
-                for place in places:
-                    waiting = self._watched.get(place, [])
-                    if wake in waiting:
-                        waiting.remove(wake)
-                    if not waiting:
-                        self._watched.pop(place, None)
-
-        if places:
-            with self._changed:
-                for place in places:
-                    self._watched.setdefault(place, []).append(wake)
-            self._poke()
-        return stop
 
     def _look(self, connection: Connection) -> None:
         with self._changed:
@@ -223,26 +154,12 @@ class DirectLine:
             }
             self._wake([place for nth, place in enumerate(places) if nth not in busy])
 
-    def _wake(self, places: Sequence[Place]) -> None:
-        with self._changed:
-            waiting = [(place, wake) for place in places for wake in self._watched.pop(place, ())]
-        for place, wake in waiting:
-            wake(place)
-
-    def _poke(self) -> None:
-        with suppress(OSError, AttributeError):
-            os.write(self._told, b"x")
-
     # Leaving.
 
     def close(self) -> None:
         """Let go of the locks, and end the thread."""
-        self._closing = True
         was_up = self.is_up.is_set()
-        self.is_up.set()
-        self._poke()
-        if self._thread is not threading.current_thread():
-            self._thread.join(5)
+        self._end_thread()
         if was_up:
             with suppress(psycopg.Error):
                 # At once: the server may take a moment to know that a connection is gone.
@@ -253,9 +170,7 @@ class DirectLine:
     def leave_to_parent(self) -> None:
         """Let go of it in a forked child."""
         leave_to_parent(self._connection)
-        for descriptor in (self._heard, self._told):
-            with suppress(OSError):
-                os.close(descriptor)
+        self._close_pipe()
 
 
 def claimants(

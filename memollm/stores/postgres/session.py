@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
-import atexit
 import time
-import weakref
-from _thread import start_new_thread
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 
-from memollm._types.locks import ThreadLock, interrupted, renewed_in_children
 from memollm._types.samples import Sample
-from memollm.errors import StoreClosed, StoreError, StoreRefused
-from memollm.stores.flights import Flights
+from memollm.errors import StoreRefused
+from memollm.stores.listening import UNKNOWN
 from memollm.stores.postgres import sql
 from memollm.stores.postgres.address import address_of
 from memollm.stores.postgres.asking import Numbers
 from memollm.stores.postgres.connections import Connections
-from memollm.stores.postgres.drawn import Drawn
 from memollm.stores.postgres.failures import OWNER_LOST, may_pass, not_connected, translated
-from memollm.stores.postgres.line import UNKNOWN, DirectLine
+from memollm.stores.postgres.line import DirectLine
 from memollm.stores.postgres.sql import statements
+from memollm.stores.serving import ServedSession
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Generator, Sequence
 
     from memollm._types.calls import Call
+    from memollm.errors import StoreError
     from memollm.stores.postgres.connections import Connection
 
-T = TypeVar("T")
-PAUSE_FIRST: Final = 0.01
-PAUSE_LAST: Final = 0.25
-"""Seconds between attempts to reach a server that was lost; the pause doubles."""
 OF_OWNER: Final = ("bury_loose", "bury_new", "bury_claims", "bury_asked")
 MOST_BEHIND: Final = 1.0
 """Seconds that whoever replaced a sample waits for those who still go by the epoch before."""
@@ -57,48 +50,23 @@ class OpenServer:
         self.connections.leave_to_parent()
 
 
-class ServerSession:
+class ServerSession(ServedSession[OpenServer]):
     """One process's use of a server. It opens on first use, and again after a fork."""
 
+    failures = (psycopg.Error,)
     owns = True
     """Whether this process is known to the server as one that may have something in flight."""
 
     def __init__(self, url: str) -> None:
         self.address = address_of(url)
         self.sql = statements(self.address.schema)
-        self.flights = Flights()
-        self._closed = False
-        self._begin_process()
-        _living.add(self)
-        atexit.unregister(_close_all)
-        atexit.register(_close_all)
+        super().__init__(self.address.shown, self.address.patience)
 
     def _begin_process(self) -> None:
-        opening = ThreadLock()
-        self._opening, self._is_opening = opening.lock, opening.mine
-        self._open_as: OpenServer | None = None
-        self._when_dropped: weakref.finalize[..., ServerSession] | None = None
-        self._has_hung = False
+        super()._begin_process()
         self.numbers = Numbers()
-        self.drawn = Drawn(self.flights)
 
     # Opening and leaving.
-
-    def opened(self) -> OpenServer:
-        """Return what is open; the first use opens it, and says why if that cannot be."""
-        opened = self._open_as
-        if opened is not None:
-            return opened
-        if self._is_opening():
-            raise interrupted()
-        with self._opening:
-            if self._closed:
-                raise StoreClosed(f"The cache {self.address.shown} was closed. Make a new Cache to go on.")
-            if self._open_as is None:
-                self._open_as = self._open()
-                self._when_dropped = weakref.finalize(self, _leave_soon, self._open_as)
-                self._when_dropped.atexit = False
-            return self._open_as
 
     def _open(self) -> OpenServer:
         try:
@@ -162,21 +130,6 @@ class ServerSession:
                 for statement in OF_OWNER:
                     connection.execute(self.sql[statement], (dead,))
 
-    def close(self) -> None:
-        """Leave the server for good."""
-        self._closed = True
-        with self._opening:
-            opened, self._open_as = self._open_as, None
-            if self._when_dropped is not None:
-                self._when_dropped.detach()
-        if opened is None:
-            return
-        try:
-            with suppress(psycopg.Error, StoreError):
-                self._leave(opened)
-        finally:
-            opened.close()
-
     def _leave(self, opened: OpenServer) -> None:
         """Void what this process has in flight; what its draws have in hand counts as delivered."""
         me = opened.line.owner
@@ -187,16 +140,6 @@ class ServerSession:
             for statement in OF_OWNER:
                 connection.execute(self.sql[statement], ([me],))
             connection.execute(self.sql["leave"], (me,))
-
-    def begin_in_child(self) -> None:
-        """Begin anew in a forked child: locks, connections and draws are the parent's."""
-        opened = self._open_as
-        if self._when_dropped is not None:
-            self._when_dropped.detach()
-        if opened is not None:
-            opened.leave_to_parent()
-            _parents.append(opened)
-        self._begin_process()
 
     # Asking.
 
@@ -227,40 +170,26 @@ class ServerSession:
         rows = self.rows("samples_of", call.key, call.form, wanted, wanted)
         return {row[0]: Sample._make(row[1:]) for row in rows}
 
-    def patiently(self, work: Callable[[], T]) -> T:
-        """Do what is done once however often it is asked, until the server answers or patience is at its end."""
-        until: float | None = None
-        pause = PAUSE_FIRST
-        while True:
-            try:
-                done = work()
-            except psycopg.Error as error:
-                now = time.monotonic()
-                if until is None:
-                    # Whoever has waited in vain once does not wait again before the server has answered.
-                    hurries = self._has_hung and error.sqlstate != OWNER_LOST
-                    until = now + (0 if hurries else self.address.patience)
-                if not may_pass(error) or now >= until:
-                    self._has_hung = self._has_hung or may_pass(error)
-                    raise translated(error, self.address.shown) from error
-                self._after(error, pause)
-                pause = min(2 * pause, PAUSE_LAST)
-            else:
-                self._has_hung = False
-                return done
+    def may_pass(self, error: Exception) -> bool:
+        """Tell whether the same may come about a moment later."""
+        return isinstance(error, psycopg.Error) and may_pass(error)
 
-    def _after(self, error: psycopg.Error, pause: float) -> None:
+    def is_away(self, error: Exception) -> bool:
+        """Tell whether it is the server that does not answer."""
+        return not (isinstance(error, psycopg.Error) and error.sqlstate == OWNER_LOST)
+
+    def translated(self, error: Exception) -> StoreError:
+        """Say in one sentence what failed, why, and what can be done."""
+        assert isinstance(error, psycopg.Error)  # noqa: S101 - for the checkers
+        return translated(error, self.shown)
+
+    def get_ready(self, error: Exception, pause: float) -> None:
         """Get ready for another attempt."""
         opened = self._open_as
         if opened is not None:
             opened.connections.close()
-            if error.sqlstate == OWNER_LOST:
+            if not self.is_away(error):
                 opened.line.is_up.wait(pause)
-        time.sleep(pause)
-
-    def settle_left(self) -> None:
-        """Settle what draws of this process hold that are over and have not said so."""
-        raise NotImplementedError
 
     def outlast(self, epoch: int) -> None:
         """Wait until nobody goes by an earlier epoch, but for those who do not answer."""
@@ -278,20 +207,3 @@ class ServerSession:
         """Return the epoch that this process was told of; below zero where it is not told."""
         opened = self._open_as
         return UNKNOWN if opened is None else opened.line.epoch
-
-
-_parents: list[OpenServer] = []
-"""What a forked child has let go of; nothing of it is ended here."""
-_living = renewed_in_children(ServerSession.begin_in_child)
-
-
-def _leave_soon(opened: OpenServer) -> None:
-    """Close what a store had open that nobody refers to any more; a collection waits for nothing."""
-    with suppress(RuntimeError):
-        start_new_thread(opened.close, ())
-
-
-def _close_all() -> None:
-    for session in list(_living):
-        with suppress(StoreError, psycopg.Error):
-            session.close()

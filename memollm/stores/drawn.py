@@ -1,4 +1,4 @@
-"""What the draws of this process hold at the server, as far as it was told."""
+"""What the draws of this process hold at a server, as far as it was told."""
 
 from __future__ import annotations
 
@@ -34,15 +34,17 @@ class HeldByDraw:
 class Drawn:
     """The draws of this process, by ticket."""
 
-    def __init__(self, flights: Flights) -> None:
+    def __init__(self, flights: Flights, *, tells_arrived: bool = True) -> None:
+        """Without `tells_arrived` it is for others to say what the server need not remember any more."""
         self._flights = flights
+        self._tells_arrived = tells_arrived
         self._lock = threading.RLock()
         self.held: dict[int, HeldByDraw] = {}
         self.late: Repeats[HeldByDraw] = Repeats()
         """What draws had that were over before they settled: whoever settles so late is told what is void."""
         self.written: Repeats[Written] = Repeats()
-        self._unsure: dict[int, bool] = {}
-        """What was asked and maybe done, without an answer having come, and whether it is a take."""
+        self._unsure: dict[int, Take | None] = {}
+        """What was asked and maybe done, without an answer having come; takes are known by their tickets."""
         self._arrived: list[int] = []
 
     # Before something is asked.
@@ -54,6 +56,10 @@ class Drawn:
     def is_unsure(self, id: int) -> bool:  # noqa: A002 - as in `Write`
         """Tell whether something was asked and maybe done."""
         return id in self._unsure
+
+    def unsure_take(self, ticket: int) -> Take | None:
+        """Return what a draw has asked for of which nobody knows what it was given."""
+        return self._unsure.get(ticket)
 
     def delivered(self, ticket: int) -> list[Position]:
         """List what taking alone has delivered to a draw that has not taken note of it."""
@@ -80,7 +86,7 @@ class Drawn:
     def lost(self) -> list[int]:
         """List the draws that are over and of which nobody knows what they were given."""
         with self._lock:
-            return [each for each, is_take in self._unsure.items() if is_take and not self._flights.holds(each)]
+            return [each for each, take in self._unsure.items() if take is not None and not self._flights.holds(each)]
 
     def begin(self, requests: Sequence[Request]) -> None:
         """Know that something is asked."""
@@ -88,9 +94,9 @@ class Drawn:
             for request in requests:
                 match request:
                     case Take():
-                        self._unsure[request.ticket] = True
+                        self._unsure[request.ticket] = request
                     case Write():
-                        self._unsure[request.id] = False
+                        self._unsure[request.id] = None
                     case Look():
                         self._of(request.ticket).claims.update(dict.fromkeys(request.places))
 
@@ -140,8 +146,9 @@ class Drawn:
 
     def answered(self, id: int) -> None:  # noqa: A002 - the same
         """Know that the server need not remember an id any more."""
-        with self._lock:
-            self._arrived.append(id)
+        if self._tells_arrived:
+            with self._lock:
+                self._arrived.append(id)
 
     def _sure(self, id: int) -> None:  # noqa: A002 - the same
         self._unsure.pop(id, None)

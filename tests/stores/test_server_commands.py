@@ -1,12 +1,9 @@
-"""The command line on a PostgreSQL store."""
+"""The command line on the stores of servers."""
 
 import gc
 import json
 
 import pytest
-from servers import require_psycopg
-
-psycopg = require_psycopg()
 
 from memollm import Cache
 from memollm.cli._running import run
@@ -19,16 +16,27 @@ def team_key(monkeypatch):
     monkeypatch.setenv("MEMOLLM_SIGNING_KEY", "a secret of the whole team")
 
 
+@pytest.fixture(params=["postgres", "redis"])
+def server(request):
+    """Give each kind of server."""
+    return request.getfixturevalue(request.param)
+
+
 @pytest.fixture
-def stocked(postgres):
+def stocked(server):
     """Fill a cache, and return its URL."""
-    with Cache(postgres.fresh()) as cache:
+    url = server.fresh()
+    stock(url)
+    return url
+
+
+def stock(url):
+    with Cache(url) as cache:
         answers = iter(range(100))
         ask = cache.cached_llm(lambda prompt: f"answer {next(answers)}", name="ask", version=1)
         ask.with_options(namespace="baseline").draw(3, "What is 17 x 23?")
         ask.with_options(namespace="ablation").draw(2, "What is 17 x 23?")
         ask.with_options(pool=1)("Why?")
-    return postgres.url
 
 
 def key_of(command, url, text):
@@ -82,12 +90,12 @@ def test_changing(stocked, command):
     assert json.loads(command(stocked, "ls", "--json")) == []
 
 
-def test_moving_between_stores(stocked, command, postgres, tmp_path):
-    """What is exported from a server is loaded into a file and from there into another schema, with cursors (P2)."""
+def test_moving_between_stores(stocked, command, server, tmp_path):
+    """What is exported from a server is loaded into a file and from there into another cache, with cursors (P2)."""
     command(stocked, "export", tmp_path / "all.jsonl")
     assert "4 samples" in command(tmp_path / "cache", "load", tmp_path / "all.jsonl")
     command(tmp_path / "cache", "export", tmp_path / "again.jsonl")
-    other = postgres.another()
+    other = server.another()
     assert "4 samples" in command(other, "load", tmp_path / "again.jsonl")
     assert "0 samples" in command(other, "load", tmp_path / "again.jsonl")
     with Cache(other) as cache:
@@ -111,8 +119,9 @@ def test_verifying(stocked, command):
     command(stocked, "verify")
 
 
-def test_who_may_only_read_lists(stocked, command, guest):
+def test_who_may_only_read_lists(postgres, command, guest):
     """A user with SELECT alone lists everything, and is told what cannot be done."""
+    stock(postgres.fresh())
     assert [call["samples"] for call in json.loads(command(guest, "ls", "--json"))] == [1, 3]
     assert "answer 2" in command(guest, "show", key_of(command, guest, "17 x"))
     assert "read-only here" in command(guest, "drop", "baseline", "--yes", code=2)

@@ -1,0 +1,51 @@
+"""URLs of servers: what a URL says to us, what to the client, and what may be shown of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+
+from memollm._types.secret import masked_url
+from memollm.errors import OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+class Said(NamedTuple):
+    """What a URL says."""
+
+    shown: str
+    """The URL without its password."""
+    ours: Mapping[str, str]
+    url: str
+    """What is left of it for the client."""
+
+    def refuse(self, reason: str) -> OptionError:
+        """Say what of it cannot be meant."""
+        return OptionError(f"cache={self.shown!r}: {reason}")
+
+    def number(self, name: str, default: float, *, least: float = 0.0) -> float:
+        """Return what is given as a number."""
+        value = self.ours.get(name)
+        if value is None:
+            return default
+        try:
+            number = float(value)
+        except ValueError:
+            number = -1.0
+        if not number >= least:
+            raise self.refuse(f"{name}={value!r} is not a number that it can be.")
+        return number
+
+
+def said_by_url(url: str, ours: Sequence[str]) -> Said:
+    """Read a URL, of whose parameters some are ours."""
+    shown, parts = masked_url(url), urlsplit(url)
+    try:
+        given = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+    except ValueError:
+        raise OptionError(f"cache={shown!r}: the part after the question mark is not of the form name=value.") from None
+    theirs = [(name, value) for name, value in given if name not in ours]
+    left: Any = parts._replace(query=urlencode(theirs, quote_via=quote))
+    return Said(shown, {name: value for name, value in given if name in ours}, urlunsplit(left))

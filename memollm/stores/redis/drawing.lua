@@ -1,0 +1,409 @@
+-- How a Redis store draws: what a burst of draws asks of one call is done by one script.
+--
+-- ARGV: owner, 'many', lease in milliseconds, the number that a new cursor's generation is made of, what is asked as
+-- MessagePack, and records. What is asked is {what the call is, or false; groups}, and a group {id, whether it may have
+-- been done, steps}. A step is one of these, by its first:
+--     t  take      {reader, recorder, n, pool, lane, order, newer than, resumes, generation and next as seen last}
+--     l  look      {slot, newer than, ticket}                   f  fill     {ticket, slot, number of the record, newer than}
+--     e  end       {ticket, slot} of a claim                    g  go       {ticket, reader, position, generation, returned, refused}
+--     b  back      {reader, position, generation} after it was delivered
+--     u  unknown   {ticket, keeps claims}: to settle a draw of which nobody knows what it was given
+-- Each has its answer: of a take {generation, positions, states}, of a look a state, of a fill the sample that came
+-- first, or 1 where it replaced one, of a go 1 where others may have the position. A state is a sample, 0 for a slot that
+-- is the asker's to fill, the ticket of a draw of this owner that is filling it, or -1 for another's.
+local moment = now()
+local asked, lease, fresh
+if ARGV[2] == 'one' then
+    -- Of `glance.lua`, of which the rest is recorder, lease and fresh number.
+    local pool, newer = ARGV[5] ~= '' and tonumber(ARGV[5]), ARGV[6] ~= '' and tonumber(ARGV[6])
+    lease, fresh = tonumber(ARGV[10]), ARGV[11]
+    asked = {false, {{ARGV[3], false, {
+        {'t', ARGV[4], ARGV[9], 1, pool, false, false, newer, false, ARGV[7], tonumber(ARGV[8])}}}}}
+else
+    lease, fresh, asked = tonumber(ARGV[3]), ARGV[4], cmsgpack.unpack(ARGV[5])
+end
+
+local known_as = call('HMGET', base .. ':call', 'made', 'moving')
+if known_as[2] and tonumber(known_as[2]) > moment then
+    refuse('MMMOVING')
+elseif known_as[2] then
+    -- Who was moving it has died before it was done.
+    call('HDEL', base .. ':call', 'moving')
+    if call('EXISTS', base .. ':r~') == 1 then
+        call('RENAME', base .. ':r~', base .. ':r')
+    end
+end
+if not known_as[1] then
+    local about = asked[1]
+    if not about then
+        refuse('MMUNKNOWN')
+    end
+    call('HSET', base .. ':call', 'key', about[1], 'function', about[2], 'form', about[3], 'made', about[4])
+end
+bury_the_dead(moment)
+
+local count_of_cursors = 0
+local function new_generation()
+    count_of_cursors = count_of_cursors + 1
+    return string.format('%.0f', tonumber(fresh) + count_of_cursors)
+end
+
+-- Which positions a draw gets.
+
+local function distinct(slots, at, pool)
+    return not pool or not slots[at % pool]
+end
+
+-- What `choose_positions` of the package says: free positions first, then those from the cursor on. In a pool no two of
+-- them read one slot.
+local function choose(free, stands, n, pool)
+    local chosen, slots = {}, {}
+    for _, at in ipairs(free) do
+        if #chosen < n and distinct(slots, at, pool) then
+            chosen[#chosen + 1] = at
+            slots[pool and at % pool or at] = true
+        end
+    end
+    while pool do
+        local ahead, kept = {}, {}
+        for at = stands, stands + n - #chosen - 1 do
+            ahead[at % pool] = true
+        end
+        for _, at in ipairs(chosen) do
+            if not ahead[at % pool] then
+                kept[#kept + 1] = at
+            end
+        end
+        if #kept == #chosen then
+            break
+        end
+        chosen = kept
+    end
+    for at = stands, stands + n - #chosen - 1 do
+        chosen[#chosen + 1] = at
+    end
+    return chosen
+end
+
+-- What is recorded for a lane and free, in the lane's order; so many at most.
+local function own(reader, recorder, lane, most)
+    local found, first, free = {}, 0, base .. ':f:' .. reader
+    if call('EXISTS', free) == 0 then
+        return found
+    end
+    while true do
+        local some = call('LRANGE', base .. ':q:' .. recorder .. '\0' .. lane, first, first + 199)
+        for _, at in ipairs(some) do
+            if call('ZSCORE', free, at) then
+                found[#found + 1] = tonumber(at)
+                if #found == most then
+                    return found
+                end
+            end
+        end
+        if #some < 200 then
+            return found
+        end
+        first = first + 200
+    end
+end
+
+-- What is free and recorded for no lane, lowest first; so many at most.
+local function free_for_all(reader, recorder, most)
+    local found, first, lanes = {}, 0, base .. ':h:' .. recorder
+    local has_lanes = call('EXISTS', lanes) == 1
+    while true do
+        local some = call('ZRANGE', base .. ':f:' .. reader, first, first + 199)
+        local whose = has_lanes and #some > 0 and call('HMGET', lanes, unpack(some)) or {}
+        for n, at in ipairs(some) do
+            if not whose[n] then
+                found[#found + 1] = tonumber(at)
+                if #found == most then
+                    return found
+                end
+            end
+        end
+        if #some < 200 then
+            return found
+        end
+        first = first + 200
+    end
+end
+
+-- Record so many more positions for each lane of an order, in turn, and keep them free for these.
+local function add_rounds(reader, recorder, order, next, rounds)
+    local ahead = stretch(next, next + rounds * #order - 1)
+    for n, at in ipairs(ahead) do
+        record(recorder, order[(n - 1) % #order + 1], at)
+    end
+    add_free(reader, ahead)
+    return next + #ahead
+end
+
+local function cursor_for(reader, recorder, seen, seen_next)
+    local generation, next = cursor_of(reader)
+    if not generation then
+        generation, next = new_generation(), reserve(reader, recorder, 0)
+    elseif generation == seen and next < seen_next then
+        -- This process has seen more: what it writes to has lost it.
+        next = seen_next
+    end
+    return generation, next
+end
+
+local function take_next(step)
+    local reader, recorder, n, pool, lane, order = step[2], step[3], step[4], step[5], step[6], step[7]
+    local generation, next = cursor_for(reader, recorder, step[10], step[11])
+    local most = not pool and n or nil
+    local free = {}
+    if lane then
+        next = reserve(reader, recorder, next)
+        free = own(reader, recorder, lane, most)
+        if order and #free < n then
+            next = add_rounds(reader, recorder, order, next, n - #free)
+            free = own(reader, recorder, lane, most)
+        end
+    end
+    if #free < n or pool then
+        for _, at in ipairs(free_for_all(reader, recorder, most)) do
+            free[#free + 1] = at
+        end
+    end
+    local positions = choose(free, next, n, pool)
+    if lane then
+        for _, at in ipairs(positions) do
+            record(recorder, lane, at)
+        end
+    end
+    set_cursor(reader, generation, math.max(next, positions[#positions] + 1))
+    return positions, generation
+end
+
+-- Take of what is left of what another reader was given, for the one that resumes it.
+local function take_left(step)
+    local reader, other, n, pool, lane = step[2], step[3], step[4], step[5], step[6]
+    local generation, next = cursor_of(reader)
+    if not generation then
+        local _, theirs = cursor_of(other)
+        generation, next = new_generation(), theirs or 0
+        local passed, given = {}, {}
+        for _, at in ipairs(loose_of(other)) do
+            passed[tonumber(at)] = true
+        end
+        for _, at in ipairs(stretch(0, next - 1)) do
+            if not passed[at] then
+                given[#given + 1] = at
+            end
+        end
+        add_free(reader, given)
+        set_cursor(reader, generation, next)
+    end
+    local most = not pool and n or nil
+    local free = lane and own(reader, other, lane, most) or not lane and free_for_all(reader, other, most)
+    local chosen, slots = {}, {}
+    for _, at in ipairs(free) do
+        if #chosen < n and distinct(slots, at, pool) then
+            chosen[#chosen + 1] = at
+            slots[pool and at % pool or at] = true
+        end
+    end
+    return chosen, generation
+end
+
+-- What it finds in their slots.
+
+local function state_of(sample, slot, newer, ticket, claims)
+    if sample and (not newer or struct.unpack('>d', sample) > newer) then
+        return sample
+    end
+    local holder = call('HGET', base .. ':c', slot)
+    if holder and holder ~= me .. ':' .. ticket then
+        local owner, of = string.match(holder, '^(%x+):(%d+)$')
+        return owner == me and tonumber(of) or -1
+    end
+    call('HSET', base .. ':c', slot, me .. ':' .. ticket)
+    call('HSET', base .. ':i:' .. me, 'c' .. slot, ticket)
+    claims[#claims + 1] = slot
+    return 0
+end
+
+local function slots_of(positions, pool)
+    local slots = {}
+    for n, at in ipairs(positions) do
+        slots[n] = pool and at % pool or at
+    end
+    return slots
+end
+
+local function samples_of(slots)
+    local samples = {}
+    for first = 1, #slots, MANY do
+        local some = call('HMGET', base .. ':s', unpack(slots, first, math.min(first + MANY - 1, #slots)))
+        for n = 1, #some do
+            samples[first + n - 1] = some[n]
+        end
+    end
+    return samples
+end
+
+local function take(step, ticket)
+    local reader, pool = step[2], step[5]
+    local positions, generation
+    if not reader then
+        positions, generation = stretch(0, step[4] - 1), '0'
+    elseif step[9] then
+        positions, generation = take_left(step)
+    else
+        positions, generation = take_next(step)
+    end
+    local slots, states, claims, filled = slots_of(positions, pool), {}, {}, 0
+    local samples = samples_of(slots)
+    for n, slot in ipairs(slots) do
+        states[n] = state_of(samples[n], slot, step[8], ticket, claims)
+        filled = filled + (type(states[n]) == 'string' and 1 or 0)
+    end
+    local delivered = filled == #positions
+    if reader then
+        with_many('ZREM', base .. ':f:' .. reader, positions)
+        for n = 1, delivered and 0 or #positions do
+            call('HSET', base .. ':i:' .. me, 'p' .. positions[n] .. ':' .. reader, ticket .. ':' .. slots[n])
+        end
+    end
+    return {generation, positions, states}, {reader, generation, delivered and 1 or 0, positions, claims}
+end
+
+local function take_again(step, want, ticket)
+    local slots, states, claims = slots_of(want[4], step[5]), {}, {}
+    for _, slot in ipairs(want[5]) do
+        claims[slot] = true
+    end
+    local samples = samples_of(slots)
+    for n, slot in ipairs(slots) do
+        states[n] = claims[slot] and 0 or samples[n] or -1
+    end
+    return {want[2], want[4], states}
+end
+
+-- Changes.
+
+local function fill(ticket, slot, sample, newer)
+    end_claim(me, ticket, slot)
+    local there = call('HGET', base .. ':s', slot)
+    if there and (not newer or struct.unpack('>d', there) > newer) then
+        return there
+    end
+    call('HSET', base .. ':s', slot, sample)
+    if there then
+        call('SADD', base .. ':d', slot .. ':' .. string.sub(there, 1, 8) .. string.sub(there, 49, 64))
+        call('PUBLISH', string.match(base, '^(.-):{') .. ':told', 'r')
+    end
+    return there and 1 or 0
+end
+
+-- A position that was delivered is free. In flight it is for whoever has it, and of a reader that began anew it is none.
+local function free(reader, at, generation)
+    local stands, next = cursor_of(reader)
+    if stands == generation and at < next and not is_in_flight(reader, at) then
+        call('SREM', base .. ':x:' .. reader, at)
+        call('ZADD', base .. ':f:' .. reader, at, at)
+    end
+end
+
+-- A position in flight is free again, or delivered. Tell whether others may have it: it was not the draw's any more, and
+-- its reader was not set back meanwhile.
+local function let_go(ticket, reader, at, generation, returned, refused)
+    local field = 'p' .. at .. ':' .. reader
+    local held = call('HGET', base .. ':i:' .. me, field)
+    if not held or string.match(held, '^%d+') ~= ticket then
+        local stands = cursor_of(reader)
+        return stands and (stands == generation or string.sub(stands, 1, 1) == '-') and 1 or 0
+    end
+    call('HDEL', base .. ':i:' .. me, field)
+    if refused then
+        call('SADD', base .. ':x:' .. reader, at)
+    elseif returned then
+        call('ZADD', base .. ':f:' .. reader, at, at)
+    end
+    return 0
+end
+
+local function remembered(id)
+    local known = call('GET', base .. ':a:' .. me .. ':' .. id)
+    return known and cmsgpack.unpack(known)
+end
+
+local function settle_unknown(ticket, keeps_claims)
+    local known = remembered(ticket)
+    for _, want in ipairs(known and known[1] == 't' and known[2] or {}) do
+        for _, at in ipairs(want[1] and want[4] or {}) do
+            if want[3] == 1 then
+                free(want[1], at, want[2])
+            else
+                let_go(ticket, want[1], at, want[2], true, false)
+            end
+        end
+        for _, slot in ipairs(keeps_claims and {} or want[5]) do
+            end_claim(me, ticket, slot)
+        end
+    end
+    call('DEL', base .. ':a:' .. me .. ':' .. ticket)
+    return 0
+end
+
+-- The steps.
+
+local changes = {
+    f = function(step) return fill(step[2], step[3], ARGV[step[4]], step[5]) end,
+    e = function(step) end_claim(me, step[2], step[3]) return 0 end,
+    g = function(step) return let_go(step[2], step[3], step[4], step[5], step[6], step[7]) end,
+    b = function(step) free(step[2], step[3], step[4]) return 0 end,
+    u = function(step) return settle_unknown(step[2], step[3]) end,
+}
+
+local function remember(id, kind, what)
+    call('SET', base .. ':a:' .. me .. ':' .. id, cmsgpack.pack({kind, what}), 'PX', REMEMBERED)
+end
+
+local function do_group(id, steps)
+    local answers, notes = {}, {}
+    for n, step in ipairs(steps) do
+        if step[1] == 't' then
+            answers[n], notes[n] = take(step, id)
+        elseif step[1] == 'l' then
+            answers[n] = state_of(call('HGET', base .. ':s', step[2]), step[2], step[3], step[4], {})
+        else
+            answers[n] = changes[step[1]](step)
+            notes[n] = type(answers[n]) == 'string' and 2 or answers[n]
+        end
+    end
+    if id and steps[1][1] ~= 'l' then
+        remember(id, steps[1][1] == 't' and 't' or 'w', notes)
+    end
+    return answers
+end
+
+local function do_again(id, steps, known)
+    local answers = {}
+    for n, step in ipairs(steps) do
+        if step[1] == 't' then
+            answers[n] = take_again(step, known[2][n], id)
+        elseif known[2][n] == 2 then
+            answers[n] = call('HGET', base .. ':s', step[3]) or 0
+        else
+            answers[n] = known[2][n]
+        end
+    end
+    return answers
+end
+
+local answers = {}
+for n, group in ipairs(asked[2]) do
+    local known = group[2] and group[1] and remembered(group[1])
+    answers[n] = known and do_again(group[1], group[3], known) or do_group(group[1], group[3])
+end
+live(moment, lease)
+if ARGV[2] == 'one' then
+    local taken = answers[1][1]
+    return {taken[1], taken[2][1], taken[3][1]}
+end
+return answers

@@ -1,0 +1,103 @@
+"""What goes wrong with a Redis server, in the user's words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from redis import exceptions as failed
+
+from memollm._types.secret import said_by
+from memollm.errors import ChangeRefused, StoreError, StoreReadOnly, StoreRefused, StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FAILURES: Final[tuple[type[Exception], ...]] = (failed.RedisError, OSError)
+"""What the client raises."""
+UNKNOWN_CALL: Final = "MMUNKNOWN"
+MOVING: Final = "MMMOVING"
+TOO_FAR: Final = "MMFAR"
+_NO_LOGIN: Final = (
+    "The server of the cache {shown} refuses this user. Check the name and the password in the URL. It says: {said}."
+)
+_NO_RIGHT: Final = (
+    "The cache {shown} cannot be written by this user: {said}. Have its owner grant the right to run scripts and to "
+    "write, or name another ?prefix= in the URL."
+)
+_NO_ROOM: Final = (
+    "The server of the cache {shown} has no room: {said}. Raise maxmemory, or prune the cache, and draw again."
+)
+_NO_DISK: Final = (
+    "The server of the cache {shown} cannot write to its disk and takes nothing: {said}. Its log says more."
+)
+_REPLICA: Final = (
+    "The server of the cache {shown} is a replica and takes no writes: {said}. Name the primary in the URL."
+)
+_NO_DATABASE: Final = "The server of the cache {shown} has no such database: {said}. Choose another number in the URL."
+_OTHER_KEYS: Final = (
+    "What the server of the cache {shown} holds under these names is something else: {said}. Choose another ?prefix= "
+    "in the URL."
+)
+_TOO_FAR: Final = (
+    "The cache {shown} says that so many positions of one call were drawn that they cannot be walked over ({said}). If "
+    "it is damaged, draw in another namespace."
+)
+_TOLD: Final[Sequence[tuple[tuple[str, ...], type[StoreError], str]]] = [
+    (
+        ("WRONGPASS", "NOAUTH", "invalid username-password", "invalid password", "Authentication required"),
+        *(StoreRefused, _NO_LOGIN),
+    ),
+    (("without any password configured",), StoreRefused, _NO_LOGIN),
+    (("NOPERM", "no permissions", "has no permissions"), StoreReadOnly, _NO_RIGHT),
+    (("OOM", "maxmemory"), StoreUnavailable, _NO_ROOM),
+    (("MISCONF",), StoreUnavailable, _NO_DISK),
+    (("READONLY", "read only replica"), StoreReadOnly, _REPLICA),
+    (("DB index is out of range",), StoreRefused, _NO_DATABASE),
+    ((TOO_FAR,), StoreUnavailable, _TOO_FAR),
+    (("WRONGTYPE",), StoreRefused, _OTHER_KEYS),
+]
+"""By what is said: what it is, and what the user is told."""
+_NOT_REDIS: Final = (
+    "What answers at {shown} is no Redis or Valkey server: {said}. Check the host and the port in the URL."
+)
+_NO_TLS: Final = (
+    "No encrypted connection to {shown} came about: {said}. Check that the server speaks TLS at this port, and "
+    "ssl_ca_certs= in the URL."
+)
+
+_PASSING: Final = (
+    *(failed.ConnectionError, failed.TimeoutError, OSError),
+    *(failed.ReadOnlyError, failed.TryAgainError, failed.ClusterDownError, failed.MasterDownError),
+)
+
+
+def code_of(error: Exception) -> str:
+    """Return what a script of ours has refused by."""
+    text = str(error)
+    return next((code for code in (UNKNOWN_CALL, MOVING, TOO_FAR) if code in text), "")
+
+
+def may_pass(error: Exception) -> bool:
+    """Tell whether the same may come about a moment later: the server restarts, or a connection was cut."""
+    if isinstance(error, failed.AuthenticationError | failed.AuthorizationError | failed.InvalidResponse):
+        return False
+    if code_of(error) in {UNKNOWN_CALL, MOVING}:
+        return True
+    return isinstance(error, _PASSING)
+
+
+def translated(error: Exception, shown: str) -> StoreError:
+    """Say in one sentence what failed, why, and what can be done."""
+    said = " ".join(said_by(error).split()).rstrip(".") or type(error).__name__
+    for marks, kind, text in _TOLD:
+        if any(mark in said for mark in marks):
+            return kind(text.format(shown=shown, said=said))
+    if isinstance(error, failed.InvalidResponse) or "Protocol" in said:
+        return StoreRefused(_NOT_REDIS.format(shown=shown, said=said))
+    if "SSL" in said or "certificate" in said:
+        return StoreRefused(_NO_TLS.format(shown=shown, said=said))
+    if isinstance(error, failed.ResponseError) and not may_pass(error):
+        return ChangeRefused(f"The cache {shown} cannot take this as it is: {said}.")
+    return StoreUnavailable(
+        f"The cache {shown} cannot be reached: {said}. Check that the server runs and that the URL is right."
+    )

@@ -1,0 +1,108 @@
+"""What a Redis server must be to keep samples, and what is said of one that is not."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from redis.exceptions import ResponseError
+
+from memollm.errors import StoreRefused
+from memollm.stores.redis.scripts import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from memollm.stores.redis.address import Address
+    from memollm.stores.redis.connections import Wire
+
+OLDEST: Final = (6, 2)
+OLDEST_THAT_WAITS: Final = (7, 2)
+"""From which version on a client can wait until what it wrote is on the disk."""
+
+
+def require_known_server(wire: Wire, address: Address) -> bool:
+    """Refuse what cannot be used; tell whether each write is to be waited for until it is on the disk."""
+    info, shown = _info(wire), address.shown
+    version = _version(info)
+    if version < OLDEST:
+        raise StoreRefused(
+            f"The server of the cache {shown} is Redis {info.get('redis_version')}; memollm needs 6.2 or"
+            " newer, or Valkey."
+        )
+    if info.get("redis_mode") == "sentinel":
+        raise StoreRefused(f"What answers at {shown} is a sentinel, which keeps no data. Name the server in the URL.")
+    if info.get("role") == "slave":
+        raise StoreRefused(f"The server of the cache {shown} is a replica and takes no writes. Name the primary.")
+    _require_keeping(info, shown)
+    return _requires_waiting(wire, version, address)
+
+
+def _require_keeping(info: Mapping[str, str], shown: str) -> None:
+    """Refuse a server that forgets: when its memory is full, or when it ends."""
+    policy = info.get("maxmemory_policy", "noeviction")
+    if policy.startswith("allkeys"):
+        raise StoreRefused(
+            f"The server of the cache {shown} evicts whatever it likes when its memory is full (maxmemory-policy "
+            f"{policy}), so positions that were given would come again. Set: CONFIG SET maxmemory-policy noeviction, "
+            "and the same in its redis.conf."
+        )
+    if info.get("aof_enabled") != "1":
+        raise StoreRefused(
+            f"The server of the cache {shown} keeps no append-only file (appendonly no), so a crash would lose samples "
+            "that were paid for. Set: CONFIG SET appendonly yes and CONFIG SET appendfsync always, and the same in its "
+            "redis.conf."
+        )
+
+
+def _requires_waiting(wire: Wire, version: tuple[int, ...], address: Address) -> bool:
+    """Tell whether each write is to be waited for; refuse where none is sure to reach the disk."""
+    syncs = _setting(wire, "appendfsync")
+    if _setting(wire, "no-appendfsync-on-rewrite") == "yes":
+        syncs = "no"
+    if syncs == "always" or (address.may_lose_a_second and syncs != "no"):
+        return False
+    if version >= OLDEST_THAT_WAITS and syncs != "no":
+        return True
+    raise StoreRefused(
+        f"The server of the cache {address.shown} writes to its disk only now and then (appendfsync "
+        f"{syncs or 'unknown'}), so a power cut could lose samples that were paid for and give positions again. Set: "
+        "CONFIG SET appendfsync always, and the same in its redis.conf, with no-appendfsync-on-rewrite no; or, with "
+        "appendfsync everysec, accept the loss of a second by adding ?durability=second to the URL."
+    )
+
+
+def require_known_schema(wire: Wire, books: str, shown: str, *, writes: bool) -> bool:
+    """Refuse what a newer version has written; tell whether there is a cache, which is begun if it may be."""
+    if writes:
+        wire.value("HSETNX", f"{books}:about", "version", SCHEMA_VERSION)
+    found: Any = wire.value("HGET", f"{books}:about", "version")
+    if found is not None and int(found) > SCHEMA_VERSION:
+        raise StoreRefused(
+            f"The cache {shown} was made by a newer memollm (schema {int(found)}, this one knows {SCHEMA_VERSION}). "
+            "Update memollm: pip install --upgrade memollm."
+        )
+    return found is not None
+
+
+def _info(wire: Wire) -> dict[str, str]:
+    text: Any = wire.value("INFO")
+    lines = text.decode(errors="replace").splitlines()
+    return dict(line.split(":", 1) for line in lines if ":" in line and not line.startswith("#"))
+
+
+def _version(info: Mapping[str, str]) -> tuple[int, ...]:
+    """Return the version of Redis that a server is as good as; Valkey tells that one, too."""
+    with suppress(ValueError):
+        if "valkey_version" in info:
+            return max(OLDEST_THAT_WAITS, tuple(map(int, info["valkey_version"].split(".")[:2])))
+        return tuple(map(int, info.get("redis_version", "0").split(".")[:2]))
+    return (0,)
+
+
+def _setting(wire: Wire, name: str) -> str | None:
+    """Read a setting; None where the server does not tell, as some that are rented do not."""
+    with suppress(ResponseError):
+        answer: Any = wire.value("CONFIG", "GET", name)
+        return answer[1].decode() if answer else None
+    return None

@@ -1,0 +1,29 @@
+"""Reading a Redis store where nothing may be written: no owner is known there, and no cache is begun."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from memollm.stores.redis.looking import RedisLooking
+from memollm.stores.redis.opening import require_known_schema
+from memollm.stores.redis.session import RedisSession
+
+if TYPE_CHECKING:
+    from memollm.stores.redis.session import OpenRedis
+
+
+class RedisReader(RedisSession):
+    """What a Redis store holds, for a `ReadingStore` to draw from."""
+
+    owns = False
+
+    @property
+    def looking(self) -> RedisLooking:
+        """Looks into the store."""
+        return RedisLooking(self)
+
+    def _require_schema(self, wire: Any) -> None:
+        require_known_schema(wire, self.books, self.shown, writes=False)
+
+    def _leave(self, opened: OpenRedis) -> None:
+        """Leave no trace, as there is none."""

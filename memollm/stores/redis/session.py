@@ -1,0 +1,256 @@
+"""One process's use of a Redis server: opening and leaving it, and asking until it answers."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Final
+
+from memollm.stores.drawn import Drawn
+from memollm.stores.listening import UNKNOWN
+from memollm.stores.redis.address import address_of
+from memollm.stores.redis.asking import Seen, pairs, sample_of
+from memollm.stores.redis.connections import Connections
+from memollm.stores.redis.failures import FAILURES, MOVING, UNKNOWN_CALL, code_of, may_pass, translated
+from memollm.stores.redis.line import ListeningLine
+from memollm.stores.redis.opening import require_known_schema, require_known_server
+from memollm.stores.redis.scripts import Command, books, keeping, looking
+from memollm.stores.serving import ServedSession
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from memollm._types.calls import Call, Place
+    from memollm._types.samples import Sample
+    from memollm.errors import StoreError
+
+MOST_BEHIND: Final = 1.0
+"""Seconds that whoever replaced a sample waits for those who still go by the epoch before."""
+REMEMBERED: Final = 100_000
+"""Of how many calls a process remembers that the server knows them."""
+MANY: Final = 500
+"""How many scripts are run in one round trip, where they are many."""
+
+
+class OpenRedis:
+    """What is open at a time, in this process."""
+
+    def __init__(self, owner: str, line: ListeningLine, connections: Connections, *, waits: bool) -> None:
+        self.owner = owner
+        self.line = line
+        self.connections = connections
+        self.waits = waits
+        """Whether each write is waited for until it is on the disk."""
+
+    def close(self) -> None:
+        """End all connections."""
+        self.line.close()
+        self.connections.close()
+
+    def leave_to_parent(self) -> None:
+        """Let go of all in a forked child."""
+        self.line.leave_to_parent()
+        self.connections.leave_to_parent()
+
+
+class RedisSession(ServedSession[OpenRedis]):
+    """One process's use of a server. It opens on first use, and again after a fork."""
+
+    failures = FAILURES
+    owns = True
+    """Whether this process is known to the server as one that may have something in flight."""
+
+    def __init__(self, url: str) -> None:
+        self.address = address_of(url)
+        self.books = f"{self.address.prefix}:{{books}}"
+        self._bases: dict[Call, str] = {}
+        super().__init__(self.address.shown, self.address.patience)
+
+    def _begin_process(self) -> None:
+        super()._begin_process()
+        self.drawn = Drawn(self.flights, tells_arrived=False)
+        self.known: set[str] = set()
+        """The calls that the server knows."""
+        self.seen = Seen()
+
+    # Names.
+
+    def base(self, call: Call) -> str:
+        """Return how all keys of a call begin; what stands in braces decides where in a cluster they are."""
+        base = self._bases.get(call)
+        if base is None:
+            if len(self._bases) >= REMEMBERED:
+                self._bases.clear()
+            digest = blake2b(call.key + call.form.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+            base = self._bases[call] = self.base_of(digest)
+        return base
+
+    def base_of(self, tag: str) -> str:
+        """Return how all keys begin of a call that is known by its tag."""
+        return f"{self.address.prefix}:{{{tag}}}"
+
+    @staticmethod
+    def tag_of(base: str) -> str:
+        """Return the tag of a call."""
+        return base[base.index("{") + 1 : -1]
+
+    # Opening and leaving.
+
+    def _open(self) -> OpenRedis:
+        connections = Connections(self.address)
+        owner = secrets.token_hex(8)
+        try:
+            with connections.lent() as wire:
+                waits = require_known_server(wire, self.address)
+                self._require_schema(wire)
+            held = self._held_bases if self.owns else None
+            line = ListeningLine(
+                self.address, owner, connections, held=held, base_of=lambda place: self.base(place.call)
+            )
+        except FAILURES as error:
+            connections.close()
+            raise translated(error, self.shown) from error
+        except BaseException:
+            connections.close()
+            raise
+        try:
+            line.begin()
+        except BaseException as error:
+            line.close()
+            connections.close()
+            if isinstance(error, FAILURES):
+                raise translated(error, self.shown) from error
+            raise
+        return OpenRedis(owner, line, connections, waits=waits)
+
+    def _require_schema(self, wire: Any) -> None:
+        require_known_schema(wire, self.books, self.shown, writes=True)
+
+    def _held_bases(self) -> set[str]:
+        """Return in which calls this process has something."""
+        calls: set[Call] = set()
+        for held in list(self.drawn.held.values()):
+            calls.update(position.call for position in list(held.positions))
+            calls.update(place.call for place in list(held.claims))
+        return {self.base(call) for call in calls}
+
+    def _leave(self, opened: OpenRedis) -> None:
+        aloft = [ticket for ticket in list(self.drawn.held) if self.flights.holds(ticket)]
+        bases = self._held_bases()
+        self._run(opened, [Command(keeping(), base, (opened.owner, "leave", *aloft)) for base in bases])
+
+    # Asking.
+
+    def run(self, commands: Sequence[Command]) -> list[Any]:
+        """Run scripts, until the server answers; what one is answered is no error."""
+        return self.patiently(lambda: self._run(self.opened(), commands))
+
+    def _run(self, opened: OpenRedis, commands: Sequence[Command]) -> list[Any]:
+        answers: list[Any] = []
+        for first in range(0, len(commands), MANY):
+            with opened.connections.lent() as wire:
+                answers += wire.run(commands[first : first + MANY], waits=opened.waits)
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+        return answers
+
+    def ask(self, *command: Any) -> Any:
+        """Send one command that may be sent again."""
+
+        def send() -> Any:
+            with self.opened().connections.lent() as wire:
+                return wire.value(*command)
+
+        return self.patiently(send)
+
+    def ask_many(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        """Send commands that may be sent again, and read something each."""
+
+        def send() -> list[Any]:
+            answers: list[Any] = []
+            for first in range(0, len(commands), MANY):
+                with self.opened().connections.lent() as wire:
+                    answers += wire.ask(commands[first : first + MANY])
+            for answer in answers:
+                if isinstance(answer, Exception):
+                    raise answer
+            return answers
+
+        return self.patiently(send)
+
+    def keep(self, bases: Iterable[str], what: str, *arguments: object) -> list[Any]:
+        """Do something to each of some calls."""
+        owner = self.opened().owner
+        return self.run([Command(keeping(), base, (owner, what, *arguments)) for base in bases])
+
+    def look(self, bases: Iterable[str], what: str, *arguments: object) -> list[Any]:
+        """Look at each of some calls."""
+        owner = self.opened().owner
+        return self.run([Command(looking(), base, (owner, what, *arguments)) for base in bases])
+
+    def book(self, what: str, *arguments: object) -> Any:
+        """Do something to what is kept of the whole cache."""
+        (answer,) = self.run([Command(books(), self.books, (self.opened().owner, what, *arguments))])
+        return answer
+
+    def peek(self, call: Call, slots: Sequence[int] | None = None) -> dict[int, Sample]:
+        """Read the samples of a call."""
+        if slots is not None and not slots:
+            return {}
+        key = f"{self.base(call)}:s"
+        if slots is None:
+            found = self.ask("HGETALL", key)
+            return dict(sorted((int(slot), sample_of(sample)) for slot, sample in pairs(found)))
+        wanted = sorted({*slots})
+        rows = zip(wanted, self.ask("HMGET", key, *wanted), strict=True)
+        return {slot: sample_of(sample) for slot, sample in rows if sample is not None}
+
+    # Failing.
+
+    def may_pass(self, error: Exception) -> bool:
+        """Tell whether the same may come about a moment later."""
+        return may_pass(error)
+
+    def is_away(self, error: Exception) -> bool:
+        """Tell whether it is the server that does not answer."""
+        return not code_of(error)
+
+    def translated(self, error: Exception) -> StoreError:
+        """Say in one sentence what failed, why, and what can be done."""
+        return translated(error, self.shown)
+
+    def get_ready(self, error: Exception, pause: float) -> None:  # noqa: ARG002 - for those who wait for something
+        """Get ready for another attempt."""
+        if code_of(error) == UNKNOWN_CALL:
+            self.known.clear()
+        elif code_of(error) != MOVING and self._open_as is not None:
+            self._open_as.connections.close()
+
+    # Epochs.
+
+    def begin_epoch(self) -> None:
+        """Let everybody forget what is remembered, and wait until they have, but for those who do not answer."""
+        epoch: int = self.book("epoch")
+        until = time.monotonic() + MOST_BEHIND
+        opened, pause = self.opened(), 0.0005
+        opened.line.wait_for(epoch, MOST_BEHIND)
+        while (behind := self.book("behind", epoch)) and time.monotonic() < until:
+            lines = [f"{self.address.prefix}:line:{owner.decode()}" for owner in behind]
+            counts = self.ask("PUBSUB", "NUMSUB", *lines)
+            if not any(counts[1::2]):
+                # They have ended without a word.
+                self.ask("HDEL", f"{self.books}:heard", *behind)
+                return
+            time.sleep(pause)
+            pause = min(2 * pause, 0.02)
+
+    def epoch(self) -> int:
+        """Return the epoch that this process was told of; below zero where it is not told."""
+        opened = self._open_as
+        return UNKNOWN if opened is None else opened.line.epoch
+
+    def holders(self, places: Sequence[Place]) -> list[int]:
+        """Tell who is filling each place: nobody, this process, or others."""
+        return self.opened().line.holders(places)

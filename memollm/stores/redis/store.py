@@ -1,0 +1,183 @@
+"""The Redis and Valkey store: draws of many machines, each burst in one round trip."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from memollm._types.calls import recorder, resumed
+from memollm._types.requests import Take
+from memollm._types.samples import EVER, Taken
+from memollm.errors import ChangeRefused
+from memollm.stores.redis.asking import MANY, Asking, Group, has_replaced, new_number, state_of
+from memollm.stores.redis.failures import FAILURES
+from memollm.stores.redis.scripts import Command, drawing
+from memollm.stores.redis.session import RedisSession
+from memollm.stores.served import ServedDrawing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from memollm._types.calls import Call, Place, Want
+    from memollm._types.requests import Answer, Request
+    from memollm.stores.redis.keeping import RedisKeeping
+    from memollm.stores.redis.limiting import RedisLimiting
+    from memollm.stores.redis.line import ListeningLine
+    from memollm.stores.redis.looking import RedisLooking
+    from memollm.stores.redis.reader import RedisReader
+    from memollm.stores.redis.session import OpenRedis
+
+Answered = list[tuple[Group, Any]]
+
+
+class RedisStore(RedisSession, ServedDrawing):
+    """Keeps samples in a database of a Redis or Valkey server."""
+
+    def __repr__(self) -> str:
+        return f"RedisStore({self.address.shown!r})"
+
+    @property
+    def looking(self) -> RedisLooking:
+        """Looks into the store."""
+        from memollm.stores.redis.looking import RedisLooking
+
+        return RedisLooking(self)
+
+    def reader(self) -> RedisReader:
+        """Read the same samples and write nowhere."""
+        from memollm.stores.redis.reader import RedisReader
+
+        return RedisReader(self.address.url)
+
+    @property
+    def keeping(self) -> RedisKeeping:
+        """Keeps the store."""
+        from memollm.stores.redis.keeping import RedisKeeping
+
+        return RedisKeeping(self)
+
+    @property
+    def limiting(self) -> RedisLimiting:
+        """Limits what programs spend."""
+        from memollm.stores.redis.limiting import RedisLimiting
+
+        return RedisLimiting(self)
+
+    # Asking.
+
+    def _brought(self, requests: Sequence[Request]) -> list[Answer]:
+        """Bring requests to the server, and bring them again if an answer is lost."""
+
+        def bring() -> list[Answer]:
+            asking = Asking(self.drawn, self.base, self.seen)
+            over, lost = asking.settle_left()
+            one = None if asking.of or len(requests) != 1 else self._one_draw(requests[0])
+            if one is not None:
+                return self._draw(*one)
+            asking.add(requests)
+            answered: Answered = []
+            if asking.of:
+                opened = self.opened()
+                self.drawn.begin(requests)
+                answered = self._sent(opened, asking)
+            self.drawn.end(over, lost)
+            if has_replaced(answered):
+                self.begin_epoch()
+            answers = asking.answers(requests, answered)
+            self.drawn.done(requests, answers)
+            return answers
+
+        try:
+            return self.patiently(bring)
+        except ChangeRefused:
+            self.drawn.refused(requests)
+            raise
+
+    def _sent(self, opened: OpenRedis, asking: Asking) -> Answered:
+        """Send what is asked of each call, and tell of calls that the server does not know; return what it answers."""
+        new = [call for call in asking.of if self.base(call) not in self.known]
+        commands: list[Command] = []
+        sent: list[tuple[str, Sequence[Group]]] = []
+        lease = int(1000 * self.address.lease)
+        for call, of in asking.of.items():
+            base, about = self.base(call), asking.about(call) if call in new else None
+            for first in range(0, len(of.groups), MANY):
+                groups = of.groups[first : first + MANY]
+                payload, records = asking.sent(of, groups, about)
+                arguments = (opened.owner, "many", lease, new_number(), payload, *records)
+                commands.append(Command(drawing(), base, arguments))
+                sent.append((base, groups))
+        self._register(new)
+        answers = self._run(opened, commands)
+        self._know(self.base(call) for call in new)
+        answered: Answered = []
+        for (base, asked), answer in zip(sent, answers, strict=True):
+            answered += zip(asked, answer, strict=True)
+            opened.line.answered.extend((base, group.id) for group in asked if group.id is not None)
+        return answered
+
+    def _register(self, calls: Sequence[Call]) -> None:
+        """Put calls on the list of all."""
+        now = time.time()
+        commands: list[tuple[Any, ...]] = []
+        for call in calls:
+            tag = self.tag_of(self.base(call))
+            commands.append(("SADD", f"{self.books}:functions", call.function))
+            commands.append(("ZADD", f"{self.books}:calls:{call.function}", "NX", repr(now), tag))
+        if commands:
+            with self.opened().connections.lent() as wire:
+                for answer in wire.ask(commands):
+                    if isinstance(answer, Exception):
+                        raise answer
+
+    def bring(self, call: Call, made: float) -> None:
+        """Have a call that comes from elsewhere; it counts as used now."""
+        self._register([call])
+        about = (repr(made), call.key.hex(), call.function, call.form, repr(time.time()))
+        self.keep([self.base(call)], "bring", *about)
+
+    def _know(self, bases: Any) -> None:
+        if len(self.known) >= 100_000:  # noqa: PLR2004 - so that it does not grow for ever
+            self.known.clear()
+        self.known.update(bases)
+
+    # What most draws are: one sample of a call and a reader.
+
+    def _one_draw(self, request: Request) -> tuple[Take, Want, str, str] | None:
+        if type(request) is not Take or len(request.wants) != 1 or self.drawn.is_unsure(request.ticket):
+            return None
+        (want,) = request.wants
+        reader = want.reader
+        if want.n != 1 or reader is None or want.lane is not None or resumed(reader) is not None:
+            return None
+        base = self.base(want.call)
+        return (request, want, reader, base) if base in self.known else None
+
+    def _draw(self, take: Take, want: Want, reader: str, base: str) -> list[Answer]:
+        opened = self.opened()
+        generation, next_ = self.seen.of(base, reader)
+        newer = "" if take.newer_than == EVER else repr(take.newer_than)
+        arguments = (
+            *(opened.owner, "one", take.ticket, reader, want.pool or "", newer, generation, next_),
+            *(recorder(reader), int(1000 * self.address.lease), new_number()),
+        )
+        self.drawn.begin((take,))
+        (answer,) = self._run(opened, [Command(drawing(), base, arguments)])
+        opened.line.answered.append((base, take.ticket))
+        of, at, state = answer
+        self.seen.note(base, reader, of.decode(), at)
+        answers: list[Answer] = [[Taken([at], [state_of(state)], int(of))]]
+        self.drawn.done((take,), answers)
+        return answers
+
+    # Watching.
+
+    def _line(self) -> ListeningLine:
+        return self.opened().line
+
+    def _busy(self, places: Sequence[Place]) -> set[int]:
+        try:
+            holders = self.holders(places)
+        except FAILURES:
+            return set()
+        return {nth for nth, holder in enumerate(holders) if holder}

@@ -1,0 +1,181 @@
+"""One process's use of a server as a store: opening and leaving it, and asking until it answers."""
+
+from __future__ import annotations
+
+import atexit
+import time
+import weakref
+from _thread import start_new_thread
+from contextlib import suppress
+from typing import TYPE_CHECKING, ClassVar, Final, Generic, Protocol, TypeVar, cast
+
+from memollm._types.locks import ThreadLock, interrupted, renewed_in_children
+from memollm.errors import StoreClosed, StoreError
+from memollm.stores.drawn import Drawn
+from memollm.stores.flights import Flights
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from memollm._types.requests import Answer, Request
+
+T = TypeVar("T")
+PAUSE_FIRST: Final = 0.01
+PAUSE_LAST: Final = 0.25
+"""Seconds between attempts to reach a server that was lost; the pause doubles."""
+
+
+class Connected(Protocol):
+    """What is open at a time, in this process."""
+
+    def close(self) -> None:
+        """End all connections."""
+        ...
+
+    def leave_to_parent(self) -> None:
+        """Let go of all in a forked child."""
+        ...
+
+
+Open = TypeVar("Open", bound=Connected)
+
+
+class ServedSession(Generic[Open]):
+    """One process's use of a server. It opens on first use, and again after a fork."""
+
+    failures: ClassVar[tuple[type[Exception], ...]]
+    """What the client raises where the server, or the way to it, fails."""
+
+    def __init__(self, shown: str, patience: float) -> None:
+        self.shown = shown
+        self._patience = patience
+        self.flights = Flights()
+        self._closed = False
+        self._begin_process()
+        _living.add(cast("ServedSession[Connected]", self))
+        atexit.unregister(_close_all)
+        atexit.register(_close_all)
+
+    def _begin_process(self) -> None:
+        opening = ThreadLock()
+        self._opening, self._is_opening = opening.lock, opening.mine
+        self._open_as: Open | None = None
+        self._when_dropped: weakref.finalize[..., ServedSession[Open]] | None = None
+        self._has_hung = False
+        self.drawn = Drawn(self.flights)
+
+    # Opening and leaving.
+
+    def opened(self) -> Open:
+        """Return what is open; the first use opens it, and says why if that cannot be."""
+        opened = self._open_as
+        if opened is not None:
+            return opened
+        if self._is_opening():
+            raise interrupted()
+        with self._opening:
+            if self._closed:
+                raise StoreClosed(f"The cache {self.shown} was closed. Make a new Cache to go on.")
+            if self._open_as is None:
+                self._open_as = self._open()
+                self._when_dropped = weakref.finalize(self, _leave_soon, self._open_as)
+                self._when_dropped.atexit = False
+            return self._open_as
+
+    def _open(self) -> Open:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Leave the server for good."""
+        self._closed = True
+        with self._opening:
+            opened, self._open_as = self._open_as, None
+            if self._when_dropped is not None:
+                self._when_dropped.detach()
+        if opened is None:
+            return
+        try:
+            with suppress(StoreError, *self.failures):
+                self._leave(opened)
+        finally:
+            opened.close()
+
+    def _leave(self, opened: Open) -> None:
+        """Void what this process has in flight; what its draws have in hand counts as delivered."""
+        raise NotImplementedError
+
+    def begin_in_child(self) -> None:
+        """Begin anew in a forked child: leases, connections and draws are the parent's."""
+        opened = self._open_as
+        if self._when_dropped is not None:
+            self._when_dropped.detach()
+        if opened is not None:
+            opened.leave_to_parent()
+            _parents.append(opened)
+        self._begin_process()
+
+    # Asking.
+
+    def patiently(self, work: Callable[[], T]) -> T:
+        """Do what is done once however often it is asked, until the server answers or patience is at its end."""
+        until: float | None = None
+        pause = PAUSE_FIRST
+        while True:
+            try:
+                done = work()
+            except self.failures as error:
+                now = time.monotonic()
+                if until is None:
+                    # Whoever has waited in vain once does not wait again before the server has answered.
+                    hurries = self._has_hung and self.is_away(error)
+                    until = now + (0 if hurries else self._patience)
+                if not self.may_pass(error) or now >= until:
+                    self._has_hung = self._has_hung or self.may_pass(error)
+                    raise self.translated(error) from error
+                self.get_ready(error, pause)
+                time.sleep(pause)
+                pause = min(2 * pause, PAUSE_LAST)
+            else:
+                self._has_hung = False
+                return done
+
+    def may_pass(self, error: Exception) -> bool:
+        """Tell whether the same may come about a moment later: the server restarts, or a connection was cut."""
+        raise NotImplementedError
+
+    def is_away(self, error: Exception) -> bool:  # noqa: ARG002 - for those who can tell
+        """Tell whether it is the server that does not answer."""
+        return True
+
+    def translated(self, error: Exception) -> StoreError:
+        """Say in one sentence what failed, why, and what can be done."""
+        raise NotImplementedError
+
+    def get_ready(self, error: Exception, pause: float) -> None:
+        """Get ready for another attempt."""
+        raise NotImplementedError
+
+    def settle_left(self) -> None:
+        """Settle what draws of this process hold that are over and have not said so."""
+        self._brought(())
+
+    def _brought(self, requests: Sequence[Request]) -> list[Answer]:
+        """Bring requests to the server; who only reads brings none."""
+        raise NotImplementedError
+
+
+_parents: list[Connected] = []
+"""What a forked child has let go of; nothing of it is ended here."""
+_living = renewed_in_children(ServedSession[Connected].begin_in_child)
+
+
+def _leave_soon(opened: Connected) -> None:
+    """Close what a store had open that nobody refers to any more; a collection waits for nothing."""
+    with suppress(RuntimeError):
+        start_new_thread(opened.close, ())
+
+
+def _close_all() -> None:
+    for session in list(_living):
+        with suppress(StoreError, *session.failures):
+            session.close()
