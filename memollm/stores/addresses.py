@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-class Said(NamedTuple):
+class SaidByUrl(NamedTuple):
     """What a URL says."""
 
     shown: str
@@ -39,7 +39,7 @@ class Said(NamedTuple):
         return number
 
 
-def said_by_url(url: str, ours: Sequence[str]) -> Said:
+def said_by_url(url: str, ours: Sequence[str]) -> SaidByUrl:
     """Read a URL, of whose parameters some are ours."""
     shown, parts = masked_url(url), urlsplit(url)
     try:
@@ -48,4 +48,4 @@ def said_by_url(url: str, ours: Sequence[str]) -> Said:
         raise OptionError(f"cache={shown!r}: the part after the question mark is not of the form name=value.") from None
     theirs = [(name, value) for name, value in given if name not in ours]
     left: Any = parts._replace(query=urlencode(theirs, quote_via=quote))
-    return Said(shown, {name: value for name, value in given if name in ours}, urlunsplit(left))
+    return SaidByUrl(shown, {name: value for name, value in given if name in ours}, urlunsplit(left))

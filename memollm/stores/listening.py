@@ -22,7 +22,7 @@ LOOK_EVERY: Final = 0.1
 RECONNECT_EVERY: Final = 0.25
 
 
-class Listening:
+class ListeningThread:
     """A thread that reads what a server tells on a connection of its own."""
 
     failures: ClassVar[tuple[type[Exception], ...]]

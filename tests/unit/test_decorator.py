@@ -235,9 +235,9 @@ def test_wrong_arguments_raise_what_the_function_would():
         ({"keep_arguments": "nonsense"}, "keep_arguments='nonsense'"),
         ({"key": len, "ignore": ("prompt",)}, "leave `ignore` out"),
         ({"name_space": "a"}, "no option 'name_space'. Did you mean 'namespace'"),
-        ({"cache": "redis://there"}, "memollm knows paths"),
+        ({"cache": "mongodb://there"}, "memollm knows paths"),
         ({"cache": ":memory:"}, "memollm knows paths, 'memory:'"),
-        ({"cache": "redis://me:secret@there/0"}, "'redis://…@there/0'"),
+        ({"cache": "mongodb://me:secret@there/0"}, "'mongodb://…@there/0'"),
     ],
 )
 def test_wrong_options_are_refused_at_decoration(options, message):

@@ -230,7 +230,7 @@ def shown(q):
 
 @way
 def placed(q):
-    memollm.Cache("redis://me:hush97@there/0")
+    memollm.Cache("mongodb://me:hush97@there/0")
 
 def main():
     for call in WAYS:

@@ -9,7 +9,7 @@ import psycopg
 from psycopg import sql as composed
 
 from memollm.errors import StoreRefused
-from memollm.stores.listening import UNKNOWN, Listening
+from memollm.stores.listening import UNKNOWN, ListeningThread
 from memollm.stores.postgres.connections import connect, leave_to_parent, require_known_server
 from memollm.stores.postgres.sql import channel, statements
 
@@ -24,7 +24,7 @@ PROBES: Final = 3
 PID: Final = b"SELECT pg_backend_pid()"
 
 
-class DirectLine(Listening):
+class DirectLine(ListeningThread):
     """A connection with the owner's lock and the notices of others, and the thread that reads them."""
 
     failures = (psycopg.Error,)

@@ -39,7 +39,7 @@ KEPT: Final[Mapping[str, Any]] = {
 }
 
 
-class Address(NamedTuple):
+class RedisAddress(NamedTuple):
     """Where a store is."""
 
     url: str
@@ -55,10 +55,10 @@ class Address(NamedTuple):
     """The URL without its password."""
 
     def __repr__(self) -> str:
-        return f"Address({self.shown!r})"
+        return f"RedisAddress({self.shown!r})"
 
 
-def address_of(url: str) -> Address:
+def address_of(url: str) -> RedisAddress:
     """Read a URL."""
     said = said_by_url(url, OURS)
     prefix, durability = said.ours.get("prefix", "memollm"), said.ours.get("durability")
@@ -66,7 +66,7 @@ def address_of(url: str) -> Address:
         raise said.refuse("a prefix has up to 40 letters, digits, points, dashes and underscores; choose another.")
     if durability not in {None, SECOND}:
         raise said.refuse("durability= may be 'second', which takes a server that writes to its disk every second.")
-    return Address(
+    return RedisAddress(
         url,
         {**KEPT, **_options(said.url, said.refuse)},
         prefix,

@@ -100,7 +100,7 @@ NO_REQUEST: Final = -1
 """The number of what is settled besides, for draws that are over and have not said so."""
 
 
-class Asking:
+class AskingCalls:
     """Several requests on their way to the server."""
 
     def __init__(self, drawn: Drawn, base: Callable[[Call], str], seen: Seen) -> None:

@@ -17,17 +17,17 @@ from memollm.stores.lending import Lending
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from memollm.stores.redis.address import Address
+    from memollm.stores.redis.address import RedisAddress
     from memollm.stores.redis.scripts import Command
 
 WAITS: Final = ("WAITAOF", 1, 0, 10_000)
 """Waits until what this connection wrote is on the disk of the server, so many milliseconds at most."""
 
 
-class Wire:
+class Channel:
     """One connection. It repeats nothing by itself: an answer that was lost may be of something that was done."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: RedisAddress) -> None:
         options = dict(address.options)
         kind: Any = options.pop("connection_class", Connection)
         try:
@@ -108,21 +108,21 @@ class Wire:
                 os.close(sock.detach())
 
 
-class Connections(Lending[Wire]):
-    """Connections that are lent to one thread at a time."""
+class LentChannels(Lending[Channel]):
+    """LentChannels that are lent to one thread at a time."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: RedisAddress) -> None:
         super().__init__(address.pool)
         self._address = address
 
-    def connect(self) -> Wire:
+    def connect(self) -> Channel:
         """Make one."""
-        return Wire(self._address)
+        return Channel(self._address)
 
-    def end(self, connection: Wire) -> None:
+    def end(self, connection: Channel) -> None:
         """End one."""
         connection.close()
 
-    def leave(self, connection: Wire) -> None:
+    def leave(self, connection: Channel) -> None:
         """Let go of one in a forked child."""
         connection.leave_to_parent()

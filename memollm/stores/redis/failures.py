@@ -94,6 +94,9 @@ def translated(error: Exception, shown: str) -> StoreError:
             return kind(text.format(shown=shown, said=said))
     if isinstance(error, failed.InvalidResponse) or "Protocol" in said:
         return StoreRefused(_NOT_REDIS.format(shown=shown, said=said))
+    if shown.startswith(("rediss", "valkeys")) and isinstance(error, failed.TimeoutError):
+        # A server that does not speak TLS waits for a request, and says nothing.
+        return StoreUnavailable(_NO_TLS.format(shown=shown, said=said))
     if "SSL" in said or "certificate" in said:
         return StoreRefused(_NO_TLS.format(shown=shown, said=said))
     if isinstance(error, failed.ResponseError) and not may_pass(error):

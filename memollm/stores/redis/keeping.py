@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from memollm._types.counting import Account, Counts, Use
     from memollm._types.listings import Move
     from memollm.stores.looking import Document
-    from memollm.stores.redis.store import RedisStore
+    from memollm.stores.redis.session import RedisSession
 
 MOVING: Final = 60_000
 """Milliseconds for which a call that is being moved is drawn by nobody, if who moves it dies."""
@@ -29,7 +29,7 @@ MOVING: Final = 60_000
 class RedisKeeping(Keeping):
     """Changes what is stored, call by call."""
 
-    def __init__(self, store: RedisStore) -> None:
+    def __init__(self, store: RedisSession) -> None:
         self._store = store
         self._looking = RedisLooking(store)
 
@@ -151,12 +151,7 @@ class RedisKeeping(Keeping):
 
     def count(self, id: int, counts: Mapping[Account, Counts], uses: Sequence[Use]) -> None:  # noqa: A002 - the protocol's
         """Add up, once."""
-        encode = msgspec.msgpack.encode
-        amounts = [
-            each for account in sorted(counts) for each in (encode(tuple(account)), encode(tuple(counts[account])))
-        ]
-        if amounts:
-            self._store.book("count", id, *amounts)
+        self._store.count(id, counts)
         for use in uses:
             base = self._store.base(use.call)
             self._store.keep([base], "use", repr(use.at), use.run or "", use.first, use.last)

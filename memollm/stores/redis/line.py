@@ -9,8 +9,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from memollm.errors import StoreRefused
-from memollm.stores.listening import LOOK_EVERY, Listening
-from memollm.stores.redis.connections import Wire
+from memollm.stores.listening import LOOK_EVERY, ListeningThread
+from memollm.stores.redis.connections import Channel
 from memollm.stores.redis.failures import FAILURES
 from memollm.stores.redis.scripts import Command, books, keeping
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from memollm._types.calls import Place
-    from memollm.stores.redis.address import Address
-    from memollm.stores.redis.connections import Connections
+    from memollm.stores.redis.address import RedisAddress
+    from memollm.stores.redis.connections import LentChannels
 
 BEATS: Final = 5
 """How often a process says in each lease that it lives."""
@@ -28,7 +28,7 @@ TIDY_EVERY: Final = 0.5
 MANY: Final = 500
 
 
-class ListeningLine(Listening):
+class ListeningLine(ListeningThread):
     """A subscription, and the thread that reads it and beats."""
 
     failures = FAILURES
@@ -36,9 +36,9 @@ class ListeningLine(Listening):
 
     def __init__(
         self,
-        address: Address,
+        address: RedisAddress,
         owner: str,
-        connections: Connections,
+        connections: LentChannels,
         *,
         held: Callable[[], set[str]] | None,
         base_of: Callable[[Place], str],
@@ -62,7 +62,7 @@ class ListeningLine(Listening):
     # Connecting.
 
     def _connect(self) -> None:
-        self._wire = Wire(self._address)
+        self._wire = Channel(self._address)
 
     def _disconnect(self) -> None:
         self._wire.close()

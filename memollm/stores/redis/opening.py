@@ -13,15 +13,15 @@ from memollm.stores.redis.scripts import SCHEMA_VERSION
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from memollm.stores.redis.address import Address
-    from memollm.stores.redis.connections import Wire
+    from memollm.stores.redis.address import RedisAddress
+    from memollm.stores.redis.connections import Channel
 
 OLDEST: Final = (6, 2)
 OLDEST_THAT_WAITS: Final = (7, 2)
 """From which version on a client can wait until what it wrote is on the disk."""
 
 
-def require_known_server(wire: Wire, address: Address) -> bool:
+def require_known_server(wire: Channel, address: RedisAddress) -> bool:
     """Refuse what cannot be used; tell whether each write is to be waited for until it is on the disk."""
     info, shown = _info(wire), address.shown
     version = _version(info)
@@ -55,7 +55,7 @@ def _require_keeping(info: Mapping[str, str], shown: str) -> None:
         )
 
 
-def _requires_waiting(wire: Wire, version: tuple[int, ...], address: Address) -> bool:
+def _requires_waiting(wire: Channel, version: tuple[int, ...], address: RedisAddress) -> bool:
     """Tell whether each write is to be waited for; refuse where none is sure to reach the disk."""
     syncs = _setting(wire, "appendfsync")
     if _setting(wire, "no-appendfsync-on-rewrite") == "yes":
@@ -72,7 +72,7 @@ def _requires_waiting(wire: Wire, version: tuple[int, ...], address: Address) ->
     )
 
 
-def require_known_schema(wire: Wire, books: str, shown: str, *, writes: bool) -> bool:
+def require_known_schema(wire: Channel, books: str, shown: str, *, writes: bool) -> bool:
     """Refuse what a newer version has written; tell whether there is a cache, which is begun if it may be."""
     if writes:
         wire.value("HSETNX", f"{books}:about", "version", SCHEMA_VERSION)
@@ -85,7 +85,7 @@ def require_known_schema(wire: Wire, books: str, shown: str, *, writes: bool) ->
     return found is not None
 
 
-def _info(wire: Wire) -> dict[str, str]:
+def _info(wire: Channel) -> dict[str, str]:
     text: Any = wire.value("INFO")
     lines = text.decode(errors="replace").splitlines()
     return dict(line.split(":", 1) for line in lines if ":" in line and not line.startswith("#"))
@@ -100,7 +100,7 @@ def _version(info: Mapping[str, str]) -> tuple[int, ...]:
     return (0,)
 
 
-def _setting(wire: Wire, name: str) -> str | None:
+def _setting(wire: Channel, name: str) -> str | None:
     """Read a setting; None where the server does not tell, as some that are rented do not."""
     with suppress(ResponseError):
         answer: Any = wire.value("CONFIG", "GET", name)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from memollm.stores.redis.looking import RedisLooking
 from memollm.stores.redis.opening import require_known_schema
 from memollm.stores.redis.session import RedisSession
 
 if TYPE_CHECKING:
+    from memollm.stores.redis.connections import Channel
     from memollm.stores.redis.session import OpenRedis
 
 
@@ -22,8 +23,10 @@ class RedisReader(RedisSession):
         """Looks into the store."""
         return RedisLooking(self)
 
-    def _require_schema(self, wire: Any) -> None:
-        require_known_schema(wire, self.books, self.shown, writes=False)
+    def _require_usable(self, channel: Channel) -> bool:
+        # What it keeps is for those to judge who write.
+        require_known_schema(channel, self.books, self.shown, writes=False)
+        return False
 
     def _leave(self, opened: OpenRedis) -> None:
         """Leave no trace, as there is none."""

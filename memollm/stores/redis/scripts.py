@@ -37,7 +37,7 @@ def script(*names: str) -> Script:
 
 def drawing() -> Script:
     """Return what draws."""
-    return script("glance", "common", "drawing")
+    return script("glance", "common", "positions", "drawing")
 
 
 def keeping() -> Script:

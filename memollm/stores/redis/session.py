@@ -7,11 +7,13 @@ import time
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from memollm.stores.drawn import Drawn
 from memollm.stores.listening import UNKNOWN
 from memollm.stores.redis.address import address_of
 from memollm.stores.redis.asking import Seen, pairs, sample_of
-from memollm.stores.redis.connections import Connections
+from memollm.stores.redis.connections import LentChannels
 from memollm.stores.redis.failures import FAILURES, MOVING, UNKNOWN_CALL, code_of, may_pass, translated
 from memollm.stores.redis.line import ListeningLine
 from memollm.stores.redis.opening import require_known_schema, require_known_server
@@ -19,11 +21,13 @@ from memollm.stores.redis.scripts import Command, books, keeping, looking
 from memollm.stores.serving import ServedSession
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from memollm._types.calls import Call, Place
+    from memollm._types.counting import Account, Counts
     from memollm._types.samples import Sample
     from memollm.errors import StoreError
+    from memollm.stores.redis.connections import Channel
 
 MOST_BEHIND: Final = 1.0
 """Seconds that whoever replaced a sample waits for those who still go by the epoch before."""
@@ -36,7 +40,7 @@ MANY: Final = 500
 class OpenRedis:
     """What is open at a time, in this process."""
 
-    def __init__(self, owner: str, line: ListeningLine, connections: Connections, *, waits: bool) -> None:
+    def __init__(self, owner: str, line: ListeningLine, connections: LentChannels, *, waits: bool) -> None:
         self.owner = owner
         self.line = line
         self.connections = connections
@@ -98,12 +102,11 @@ class RedisSession(ServedSession[OpenRedis]):
     # Opening and leaving.
 
     def _open(self) -> OpenRedis:
-        connections = Connections(self.address)
+        connections = LentChannels(self.address)
         owner = secrets.token_hex(8)
         try:
             with connections.lent() as wire:
-                waits = require_known_server(wire, self.address)
-                self._require_schema(wire)
+                waits = self._require_usable(wire)
             held = self._held_bases if self.owns else None
             line = ListeningLine(
                 self.address, owner, connections, held=held, base_of=lambda place: self.base(place.call)
@@ -124,8 +127,11 @@ class RedisSession(ServedSession[OpenRedis]):
             raise
         return OpenRedis(owner, line, connections, waits=waits)
 
-    def _require_schema(self, wire: Any) -> None:
-        require_known_schema(wire, self.books, self.shown, writes=True)
+    def _require_usable(self, channel: Channel) -> bool:
+        """Refuse what cannot be used; tell whether each write is to be waited for until it is on the disk."""
+        waits = require_known_server(channel, self.address)
+        require_known_schema(channel, self.books, self.shown, writes=True)
+        return waits
 
     def _held_bases(self) -> set[str]:
         """Return in which calls this process has something."""
@@ -140,7 +146,7 @@ class RedisSession(ServedSession[OpenRedis]):
         bases = self._held_bases()
         self._run(opened, [Command(keeping(), base, (opened.owner, "leave", *aloft)) for base in bases])
 
-    # Asking.
+    # AskingCalls.
 
     def run(self, commands: Sequence[Command]) -> list[Any]:
         """Run scripts, until the server answers; what one is answered is no error."""
@@ -194,6 +200,43 @@ class RedisSession(ServedSession[OpenRedis]):
         """Do something to what is kept of the whole cache."""
         (answer,) = self.run([Command(books(), self.books, (self.opened().owner, what, *arguments))])
         return answer
+
+    # Calls.
+
+    def register(self, calls: Sequence[Call]) -> None:
+        """Put calls on the list of all."""
+        now = time.time()
+        commands: list[tuple[Any, ...]] = []
+        for call in calls:
+            tag = self.tag_of(self.base(call))
+            commands.append(("SADD", f"{self.books}:functions", call.function))
+            commands.append(("ZADD", f"{self.books}:calls:{call.function}", "NX", repr(now), tag))
+        if commands:
+            with self.opened().connections.lent() as wire:
+                for answer in wire.ask(commands):
+                    if isinstance(answer, Exception):
+                        raise answer
+
+    def bring(self, call: Call, made: float) -> None:
+        """Have a call that comes from elsewhere; it counts as used now."""
+        self.register([call])
+        about = (repr(made), call.key.hex(), call.function, call.form, repr(time.time()))
+        self.keep([self.base(call)], "bring", *about)
+
+    def know(self, bases: Iterable[str]) -> None:
+        """Remember that the server knows calls."""
+        if len(self.known) >= REMEMBERED:
+            self.known.clear()
+        self.known.update(bases)
+
+    def count(self, id: int, counts: Mapping[Account, Counts]) -> None:  # noqa: A002 - as in `Write`
+        """Add to what was counted, once."""
+        encode = msgspec.msgpack.encode
+        amounts = [
+            each for account in sorted(counts) for each in (encode(tuple(account)), encode(tuple(counts[account])))
+        ]
+        if amounts:
+            self.book("count", id, *amounts)
 
     def peek(self, call: Call, slots: Sequence[int] | None = None) -> dict[int, Sample]:
         """Read the samples of a call."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from memollm._types.calls import recorder, resumed
 from memollm._types.requests import Take
 from memollm._types.samples import EVER, Taken
 from memollm.errors import ChangeRefused
-from memollm.stores.redis.asking import MANY, Asking, Group, has_replaced, new_number, state_of
+from memollm.stores.redis.asking import MANY, AskingCalls, Group, has_replaced, new_number, state_of
 from memollm.stores.redis.failures import FAILURES
 from memollm.stores.redis.scripts import Command, drawing
 from memollm.stores.redis.session import RedisSession
@@ -18,7 +17,7 @@ from memollm.stores.served import ServedDrawing
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from memollm._types.calls import Call, Place, Want
+    from memollm._types.calls import Place, Want
     from memollm._types.requests import Answer, Request
     from memollm.stores.redis.keeping import RedisKeeping
     from memollm.stores.redis.limiting import RedisLimiting
@@ -63,13 +62,13 @@ class RedisStore(RedisSession, ServedDrawing):
 
         return RedisLimiting(self)
 
-    # Asking.
+    # AskingCalls.
 
     def _brought(self, requests: Sequence[Request]) -> list[Answer]:
         """Bring requests to the server, and bring them again if an answer is lost."""
 
         def bring() -> list[Answer]:
-            asking = Asking(self.drawn, self.base, self.seen)
+            asking = AskingCalls(self.drawn, self.base, self.seen)
             over, lost = asking.settle_left()
             one = None if asking.of or len(requests) != 1 else self._one_draw(requests[0])
             if one is not None:
@@ -93,7 +92,7 @@ class RedisStore(RedisSession, ServedDrawing):
             self.drawn.refused(requests)
             raise
 
-    def _sent(self, opened: OpenRedis, asking: Asking) -> Answered:
+    def _sent(self, opened: OpenRedis, asking: AskingCalls) -> Answered:
         """Send what is asked of each call, and tell of calls that the server does not know; return what it answers."""
         new = [call for call in asking.of if self.base(call) not in self.known]
         commands: list[Command] = []
@@ -107,39 +106,14 @@ class RedisStore(RedisSession, ServedDrawing):
                 arguments = (opened.owner, "many", lease, new_number(), payload, *records)
                 commands.append(Command(drawing(), base, arguments))
                 sent.append((base, groups))
-        self._register(new)
+        self.register(new)
         answers = self._run(opened, commands)
-        self._know(self.base(call) for call in new)
+        self.know(self.base(call) for call in new)
         answered: Answered = []
         for (base, asked), answer in zip(sent, answers, strict=True):
             answered += zip(asked, answer, strict=True)
             opened.line.answered.extend((base, group.id) for group in asked if group.id is not None)
         return answered
-
-    def _register(self, calls: Sequence[Call]) -> None:
-        """Put calls on the list of all."""
-        now = time.time()
-        commands: list[tuple[Any, ...]] = []
-        for call in calls:
-            tag = self.tag_of(self.base(call))
-            commands.append(("SADD", f"{self.books}:functions", call.function))
-            commands.append(("ZADD", f"{self.books}:calls:{call.function}", "NX", repr(now), tag))
-        if commands:
-            with self.opened().connections.lent() as wire:
-                for answer in wire.ask(commands):
-                    if isinstance(answer, Exception):
-                        raise answer
-
-    def bring(self, call: Call, made: float) -> None:
-        """Have a call that comes from elsewhere; it counts as used now."""
-        self._register([call])
-        about = (repr(made), call.key.hex(), call.function, call.form, repr(time.time()))
-        self.keep([self.base(call)], "bring", *about)
-
-    def _know(self, bases: Any) -> None:
-        if len(self.known) >= 100_000:  # noqa: PLR2004 - so that it does not grow for ever
-            self.known.clear()
-        self.known.update(bases)
 
     # What most draws are: one sample of a call and a reader.
 

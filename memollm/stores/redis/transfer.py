@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from memollm._types.calls import Call
     from memollm._types.counting import Account, Counts
     from memollm._types.samples import Sample
-    from memollm.stores.redis.store import RedisStore
+    from memollm.stores.redis.session import RedisSession
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ T = TypeVar("T")
 class RedisTransfer(Transfer):
     """Reads and merges."""
 
-    def __init__(self, store: RedisStore) -> None:
+    def __init__(self, store: RedisSession) -> None:
         self._store = store
 
     @contextmanager
@@ -44,7 +44,7 @@ class RedisTransfer(Transfer):
 class RedisSnapshot(Snapshot):
     """What is there. Besides its samples, a call is read when it is come to."""
 
-    def __init__(self, store: RedisStore) -> None:
+    def __init__(self, store: RedisSession) -> None:
         self._store = store
         self._looking = RedisLooking(store)
         self._read: tuple[Any, Any] = (None, None)
@@ -124,7 +124,7 @@ def _replaced(member: bytes) -> Replaced:
 class RedisShelf(Shelf):
     """What is there, to be added to."""
 
-    def __init__(self, store: RedisStore) -> None:
+    def __init__(self, store: RedisSession) -> None:
         self._store = store
         self._looking = RedisLooking(store)
 
@@ -195,4 +195,4 @@ class RedisShelf(Shelf):
 
     def count(self, counts: Mapping[Account, Counts]) -> None:
         """Add to what was counted."""
-        self._store.keeping.count(self._store.flights.new_id(), counts, ())
+        self._store.count(self._store.flights.new_id(), counts)

@@ -1,0 +1,379 @@
+"""Opening a Redis store: what URLs say, what is refused and how, and what is shown of a password."""
+
+import asyncio
+import logging
+import os
+import socket
+import threading
+
+import pytest
+from servers import REDIS, RedisServer, require, require_redis
+
+require_redis()
+
+import memollm
+from memollm import Cache, OptionError
+from memollm._types.calls import Want
+from memollm._types.samples import MINE
+from memollm.errors import MemollmWarning, StoreClosed, StoreReadOnly, StoreRefused, StoreUnavailable
+from memollm.stores.redis import opening
+from memollm.stores.redis.address import address_of
+from memollm.stores.redis.connections import WAITS, Channel
+from memollm.stores.redis.store import RedisStore
+from memollm.testing._bench import Hand, call
+
+pytestmark = pytest.mark.usefixtures("deadline")
+
+
+@pytest.fixture(autouse=True)
+def team_key(monkeypatch):
+    monkeypatch.setenv("MEMOLLM_SIGNING_KEY", "a secret of the whole team")
+
+
+def refused(url, error=StoreRefused):
+    """Return what is said of a store that cannot be opened; nothing of it shows a password."""
+    store = RedisStore(url)
+    with pytest.raises(error) as raised:
+        Hand(store, Want(call(), "reader", 1, None))
+    store.close()
+    assert "hush" not in f"{raised.value}{store!r}"
+    return str(raised.value)
+
+
+@pytest.fixture
+def configured(redis):
+    """Set what a server is configured with, for a test."""
+    before = {}
+
+    def set_to(**options):
+        with redis.client() as client:
+            for name, value in options.items():
+                setting = name.replace("_", "-")
+                before.setdefault(setting, client.config_get(setting)[setting])
+                client.config_set(setting, value)
+        return redis.fresh()
+
+    yield set_to
+    with redis.client() as client:
+        for setting, value in before.items():
+            client.config_set(setting, value)
+
+
+# URLs.
+
+
+@pytest.mark.parametrize("scheme", ["redis", "valkey"])
+def test_a_url_is_a_cache(redis, scheme):
+    """A cache is opened by its URL as one on disk is by its path, and two of one URL share what they hold."""
+    url = redis.fresh().replace("redis://", f"{scheme}://")
+    calls = []
+    with Cache(url) as cache, Cache(redis.url) as other:
+        first = cache.cached_llm(namespace="a", name="ask", version=1)(
+            lambda prompt: calls.append(prompt) or len(calls)
+        )
+        again = other.cached_llm(namespace="b", name="ask", version=1)(lambda prompt: "called")
+        assert [first("hi"), first("hi"), again("hi"), again("hi"), again("hi")] == [1, 2, 1, 2, "called"]
+        assert "hush" not in f"{cache!r}{other!r}"
+
+
+def test_what_a_url_says():
+    """Parameters of ours are read, and all others are the client's."""
+    address = address_of("rediss://me:hush@host:7000/2?lease=3&prefix=p&pool=2&durability=second&ssl_ca_certs=/ca")
+    assert (address.lease, address.prefix, address.pool, address.may_lose_a_second) == (3.0, "p", 2, True)
+    assert (address.options["host"], address.options["db"], address.options["ssl_ca_certs"]) == ("host", 2, "/ca")
+    assert "hush" not in repr(address)
+
+
+@pytest.mark.parametrize(
+    "query", ["lease=0", "lease=soon", "pool=0", "patience=-1", "prefix={x}", "durability=never", "noequals", "db=x"]
+)
+def test_a_wrong_parameter_is_refused(query):
+    """What cannot be meant is refused at once, and the password is not shown."""
+    with pytest.raises(OptionError, match=r"^cache='redis://…@host/0") as raised:
+        Cache(f"redis://me:hush@host/0?{query}")
+    assert "hush" not in str(raised.value)
+
+
+def test_a_parameter_that_the_client_does_not_know(redis):
+    """What the client does not know is refused as the user's own."""
+    assert "knows no such parameter" in refused(f"{redis.url}?speed=7", OptionError)
+
+
+def test_prefixes_are_stores_of_their_own(redis):
+    """Two prefixes of one database share nothing."""
+    redis.fresh()
+    for url in (redis.url, redis.another()):
+        with Cache(url) as cache:
+            assert cache.cached_llm(lambda url=url: url, name="ask", version=1, namespace="a")() == url
+
+
+def test_a_project_cannot_name_a_server(project):
+    """A project may come from anybody; what it says is shown without the password."""
+    (project / "pyproject.toml").write_text('[tool.memollm]\ncache = "redis://me:hush@host"\n')
+    with pytest.raises(OptionError, match="lies outside of the project") as raised:
+        memollm._calls.configuration.Configuration().get("cache")
+    assert "hush" not in str(raised.value)
+
+
+def test_a_team_without_a_key_is_told(redis, monkeypatch):
+    """Who opens a shared cache without a shared key learns once what that means, and how to make one."""
+    monkeypatch.delenv("MEMOLLM_SIGNING_KEY")
+    with pytest.warns(MemollmWarning, match=r"MEMOLLM_SIGNING_KEY is not set.*token_hex") as warned:
+        Cache(redis.url).close()
+    assert "hush" not in str(warned[0].message)
+
+
+# What is refused.
+
+
+def test_a_server_that_evicts_is_refused(configured):
+    """Cursors that are evicted would give positions again (P1): the setting to change is named."""
+    url = configured(maxmemory_policy="allkeys-lru")
+    said = refused(url)
+    assert "maxmemory-policy allkeys-lru" in said
+    assert "CONFIG SET maxmemory-policy noeviction" in said
+
+
+def test_a_server_that_evicts_only_what_expires_is_used(configured):
+    """Nothing that counts expires."""
+    with Cache(configured(maxmemory_policy="volatile-lru")) as cache:
+        assert cache.cached_llm(lambda: 1, name="ask", version=1)() == 1
+
+
+def test_a_server_without_a_file_is_refused(configured):
+    """What is in memory alone is lost by a crash (P7)."""
+    said = refused(configured(appendonly="no"))
+    assert "CONFIG SET appendonly yes" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "accepted"),
+    [
+        ({"appendfsync": "everysec"}, "?durability=second"),
+        ({"appendfsync": "no"}, None),
+        ({"no_appendfsync_on_rewrite": "yes"}, None),
+    ],
+)
+def test_a_server_that_does_not_sync_is_refused(configured, monkeypatch, options, accepted):
+    """A power cut must lose nothing, unless a second of it is accepted (P7)."""
+    monkeypatch.setattr(opening, "OLDEST_THAT_WAITS", (99, 0))
+    url = configured(**options)
+    assert "Set: CONFIG SET appendfsync always" in refused(url)
+    if accepted is None:
+        assert "CONFIG SET appendfsync always" in refused(f"{url}?durability=second")
+    else:
+        with Cache(url + accepted) as cache:
+            assert cache.cached_llm(lambda: 1, name="ask", version=1)() == 1
+
+
+def test_a_server_that_syncs_now_and_then_is_waited_for(configured, monkeypatch):
+    """Where a server can tell that it has synced, every draw and every fill waits for that (P7)."""
+    monkeypatch.setattr(opening, "OLDEST_THAT_WAITS", (6, 2))
+    asked, told, plain = [], iter([[1, 0], [0, 0]]), Channel.ask
+
+    def ask(wire, commands):
+        commands = list(commands)
+        waits = commands[-1:] == [WAITS]
+        answers = plain(wire, commands[:-1] if waits else commands)
+        asked.append(waits)
+        return [*answers, next(told, [1, 0])] if waits else answers
+
+    monkeypatch.setattr(Channel, "ask", ask)
+    store = RedisStore(configured(appendfsync="everysec"))
+    try:
+        hand = Hand(store, Want(call(), "reader", 1, None))
+        hand.fill(b"zero")
+        assert hand.settle().void == ()
+        assert Hand(store, Want(call(), "reader", 1, None)).at == [1]
+        assert sum(asked) >= 4
+    finally:
+        store.close()
+
+
+def test_wrong_password(redis):
+    """The sentence says what to look at."""
+    assert "refuses this user. Check the name and the password" in refused(redis.url_at(redis.port, password="hushed"))
+
+
+def test_no_password(redis):
+    """Who gives none is told the same."""
+    assert "refuses this user" in refused(f"redis://127.0.0.1:{redis.port}")
+
+
+def test_no_such_database(redis):
+    """Databases are as many as the server is configured for."""
+    assert "has no such database" in refused(redis.url.replace("/0", "/4000"))
+
+
+def test_no_server():
+    """Where nobody listens, opening says so at once."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+        said = refused(f"redis://me:hush@127.0.0.1:{port}/0", StoreUnavailable)
+    assert "cannot be reached: " in said
+    assert said.endswith("Check that the server runs and that the URL is right.")
+
+
+def test_another_kind_of_server():
+    """What answers like no Redis server is told apart."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer():
+            with listener.accept()[0] as client:
+                client.recv(100)
+                client.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        answering = threading.Thread(target=answer, daemon=True)
+        answering.start()
+        said = refused(f"redis://me:hush@127.0.0.1:{listener.getsockname()[1]}/0")
+        answering.join(30)
+    assert "is no Redis or Valkey server" in said
+
+
+def test_a_server_without_tls(redis):
+    """A connection that must be encrypted and cannot be is refused."""
+    assert "No encrypted connection" in refused(
+        f"{redis.url.replace('redis://', 'rediss://')}?socket_timeout=0.2", StoreUnavailable
+    )
+
+
+def test_newer_schema(redis):
+    """A cache of a newer version is left as it is."""
+    url = redis.fresh()
+    with redis.client() as client:
+        client.hset("memollm:{books}:about", "version", 99)
+    assert "made by a newer memollm (schema 99, this one knows 1). Update memollm" in refused(url)
+
+
+def test_something_else_under_the_names(redis):
+    """What somebody else keeps under these names is left as it is."""
+    url = redis.fresh()
+    with redis.client() as client:
+        client.set("memollm:{books}:about", "mine")
+    assert "Choose another ?prefix=" in refused(url)
+
+
+def test_a_replica_is_refused(redis):
+    """What takes no writes is no store."""
+    require(REDIS, "a Redis server")
+    replica = RedisServer(replicaof=f"127.0.0.1 {redis.port}", masterauth="nobody")
+    try:
+        assert "is a replica" in refused(replica.start().url)
+    finally:
+        replica.stop()
+
+
+def test_an_old_server_is_refused(redis, monkeypatch):
+    """The version that is needed is named."""
+    monkeypatch.setattr(opening, "OLDEST", (99, 0))
+    assert "memollm needs 6.2 or newer" in refused(redis.url)
+
+
+@pytest.fixture
+def guest(redis):
+    """Return the URL of a user who may look, and write nothing."""
+    redis.fresh()
+    with Cache(redis.url) as cache:
+        answers = iter("ab")
+        made = cache.cached_llm(namespace="a", name="ask", version=1)(lambda: next(answers))
+        assert [made(), made()] == ["a", "b"]
+    with redis.client() as client:
+        # As docs/servers.md says.
+        rule = "on >hush ~memollm:* &memollm:* +@all -@write -@dangerous +info +config|get +eval +evalsha"
+        client.execute_command("ACL", "SETUSER", "guest", *rule.split())
+    yield redis.url_at(redis.port).replace("://:", "://guest:").replace(redis.url.split(":")[2].split("@")[0], "hush")
+    with redis.client() as client:
+        client.execute_command("ACL", "DELUSER", "guest")
+
+
+def test_a_user_who_may_not_write(guest):
+    """Who may read and not write is told so."""
+    assert "cannot be written by this user" in refused(guest, StoreReadOnly)
+
+
+def test_a_user_who_may_only_read_draws(redis, guest):
+    """A cache that a user may read is drawn from as a reader of one's own stands there, and nothing is kept."""
+    with Cache(redis.url) as cache, Cache(guest) as other:
+        read = other.cached_llm(namespace="a", name="ask", version=1, mode="readonly")(lambda: "called")
+        new = read.with_options(namespace="b")
+        assert [read(), new(), new(), new()] == ["called", "a", "b", "called"]
+        assert [space.draws for space in cache.namespaces()] == [2]
+
+
+def test_closed_store(redis):
+    """A cache that was closed says so."""
+    store = RedisStore(redis.fresh())
+    store.opened()
+    store.close()
+    store.close()
+    with pytest.raises(StoreClosed, match="was closed"):
+        store.peek(call())
+
+
+def test_no_log_shows_a_password(redis, caplog):
+    """Nothing that is logged on the way shows the password."""
+    caplog.set_level(logging.DEBUG)
+    with Cache(redis.fresh()) as cache:
+        cache.cached_llm(lambda: 1, name="ask", version=1)()
+    assert "hush" not in caplog.text
+
+
+# Processes, threads and loops.
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_draws_with_connections_of_its_own(redis):
+    """A child begins anew and leaves the parent's connections, leases and draws alone (P1, P5)."""
+    store = RedisStore(redis.fresh())
+    hand = Hand(store, Want(call(), "reader", 1, None))
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            own = Hand(store, Want(call(), "reader", 1, None))
+            status = 0 if (own.at, own.states) == ([1], [MINE]) else 2
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+    hand.fill(b"zero")
+    assert hand.settle().void == ()
+    assert store.opened().line.is_up.is_set()
+    with redis.client() as client:
+        client.publish("memollm:told", "e 99")
+    store.opened().line.wait_for(99, 30)
+    assert store.opened().line.heard == 99
+    store.close()
+
+
+def test_many_tasks_draw_together(redis):
+    """What the tasks of a loop ask at one time is brought to the server in few round trips, each position once (P1)."""
+    with Cache(redis.fresh()) as cache:
+
+        @cache.cached_llm(namespace="a", name="ask", version=1)
+        async def ask(prompt):
+            await asyncio.sleep(0)
+            return prompt
+
+        async def draw():
+            return await asyncio.gather(*(ask(at % 5) for at in range(100)))
+
+        sent = []
+        store = cache.store
+        plain = store._run
+        store._run = lambda *asked: sent.append(asked) or plain(*asked)
+        assert asyncio.run(draw()) == [at % 5 for at in range(100)]
+        assert len(sent) < 30
+        assert [space.draws for space in cache.namespaces()] == [100]
+
+
+def test_a_replaced_sample_is_new_in_every_process(redis):
+    """What was replaced is given by nobody any more once it was told (pool=1 with a time to live)."""
+    now = [1000.0]
+    answers = iter(["old", "new"])
+    with Cache(redis.fresh(), clock=lambda: now[0]) as cache, Cache(redis.url, clock=lambda: now[0]) as other:
+        ask = cache.cached_llm(pool=1, ttl=10, name="ask", version=1)(lambda: next(answers))
+        read = other.cached_llm(pool=1, name="ask", version=1)(lambda: "called")
+        assert (ask(), read(), read()) == ("old", "old", "old")
+        now[0] += 11
+        assert (ask(), read()) == ("new", "new")
