@@ -131,7 +131,9 @@ class Drawn:
                 if isinstance(request, Take):
                     self._taken(request, answer)
                     self._sure(request.ticket)
-                elif isinstance(request, Write) and isinstance(answer, Written):
+                elif isinstance(request, Look):
+                    self._looked(request, answer)
+                elif isinstance(answer, Written):
                     for change in request.changes:
                         self._changed(change)
                     self.written.remember(request.id, answer)
@@ -165,6 +167,13 @@ class Drawn:
             for at, state in zip(taken.positions, taken.states, strict=True):
                 if state is MINE:
                     self._of(take.ticket).claims[Place(want.call, want.slot(at))] = None
+
+    def _looked(self, look: Look, answer: Any) -> None:
+        """Know that what others are filling is not claimed: who takes it for its own would wait for itself."""
+        claims = self._of(look.ticket).claims
+        for place, state in zip(look.places, answer, strict=True):
+            if state is not MINE:
+                claims.pop(place, None)
 
     def _changed(self, change: Change) -> None:
         held = None

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from memollm._types.calls import Place
 from memollm._types.counting import Account, Counts
+from memollm._types.requests import Fill
 from memollm._types.samples import MINE, Busy, Sample
 from memollm.stores.keeping import keeping
 from memollm.stores.looking import looking
-from memollm.testing._bench import Bench, call, settled
+from memollm.testing._bench import Bench, call, settled, written
 from memollm.testing.fakes import NOON
 
 if TYPE_CHECKING:
@@ -102,6 +103,17 @@ class SharedConformance(Bench):
         assert settled(self.store, Place(call(), 0)) == [True]
         assert waiting.look(0) == [MINE]
         assert self.take(2).at == [0, 1]
+
+    def test_waiting_for_one_after_another(self) -> None:
+        """Who waits for a draw that fails, and is not the first to take over, waits for the one that was (P5)."""
+        first, other, peer = self.take(reader="a"), self.take(reader="b", store=self._peer()), self._peer()
+        waiting = self.take(reader="c", store=peer)
+        first.give_back()
+        assert (other.look(0), waiting.look(0)) == ([MINE], [Busy(None)])
+        assert settled(peer, Place(call(), 0)) == [False]
+        written(other.store, [Fill(other.ticket, Place(call(), 0), Sample(b"zero", NOON))])
+        assert settled(peer, Place(call(), 0)) == [True]
+        assert waiting.look(0) == [Sample(b"zero", NOON)]
 
     def test_vanished_draw_of_a_peer(self) -> None:
         """A draw that its own process knows to have ended is void there at once (P3)."""

@@ -79,7 +79,7 @@ def test_a_url_is_a_cache(redis, scheme):
 def test_what_a_url_says():
     """Parameters of ours are read, and all others are the client's."""
     address = address_of("rediss://me:hush@host:7000/2?lease=3&prefix=p&pool=2&durability=second&ssl_ca_certs=/ca")
-    assert (address.lease, address.prefix, address.pool, address.may_lose_a_second) == (3.0, "p", 2, True)
+    assert (address.lease, address.prefix, address.pool, address.may_lose_a_second) == (3.0, "p.2", 2, True)
     assert (address.options["host"], address.options["db"], address.options["ssl_ca_certs"]) == ("host", 2, "/ca")
     assert "hush" not in repr(address)
 

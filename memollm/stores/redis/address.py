@@ -62,14 +62,16 @@ def address_of(url: str) -> RedisAddress:
     """Read a URL."""
     said = said_by_url(url, OURS)
     prefix, durability = said.ours.get("prefix", "memollm"), said.ours.get("durability")
+    options = _options(said.url, said.refuse)
     if not PREFIX.fullmatch(prefix):
         raise said.refuse("a prefix has up to 40 letters, digits, points, dashes and underscores; choose another.")
     if durability not in {None, SECOND}:
         raise said.refuse("durability= may be 'second', which takes a server that writes to its disk every second.")
     return RedisAddress(
         url,
-        {**KEPT, **_options(said.url, said.refuse)},
-        prefix,
+        {**KEPT, **options},
+        # What is told is told in all databases of a server.
+        f"{prefix}.{options['db']}" if options.get("db") else prefix,
         said.number("lease", LEASE, least=LEAST_LEASE),
         durability == SECOND,
         int(said.number("pool", POOL, least=1)),

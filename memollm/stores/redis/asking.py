@@ -82,6 +82,7 @@ class Group(NamedTuple):
     id: int | None
     """By which the server remembers what it has answered."""
     again: bool
+    """Whether it was asked before: what is on its way still is not to find it forgotten."""
     steps: list[Step]
     about: list[int]
     """Of each step, which want, place or change it is about."""
@@ -224,7 +225,6 @@ class AskingCalls:
         told = [
             (
                 str(group.id) if group.id is not None else False,
-                group.again,
                 [_told(step, of, records) for step in group.steps],
             )
             for group in groups

@@ -54,6 +54,12 @@ function doing.charge()
     return {cmsgpack.pack(spent), 1}
 end
 
+-- Note that a load is over.
+function doing.loaded()
+    call('HSET', base .. ':about', 'loaded', ARGV[3])
+    return 1
+end
+
 -- Something was replaced or removed: an epoch begins. Return it, and who has not heard of it and is to be waited for.
 function doing.epoch()
     local begun = call('INCR', base .. ':epoch')

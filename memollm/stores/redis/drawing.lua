@@ -1,8 +1,9 @@
 -- How a Redis store draws: what a burst of draws asks of one call is done by one script.
 --
 -- ARGV: owner, 'many', lease in milliseconds, the number that a new cursor's generation is made of, what is asked as
--- MessagePack, and records. What is asked is {what the call is, or false; groups}, and a group {id, whether it may have
--- been done, steps}. A step is one of these, by its first:
+-- MessagePack, and records. What is asked is {what the call is, or false; groups}, and a group {id, or false; steps}. What
+-- was done under an id is not done again: who asks again is answered as before, and what was on its way for long, and was
+-- asked again meanwhile, changes nothing. A step is one of these, by its first:
 --     t  take      {reader, recorder, n, pool, lane, order, newer than, resumes, generation and next as seen last}
 --     l  look      {slot, newer than, ticket}                   f  fill     {ticket, slot, number of the record, newer than}
 --     e  end       {ticket, slot} of a claim                    g  go       {ticket, reader, position, generation, returned, refused}
@@ -17,7 +18,7 @@ if ARGV[2] == 'one' then
     -- Of `glance.lua`, of which the rest is recorder, lease and fresh number.
     local pool, newer = ARGV[5] ~= '' and tonumber(ARGV[5]), ARGV[6] ~= '' and tonumber(ARGV[6])
     lease, fresh = tonumber(ARGV[10]), ARGV[11]
-    asked = {false, {{ARGV[3], false, {
+    asked = {false, {{ARGV[3], {
         {'t', ARGV[4], ARGV[9], 1, pool, false, false, newer, false, ARGV[7], tonumber(ARGV[8])}}}}}
 else
     lease, fresh, asked = tonumber(ARGV[3]), ARGV[4], cmsgpack.unpack(ARGV[5])
@@ -178,7 +179,8 @@ local function settle_unknown(ticket, keeps_claims)
             end_claim(me, ticket, slot)
         end
     end
-    call('DEL', base .. ':a:' .. me .. ':' .. ticket)
+    -- If it comes only now, it is too late.
+    call('SET', base .. ':a:' .. me .. ':' .. ticket, cmsgpack.pack({'over'}), 'PX', REMEMBERED)
     return 0
 end
 
@@ -215,6 +217,9 @@ local function do_group(id, steps)
 end
 
 local function do_again(id, steps, known)
+    if known[1] == 'over' then
+        refuse('MMOVER')
+    end
     local answers = {}
     for n, step in ipairs(steps) do
         if step[1] == 't' then
@@ -230,8 +235,8 @@ end
 
 local answers = {}
 for n, group in ipairs(asked[2]) do
-    local known = group[2] and group[1] and remembered(group[1])
-    answers[n] = known and do_again(group[1], group[3], known) or do_group(group[1], group[3])
+    local known = group[1] and remembered(group[1])
+    answers[n] = known and do_again(group[1], group[2], known) or do_group(group[1], group[2])
 end
 live(moment, lease)
 if ARGV[2] == 'one' then

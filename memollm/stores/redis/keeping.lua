@@ -189,7 +189,8 @@ end
 
 -- Move it away: nobody draws until that is done, or the moment has come until which it may take. Return all it has.
 function doing.lift()
-    if is_held() then
+    local moving = call('HGET', base .. ':call', 'moving')
+    if is_held() or moving and tonumber(moving) > moment then
         return 0
     end
     if call('EXISTS', base .. ':call') == 0 then
@@ -222,8 +223,11 @@ function doing.settle()
     return 0
 end
 
--- Remove what was moved away.
+-- Remove what was moved away, unless it is another one by now.
 function doing.vacate()
+    if call('HGET', base .. ':call', 'made') ~= ARGV[4] then
+        return 0
+    end
     if call('EXISTS', base .. ':r~') == 1 then
         call('RENAME', base .. ':r~', base .. ':r')
     end

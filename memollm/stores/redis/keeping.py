@@ -140,7 +140,7 @@ class RedisKeeping(Keeping):
         if answer == -1:
             raise in_use(move.old)
         self._unlist(move.old.function, old)
-        store.keep([store.base(move.old)], "vacate", new_number())
+        store.keep([store.base(move.old)], "vacate", new_number(), made)
         return len(samples)
 
     def _list_at(self, function: str, tag: str, made: bytes) -> None:

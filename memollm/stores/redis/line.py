@@ -123,7 +123,7 @@ class ListeningLine(ListeningThread):
             self._wake([place for place in known if self._base_of(place) == base])
         elif what == "r":
             self._renew()
-        elif int(rest) > self.heard:
+        elif int(rest) != self.heard:
             self._go_by(int(rest))
 
     # Epochs.

@@ -186,6 +186,12 @@ class RedisSession(ServedSession[OpenRedis]):
 
         return self.patiently(send)
 
+    def wait_for_disk(self) -> None:
+        """Wait until all that was written is on the disk, where the server does not see to that by itself."""
+        if self.opened().waits:
+            # A write of its own, since a connection waits for what it wrote itself, and for all before that.
+            self.book("loaded", time.time())
+
     def keep(self, bases: Iterable[str], what: str, *arguments: object) -> list[Any]:
         """Do something to each of some calls."""
         owner = self.opened().owner

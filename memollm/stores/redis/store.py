@@ -112,7 +112,7 @@ class RedisStore(RedisSession, ServedDrawing):
         answered: Answered = []
         for (base, asked), answer in zip(sent, answers, strict=True):
             answered += zip(asked, answer, strict=True)
-            opened.line.answered.extend((base, group.id) for group in asked if group.id is not None)
+            opened.line.answered.extend((base, group.id) for group in asked if not (group.id is None or group.again))
         return answered
 
     # What most draws are: one sample of a call and a reader.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from memollm._types.samples import Replaced
+from memollm.errors import StoreUnavailable
 from memollm.stores.redis.asking import REPLACED, new_number, packed, pairs
 from memollm.stores.redis.looking import RedisLooking, call_of
 from memollm.stores.transfer import Cursor, Entry, Lane, Part, Reached, Shelf, Snapshot, Stretch, Transfer
@@ -38,7 +39,9 @@ class RedisTransfer(Transfer):
     def merge(self, work: Callable[[Shelf], T]) -> T:
         """Work beside those who draw: each step is atomic, and what was cut short can be done again."""
         self._store.settle_left()
-        return work(RedisShelf(self._store))
+        done = work(RedisShelf(self._store))
+        self._store.wait_for_disk()
+        return done
 
 
 class RedisSnapshot(Snapshot):
@@ -168,8 +171,15 @@ class RedisShelf(Shelf):
         return int(answer)
 
     def put(self, handle: Call, slot: int, sample: Sample) -> None:
-        """Fill a vacant slot."""
-        self._store.ask("HSETNX", self._key(handle, "s"), slot, packed(sample))
+        """Fill a vacant slot, unless somebody was faster."""
+        data = packed(sample)
+        if self._store.ask("HSETNX", self._key(handle, "s"), slot, data):
+            return
+        if self._store.ask("HGET", self._key(handle, "s"), slot) != data:
+            raise StoreUnavailable(
+                f"Samples of {handle.function} are being made at this moment, and one took the place of one that was to "
+                "be loaded. Load the file again: what is here already is not loaded twice."
+            )
 
     def record(self, handle: Call, lane: Lane) -> None:
         """Let positions be a lane's."""

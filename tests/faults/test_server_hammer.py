@@ -1,4 +1,4 @@
-"""Many processes that draw from one PostgreSQL server while they, and it, are killed."""
+"""Many processes that draw from one server while they, and it, are killed."""
 
 import faulthandler
 import random
@@ -8,24 +8,43 @@ import time
 from pathlib import Path
 
 import pytest
-from servers import PATIENCE, PostgresServer, postgres_programs, require, require_psycopg
+from servers import (
+    PATIENCE,
+    REDIS,
+    PostgresServer,
+    RedisServer,
+    postgres_programs,
+    require,
+    require_psycopg,
+    require_redis,
+)
 
 from memollm import Cache
-
-require_psycopg()
 
 WORKER = Path(__file__).with_name("server_worker.py")
 
 
+def postgres():
+    require_psycopg()
+    require(postgres_programs(), "a PostgreSQL server")
+    return PostgresServer(), ""
+
+
+def redis():
+    require_redis()
+    require(REDIS, "a Redis server")
+    return RedisServer(), "?lease=3"
+
+
 @pytest.mark.deep
+@pytest.mark.parametrize("kind", [postgres, redis])
 @pytest.mark.parametrize(("samples", "kills"), [(60, 4), (2000, 80)], ids=["short", "long"])
-def test_processes_and_the_server_are_killed(tmp_path, monkeypatch, samples, kills):
+def test_processes_and_the_server_are_killed(tmp_path, monkeypatch, kind, samples, kills):
     """Nothing is given twice, nothing stored is lost, and no kill costs more than one call (P1, P3, P4, P5, P7)."""
     # It goes on for longer than other tests, and has deadlines of its own.
     faulthandler.cancel_dump_traceback_later()
-    require(postgres_programs(), "a PostgreSQL server")
     monkeypatch.setenv("MEMOLLM_SIGNING_KEY", "a secret of the whole team")
-    server = PostgresServer()
+    server, query = kind()
     chance = random.Random(1)
     namespaces = ["a", "a", "b"] if samples < 100 else ["a", "a", "a", "a", "b", "b"]
     processes = {}
@@ -33,7 +52,7 @@ def test_processes_and_the_server_are_killed(tmp_path, monkeypatch, samples, kil
         server.start()
 
         def start(number):
-            command = [sys.executable, str(WORKER), server.url, namespaces[number], str(tmp_path), str(samples)]
+            command = [sys.executable, str(WORKER), server.url + query, namespaces[number], str(tmp_path), str(samples)]
             processes[number] = subprocess.Popen(command, stderr=subprocess.PIPE)
 
         for number in range(len(namespaces)):
@@ -42,7 +61,8 @@ def test_processes_and_the_server_are_killed(tmp_path, monkeypatch, samples, kil
             until_drawn(tmp_path, (count + 1) * samples // (2 * kills))
             number = chance.randrange(len(namespaces))
             processes[number].kill()
-            processes[number].communicate(timeout=PATIENCE)
+            _, said = processes[number].communicate(timeout=PATIENCE)
+            assert said == b""
             start(number)
             if count == kills // 2:
                 server.kill()
