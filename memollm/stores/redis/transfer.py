@@ -177,8 +177,8 @@ class RedisShelf(Shelf):
             return
         if self._store.ask("HGET", self._key(handle, "s"), slot) != data:
             raise StoreUnavailable(
-                f"Samples of {handle.function} are being made at this moment, and one took the place of one that was to "
-                "be loaded. Load the file again: what is here already is not loaded twice."
+                f"Samples of {handle.function} are being made at this moment, and one took the place of one that was "
+                "to be loaded. Load the file again: what is here already is not loaded twice."
             )
 
     def record(self, handle: Call, lane: Lane) -> None:
