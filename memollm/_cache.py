@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from memollm._takeover import Imported
     from memollm._types.listings import Item
     from memollm._upkeep.doctor import CheckResult
+    from memollm._upkeep.exchange import Synced
     from memollm._upkeep.prune import Policy, Pruned
     from memollm._upkeep.similarity import SimilarReport
     from memollm._upkeep.transfer import Copied, Exported, Loaded
@@ -48,7 +49,7 @@ def default_cache() -> Cache:
 
 @public
 class Cache:
-    """Samples and cursors in one place: a path (SQLite), `"memory:"`, or a store of your own.
+    """Samples and cursors in one place: a path (SQLite), `"memory:"`, the URL of a server, or a store of your own.
 
     Nothing is opened or made before the first use.
     """
@@ -281,6 +282,17 @@ class Cache:
         finally:
             if target is not to:
                 target.close()
+
+    def sync(self, *, up: bool = True, down: bool = True, progress: Told | None = None) -> Synced:
+        """Exchange samples with the bucket of the cache: receive what others have put there, send what it lacks.
+
+        A program does so by itself when it first draws, now and then, and at its end. Whatever ended it, the next one
+        completes it. `progress` is told how many files of how many were read, and then how many were put.
+        """
+        from memollm._drive.progress import now_and_then
+        from memollm._upkeep.exchange import exchange_of
+
+        return exchange_of(self.store).sync(up=up, down=down, told=now_and_then(progress))
 
     def import_from(
         self,

@@ -23,13 +23,17 @@ from memollm.errors import MemollmWarning, OptionError, StoreError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from memollm._values.codec import Codec
     from memollm.stores.drawing import Drawing as Store
+    from memollm.stores.s3.store import BucketStore
 
 Place = str | PathLike[str]
 MEMORY = "memory:"
 POSTGRES: Final = frozenset({"postgresql", "postgres"})
 REDIS: Final = frozenset({"redis", "rediss", "valkey", "valkeys"})
-"""The schemes of URLs that name a store."""
+"""The schemes of URLs that name a store,"""
+BUCKETS: Final = frozenset({"s3"})
+"""and of those that name a bucket, with which a store of this machine exchanges samples."""
 
 
 class Holder(Protocol):
@@ -46,15 +50,14 @@ def require_place(place: object) -> None:
     if ("://" in text and not is_server(text)) or text.strip() in {"", ":memory:"}:
         # A URL may hold a password, which must not be in a log.
         raise OptionError(
-            f"cache={masked_url(f'{place!r}')}: memollm knows paths, 'memory:', postgresql:// and redis:// "
-            "URLs and Cache objects. "
-            "Give the path of a folder or file, or the URL of a server."
+            f"cache={masked_url(f'{place!r}')}: memollm knows paths, 'memory:', postgresql://, redis:// and s3:// URLs and "
+            "Cache objects. Give the path of a folder or file, or the URL of a server or a bucket."
         )
 
 
 def is_server(place: str) -> bool:
-    """Tell whether a place is the URL of a server that can be a store."""
-    return place.partition("://")[0] in POSTGRES | REDIS and "://" in place
+    """Tell whether a place is the URL of a server that can be a store, or of a bucket."""
+    return place.partition("://")[0] in POSTGRES | REDIS | BUCKETS and "://" in place
 
 
 def require_cache(given: object) -> None:
@@ -121,6 +124,8 @@ def make_engine(
     store = _store_at(named, allow_network=allow_network) if isinstance(named, str | None) else named
     tidy = partial(_keep_within_limits, store, _path(named), clock)
     codec = Codec(pickle=_may_pickle)
+    if isinstance(named, str) and named.partition("://")[0] in BUCKETS:
+        _exchange(cast("BucketStore", store), codec)
     shown = veiled(f"memollm.Cache({shown_place(named)!r})")
     return Engine(store, codec, clock, place=shown, path=_path(named), tidy=tidy)
 
@@ -144,6 +149,8 @@ def _store_at(place: str | None, *, allow_network: bool) -> Store:
 
         return MemoryStore()
     # Imported on first need, as every other store than the one in use is.
+    if place is not None and place.partition("://")[0] in BUCKETS:
+        return _bucket_store(place)
     if place is not None and is_server(place):
         return _server_store(place)
     from memollm.stores.sqlite.store import SqliteStore
@@ -153,17 +160,42 @@ def _store_at(place: str | None, *, allow_network: bool) -> Store:
     return SqliteStore(Path(place), allow_network=allow_network)
 
 
+def _bucket_store(url: str) -> Store:
+    from memollm.stores.s3.address import bucket_address
+    from memollm.stores.s3.store import BucketStore
+
+    store = BucketStore(bucket_address(url))
+    _tell_of_sharing(store.address.shown)
+    return store
+
+
+def _exchange(store: BucketStore, codec: Codec) -> None:
+    """Let a store exchange samples with its bucket."""
+    try:
+        from memollm.stores.s3.bucket import Bucket
+    except ImportError as error:
+        raise _needs(store.address.shown, "obstore", "s3", error) from error
+    from memollm._upkeep.exchange import BucketExchange
+
+    store.exchange = BucketExchange(store, codec, Bucket(store.address), every=store.address.every)
+
+
 def _server_store(url: str) -> Store:
     kind = _redis_at if url.partition("://")[0] in REDIS else _postgres_at
     store = kind(url)
+    _tell_of_sharing(masked_url(url))
+    return store
+
+
+def _tell_of_sharing(shown: str) -> None:
+    """Say once that a cache of several users needs a key that all of them have."""
     if not os.environ.get(VARIABLE):
         warn(
-            f"The cache {masked_url(url)} is shared, and {VARIABLE} is not set: objects of classes are signed by this "
+            f"The cache {shown} is shared, and {VARIABLE} is not set: objects of classes are signed by this "
             "user's own key, and others of the team cannot read them. Make one secret and give it to all of them: "
             "python -c 'import secrets; print(secrets.token_hex(32))'.",
             MemollmWarning,
         )
-    return store
 
 
 def _postgres_at(url: str) -> Store:

@@ -18,6 +18,7 @@ from memollm.errors import MemollmError, StoreError
 from memollm.stores.documents import notes_of
 from memollm.stores.looking import looking
 from memollm.stores.memory.store import MemoryStore
+from memollm.stores.s3.store import BucketStore
 from memollm.stores.sqlite.filelocks import lock_descriptor, unlock_descriptor
 from memollm.stores.sqlite.files import (
     NETWORK_FILESYSTEMS,
@@ -68,12 +69,24 @@ def _of_store(store: Drawing) -> Iterator[CheckResult]:
     if isinstance(store, MemoryStore):
         yield CheckResult("store", NOTE, "it lives in this process alone, and ends with it")
     elif isinstance(store, SqliteStore):
+        if isinstance(store, BucketStore):
+            yield _check_bucket(store)
         yield from _check_sqlite()
         yield from _check_place(store.files)
         yield from _check_files(store.files)
         yield from _check_users(store.files)
     else:
         yield _answering(store)
+
+
+def _check_bucket(store: BucketStore) -> CheckResult:
+    """Tell whether the bucket answers, and how much of it this machine has not read yet."""
+    try:
+        return CheckResult(
+            "bucket", OK, "nothing exchanges with it" if store.exchange is None else store.exchange.look()
+        )
+    except StoreError as error:
+        return CheckResult("bucket", WRONG, str(error))
 
 
 def _answering(store: Drawing) -> CheckResult:

@@ -37,6 +37,7 @@ COMMANDS: Final[dict[str, CommandEntry]] = {
     "export": CommandEntry("memollm.cli.transfer", "export", "Write a cache, or a part of it, into a file."),
     "load": CommandEntry("memollm.cli.transfer", "load", "Bring in what an exported file holds."),
     "copy": CommandEntry("memollm.cli.transfer", "copy", "Bring everything that one cache holds into another."),
+    "sync": CommandEntry("memollm.cli.transfer", "sync", "Exchange samples with the bucket of a cache."),
     "import-from": CommandEntry(
         "memollm.cli.import_from", "import_from", "Take over what another library's cache holds."
     ),

@@ -1,4 +1,4 @@
-"""The commands that move what a cache holds: into a file, out of one, and into another cache."""
+"""The commands that move what a cache holds: into a file, out of one, into another cache, and through a bucket."""
 
 from __future__ import annotations
 
@@ -87,5 +87,26 @@ def copy(source: str, target: str, *, as_json: bool) -> None:
         say(f"{counted(done.added, 'sample')} added, {kept:,} there already, of {counted(done.calls, 'call')}.")
     if done.damaged:
         note(_DAMAGED.format(counted(done.damaged, "damaged sample")))
+    if done.untrusted:
+        note(_UNTRUSTED.format(counted(done.untrusted, "sample")))
+
+
+@command("sync")
+@click.option("--up", is_flag=True, help="Only send what the bucket lacks.")
+@click.option("--down", is_flag=True, help="Only receive what this machine lacks.")
+@json_option
+def sync(*, up: bool, down: bool, as_json: bool) -> None:
+    """Exchange samples with the bucket of a cache.
+
+    The cache is one in a bucket (--cache s3://bucket/prefix). Programs that draw from it do so by themselves when they
+    first draw, now and then, and at their end. Running it again after Ctrl-C completes it.
+    """
+    both = up == down
+    with opened_at(*chosen()) as cache, progress("Exchanging") as told:
+        done = cache.sync(up=up or both, down=down or both, progress=told)
+    if as_json:
+        show_json(done._asdict())
+    else:
+        say(f"{counted(done.sent, 'sample')} sent, {done.received:,} received in {counted(done.files, 'file')}.")
     if done.untrusted:
         note(_UNTRUSTED.format(counted(done.untrusted, "sample")))

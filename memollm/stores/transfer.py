@@ -166,6 +166,18 @@ class Shelf(Protocol):
         ...
 
 
+class Leading(Protocol):
+    """What a shelf can besides, of a store that agrees with others on which sample is the first of a call."""
+
+    def lead(self, handle: Any, is_it: Callable[[Sample], bool]) -> bool:
+        """Let a sample take the slot 0, and what was there its slot; tell whether that was done.
+
+        It is not while anybody has a place in the call, who would be given one of the two again: a cursor, a lane, or a
+        slot that is being filled.
+        """
+        ...
+
+
 class Transfer(Protocol):
     """A store's content, to be taken out and put in."""
 

@@ -1,7 +1,8 @@
-"""What authors of stores and tests need: the conformance suite, a fake model and provider, a fake clock."""
+"""What authors of stores and tests need: the conformance suite, a fake model, provider and S3, a fake clock."""
 
 from memollm.testing._configured import configured, drawing_as
 from memollm.testing._provider.replies import ToolUse
+from memollm.testing._s3 import BucketRequest, FakeS3
 from memollm.testing.conformance import (
     DrawingConformance,
     DurableConformance,
@@ -14,11 +15,13 @@ from memollm.testing.similarity import hashed_ngrams
 
 __all__ = [
     "NOON",
+    "BucketRequest",
     "DrawingConformance",
     "DurableConformance",
     "FakeClock",
     "FakeModel",
     "FakeProvider",
+    "FakeS3",
     "ModelDown",
     "ProviderRequest",
     "SharedConformance",

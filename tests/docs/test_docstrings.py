@@ -40,6 +40,14 @@ import openai
 
 os.environ["OPENAI_API_KEY"] = "sk-of-nobody"
 """
+BUCKETS = """\
+import os
+
+from memollm import Cache
+from memollm.testing import FakeS3
+
+os.environ["MEMOLLM_SIGNING_KEY"] = "0123456789abcdef" * 4
+"""
 PROGRAMS = {
     "used": (CLIENT, 'assert ask("?") == "yes"\n'),
     "carry": (THREADS, 'assert answers == ["X", "Y"]\n'),
@@ -52,6 +60,7 @@ PROGRAMS = {
         "import memollm\nfrom memollm import cached_llm\nfrom memollm.testing import hashed_ngrams as embed\n",
         'assert answer.__name__ == "answer"\n',
     ),
+    "FakeS3": (BUCKETS, "assert s3.requests == []\n"),
     "FakeProvider": (
         "import openai\n\nfrom memollm.testing import FakeProvider\n",
         "",

@@ -33,6 +33,8 @@ class Header(_Line, tag="memollm export", kw_only=True):
 
     version: int
     whole: bool
+    nonce: str = ""
+    """By which a file in a bucket is told from all others."""
 
 
 class DocumentLine(_Line, tag="document", kw_only=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from memollm._types.calls import Call
 from memollm._types.samples import Replaced, Sample
@@ -14,7 +14,7 @@ from memollm.stores.sqlite.ledger import Ledger, new_generation
 from memollm.stores.sqlite.looking import counted
 from memollm.stores.sqlite.sql import statements
 from memollm.stores.sqlite.upkeep import Upkeep
-from memollm.stores.transfer import Cursor, Entry, Lane, Part, Reached, Shelf, Snapshot, Stretch, Transfer
+from memollm.stores.transfer import Cursor, Entry, Lane, Leading, Part, Reached, Shelf, Snapshot, Stretch, Transfer
 
 if TYPE_CHECKING:
     import sqlite3
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from memollm.stores.sqlite.link import Link
 
 T = TypeVar("T")
+ASIDE: Final = -1
+"""Where a sample stands while another takes its slot."""
 
 
 class SqliteTransfer(Transfer):
@@ -128,7 +130,7 @@ class SqliteSnapshot(Snapshot):
         return counted(self._connection.execute(statements()["counted"]))
 
 
-class SqliteShelf(Shelf):
+class SqliteShelf(Shelf, Leading):
     """The rows that one transaction adds to."""
 
     def __init__(self, ledger: Ledger) -> None:
@@ -198,6 +200,18 @@ class SqliteShelf(Shelf):
             self._do("deliver_position", number, handle, at)
         for at in free:
             self._do("pass_over", number, handle, at)
+
+    def lead(self, handle: int, is_it: Callable[[Sample], bool]) -> bool:
+        """Let a sample take the slot 0."""
+        slot = next((slot for slot, sample in self.samples(handle) if is_it(sample)), 0)
+        (has_place,) = self._do("has_place", handle).fetchone()
+        if not slot or has_place or Upkeep(self._ledger).is_held(handle):
+            return False
+        for before, after in ((0, ASIDE), (slot, 0), (ASIDE, slot)):
+            for statement in ("move_slot", "move_use", "move_drawn"):
+                self._do(statement, handle, before, after)
+        self._numbers.link.begin_epoch()
+        return True
 
     def use(self, handle: int, stretch: Stretch) -> None:
         """Note what a run used."""

@@ -60,3 +60,16 @@ INSERT OR IGNORE INTO recorded (recorder, call, position, lane, nth)
 SELECT ?1, ?2, ?3, lane.id, coalesce(
     (SELECT max(nth) + 1 FROM recorded WHERE recorder = ?1 AND call = ?2 AND lane = lane.id), 0)
 FROM lane WHERE lane.name = ?4;
+
+-- name: has_place  Whether any reader or lane has come to a slot of a call.
+SELECT EXISTS (SELECT 1 FROM cursor WHERE call = ?1) OR EXISTS (SELECT 1 FROM recorded WHERE call = ?1);
+-- name: move_slot  A sample takes another slot.
+UPDATE sample SET slot = ?3 WHERE call = ?1 AND slot = ?2;
+-- name: move_use  What runs used of a slot alone is where it is now,
+UPDATE OR REPLACE used SET first = ?3, last = ?3 WHERE call = ?1 AND first = ?2 AND last = ?2;
+-- name: move_drawn  and what they were given of it.
+UPDATE OR REPLACE drawn SET first = ?3, last = ?3 WHERE call = ?1 AND first = ?2 AND last = ?2;
+-- name: newest  A number that grows with every sample that is stored, as long as none is removed.
+SELECT coalesce(max(rowid), 0) FROM sample;
+-- name: calls_ever  How many calls the file has ever had: fewer than before, and it is another file.
+SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'call';

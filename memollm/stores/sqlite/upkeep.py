@@ -61,15 +61,16 @@ class Upkeep:
 
     def _may_go(self, number: int, used_by: float) -> bool:
         row = self._do("last_used", number).fetchone()
-        return row is not None and row[0] <= used_by and not self._is_held(number)
+        return row is not None and row[0] <= used_by and not self.is_held(number)
 
-    def _is_held(self, number: int | None) -> bool:
+    def is_held(self, number: int | None) -> bool:
+        """Tell whether somebody alive is filling a slot of a call, or has positions of it in flight."""
         return any(self._ledger.ownership.holds(*holder) for holder in self._do("holders", number).fetchall())
 
     def adopt(self, move: Move, rewrite: Callable[[Move, bytes], bytes]) -> int:
         """Give the samples of one call to another."""
         old, new = self._numbers.find_call(move.old), self._numbers.find_call(move.new)
-        if self._is_held(old) or self._is_held(new):
+        if self.is_held(old) or self.is_held(new):
             raise in_use(move.old)
         if old is None:
             return 0

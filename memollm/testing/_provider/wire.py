@@ -1,4 +1,4 @@
-"""HTTP as the fake provider speaks it: a server on loopback with an event loop and a thread of its own."""
+"""HTTP as the fakes speak it: a server on loopback with an event loop and a thread of its own."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Wire:
 
     async def whole(self, status: int, content: bytes, headers: Mapping[str, str]) -> None:
         """Send a response in one piece."""
-        self._writer.write(_head(status, {**headers, "content-length": str(len(content))}) + content)
+        self._writer.write(_head(status, {"content-length": str(len(content)), **headers}) + content)
         await self._writer.drain()
 
     async def begin(self, status: int, headers: Mapping[str, str]) -> None:
@@ -78,7 +78,7 @@ class Loopback:
         self._handler = handler
         self._tasks: set[asyncio.Task[Any]] = set()
         self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name="memollm fake provider", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="memollm loopback", daemon=True)
         self._ready = threading.Event()
         self._failure: BaseException | None = None
         self._closing = asyncio.Event()
