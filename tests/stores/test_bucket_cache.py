@@ -13,6 +13,7 @@ pytest.importorskip("obstore")
 from memollm import Cache, MemollmWarning, OptionError, StoreRefused, StoreUnavailable, mode, namespace
 from memollm.testing import FakeS3
 
+pytestmark = pytest.mark.usefixtures("deadline")
 SECRET = "0123456789abcdef" * 4
 
 
@@ -213,8 +214,9 @@ def test_by_itself_at_the_beginning_and_at_the_end(machine, s3):
     assert len(files(s3)) == 1
 
 
-def test_by_itself_in_between(machine, s3):
+def test_by_itself_in_between(machine, s3, monkeypatch):
     """A program that goes on drawing exchanges now and then."""
+    monkeypatch.setattr("memollm._upkeep.exchange.exchange.LEAST_SHARE", 0)
     a = machine("a", every=0.01)
     asking(a).draw(2, "q")
     s3.wait_for(2)
