@@ -50,8 +50,8 @@ def require_place(place: object) -> None:
     if ("://" in text and not is_server(text)) or text.strip() in {"", ":memory:"}:
         # A URL may hold a password, which must not be in a log.
         raise OptionError(
-            f"cache={masked_url(f'{place!r}')}: memollm knows paths, 'memory:', postgresql://, redis:// and s3:// URLs and "
-            "Cache objects. Give the path of a folder or file, or the URL of a server or a bucket."
+            f"cache={masked_url(f'{place!r}')}: memollm knows paths, 'memory:', postgresql://, redis:// and s3:// "
+            "URLs, and Cache objects. Give the path of a folder or file, or the URL of a server or a bucket."
         )
 
 
