@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import warnings
@@ -206,6 +207,33 @@ def test_a_cache_that_was_removed_is_read_again(machine, tmp_path):
     assert again.sync().received == 2
 
 
+def test_what_a_machine_knows_of_the_log_can_be_lost(machine, tmp_path):
+    """A damaged file of it is made anew by reading the log again, and nothing is doubled."""
+    a = machine("a")
+    asking(a).draw(2, "q")
+    a.sync()
+    (tmp_path / "a" / "exchange.db").write_bytes(b"no database" * 1000)
+    assert a.sync()[:2] == (0, 0)
+    assert asking(a).peek("q") == [0, 1]
+
+
+async def _drawn(ask):
+    return await ask.draw(3, "q")
+
+
+def test_coroutine_functions_receive_first(machine):
+    """What others have put is there before the first draw of a program with an event loop, too."""
+    a, b = machine("a"), machine("b")
+    asking(a).draw(3, "q")
+    a.sync()
+
+    async def fails(x):
+        raise AssertionError(x)
+
+    ask = b.cached_llm(fails, name="ask", version="1")
+    assert asyncio.run(_drawn(ask)) == [0, 1, 2]
+
+
 def test_by_itself_at_the_beginning_and_at_the_end(machine, s3):
     """A program has what others have put when it first draws, and leaves what it has made when it closes the cache."""
     with machine("a") as a:
@@ -287,6 +315,42 @@ def test_a_damaged_file_is_refused(machine, s3):
     s3.put(files(s3)[0], b"not a file of ours")
     with pytest.raises(StoreRefused, match=r"log/0000000001"):
         machine("b").sync()
+
+
+def test_cursors_of_others_are_not_taken_over(machine, s3, tmp_path):
+    """Whatever somebody has put there, what a namespace of this machine has drawn is its own."""
+    with Cache(tmp_path / "whole") as whole, namespace("n"):
+        asking(whole).draw(3, "q")
+        whole.export(tmp_path / "whole.jsonl.gz")
+    machine("a").sync()
+    s3.put("samples/team/log/0000000001.jsonl.gz", (tmp_path / "whole.jsonl.gz").read_bytes())
+    b = machine("b")
+    with namespace("n"):
+        assert asking(b, 100).draw(3, "q") == [0, 1, 2]
+
+
+def test_a_folder_that_cannot_be_used_keeps_no_draw(machine, tmp_path):
+    """Where this machine cannot exchange, it is said why, and draws go on (P7)."""
+    a = machine("a")
+    asking(a)("q")
+    (tmp_path / "a" / "exchange").symlink_to("nowhere/else")
+    with pytest.raises(StoreUnavailable, match="Draws go on"):
+        a.sync()
+    assert asking(a).draw(2, "r") == [0, 1]
+    (tmp_path / "a" / "exchange").unlink()
+    assert a.sync().sent == 3
+
+
+@pytest.mark.parametrize("name", ["exchange.db", "exchange.lock"])
+def test_a_link_in_the_folder_is_not_followed(machine, tmp_path, name):
+    """What somebody else has put there is neither read nor written."""
+    (tmp_path / "a").mkdir(mode=0o700)
+    (tmp_path / "a" / name).symlink_to(tmp_path / "elsewhere")
+    a, b = machine("a"), machine("b")
+    b.sync()
+    with pytest.raises(StoreRefused, match="it is a link"):
+        asking(a)("q")
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_a_newer_log_is_refused(machine, s3):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import sqlite3
 import threading
 import time
 import weakref
@@ -21,9 +22,11 @@ from memollm._upkeep.exchange.parcels import pack
 from memollm._upkeep.exchange.state import CallTold, calls_told, id_of_sample, opened_state
 from memollm._upkeep.transfer.exporting import transfer_of
 from memollm._upkeep.transfer.files import UnreadableFile
+from memollm._upkeep.transfer.lines import CountLine, CursorLine, DocumentLine, LaneLine, UseLine
 from memollm._upkeep.transfer.loading import Load, batches, lines
 from memollm.errors import MemollmWarning, OptionError, StoreError, StoreReadOnly, StoreRefused, StoreUnavailable
 from memollm.stores.s3.store import BucketStore, Exchanges
+from memollm.stores.sqlite.own_files import open_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Sequence
@@ -149,7 +152,7 @@ class BucketExchange(Exchanges):
 
         `wait` says whether, or for how many seconds, to wait for another process of this machine that does it.
         """
-        with self._alone(wait) as is_alone:
+        with self._translating(), self._alone(wait) as is_alone:
             if not is_alone:
                 return Synced(0, 0, 0, 0)
             identity = self._identity(up=up)
@@ -160,6 +163,17 @@ class BucketExchange(Exchanges):
                 sent = self._send(state, told) if up else 0
         received, files, untrusted = done or (0, 0, 0)
         return Synced(sent, received, files, untrusted)
+
+    @contextmanager
+    def _translating(self) -> Generator[None]:
+        """Say in the user's words what fails on this machine."""
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            raise StoreUnavailable(
+                f"{self._store.address.shown}: nothing can be exchanged by way of {self._store.files.folder}: {error}. "
+                "Make that folder writable for this user, and some room on its disk. Draws go on."
+            ) from error
 
     def _identity(self, *, up: bool) -> str | None:
         return self._log.identity() if not up or self._is_fit else self._make()
@@ -204,7 +218,10 @@ class BucketExchange(Exchanges):
         """Be the only thread of the only process of this machine that exchanges; tell whether that came about."""
         self._store.link()
         seconds = -1.0 if wait is True else float(wait)
-        lock = filelock.FileLock(self._store.files.folder / LOCK, timeout=seconds, mode=0o600)
+        path = self._store.files.folder / LOCK
+        # Whoever may write to the folder may have put a link there.
+        os.close(open_own(path, os.O_RDWR | os.O_CREAT))
+        lock = filelock.FileLock(path, timeout=seconds, mode=0o600)
         with self._threads:
             try:
                 lock.acquire()
@@ -247,7 +264,7 @@ class Receiving:
         try:
             with open(path, "wb", opener=_private) as file:
                 file.write(self._log.read(number))
-            return [*lines(path)]
+            return [line for line in lines(path) if is_shared(line)]
         except UnreadableFile as error:
             raise StoreRefused(
                 f"{self._log.shown(number)} is damaged, or no file of memollm: {error} Nothing after it can be read; "
@@ -255,6 +272,13 @@ class Receiving:
             ) from error
         finally:
             path.unlink(missing_ok=True)
+
+
+def is_shared(line: Line) -> bool:
+    """Tell whether a line is about samples: what readers have drawn, and what was counted, is each machine's own."""
+    if isinstance(line, DocumentLine):
+        return line.kind == "function"
+    return not isinstance(line, CursorLine | LaneLine | UseLine | CountLine)
 
 
 def _private(path: str, flags: int) -> int:

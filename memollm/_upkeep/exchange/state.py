@@ -7,13 +7,14 @@ import os
 import sqlite3
 import struct
 from collections import Counter
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from functools import cache
 from importlib.resources import files as package_files
 from typing import TYPE_CHECKING, Final
 
 from memollm._types.samples import digest_of
 from memollm._upkeep.transfer.lines import CallLine, PackedLine, ReplacedLine, SampleLine
+from memollm.stores.sqlite.own_files import open_own
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping
@@ -59,22 +60,28 @@ def _statements() -> Mapping[str, str]:
 def opened_state(folder: Path, log: str, age: int) -> Generator[LogState]:
     """Open what is known of a log, or begin anew where it is another log, or the cache beside it another file."""
     path = folder / FILE
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    try:
-        connection = sqlite3.connect(path, isolation_level=None)
-        connection.executescript(_statements()["tables"])
-    except sqlite3.DatabaseError:
+    os.close(open_own(path, os.O_RDWR | os.O_CREAT))
+    if not _is_readable(path):
         # It can all be read again.
         path.unlink()
-        connection = sqlite3.connect(path, isolation_level=None)
+        os.close(open_own(path, os.O_RDWR | os.O_CREAT))
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.executescript(_statements()["tables"])
-    with closing(connection):
         state = LogState(connection)
         if state.log != log or age < state.age:
             state.begin(log)
         state.age = age
         yield state
+
+
+def _is_readable(path: Path) -> bool:
+    """Tell whether a file is a database that can be used."""
+    try:
+        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            connection.executescript(_statements()["tables"])
+            return [*connection.execute("PRAGMA quick_check(1)")] == [("ok",)]
+    except sqlite3.DatabaseError:
+        return False
 
 
 class LogState:

@@ -21,7 +21,7 @@ T = TypeVar("T")
 PAUSE_FIRST: Final = 0.05
 PAUSE_LAST: Final = 2.0
 """Seconds between two attempts; the pause doubles."""
-TIMEOUT: Final = "30s"
+TIMEOUT: Final = "60s"
 CONNECT_TIMEOUT: Final = "5s"
 LONGEST_SAID: Final = 300
 NEXT_PAGE: Final = 1000
