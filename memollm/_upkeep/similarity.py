@@ -182,7 +182,7 @@ def _pairs(
 def _text(call: Call, parameter: str) -> str:
     try:
         return parted(call.form, parameter)[0] or ""
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except ValueError:
         return ""
 
 

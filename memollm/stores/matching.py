@@ -70,6 +70,14 @@ class Matching(Protocol):
         """Tell whose vector has a number, if it is still there."""
         ...
 
+    def keeps_any(self) -> bool:
+        """Tell whether there is any vector."""
+        ...
+
+    def vectors_of(self, call: Call) -> list[StoredVector]:
+        """Read the vectors of a call, of whatever spaces, in the order of storing."""
+        ...
+
     def match_of(self, call: Call) -> StoredMatch | None:
         """Read the match of a call that has no sample of its own; a sample of its own has ended it."""
         ...
@@ -99,10 +107,16 @@ def matching(store: object) -> Matching:
 
 
 def parted(form: str, parameter: str) -> tuple[str | None, str]:
-    """Part a canonical form into the text that a parameter holds and all the rest; no text: it holds another thing."""
-    call: Any = json.loads(form, parse_int=_number, parse_float=_number)
-    text = call["arguments"].pop(parameter, None)
-    others = json.dumps(call, sort_keys=True, ensure_ascii=False)
+    """Part a canonical form into the text that a parameter holds and all the rest; no text: it holds another thing.
+
+    What is no form of a call raises `ValueError`.
+    """
+    try:
+        call: Any = json.loads(form, parse_int=_number, parse_float=_number)
+        text = call["arguments"].pop(parameter, None)
+        others = json.dumps(call, sort_keys=True, ensure_ascii=False)
+    except (TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise ValueError(f"the form is none of a call with arguments ({type(error).__name__})") from error
     return text if isinstance(text, str) else None, others
 
 

@@ -186,6 +186,51 @@ def test_a_match_is_no_sample_of_an_export(tmp_path, cache):
     assert cache.export(tmp_path / "file.jsonl", function="answer").samples == 1
 
 
+def test_vectors_and_matches_go_into_files_and_come_back(tmp_path, cache):
+    """A cache that was exported and loaded lends as before, and loading it twice changes nothing (P2)."""
+    answer = answering(cache)
+    answer(FRANCE)
+    answer(FRANCE_TOO)
+    cache.export(tmp_path / "all.jsonl")
+    (match,) = matching(cache.store).matches()
+    for place in ("memory:", tmp_path / "loaded"):
+        with Cache(place) as other:
+            for _ in range(2):
+                other.load(tmp_path / "all.jsonl")
+            assert matching(other.store).matches() == [match]
+            other.export(tmp_path / "again.jsonl")
+            kinds = ('{"is":"vector"', '{"is":"match"')
+            first, again = (
+                [line for line in (tmp_path / f"{name}.jsonl").read_text().splitlines() if line.startswith(kinds)]
+                for name in ("all", "again")
+            )
+            assert (again, len(again)) == (first, 2)
+            again = answering(other, lambda question: "called")
+            assert again(FRANCE_TOO) == f"to {FRANCE}"
+            assert again(f"Please: {FRANCE}") == f"to {FRANCE}"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"is":"vector","embedder":"e","parameter":"q","base64":"AAA="}',
+        '{"is":"vector","embedder":"e","parameter":"q","base64":"?"}',
+        '{"is":"match","function":"f","key":"00","form":{},"of_key":"00","of_form":{},"parameter":"q","rule":"r","score":0.9,"at":1}',
+        '{"is":"match","function":"f","key":"00","form":{},"of_key":"00","of_form":{},"parameter":"q","rule":"r","score":9,"at":1}',
+    ],
+)
+def test_files_that_were_changed_are_refused(tmp_path, cache, line):
+    """A vector that is none, or a match of calls that are none, is told by its line, and nothing is loaded."""
+    answering(cache)(FRANCE)
+    file = tmp_path / "file.jsonl"
+    cache.export(file)
+    lines = file.read_text().splitlines()
+    at = next(number for number, each in enumerate(lines) if '"is":"vector"' in each)
+    file.write_text("\n".join([*lines[:at], line, *lines[at + 1 :]]) + "\n")
+    with Cache("memory:") as other, pytest.raises(OptionError, match=f"line {at + 1}"):
+        other.load(file)
+
+
 # Shadows.
 
 

@@ -19,8 +19,10 @@ from memollm._upkeep.transfer.lines import (
     End,
     Header,
     LaneLine,
+    MatchLine,
     ReplacedLine,
     UseLine,
+    VectorLine,
     encode,
     sample_line,
 )
@@ -35,9 +37,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from os import PathLike
 
+    from memollm._types.calls import Call
     from memollm._types.samples import Sample
     from memollm.stores.drawing import Drawing
     from memollm.stores.looking import Document
+    from memollm.stores.matching import Matching
     from memollm.stores.transfer import Entry, Snapshot, Transfer
 
     Told = Callable[[int, int], object]
@@ -73,6 +77,8 @@ class Choice:
             raise OptionError("export: say one of function=, namespace= and run=, or none of them for everything.")
         self._looking = looking(store)
         self._notes = partial(notes_of, store)
+        kept: Matching | None = getattr(store, "matching", None)
+        self._matching = kept if kept is not None and kept.keeps_any() else None
         self.whole = function is namespace is run is None
         self.with_runs = False
         """Whether a whole has what every run has drawn and used, since it is to go on elsewhere."""
@@ -132,6 +138,18 @@ class Choice:
         """Tell whether it is exported what a run used besides what its cursors tell."""
         return self.with_runs or run == self.run
 
+    def vectors(self, call: Call) -> Iterator[VectorLine]:
+        """Give the vectors of a call, where the store keeps any."""
+        kept = [] if self._matching is None else self._matching.vectors_of(call)
+        return map(VectorLine.of, sorted(kept, key=lambda each: each.space))
+
+    def matches(self) -> Iterator[MatchLine]:
+        """Give what similar calls were lent; what one reader has used tells nothing of that."""
+        if self._matching is None or self.reader is not None:
+            return iter(())
+        matches = self._matching.matches(self.part.function)
+        return map(MatchLine.of, sorted(matches, key=lambda each: (each.call.function, each.call.form, each.shadow)))
+
     def has_lane(self, whose: str) -> bool:
         """Tell whether the lanes that are recorded under a name are exported: those of runs are the call's own."""
         return whose == RUNS or self.has_reader(whose)
@@ -175,6 +193,7 @@ class Export:
                 yield CallLine.of(entry.call, entry.made)
                 yield first
                 yield from lines
+        yield from choice.matches()
         if choice.whole:
             for account, counts in snapshot.counted().items():
                 yield CountLine.of(account, counts)
@@ -190,12 +209,16 @@ class Export:
         cursors = [cursor for cursor in snapshot.cursors(entry) if choice.has_reader(cursor.reader)]
         stretches = joined(one for one in snapshot.stretches(entry) if choice.has_use(one.run))
         keeps = choice.keeps(cursors, stretches)
+        has_first = False
         for slot, sample in snapshot.samples(entry):
             self._seen += 1
             self._told(self._seen, self._total)
             if keeps(slot) and self._is_whole(slot, sample):
                 self.samples += 1
+                has_first |= slot == 0
                 yield sample_line(slot, sample)
+        if has_first:
+            yield from choice.vectors(entry.call)
         yield from (ReplacedLine.of(each) for each in snapshot.replaced(entry) if keeps(each.slot))
         for lane in snapshot.lanes(entry):
             if choice.has_lane(lane.recorder) and (

@@ -12,8 +12,11 @@ from memollm._types.counting import Account, Counts
 from memollm._types.samples import LAST_MOMENT, LAST_SLOT, MOST, Replaced, Sample
 from memollm._values.frame import split
 from memollm.errors import DamagedRecord
+from memollm.stores.matching import StoredMatch, StoredVector, VectorSpace, parted
 
 VERSION: Final = 1
+FLOAT: Final = 4
+"""Bytes of a number of a vector."""
 Number = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
 """A slot or a position, or a number of tokens: what every store can count to."""
 Slot = Annotated[int, msgspec.Meta(ge=0, lt=LAST_SLOT)]
@@ -171,6 +174,68 @@ class UseLine(_Line, tag="use", kw_only=True):
     last: Slot
 
 
+class VectorLine(_Line, tag="vector", kw_only=True):
+    """The vector of a call's text, where similar calls were looked for."""
+
+    embedder: str
+    parameter: str
+    base64: str
+
+    @classmethod
+    def of(cls, kept: StoredVector) -> VectorLine:
+        """Write a vector."""
+        packed = base64.b64encode(kept.vector).decode("ascii")
+        return cls(embedder=kept.space.embedder, parameter=kept.space.parameter, base64=packed)
+
+    def vector(self, call: Call) -> StoredVector:
+        """Read the vector of a call, of which a text is asked for."""
+        numbers = base64.b64decode(self.base64, validate=True)
+        if not numbers or len(numbers) % FLOAT:
+            raise ValueError("its numbers are cut short")
+        parted(call.form, self.parameter)
+        return StoredVector(call, VectorSpace(self.embedder, self.parameter), numbers)
+
+
+class MatchLine(_Line, tag="match", kw_only=True):
+    """A call that was given the sample of another, which is similar."""
+
+    function: str
+    key: str
+    form: msgspec.Raw
+    of_key: str
+    of_form: msgspec.Raw
+    parameter: str
+    rule: str
+    score: Annotated[float, msgspec.Meta(ge=-1.01, le=1.01)]
+    at: Moment
+    shadow: bool = False
+
+    @classmethod
+    def of(cls, match: StoredMatch) -> MatchLine:
+        """Write a match."""
+        asked, source = CallLine.of(match.call, 0.0), CallLine.of(match.of, 0.0)
+        return cls(
+            function=asked.function,
+            key=asked.key,
+            form=asked.form,
+            of_key=source.key,
+            of_form=source.form,
+            parameter=match.parameter,
+            rule=match.rule,
+            score=match.score,
+            at=match.at,
+            shadow=match.shadow,
+        )
+
+    def match(self) -> StoredMatch:
+        """Read it."""
+        asked, source = (
+            CallLine(function=self.function, key=key, made=0.0, form=form).call()
+            for key, form in ((self.key, self.form), (self.of_key, self.of_form))
+        )
+        return StoredMatch(asked, source, self.parameter, self.score, self.rule, self.at, self.shadow)
+
+
 _MOST: Final = 1 << 40
 if TYPE_CHECKING:
     _Amounts = msgspec.Struct
@@ -213,9 +278,9 @@ class End(_Line, tag="end", kw_only=True):
     """The last line, by which a file that was cut short is told."""
 
 
-Of = SampleLine | PackedLine | ReplacedLine | LaneLine | CursorLine | UseLine
+Of = SampleLine | PackedLine | ReplacedLine | LaneLine | CursorLine | UseLine | VectorLine
 """What is told of the call that stands before."""
-Line = Header | DocumentLine | CallLine | Of | CountLine | End
+Line = Header | DocumentLine | CallLine | Of | MatchLine | CountLine | End
 encode = msgspec.json.Encoder(order="deterministic").encode
 decode: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from memollm._keys.keyer import KEY_BYTES, hash_of
+from memollm._types.calls import Call
 from memollm._types.counting import Account, Counts
 from memollm._upkeep.transfer.exporting import document_of, transfer_of
 from memollm._upkeep.transfer.files import UnreadableFile, lines_of
@@ -22,10 +23,12 @@ from memollm._upkeep.transfer.lines import (
     Header,
     LaneLine,
     Line,
+    MatchLine,
     PackedLine,
     ReplacedLine,
     SampleLine,
     UseLine,
+    VectorLine,
     decode,
 )
 from memollm._upkeep.transfer.merging import Joining
@@ -40,9 +43,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from os import PathLike
 
-    from memollm._types.calls import Call
     from memollm._values.codec import Codec
     from memollm.stores.drawing import Drawing
+    from memollm.stores.matching import Matching
 
 BATCH: Final = 500
 """After how many lines, at the end of a call, whoever waits to write has a turn."""
@@ -79,6 +82,8 @@ class Check:
         self._path = path
         self._header = self._ended = self._in_call = False
         self._slot = -1
+        self._call = Call(b"", "", "")
+        """The one that the lines are about."""
 
     def checked(self, number: int, text: bytes) -> Line:
         """Read a line, or say what is wrong with the file."""
@@ -119,14 +124,21 @@ class Check:
             case DocumentLine():
                 line.require_whole()
             case CallLine():
-                _require_key(line.call())
+                self._call = line.call()
+                _require_key(self._call)
                 self._in_call, self._slot = True, -1
+            case VectorLine() if self._in_call:
+                line.vector(self._call)
+            case MatchLine():
+                match = line.match()
+                _require_key(match.call)
+                _require_key(match.of)
             case SampleLine() | PackedLine():
                 unframed(line.sample().record)
                 if not self._in_call or line.slot <= self._slot:
                     raise ValueError("a sample is out of its place")
                 self._slot = line.slot
-            case ReplacedLine() | LaneLine() | CursorLine() | UseLine() if not self._in_call:
+            case ReplacedLine() | LaneLine() | CursorLine() | UseLine() | VectorLine() if not self._in_call:
                 raise ValueError("it belongs to no call")
             case End():
                 self._ended = True
@@ -170,6 +182,8 @@ class Load:
         self._store = store
         self._codec = codec
         self._transfer = transfer_of(store)
+        self._call = Call(b"", "", "")
+        """The one whose vectors come next."""
         self.added = self.calls = self.samples = self.untrusted = 0
 
     def put(self, batch: Sequence[Line]) -> None:
@@ -182,9 +196,24 @@ class Load:
                 key = line.call().key
             elif isinstance(line, SampleLine | PackedLine):
                 self.untrusted += not self._is_trusted(line.sample().record, key)
-        rest = [line for line in batch if not isinstance(line, DocumentLine | Header | End)]
+        apart = DocumentLine | VectorLine | MatchLine | Header | End
+        rest = [line for line in batch if not isinstance(line, apart)]
         if rest:
             self._transfer.merge(lambda shelf: self._join(shelf, rest))
+        self._learn(batch)
+
+    def _learn(self, batch: Sequence[Line]) -> None:
+        """Take up vectors and matches, now that the calls are there; a store that keeps none goes without."""
+        kept: Matching | None = getattr(self._store, "matching", None)
+        for line in batch:
+            if kept is None:
+                return
+            if isinstance(line, CallLine):
+                self._call = line.call()
+            elif isinstance(line, VectorLine):
+                kept.learn(line.vector(self._call))
+            elif isinstance(line, MatchLine):
+                kept.note(line.match())
 
     def _is_trusted(self, record: bytes, key: bytes) -> bool:
         try:

@@ -33,6 +33,16 @@ class MemoryMatching(Matching):
             found = self._content.vectors.vectors.get(number)
             return None if found is None else found.call
 
+    def keeps_any(self) -> bool:
+        """Look."""
+        return bool(self._content.vectors.vectors)
+
+    def vectors_of(self, call: Call) -> list[StoredVector]:
+        """Copy what is there."""
+        with self._content.lock:
+            numbers = sorted(number for (whose, _), number in self._content.vectors.known.items() if whose == call)
+            return [self._content.vectors.vectors[number] for number in numbers]
+
     def match_of(self, call: Call) -> StoredMatch | None:
         """Look it up."""
         with self._content.lock:

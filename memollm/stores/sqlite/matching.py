@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from memollm._types.calls import Call
-from memollm.stores.matching import Matching, StoredMatch, StoredVector
+from memollm.stores.matching import Matching, StoredMatch, StoredVector, VectorSpace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,6 +28,15 @@ class SqliteMatches(Matching):
     def call_of(self, number: int) -> Call | None:
         """Read without any lock."""
         return next((Call(*row) for row in self._rows("call_of_vector", number)), None)
+
+    def keeps_any(self) -> bool:
+        """Read without any lock."""
+        return bool(self._rows("any_vector"))
+
+    def vectors_of(self, call: Call) -> list[StoredVector]:
+        """Read without any lock."""
+        rows = self._rows("vectors_with_spaces", call.key, call.form)
+        return [StoredVector(call, VectorSpace(embedder, parameter), vector) for embedder, parameter, vector in rows]
 
     def match_of(self, call: Call) -> StoredMatch | None:
         """Read without any lock, comparing the call's form."""

@@ -5,6 +5,11 @@ SELECT id, vector FROM vector WHERE space = ? AND id > ? AND typeof(vector) = 'b
 -- name: call_of_vector  Whose vector it is.
 SELECT call.key, call.form, call.function FROM vector JOIN call ON call.id = vector.call
 WHERE vector.id = ? AND typeof(call.key) = 'blob' AND typeof(call.form) = 'text' AND typeof(call.function) = 'text';
+-- name: any_vector  Whether there is any.
+SELECT 1 FROM vector LIMIT 1;
+-- name: vectors_with_spaces  The vectors of a call, and where each belongs.
+SELECT CAST(embedder AS TEXT), CAST(parameter AS TEXT), vector FROM vector
+WHERE call = (SELECT id FROM call WHERE key = ? AND form = ?) AND typeof(vector) = 'blob' ORDER BY id;
 -- name: add_vector  A call has one vector in a space.
 INSERT INTO vector (space, call, embedder, parameter, vector) SELECT ?1, ?2, ?3, ?4, ?5
 WHERE NOT EXISTS (SELECT 1 FROM vector WHERE call = ?2 AND space = ?1);
