@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from memollm._calls.function import Function
     from memollm._drive.calls import Called
     from memollm._similar.options import Embedder
+    from memollm._types.warn import CodeLine
 
 
 class OwnMemo:
@@ -154,6 +155,11 @@ class SimilarInvocation(Invocation):
     """A call that may be given what a similar call was answered."""
 
     __slots__ = ()
+
+    def _introduce(self, asked_at: CodeLine) -> None:
+        """Load what searching needs, too: this may block, and is done where no event loop waits for it."""
+        super()._introduce(asked_at)
+        self._matcher()
 
     def begin(self) -> Any:
         """Begin a draw; from the first one on the plan knows who lends."""

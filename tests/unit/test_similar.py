@@ -11,6 +11,7 @@ from models import PATIENCE, run, show_time, until_in_loop, waiting
 
 import memollm
 from memollm import Cache, CacheMiss, Embedder, MemollmWarning, OptionError, Similar, StoreRefused
+from memollm._calls import similarity
 from memollm._similar.matcher import Matcher
 from memollm.stores.drawing import Drawing
 from memollm.stores.matching import VectorSpace, matching
@@ -584,6 +585,21 @@ def test_tasks_that_want_one_text_share_a_match(cache, monkeypatch):
     assert run(ask()) == [f"{FRANCE} 1"] * 50
     assert texts == [FRANCE, FRANCE_TOO]
     assert len(looked) == 1
+
+
+def test_nothing_is_loaded_in_the_event_loop(cache, monkeypatch):
+    """P12: what searching needs, NumPy and the embedder's code, is loaded where no event loop waits for it."""
+    made = similarity.matcher_of
+    threads = []
+    monkeypatch.setattr(similarity, "matcher_of", lambda *given: threads.append(threading.get_ident()) or made(*given))
+    answer = answering_async(cache)
+
+    async def ask():
+        await asyncio.gather(*(answer(f"{FRANCE} {number}") for number in range(3)))
+
+    run(ask())
+    assert threads
+    assert threading.get_ident() not in threads
 
 
 def test_a_cancelled_draw_leaves_its_match(cache):
