@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from memollm._types.tables import counted
-from memollm._upkeep.similarity import HEAD, SimilarPair, similar_report
+from memollm._upkeep.similarity import HEAD, SimilarPair
 from memollm.cli._finding import require_function
 from memollm.cli._opening import existing_cache
 from memollm.cli._options import command, full_option, function_option, json_option
 from memollm.cli._output import Column, list_json, note, say, show_json, show_table
-from memollm.cli._reading import shown
+from memollm.cli._similar import became, similar_pairs
 from memollm.cli._words import age_text, moment
-from memollm.errors import RecordError
 
 if TYPE_CHECKING:
     from memollm._upkeep.similarity import ThresholdLine
-    from memollm._values.codec import Codec
 
 COLUMNS: Final = (
     Column("AGE", right=True),
@@ -57,10 +55,7 @@ def similar(*, what: str, function: str | None, precision: float, limit: int | N
     with existing_cache() as cache:
         if function is not None:
             require_function(cache, function)
-        codec = cache.__memollm_engine__().codec
-        found = similar_report(
-            cache.store, codec, function=function, read=lambda record, key: _answer(codec, record, key)
-        )
+        found = similar_pairs(cache, function)
     if what == "report":
         if as_json:
             show_json(
@@ -87,17 +82,8 @@ def similar(*, what: str, function: str | None, precision: float, limit: int | N
         note(f"{most:,} of {counted(len(listed), 'pair')}; --limit 0 lists all.")
 
 
-def _answer(codec: Codec, record: bytes, key: bytes) -> Any:
-    """Return what can be compared of an answer without loading anything."""
-    read = shown(codec, record, key)
-    if read.answer is None:
-        raise RecordError(read.text)
-    return read.answer
-
-
 def _row(pair: SimilarPair) -> tuple[str, ...]:
-    became = "lent" if not pair.shadow else {True: "agreed", False: "differed", None: "looked at"}[pair.agreed]
-    return age_text(pair.at), f"{pair.score:.3f}", became, pair.asked, pair.stored
+    return age_text(pair.at), f"{pair.score:.3f}", became(pair), pair.asked, pair.stored
 
 
 def _document(pair: SimilarPair) -> dict[str, object]:

@@ -8,10 +8,11 @@ import re
 import pytest
 from report_cache import HOSTILE, NOON, call_of, count, fill, store_samples
 
-from memollm import Cache
+from memollm import Cache, Embedder, Similar
 from memollm.cli._finding import described
 from memollm.cli._report import Bounds, collect, page
 from memollm.cli._report._readable import parts_of, summary_of
+from memollm.testing import hashed_ngrams
 
 
 def report_of(cache, **bounds):
@@ -257,3 +258,21 @@ def test_a_large_cache_makes_no_large_page(cache, monkeypatch):
     assert len(read) < 60
     assert len(html) < 60_000 + 100_000 + 100 * 1_000
     assert data_in(html)["samples"] == 3_000
+
+
+def test_similar_calls_are_in_it_with_both_texts(cache):
+    """What was lent stands in the page with its score and both texts, the latest first."""
+    similar = Similar("question", embed=Embedder(hashed_ngrams, name="hashed"), threshold=0.8)
+    answer = cache.cached_llm(lambda question: "Paris", similar=similar, pool=1, name="answer", version=1)
+    for question in ("What is the capital of France?", "Tell me, what is the capital of France?"):
+        answer(question)
+    report = report_of(cache)
+    (lent,) = report.similar
+    assert (lent.function, lent.became, lent.key) == ("answer", "lent", answer.key("What is the capital of France?"))
+    assert (lent.asked.text, lent.stored.text) == (
+        "Tell me, what is the capital of France?",
+        "What is the capital of France?",
+    )
+    assert report_of(cache, names=0).similar == ()
+    assert "1 similar call before those above." in report_of(cache, names=0).left_out
+    assert "Tell me" in page(report)

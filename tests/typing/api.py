@@ -523,6 +523,23 @@ def usage_of(answer: str) -> Usage:
     return Usage(input_tokens=len(answer), output_tokens=1, model="m")
 
 
+def embed_text(text: str) -> list[float]:
+    return [1.0, float(len(text))]
+
+
+similar = memollm.Similar("question", embed=embed_text, threshold=0.9, verify=lambda asked, stored: asked == stored)
+looking = memollm.Similar("question", embed=memollm.Embedder(embed_text, name="e"), gates=["numbers"], shadow=True)
+
+
+@cached_llm(similar=similar, pool=1)
+def answer_similar(question: str, *, model: str) -> str:
+    return question
+
+
+assert_type(answer_similar("x", model="m"), str)
+assert_type(answer_similar.with_options(similar=looking)("x", model="m"), str)
+
+
 @cached_llm(mode="offline", ttl="7d", usage=usage_of, pool=1)
 def controlled(prompt: str) -> str:
     return prompt

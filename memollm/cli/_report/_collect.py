@@ -23,12 +23,14 @@ from memollm.cli._report._data import (
     FunctionData,
     Report,
     RunData,
+    SimilarData,
     Sums,
     Text,
     TurnData,
 )
 from memollm.cli._report._readable import Named, answer_text, parts_of, summary_of
 from memollm.cli._runs import known_runs
+from memollm.cli._similar import became, similar_pairs
 from memollm.cli._transcript import turns
 from memollm.stores.looking import looking
 from memollm.stores.transcripts import transcribed, transcript_of
@@ -112,6 +114,7 @@ def collect(cache: Cache, *, place: str, made: float, show: Sequence[str], bound
     asked = tuple(_asked(cache, each, show, bounds, room) for each in surveyed[: bounds.calls])
     runs = known_runs(cache)
     drawn, turned = _turns(cache, bounds, room)
+    pairs, similar = _similar(cache, bounds, room)
     report = Report(
         place=named(place),
         version=__version__,
@@ -130,8 +133,15 @@ def collect(cache: Cache, *, place: str, made: float, show: Sequence[str], bound
         calls=len(surveyed),
         samples=sum(each.samples for each in surveyed),
         bytes=sum(each.bytes for each in surveyed),
+        similar=similar,
     )
-    there = {"days": len(days), "functions": len(functions), "namespaces": len(namespaces), "runs": len(runs)}
+    there = {
+        "similar calls": pairs,
+        "days": len(days),
+        "functions": len(functions),
+        "namespaces": len(namespaces),
+        "runs": len(runs),
+    }
     left_out = _left_out(bounds, report, room.cut, **there)
     return replace(report, left_out=tuple(left_out))
 
@@ -297,6 +307,25 @@ def _turn(turn: Turn, room: Room) -> TurnData:
     )
 
 
+def _similar(cache: Cache, bounds: Bounds, room: Room) -> tuple[int, tuple[SimilarData, ...]]:
+    """List what similar calls have lent, the latest first; and say how many there are."""
+    if getattr(cache.store, "matching", None) is None:
+        return 0, ()
+    pairs = similar_pairs(cache)
+    return len(pairs), tuple(
+        SimilarData(
+            named(pair.function),
+            pair.score,
+            became(pair),
+            pair.at,
+            pair.of,
+            room.take(pair.asked),
+            room.take(pair.stored),
+        )
+        for pair in list(reversed(pairs))[: bounds.names]
+    )
+
+
 # What the page does not show.
 
 
@@ -323,6 +352,8 @@ def _left_out(bounds: Bounds, report: Report, cut: int, **there: int) -> Iterato
     for what, shown in (("function", len(report.functions)), ("namespace", len(report.namespaces))):
         if there[f"{what}s"] > shown:
             yield f"{_number(there[f'{what}s'] - shown, what)} that drew less than those above."
+    if there["similar calls"] > len(report.similar):
+        yield f"{_number(there['similar calls'] - len(report.similar), 'similar call')} before those above."
     if there["runs"] > len(report.runs):
         yield f"{_number(there['runs'] - len(report.runs), 'run')} before those above."
 

@@ -37,6 +37,8 @@ class Sums:
     spent_tokens: int = 0
     saved_tokens: int = 0
     saved_unpriced: int = 0
+    similar: int = 0
+    """Samples that similar calls have lent."""
 
     @classmethod
     def of(cls, name: str, counts: Counts) -> Sums:
@@ -58,6 +60,7 @@ class Sums:
             counts.spent_input + counts.spent_output,
             counts.saved_input + counts.saved_output,
             counts.saved_unpriced,
+            counts.similar,
         )
 
 
@@ -167,6 +170,22 @@ class TurnData:
 
 
 @dataclass(frozen=True, slots=True)
+class SimilarData:
+    """A call that was lent the sample of a similar one, or was looked at."""
+
+    function: str
+    score: float
+    became: str
+    """What became of it: lent, or what a shadow saw."""
+    at: float
+    key: str
+    """Of the call whose sample it is."""
+    asked: Text
+    stored: Text
+    """The two texts."""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Everything that the page shows."""
 
@@ -188,5 +207,7 @@ class Report:
     calls: int
     samples: int
     bytes: int
+    similar: tuple[SimilarData, ...] = ()
+    """The latest first."""
     left_out: tuple[str, ...] = ()
     """What the cache holds and the page does not, in sentences."""

@@ -15,7 +15,7 @@ function showSums() {
   find("sums").append(
     tile("Money saved", known(total.saved_cost, total.saved_unpriced), `${known(total.spent_cost, total.unpriced)} spent${unknown(total.unpriced)}`, true),
     tile("Time saved", duration(total.saved_seconds), `${duration(total.spent_seconds)} spent`, true),
-    tile("Hit rate", share(total.hits, total.draws), `${whole(total.hits)} of ${plural(total.draws, "draw", "draws")}; ${whole(total.shared)} shared, ${whole(total.made)} made`),
+    tile("Hit rate", share(total.hits, total.draws), `${whole(total.hits)} of ${plural(total.draws, "draw", "draws")}; ${whole(total.shared)} shared, ${whole(total.made)} made${total.similar ? `; ${whole(total.similar)} from similar calls` : ""}`),
     tile("Paid calls", whole(total.paid), `and ${whole(total.failed)} failed${total.unstored ? `; ${plural(total.unstored, "answer", "answers")} not stored` : ""}`),
     tile("Stored samples", whole(data.samples), `of ${plural(data.calls, "call", "calls")}, ${size(data.bytes)}`),
   );
@@ -89,6 +89,22 @@ function showRuns() {
   const columns = [name, words("Program", (each) => each.program), words("Begun", (each) => moment(each.first))];
   const figures = [...counted(sums).slice(0, 5), column("Paid calls", (each) => each.sums.paid), column("Spent", (each) => amount(each.sums.spent_cost, each.sums.unpriced), money), column("Time spent", (each) => each.sums.spent_seconds, duration)];
   orNothing("runs", data.runs, "No run has drawn anything yet.", () => new Table("runs", "runs-title", [...columns, ...figures], data.runs, "Run"));
+}
+
+// What was lent, or looked at, with both texts: it is never silent.
+function showSimilar() {
+  find("similar-part").hidden = !data.similar.length;
+  if (!data.similar.length) return;
+  const text = (label, of) => words(label, (each) => of(each).text, (each) => make("span", { class: "summary" }, of(each).text));
+  const columns = [
+    words("Function", (each) => each.function),
+    column("Score", (each) => each.score, (score) => score.toFixed(3)),
+    words("", (each) => each.became),
+    text("Asked", (each) => each.asked),
+    text("Stored", (each) => each.stored),
+    words("When", (each) => moment(each.at)),
+  ];
+  new Table("similar", "similar-title", columns, data.similar, "Score");
 }
 
 // Calls, and what of them is asked for.

@@ -14,6 +14,7 @@ showSums();
 showDays();
 showFunctions();
 showReaders();
+showSimilar();
 showRuns();
 showCalls();
 addEventListener("hashchange", route);
