@@ -18,10 +18,12 @@ from memollm import (
     Cached,
     Door,
     DrawEvent,
+    Embedder,
     Gather,
     HeldDraw,
     Mapped,
     Progress,
+    Similar,
     Usage,
     budget,
     cached_llm,
@@ -527,8 +529,8 @@ def embed_text(text: str) -> list[float]:
     return [1.0, float(len(text))]
 
 
-similar = memollm.Similar("question", embed=embed_text, threshold=0.9, verify=lambda asked, stored: asked == stored)
-looking = memollm.Similar("question", embed=memollm.Embedder(embed_text, name="e"), gates=["numbers"], shadow=True)
+similar = Similar("question", embed=embed_text, threshold=0.9, verify=lambda asked, stored: asked == stored)
+looking = Similar("question", embed=Embedder(embed_text, name="e"), gates=["numbers"], shadow=True)
 
 
 @cached_llm(similar=similar, pool=1)
