@@ -31,9 +31,8 @@ Place = str | PathLike[str]
 MEMORY = "memory:"
 POSTGRES: Final = frozenset({"postgresql", "postgres"})
 REDIS: Final = frozenset({"redis", "rediss", "valkey", "valkeys"})
-"""The schemes of URLs that name a store,"""
 BUCKETS: Final = frozenset({"s3"})
-"""and of those that name a bucket, with which a store of this machine exchanges samples."""
+"""The schemes of URLs that name a store; with a bucket, a store of this machine exchanges samples."""
 
 
 class Holder(Protocol):
@@ -51,13 +50,18 @@ def require_place(place: object) -> None:
         # A URL may hold a password, which must not be in a log.
         raise OptionError(
             f"cache={masked_url(f'{place!r}')}: memollm knows paths, 'memory:', postgresql://, redis:// and s3:// "
-            "URLs, and Cache objects. Give the path of a folder or file, or the URL of a server or a bucket."
+            "URLs and Cache objects. "
+            "Give the path of a folder or file, or the URL of a server or a bucket."
         )
 
 
 def is_server(place: str) -> bool:
     """Tell whether a place is the URL of a server that can be a store, or of a bucket."""
     return place.partition("://")[0] in POSTGRES | REDIS | BUCKETS and "://" in place
+
+
+def _is_bucket(place: str) -> bool:
+    return place.partition("://")[0] in BUCKETS and "://" in place
 
 
 def require_cache(given: object) -> None:
@@ -124,7 +128,7 @@ def make_engine(
     store = _store_at(named, allow_network=allow_network) if isinstance(named, str | None) else named
     tidy = partial(_keep_within_limits, store, _path(named), clock)
     codec = Codec(pickle=_may_pickle)
-    if isinstance(named, str) and named.partition("://")[0] in BUCKETS:
+    if isinstance(named, str) and _is_bucket(named):
         _exchange(cast("BucketStore", store), codec)
     shown = veiled(f"memollm.Cache({shown_place(named)!r})")
     return Engine(store, codec, clock, place=shown, path=_path(named), tidy=tidy)
@@ -149,7 +153,7 @@ def _store_at(place: str | None, *, allow_network: bool) -> Store:
 
         return MemoryStore()
     # Imported on first need, as every other store than the one in use is.
-    if place is not None and place.partition("://")[0] in BUCKETS:
+    if place is not None and _is_bucket(place):
         return _bucket_store(place)
     if place is not None and is_server(place):
         return _server_store(place)

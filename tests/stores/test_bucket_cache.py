@@ -379,6 +379,13 @@ def test_a_wrong_url_is_refused(url, said):
     assert "secret@" not in str(told.value)
 
 
+def test_a_path_may_have_the_name_of_a_scheme(project):
+    """A folder that is called s3 is a folder."""
+    with Cache("s3") as cache:
+        asking(cache)("q")
+    assert (project / "s3" / "memollm.db").exists()
+
+
 def test_a_key_of_the_team_is_asked_for(monkeypatch, tmp_path):
     """Whoever shares a bucket without one is told so."""
     monkeypatch.delenv("MEMOLLM_SIGNING_KEY")
