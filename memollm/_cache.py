@@ -184,15 +184,16 @@ class Cache:
         """Store objects of exactly this type as what `encode` makes of them, under a name that stays when it moves."""
         self._engine.codec.register(type_, name=name, encode=encode, decode=decode)
 
-    def adopt(self, name: str, *, to: str | None = None, version: str | None = None) -> int:
+    def adopt(self, name: str, *, to: str | None = None, version: str | None = None, dry_run: bool = False) -> int:
         """Give samples of an older version of a function to its latest, all or nothing; return how many.
 
         `version` says which older one, if not the one before; `to` gives them to a function of another name, after a
-        rename. Where both have samples the adopted ones come after, and what a namespace has drawn stays drawn.
+        rename. Where both have samples the adopted ones come after, and what a namespace has drawn stays drawn. With
+        `dry_run` nothing is changed: it tells how many samples would be adopted.
         """
         from memollm._upkeep.adopt import adopt
 
-        return adopt(self.store, self._engine.codec, name, to=to, version=version)
+        return adopt(self.store, self._engine.codec, name, to=to, version=version, dry_run=dry_run)
 
     def prune(
         self,

@@ -28,10 +28,54 @@ FLAGS = (
     "--no-first-run",
     "--no-default-browser-check",
     "--hide-scrollbars",
-    "--host-resolver-rules=MAP * ~NOTFOUND",
+    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
     "--remote-debugging-pipe",
 )
-KEYS = {"Enter": (13, "\r"), "Tab": (9, ""), " ": (32, " ")}
+KEYS = {"/": (191, "/"), "Enter": (13, "\r"), "Tab": (9, ""), " ": (32, " ")}
+
+
+CONTRASTS = """
+(() => {
+  const seen = (text) => text.match(/[\\d.]+/g).map(Number);
+  const painter = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const painted = (colour) => {
+    painter.clearRect(0, 0, 1, 1);
+    painter.fillStyle = colour;
+    painter.fillRect(0, 0, 1, 1);
+    return [...painter.getImageData(0, 0, 1, 1).data];
+  };
+  const light = (colour) => colour.slice(0, 3).map((part) => part / 255)
+    .map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, part, at) => sum + part * [0.2126, 0.7152, 0.0722][at], 0);
+  const ground = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const colour = painted(getComputedStyle(at).backgroundColor);
+      if (colour[3] === 255) return colour;
+    }
+    return [255, 255, 255, 255];
+  };
+  const found = {};
+  for (const element of document.querySelectorAll("body *")) {
+    const has = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+    if (!has || !element.checkVisibility() || element.closest("script")) continue;
+    const style = getComputedStyle(element);
+    const colour = painted(element.closest("svg") ? style.fill : style.color);
+    const [high, low] = [light(colour), light(ground(element))].sort((a, b) => b - a);
+    const name = `${element.tagName} ${element.className.baseVal ?? element.className}`;
+    found[name] = Math.min(found[name] ?? 21, (high + 0.05) / (low + 0.05));
+  }
+  return found;
+})()
+"""
+"""How much each kind of text differs in light from what is behind it."""
+SIDEWAYS = """
+[...document.querySelectorAll("html, body, body *")]
+  .filter((e) => e.checkVisibility() && !e.closest(".unseen"))
+  .filter((e) => e.getBoundingClientRect().right > innerWidth + 0.5
+    || (e.scrollWidth > e.clientWidth + 1 && !["visible", "clip"].includes(getComputedStyle(e).overflowX)))
+  .map((e) => `${e.tagName}.${e.className}#${e.id}`)
+"""
+"""What is wider than the screen."""
 
 
 def installed():

@@ -14,7 +14,7 @@ def traces(cache, folder, *said):
     shown = [cache.stats(), cache.namespaces(), cache._repr_html_(), cache.holds(), cache, *said]
     left = {"shown": " ".join(map(str, shown)).encode()}
     if find_spec("click") is not None:
-        from memollm.cli._report import collect, page
+        from memollm._views.report import collect, page
 
         left["report"] = page(collect(cache, place="here", made=time.time(), show=["memollm", "show"])).encode()
     cache.close()

@@ -25,8 +25,19 @@ if TYPE_CHECKING:
 NO_ARGUMENTS: Final = ',"arguments":{}}'
 
 
-def adopt(store: Drawing, codec: Codec, name: str, *, to: str | None, version: str | None) -> int:
+def adopt(store: Drawing, codec: Codec, name: str, *, to: str | None, version: str | None, dry_run: bool) -> int:
     """Give the stored samples of an older version, or of another name, to the latest version of a function."""
+    moves = planned(store, name, to=to, version=version)
+    if dry_run:
+        samples = {each.call: each.samples for each in looking(store).calls(name)}
+        return sum(samples[move.old] for move in moves)
+    return keeping(store).adopt(
+        moves, lambda move, record: codec.resign(record, context=move.old.key, new_context=move.new.key)
+    )
+
+
+def planned(store: Drawing, name: str, *, to: str | None, version: str | None) -> list[Move]:
+    """List which calls' samples would become which calls'."""
     entries = notes_of(store, "function")
     sources = _entries_of(entries, name)
     moves: list[Move] = []
@@ -41,9 +52,7 @@ def adopt(store: Drawing, codec: Codec, name: str, *, to: str | None, version: s
             f"adopt({name!r}): there is nothing to adopt{_of_version(version, sources)}. {_known_versions(sources)}"
             "Name an older version that has samples (version=, --version), or the function's new name (to=, --to)."
         )
-    return keeping(store).adopt(
-        moves, lambda move, record: codec.resign(record, context=move.old.key, new_context=move.new.key)
-    )
+    return moves
 
 
 def _as_recorded(version: str | None, entry: Document) -> str | None:

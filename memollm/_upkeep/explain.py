@@ -109,24 +109,34 @@ def explain(
     samples = sum(each.samples for each in stored if each.call == call)
     earlier = sum(each.samples for each in stored if each.call in older)
     samples += earlier
-    others = [each for each in stored[-COMPARED:] if each.call not in (call, *older) and each.samples]
-    nearest: list[Neighbour] = []
+    nearest: Sequence[Neighbour] = ()
     notes = [f"similar: {lent}"] if lent and not samples else []
     notes += [f"{earlier} of them older code has made (on_change)"] if earlier else []
     if changed:
         notes.append(f"what the function reads has changed since this program called it first:\n{changed}")
     if not samples:
-        digests = [each for each in others if is_digest(each.call.form) or is_digest(form)]
-        if digests:
-            notes.append(f"{len(digests)} stored calls cannot be compared: keep_arguments=False kept a digest only")
-        found = [_neighbour(form, each) for each in others if each not in digests]
-        nearest = sorted(filter(None, found), key=lambda near: len(near.differences))[:NEAREST]
-        if nearest:
-            codes = _codes_of(store, call.function)
-            nearest = [_with_code(near, codes) for near in nearest]
-        if None in found:
-            notes.append(f"{found.count(None)} stored calls cannot be read: look at them with memollm verify")
+        others = [each for each in stored[-COMPARED:] if each.call not in (call, *older) and each.samples]
+        nearest, more = nearest_of(store, call.function, form, others)
+        notes += more
     return Explanation(call.function, call.key.hex(), form, samples, tuple(nearest), "\n".join(notes))
+
+
+def nearest_of(
+    store: Drawing, function: str, form: str, others: Sequence[Stored]
+) -> tuple[Sequence[Neighbour], list[str]]:
+    """Find those of the stored calls of a function that differ least from a form, and say what cannot be compared."""
+    notes: list[str] = []
+    digests = [each for each in others if is_digest(each.call.form) or is_digest(form)]
+    if digests:
+        notes.append(f"{len(digests)} stored calls cannot be compared: keep_arguments=False kept a digest only")
+    found = [_neighbour(form, each) for each in others if each not in digests]
+    nearest = sorted(filter(None, found), key=lambda near: len(near.differences))[:NEAREST]
+    if nearest:
+        codes = _codes_of(store, function)
+        nearest = [_with_code(near, codes) for near in nearest]
+    if None in found:
+        notes.append(f"{found.count(None)} stored calls cannot be read: look at them with memollm verify")
+    return nearest, notes
 
 
 def is_digest(form: object) -> bool:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 
+from memollm._views.finding import SHORT, described, require_function
 from memollm.cli._amounts import seconds_of
-from memollm.cli._finding import SHORT, described, require_function
 from memollm.cli._opening import existing_cache
 from memollm.cli._options import command, full_option, function_option, json_option
 from memollm.cli._output import Column, list_json, note, say, show_table

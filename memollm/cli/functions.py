@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import shlex
-from collections import Counter
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from memollm._keys.identity import changes
 from memollm._types.tables import counted
+from memollm._views.finding import require_function
+from memollm._views.functions import PREVIOUS, listed_functions, listed_versions
 from memollm.cli._completing import function_names as complete_functions
-from memollm.cli._finding import described, require_function
 from memollm.cli._opening import existing_cache
 from memollm.cli._options import command, full_option, json_option
 from memollm.cli._output import Column, list_json, say, show_json, show_table
 from memollm.cli._words import age_text, moment
 from memollm.errors import OptionError
-from memollm.stores.documents import notes_of
-from memollm.stores.looking import looking
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from memollm._cache import Cache
-    from memollm.stores.looking import Document
+    from memollm._views.functions import ListedFunction, ListedVersion
 
 FUNCTIONS: Final = (
     Column("FUNCTION", gives_way=True),
@@ -40,8 +35,6 @@ VERSIONS: Final = (
     Column("SEEN FIRST", right=True),
     Column("", gives_way=True),
 )
-LATEST: Final = "latest"
-PREVIOUS: Final = "previous"
 
 
 @command("functions")
@@ -62,46 +55,17 @@ def functions(*, name: str | None, diff: tuple[str, str] | None, full: bool, as_
     with existing_cache() as cache:
         require_function(cache, name)
         if name is None:
-            _show_functions(_functions(cache), full=full, as_json=as_json)
+            _show_functions(listed_functions(cache), full=full, as_json=as_json)
         elif diff is not None:
-            _show_difference(name, _versions(cache, name), diff, as_json=as_json)
+            _show_difference(name, listed_versions(cache, name), diff, as_json=as_json)
         else:
-            _show_versions(name, _versions(cache, name), full=full, as_json=as_json)
+            _show_versions(name, listed_versions(cache, name), full=full, as_json=as_json)
 
 
 # All functions.
 
 
-class _ListedFunction(NamedTuple):
-    name: str
-    calls: int
-    samples: int
-    versions: int
-    latest: str | None
-
-
-def _functions(cache: Cache) -> list[_ListedFunction]:
-    calls: Counter[str] = Counter()
-    samples: Counter[str] = Counter()
-    for item in looking(cache.store).inventory():
-        calls[item.function] += 1
-        samples[item.function] += item.samples
-    noted: dict[str, list[Document]] = {}
-    for entry in notes_of(cache.store, "function").values():
-        noted.setdefault(str(entry["name"]), []).append(entry)
-    return [
-        _ListedFunction(
-            name,
-            calls[name],
-            samples[name],
-            sum(len(entry["versions"]) for entry in noted.get(name, ())),
-            str(noted[name][-1]["latest"]) if name in noted else None,
-        )
-        for name in sorted({*calls, *noted})
-    ]
-
-
-def _show_functions(listed: list[_ListedFunction], *, full: bool, as_json: bool) -> None:
+def _show_functions(listed: list[ListedFunction], *, full: bool, as_json: bool) -> None:
     if as_json:
         list_json(each._asdict() for each in listed)
     elif listed:
@@ -117,41 +81,7 @@ def _show_functions(listed: list[_ListedFunction], *, full: bool, as_json: bool)
 # One function.
 
 
-class _ListedVersion(NamedTuple):
-    version: str
-    calls: int
-    samples: int
-    first: float | None
-    role: str
-    """`latest`, `previous` or empty."""
-    parts: Mapping[str, str]
-
-
-def _versions(cache: Cache, name: str) -> list[_ListedVersion]:
-    """List the versions of all that bear the name: closures, partials and lambdas of one place share it."""
-    calls: Counter[str] = Counter()
-    samples: Counter[str] = Counter()
-    for each in looking(cache.store).survey(function=name):
-        version = described(each.call.form).version or "(not kept)"
-        calls[version] += 1
-        samples[version] += each.samples
-    listed: dict[str, _ListedVersion] = {}
-    for entry in notes_of(cache.store, "function").values():
-        if entry["name"] == name:
-            roles = {entry.get("previous"): PREVIOUS, entry["latest"]: LATEST}
-            for version, noted in entry["versions"].items():
-                numbers = calls[version], samples[version]
-                listed[version] = _ListedVersion(
-                    version, *numbers, noted["first"], roles.get(version, ""), noted["parts"]
-                )
-    unknown = [
-        _ListedVersion(version, calls[version], samples[version], None, "", {})
-        for version in calls.keys() - listed.keys()
-    ]
-    return [*sorted(listed.values(), key=lambda each: each.first or 0.0), *unknown]
-
-
-def _show_versions(name: str, versions: list[_ListedVersion], *, full: bool, as_json: bool) -> None:
+def _show_versions(name: str, versions: list[ListedVersion], *, full: bool, as_json: bool) -> None:
     if as_json:
         list_json(
             {**each._asdict(), "first": None if each.first is None else moment(each.first), "parts": dict(each.parts)}
@@ -173,7 +103,7 @@ def _show_versions(name: str, versions: list[_ListedVersion], *, full: bool, as_
         say(f"\nWhat changed: memollm functions {shlex.quote(name)} --diff previous latest")
 
 
-def _show_difference(name: str, versions: list[_ListedVersion], diff: tuple[str, str], *, as_json: bool) -> None:
+def _show_difference(name: str, versions: list[ListedVersion], diff: tuple[str, str], *, as_json: bool) -> None:
     old, new = (_version(name, versions, each) for each in diff)
     told = changes(old.parts, new.parts)
     if as_json:
@@ -183,7 +113,7 @@ def _show_difference(name: str, versions: list[_ListedVersion], diff: tuple[str,
     say(told)
 
 
-def _version(name: str, versions: list[_ListedVersion], said: str) -> _ListedVersion:
+def _version(name: str, versions: list[ListedVersion], said: str) -> ListedVersion:
     found = [each for each in versions if said in {each.version, each.role}]
     found = found or [
         each for each in versions if each.version.partition(":")[2].startswith(said) or each.version.startswith(said)
@@ -204,7 +134,8 @@ def _version(name: str, versions: list[_ListedVersion], said: str) -> _ListedVer
     "--to", metavar="NAME", shell_complete=complete_functions, help="The function's new name, after a rename."
 )
 @click.option("--version", metavar="VERSION", help="Which older version, if not the one before the latest.")
-def adopt(*, name: str, to: str | None, version: str | None) -> None:
+@click.option("--dry-run", is_flag=True, help="Tell what would be adopted, and change nothing.")
+def adopt(*, name: str, to: str | None, version: str | None, dry_run: bool) -> None:
     """Give samples of an older version of a function to its latest.
 
     All or nothing; nothing is lost. Where both have samples the adopted ones come after, and what a namespace has drawn
@@ -212,5 +143,5 @@ def adopt(*, name: str, to: str | None, version: str | None) -> None:
     """
     with existing_cache() as cache:
         require_function(cache, name)
-        samples = cache.adopt(name, to=to, version=version)
-    say(f"{counted(samples, 'sample')} adopted by {to or name}.")
+        samples = cache.adopt(name, to=to, version=version, dry_run=dry_run)
+    say(f"{counted(samples, 'sample')} {'would be ' if dry_run else ''}adopted by {to or name}.")

@@ -7,22 +7,21 @@ import secrets
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
 import click
 
 from memollm._types.tables import size_text
+from memollm._views.report import MARK, Bounds, collect, page
 from memollm.cli._opening import existing_cache
 from memollm.cli._options import Function, command
 from memollm.cli._output import say
-from memollm.cli._place import chosen
-from memollm.cli._report import MARK, Bounds, collect, page
+from memollm.cli._showing import show_command, shown_place
 from memollm.errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from memollm.cli._report import Report
+    from memollm._views.report import Report
 
 HEAD: Final = 4096
 """Within so many bytes a report says that it is one."""
@@ -52,7 +51,7 @@ def report(file: Path, *, calls: int, samples: int, draws: int, characters: int,
     require_replaceable(file, force=force)
     bounds = Bounds(calls=calls, samples=samples, draws=draws, characters=characters, text=text * MEGA)
     with existing_cache() as cache:
-        collected = collect(cache, place=_shown_place(), made=time.time(), show=_show_command(), bounds=bounds)
+        collected = collect(cache, place=shown_place(), made=time.time(), show=show_command(), bounds=bounds)
     content = page(collected).encode()
     write_private(file, content)
     say(_told(file, collected, len(content)))
@@ -93,22 +92,6 @@ def write_private(file: Path, content: bytes) -> None:
 
 def _cannot_write(file: Path, error: OSError) -> OptionError:
     return OptionError(f"{file} cannot be written: {error.strerror}. Name a file in a folder that is there and yours.")
-
-
-def _show_command() -> list[str]:
-    """Return the command that shows a call of this cache; what a URL says of its user stays out of the page."""
-    place, by = chosen()
-    return ["memollm", "show"] if by != "--cache" or "://" in place else ["memollm", "--cache", place, "show"]
-
-
-def _shown_place() -> str:
-    """Return the cache's place without the user's name, password or home."""
-    place = chosen().place
-    if "://" in place:
-        url = urlsplit(place)
-        return url._replace(netloc=url.netloc.rpartition("@")[2], query="", fragment="").geturl()
-    path = Path(place).expanduser().absolute()
-    return str(Path("~") / path.relative_to(Path.home())) if path.is_relative_to(Path.home()) else str(path)
 
 
 def _told(file: Path, collected: Report, size: int) -> str:

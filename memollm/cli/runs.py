@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from memollm._types.tables import cost_cell
+from memollm._views.runs import SHORT, known_runs
 from memollm.cli._opening import existing_cache
 from memollm.cli._options import command, full_option, json_option
 from memollm.cli._output import Column, list_json, note, say, show_table
-from memollm.cli._runs import SHORT, known_runs
 from memollm.cli._words import age_text, duration_text, moment
 
 if TYPE_CHECKING:
-    from memollm.cli._runs import KnownRun
+    from memollm._views.runs import KnownRun
 
 COLUMNS: Final = (
     Column("RUN"),

@@ -9,15 +9,16 @@ import click
 
 from memollm._types.calls import NAMESPACES, RUNS
 from memollm._types.tables import counted, size_text
+from memollm._views.finding import described, find_calls, require_namespace
+from memollm._views.reading import Shown, difference, shown, tally
+from memollm._views.runs import find_run
+from memollm._views.turns import chats_of, turns
 from memollm.cli._asking import agreed
 from memollm.cli._completing import keys, namespace_names
-from memollm.cli._finding import described, find_calls, require_namespace
 from memollm.cli._opening import existing_cache
 from memollm.cli._options import command, full_option, json_option, yes_option
 from memollm.cli._output import Column, line_width, list_json, note, progress, say, show_table
-from memollm.cli._reading import Shown, difference, shown, tally
-from memollm.cli._runs import find_run
-from memollm.cli._transcript import chats_of, turn_document, turns, write_arguments, write_turns
+from memollm.cli._transcript import turn_document, write_arguments, write_turns
 from memollm.cli._words import age_text, dollars, duration_text, local_time, middle_cut, moment, tokens_text
 from memollm.errors import printable
 from memollm.stores.keeping import keeping
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from memollm._cache import Cache
     from memollm._types.listings import ReaderOfCall, Surveyed
     from memollm._types.samples import Sample
+    from memollm._views.runs import KnownRun
 
 COLUMNS: Final = (
     Column("SLOT", right=True),
@@ -109,11 +111,16 @@ def _show_drawn(
         if as_json:
             list_json(map(turn_document, shown_turns))
             return
-        names = (found and str(found), namespace and f"namespace {namespace}", lane and f"lane {lane}")
+        names = (found and _run_text(found), namespace and f"namespace {namespace}", lane and f"lane {lane}")
         say(f"{'; '.join(filter(None, names))}: {counted(total, 'sample')} drawn\n")
         write_turns(shown_turns, full=full)
     if wanted < total:
         note(f"{wanted:,} of {total:,} draws; --limit 0 shows all.")
+
+
+def _run_text(run: KnownRun) -> str:
+    begun = "" if run.first is None else f"begun {local_time(run.first)}"
+    return ", ".join(filter(None, (f"run {run.id}", run.program, begun)))
 
 
 class _Details:

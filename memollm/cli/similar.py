@@ -8,11 +8,11 @@ import click
 
 from memollm._types.tables import counted
 from memollm._upkeep.similarity import HEAD, SimilarPair
-from memollm.cli._finding import require_function
+from memollm._views.finding import require_function
+from memollm._views.similar import became, similar_pairs
 from memollm.cli._opening import existing_cache
 from memollm.cli._options import command, full_option, function_option, json_option
 from memollm.cli._output import Column, list_json, note, say, show_json, show_table
-from memollm.cli._similar import became, similar_pairs
 from memollm.cli._words import age_text, moment
 
 if TYPE_CHECKING:

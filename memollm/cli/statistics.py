@@ -9,10 +9,10 @@ import click
 from memollm._spending.stats import BY, grouped, summed
 from memollm._spending.track import SIMILAR_TOO, saved_of, spent_of
 from memollm._types.tables import cost_cell, cost_text, counted, size_text
+from memollm._views.runs import SHORT, known_runs
 from memollm.cli._opening import existing_cache
 from memollm.cli._options import command, full_option, json_option
 from memollm.cli._output import Column, say, show_json, show_table
-from memollm.cli._runs import SHORT, known_runs
 from memollm.cli._words import age_text, duration_text, moment, tokens_text
 from memollm.stores.looking import looking
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from memollm._spending.track import Spending
     from memollm._types.counting import Counts
     from memollm._types.listings import Item
-    from memollm.cli._runs import KnownRun
+    from memollm._views.runs import KnownRun
 
 HUNDRED: Final = 100
 MICROSECONDS: Final = 1e6

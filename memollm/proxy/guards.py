@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hmac
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
+from memollm._serving.askers import is_foreign, is_loopback, name_of
 from memollm.proxy.controls import TOKEN
 from memollm.proxy.refusals import Declined
-from memollm.proxy.settings import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 
 MOST: Final = 65_536
 """Bytes of headers."""
-FOREIGN: Final = frozenset({b"cross-site", b"same-site"})
-"""What a browser says of requests that a page of another origin has made."""
 
 
 def require_welcome(settings: ProxySettings, headers: Sequence[tuple[bytes, bytes]], *, is_open: bool) -> None:
@@ -38,7 +35,7 @@ def require_welcome(settings: ProxySettings, headers: Sequence[tuple[bytes, byte
 
 def _require_host(settings: ProxySettings, host: str) -> None:
     """Refuse a name that is not ours: a page could have one that leads here, and reach what is not meant for it."""
-    name = _name_of(host)
+    name = name_of(host)
     if settings.is_local and not is_loopback(name) and name not in {each.lower() for each in settings.hosts}:
         raise Declined(
             403,
@@ -49,14 +46,5 @@ def _require_host(settings: ProxySettings, host: str) -> None:
 
 def _require_own_origin(said: dict[bytes, bytes], host: str) -> None:
     """Refuse pages of other origins: the user's browser would ask in the user's name."""
-    origin = said.get(b"origin")
-    is_foreign = origin is not None and urlsplit(origin.decode("latin-1")).netloc.lower() != host.lower()
-    if is_foreign or said.get(b"sec-fetch-site") in FOREIGN:
+    if is_foreign(said, host):
         raise Declined(403, "bad_origin", "A page of another origin asks, and this proxy answers programs alone.")
-
-
-def _name_of(host: str) -> str:
-    """Return a host without its port."""
-    if host.startswith("["):
-        return host.partition("]")[0].lower() + "]"
-    return host.rpartition(":")[0].lower() if ":" in host else host.lower()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import signal
-import socket
 from multiprocessing import parent_process
 from threading import Thread
 from typing import TYPE_CHECKING, Final, Protocol
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
-from memollm.errors import OptionError
+from memollm._serving.listening import address_of, listening
 from memollm.proxy.app import Proxy
 
 if TYPE_CHECKING:
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
     from memollm.proxy.settings import ProxySettings
 
-BACKLOG: Final = 1024
 IDLE: Final = 75
 """Seconds for which a connection is kept that nobody uses: longer than clients keep theirs, so that they close it."""
 
@@ -83,26 +81,3 @@ def config_of(settings: ProxySettings) -> uvicorn.Config:
         timeout_keep_alive=IDLE,
         timeout_graceful_shutdown=math.ceil(settings.grace),
     )
-
-
-def listening(host: str, port: int) -> socket.socket:
-    """Return a socket to which clients can connect from now on."""
-    bare = host.strip("[]")
-    family = socket.AF_INET6 if ":" in bare else socket.AF_INET
-    # Only where TCP is named does asyncio send every part of an answer at once; else clients wait 40 ms for the second.
-    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((bare, port))
-        bound.listen(BACKLOG)
-    except OSError as error:
-        bound.close()
-        raise OptionError(f"{host}:{port} cannot be served: {error.strerror}. Say another --port or --host.") from error
-    bound.set_inheritable(True)
-    return bound
-
-
-def address_of(host: str, bound: socket.socket) -> str:
-    """Return where a socket is."""
-    bare = host.strip("[]")
-    return f"http://{f'[{bare}]' if ':' in bare else bare}:{bound.getsockname()[1]}"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import re
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import memollm
+from memollm._serving.askers import is_loopback
 from memollm.errors import OptionError
 from memollm.http import AsyncTransport
 from memollm.proxy.upstreams import Upstream, upstream_of
@@ -100,12 +100,3 @@ def _require_numbers(settings: ProxySettings) -> None:
         if value is not None:
             with block(value):
                 pass
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a name or an address is this machine's own."""
-    bare = host.strip("[]").lower()
-    try:
-        return ipaddress.ip_address(bare).is_loopback
-    except ValueError:
-        return bare == "localhost" or bare.endswith(".localhost")

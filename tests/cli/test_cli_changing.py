@@ -134,3 +134,11 @@ def test_prune_of_what_cannot_be(memollm, stocked, arguments, told):
     refused = memollm("prune", *arguments, "--yes")
     assert refused.code == 2
     assert told in refused.err
+
+
+def test_an_adoption_can_be_foreseen(memollm, stock, stocked, project):
+    """`--dry-run` tells how many samples would be adopted, and changes nothing."""
+    before = memollm("functions", "study.ask", "--json").out
+    told = memollm("adopt", "study.ask", "--to", "study.embed", "--dry-run")
+    assert told[:2] == (0, "4 samples would be adopted by study.embed.\n")
+    assert memollm("functions", "study.ask", "--json").out == before

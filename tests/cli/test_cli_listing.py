@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from memollm import Cache
-from memollm.cli._report._collect import Bounds, collect
+from memollm._views.report.collect import Bounds, collect
 
 QUESTION = "What is 17 x 23?"
 

@@ -9,8 +9,8 @@ import pytest
 from memollm._spending.stats import grouped, stats_of, summed
 from memollm._types.counting import Account, Counts
 from memollm._types.tables import size_text
+from memollm._views.reading import Shown, difference, text_difference
 from memollm.cli._output import fitted, json_text
-from memollm.cli._reading import Shown, difference, text_difference
 from memollm.cli._words import cells, dollars, duration_text, middle_cut, padded
 from memollm.errors import OptionError, printable
 

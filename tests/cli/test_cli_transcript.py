@@ -10,9 +10,9 @@ import pytest
 
 from memollm import Cache
 from memollm._upkeep.conversations import conversation
-from memollm.cli._report._collect import Bounds, collect
+from memollm._views.report.collect import Bounds, collect
+from memollm._views.runs import find_run
 from memollm.cli._running import run
-from memollm.cli._runs import find_run
 from memollm.errors import OptionError
 
 AGENT = """

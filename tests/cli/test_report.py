@@ -9,9 +9,9 @@ import pytest
 from report_cache import HOSTILE, NOON, call_of, count, fill, store_samples
 
 from memollm import Cache, Embedder, Similar
-from memollm.cli._finding import described
-from memollm.cli._report import Bounds, collect, page
-from memollm.cli._report._readable import parts_of, summary_of
+from memollm._views.finding import described
+from memollm._views.report import Bounds, collect, page
+from memollm._views.report.readable import parts_of, summary_of
 from memollm.testing import hashed_ngrams
 
 

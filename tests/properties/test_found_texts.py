@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, strategies as st
 
 from memollm import Cache
-from memollm.cli._finding import described
+from memollm._views.finding import described
 from memollm.cli.calls import Sought
 from memollm.errors import printable
 from memollm.stores.looking import looking

@@ -7,8 +7,9 @@ import threading
 
 import uvicorn
 
+from memollm._serving.listening import address_of, listening
 from memollm.proxy import Proxy
-from memollm.proxy.serving import address_of, config_of, listening
+from memollm.proxy.serving import config_of
 from memollm.proxy.settings import settings_of
 
 PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

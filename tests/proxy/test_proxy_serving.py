@@ -17,7 +17,7 @@ import pytest
 from served import CHAT, PLAIN, STREAM, Served, body_of, chat, said, source
 
 import memollm
-from memollm.proxy.serving import listening
+from memollm._serving.listening import listening
 from memollm.stores.looking import looking
 
 COMMAND = [sys.executable, "-m", "memollm"]

@@ -12,7 +12,7 @@ from models import show_time
 import memollm
 from memollm import Cache, configure
 from memollm._spending.track import NUMBERS
-from memollm.cli._report._collect import collect
+from memollm._views.report.collect import collect
 from memollm.stores.transcripts import transcript_of
 from memollm.testing import FakeClock, ModelDown
 

@@ -22,7 +22,7 @@ from memollm._values import classes
 from memollm._values.codec import Codec
 from memollm._values.schema import schema_of
 from memollm._values.signing import Signer
-from memollm.cli._reading import shown
+from memollm._views.reading import shown
 from memollm.errors import StaleRecord
 
 CODEC = Codec(signer=Signer(b"k" * 32), pickle=False)

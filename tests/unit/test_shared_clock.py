@@ -16,7 +16,7 @@ from simulated import simulated
 import memollm
 from memollm import Cache
 from memollm._spending.shared_clock import SharedClock
-from memollm.cli._report import collect
+from memollm._views.report import collect
 from memollm.testing import FakeClock, ModelDown
 
 PROMPTS, SAMPLES, AT_ONCE, LATENCY = 15, 20, 10, 0.6

@@ -56,14 +56,8 @@ function argued(parts) {
   return [...long.map((part) => article(part.label, "", ...content(part.content))), listed].filter(Boolean);
 }
 
-function neighbours(call) {
-  const at = table.matches.indexOf(call);
-  const link = (other, text) => (other ? make("a", { href: address(other) }, text) : null);
-  return make("nav", { class: "steps", "aria-label": "Calls" }, make("a", { href: "#" }, "All calls"), link(table.matches[at - 1], "Previous"), at < 0 ? null : link(table.matches[at + 1], "Next"));
-}
-
-function read(call) {
-  const title = make("h1", { tabindex: "-1" }, call.function);
+// All that is known of a call, below its name.
+function called(call) {
   const missing = call.samples - call.answers.length;
   const note = missing > 0 ? make("p", { class: "note" }, `${whole(call.answers.length)} of ${plural(call.samples, "sample", "samples")} are in this page. All of them: `, make("code", {}, call.command)) : null;
   const known = [
@@ -76,39 +70,20 @@ function read(call) {
     ["Last used", moment(call.used)],
     ["In a terminal", make("code", {}, call.command)],
   ];
-  find("reading").replaceChildren(
-    neighbours(call),
-    title,
+  return [
     facts(known),
     make("section", {}, make("h2", {}, "Arguments"), make("div", { class: "parts" }, ...argued(call.parts))),
     ...[equalAnswers(call)].filter(Boolean),
     make("section", {}, make("h2", {}, "Samples"), note, make("div", { class: "beside" }, ...beside(call.answers))),
-  );
-  return title;
+  ];
 }
 
-let scrolled = 0;
-
-function route() {
-  const [, kind, name] = location.hash.match(/^#(call|run|namespace)\/(.*)$/) || [];
-  const call = kind === "call" ? calls.get(name) : null;
-  const drawn = kind && kind !== "call" ? decoded(name) : null;
-  const is = call || (drawn !== null && drawnBy(kind, drawn).length > 0);
-  if (!find("overview").hidden) scrolled = scrollY;
-  find("overview").hidden = Boolean(is);
-  find("reading").hidden = !is;
-  document.title = is ? `${call ? call.function : `${kind} ${drawn}`} – memollm report` : "memollm report";
-  if (is) {
-    const title = call ? read(call) : readDrawn(kind, drawn);
-    scrollTo(0, 0);
-    title.focus({ preventScroll: true });
-  } else scrollTo(0, scrolled);
-}
-
-function decoded(name) {
+// What an address behind # means: a kind, and a name.
+function addressed(hash) {
+  const [, kind, name] = hash.match(/^#(\w+)(?:\/(.*))?$/) || [];
   try {
-    return decodeURIComponent(name);
+    return [kind, name === undefined ? null : decodeURIComponent(name)];
   } catch {
-    return null;
+    return [undefined, null];
   }
 }

@@ -12,9 +12,9 @@ import msgspec
 
 from memollm._spending.stats import grouped, summed
 from memollm._types.counting import Counts
-from memollm.cli._finding import described
-from memollm.cli._reading import shown, tally
-from memollm.cli._report._data import (
+from memollm._views.finding import described
+from memollm._views.reading import shown, tally
+from memollm._views.report.data import (
     Answer,
     Asked,
     Depth,
@@ -28,23 +28,24 @@ from memollm.cli._report._data import (
     Text,
     TurnData,
 )
-from memollm.cli._report._readable import Named, answer_text, parts_of, summary_of
-from memollm.cli._runs import known_runs
-from memollm.cli._similar import became, similar_pairs
-from memollm.cli._transcript import turns
+from memollm._views.report.readable import Named, answer_text, parts_of, summary_of
+from memollm._views.runs import known_runs
+from memollm._views.similar import became, similar_pairs
+from memollm._views.turns import turns
 from memollm.stores.looking import looking
 from memollm.stores.transcripts import transcribed, transcript_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from memollm._cache import Cache
-    from memollm._types.counting import DrawnStretch
+    from memollm._types.counting import Account, DrawnStretch
     from memollm._types.listings import Surveyed
     from memollm._types.samples import Sample
     from memollm._upkeep.answers import AnswerCounts
-    from memollm.cli._reading import Shown
-    from memollm.cli._transcript import Turn
+    from memollm._views.reading import Shown
+    from memollm._views.runs import KnownRun
+    from memollm._views.turns import Turn
 
 Group = tuple[str, Counts]
 DEPTHS: Final = (1, 2, 3, 5, 10, 20, 50, 100, 1000)
@@ -104,17 +105,31 @@ def collect(cache: Cache, *, place: str, made: float, show: Sequence[str], bound
 
     `place` is the cache's name in the page; `show` is the command that, with a key, shows a call in a terminal.
     """
+    bounds = bounds or Bounds()
+    counted, surveyed = looking(cache.store).counted(), sorted(looking(cache.store).survey(), key=expense)
+    room = Room(bounds)
+    asked = tuple(asked_of(cache, each, show, bounds, room) for each in surveyed[: bounds.calls])
+    report, there = summed_up(counted, surveyed, known_runs(cache), place=place, made=made, bounds=bounds)
+    drawn, turned = _turns(cache, bounds, room)
+    there["similar call"], similar = _similar(cache, bounds, room)
+    report = replace(report, turns=turned, drawn=drawn, asked=asked, similar=similar)
+    return replace(report, left_out=tuple(_left_out(bounds, report, room.cut, there)))
+
+
+def summed_up(
+    counted: Mapping[Account, Counts],
+    surveyed: Sequence[Surveyed],
+    runs: Sequence[KnownRun],
+    *,
+    place: str,
+    made: float,
+    bounds: Bounds,
+) -> tuple[Report, dict[str, int]]:
+    """Add up what was counted and what is stored, without calls and turns; and say how many there are of each thing."""
     from memollm import __version__
 
-    bounds = bounds or Bounds()
-    counted, surveyed = looking(cache.store).counted(), sorted(looking(cache.store).survey(), key=_expense)
     days, namespaces = grouped(counted, "day"), grouped(counted, "namespace")
     functions = _functions(grouped(counted, "function"), surveyed)
-    room = Room(bounds)
-    asked = tuple(_asked(cache, each, show, bounds, room) for each in surveyed[: bounds.calls])
-    runs = known_runs(cache)
-    drawn, turned = _turns(cache, bounds, room)
-    pairs, similar = _similar(cache, bounds, room)
     report = Report(
         place=named(place),
         version=__version__,
@@ -126,24 +141,12 @@ def collect(cache: Cache, *, place: str, made: float, show: Sequence[str], bound
         runs=tuple(
             RunData(Sums.of(named(run.id), run.counts), run.first, named(run.program)) for run in runs[: bounds.names]
         ),
-        turns=turned,
-        drawn=drawn,
         depths=_depths(each.samples for each in surveyed),
-        asked=asked,
         calls=len(surveyed),
         samples=sum(each.samples for each in surveyed),
         bytes=sum(each.bytes for each in surveyed),
-        similar=similar,
     )
-    there = {
-        "similar calls": pairs,
-        "days": len(days),
-        "functions": len(functions),
-        "namespaces": len(namespaces),
-        "runs": len(runs),
-    }
-    left_out = _left_out(bounds, report, room.cut, **there)
-    return replace(report, left_out=tuple(left_out))
+    return report, {"day": len(days), "function": len(functions), "namespace": len(namespaces), "run": len(runs)}
 
 
 def written(text: str) -> str:
@@ -181,7 +184,7 @@ def _functions(counted: Sequence[Group], surveyed: Sequence[Surveyed]) -> tuple[
 # What is stored.
 
 
-def _expense(surveyed: Surveyed) -> tuple[float, ...]:
+def expense(surveyed: Surveyed) -> tuple[float, ...]:
     """Order calls by what they cost: money where a price is known, then time, then size."""
     return (-(surveyed.cost or 0.0), -surveyed.seconds, -surveyed.samples, -surveyed.bytes)
 
@@ -197,7 +200,8 @@ def _depths(numbers: Iterable[int]) -> tuple[Depth, ...]:
     return tuple(Depth(label, classes[at]) for at, label in enumerate(labels) if classes[at])
 
 
-def _asked(cache: Cache, surveyed: Surveyed, show: Sequence[str], bounds: Bounds, room: Room) -> Asked:
+def asked_of(cache: Cache, surveyed: Surveyed, show: Sequence[str], bounds: Bounds, room: Room) -> Asked:
+    """Read a call with its samples, as far as there is room."""
     call, arguments = surveyed.call, described(surveyed.call.form).arguments
     parts = tuple(_parts(arguments, room))
     read = _read(cache, surveyed, bounds, room)
@@ -281,11 +285,12 @@ def _turns(cache: Cache, bounds: Bounds, room: Room) -> tuple[int, tuple[TurnDat
         latest.insert(0, drawn.pop())
     read = list(turns(cache, latest))[-wanted:] if wanted else []
     # Where there is no room for all, the latest are there.
-    told = [_turn(each, room) for each in reversed(read) if not room.is_full()]
+    told = [turn_of(each, room) for each in reversed(read) if not room.is_full()]
     return total, tuple(reversed(told))
 
 
-def _turn(turn: Turn, room: Room) -> TurnData:
+def turn_of(turn: Turn, room: Room) -> TurnData:
+    """Read what was drawn."""
     drawn, sample, chats = turn.drawn, turn.sample, turn.chats
     others = {name: value for name, value in (turn.described.arguments or {}).items() if name not in chats}
     parts = [(each.who, each.text) for _, said in chats.values() for each in said]
@@ -329,7 +334,7 @@ def _similar(cache: Cache, bounds: Bounds, room: Room) -> tuple[int, tuple[Simil
 # What the page does not show.
 
 
-def _left_out(bounds: Bounds, report: Report, cut: int, **there: int) -> Iterator[str]:
+def _left_out(bounds: Bounds, report: Report, cut: int, there: Mapping[str, int]) -> Iterator[str]:
     """Say in sentences what the cache holds and the page does not; `there` are all days, functions and so on."""
     shown = len(report.asked)
     if shown < report.calls:
@@ -347,15 +352,15 @@ def _left_out(bounds: Bounds, report: Report, cut: int, **there: int) -> Iterato
             f"{_number(report.drawn - len(report.turns), 'draw')} of the runs and namespaces, in their order; the "
             "latest are here, as far as there was room (`--draws`)."
         )
-    if there["days"] > len(report.days):
-        yield f"{_number(there['days'] - len(report.days), 'day')} before those above."
+    if there["day"] > len(report.days):
+        yield f"{_number(there['day'] - len(report.days), 'day')} before those above."
     for what, shown in (("function", len(report.functions)), ("namespace", len(report.namespaces))):
-        if there[f"{what}s"] > shown:
-            yield f"{_number(there[f'{what}s'] - shown, what)} that drew less than those above."
-    if there["similar calls"] > len(report.similar):
-        yield f"{_number(there['similar calls'] - len(report.similar), 'similar call')} before those above."
-    if there["runs"] > len(report.runs):
-        yield f"{_number(there['runs'] - len(report.runs), 'run')} before those above."
+        if there[what] > shown:
+            yield f"{_number(there[what] - shown, what)} that drew less than those above."
+    if there["similar call"] > len(report.similar):
+        yield f"{_number(there['similar call'] - len(report.similar), 'similar call')} before those above."
+    if there["run"] > len(report.runs):
+        yield f"{_number(there['run'] - len(report.runs), 'run')} before those above."
 
 
 def _number(count: int, what: str) -> str:

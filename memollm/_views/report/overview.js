@@ -9,10 +9,13 @@ const amount = (cost, unpriced) => (cost || !unpriced ? cost : null);
 const known = (cost, unpriced) => money(amount(cost, unpriced));
 const unknown = (calls) => (calls ? `; ${plural(calls, "call", "calls")} of unknown cost` : "");
 
+function showPlace() {
+  find("place").textContent = `${data.place} · ${moment(data.made)} · version ${data.version}`;
+}
+
 function showSums() {
   const { total } = data;
-  find("place").textContent = `${data.place} · ${moment(data.made)} · version ${data.version}`;
-  find("sums").append(
+  find("sums").replaceChildren(
     tile("Money saved", known(total.saved_cost, total.saved_unpriced), `${known(total.spent_cost, total.unpriced)} spent${unknown(total.unpriced)}`, true),
     tile("Time saved", duration(total.saved_seconds), `${duration(total.spent_seconds)} spent`, true),
     tile("Hit rate", share(total.hits, total.draws), `${whole(total.hits)} of ${plural(total.draws, "draw", "draws")}; ${whole(total.shared)} shared, ${whole(total.made)} made${total.similar ? `; ${whole(total.similar)} from similar calls` : ""}`),
@@ -42,20 +45,19 @@ function counted(of) {
   ];
 }
 
-function orNothing(place, rows, told, table) {
-  if (rows.length) return table();
-  find(place).replaceChildren(make("p", { class: "quiet" }, told));
-  return null;
-}
+const downwards = (table) => {
+  table.sort(0);
+  return table;
+};
 
 function showDays() {
   const spans = binned(data.days);
   const charts = [chart("Money", "cost", money, [1], spans), chart("Time", "seconds", duration, [86400, 3600, 60, 1], spans)].filter(Boolean);
-  find("charts").append(...(charts.length ? charts : [make("p", { class: "quiet" }, "Nothing was counted yet: the first draws will show here.")]));
+  find("charts").replaceChildren(...(charts.length ? charts : [make("p", { class: "quiet" }, "Nothing was counted yet: the first draws will show here.")]));
   if (!data.total.saved_cost && !data.total.spent_cost && charts.length) find("charts").append(make("p", { class: "quiet" }, "No price is known of any call, so only time is shown."));
   find("days-details").hidden = !data.days.length;
   const itself = (day) => day;
-  new Table("days", "days-title", [words("Day", (day) => day.name), ...counted(itself), column("Time spent", (day) => day.spent_seconds, duration), column("Paid calls", (day) => day.paid)], data.days, "Day").sort(0);
+  tabled("days", data.days, "Nothing was counted yet.", () => downwards(new Table("days", "days-title", [words("Day", (day) => day.name), ...counted(itself), column("Time spent", (day) => day.spent_seconds, duration), column("Paid calls", (day) => day.paid)], data.days, "Day")));
 }
 
 function showFunctions() {
@@ -66,21 +68,20 @@ function showFunctions() {
     return button;
   });
   const stored = [column("Calls", (each) => each.calls), column("Samples", (each) => each.samples), column("Size", (each) => each.bytes, size)];
-  orNothing("functions", data.functions, "No function has drawn anything yet.", () => new Table("functions", "functions-title", [name, ...counted(sums), ...stored], data.functions, "Saved"));
+  tabled("functions", data.functions, "No function has drawn anything yet.", () => new Table("functions", "functions-title", [name, ...counted(sums), ...stored], data.functions, "Saved"));
 }
 
 function showReaders() {
   const name = words("Namespace", (each) => each.name, (each) => (each.name ? drawnLink("namespace", each.name) : make("span", { class: "quiet" }, "(none: runs)")));
   const itself = (each) => each;
-  orNothing("namespaces", data.namespaces, "Nothing was counted yet.", () => new Table("namespaces", "namespaces-title", [name, ...counted(itself).slice(0, 6)], data.namespaces, "Draws"));
-  const most = Math.max(...data.depths.map((depth) => depth.calls));
+  tabled("namespaces", data.namespaces, "Nothing was counted yet.", () => new Table("namespaces", "namespaces-title", [name, ...counted(itself).slice(0, 6)], data.namespaces, "Draws"));
   const amount = (calls) => {
     const filled = make("i");
-    filled.style.width = `${(100 * calls) / most}%`;
+    filled.style.width = `${(100 * calls) / Math.max(...data.depths.map((depth) => depth.calls))}%`;
     return make("span", {}, whole(calls), make("span", { class: "bar", "aria-hidden": "true" }, filled));
   };
   const depth = words("Samples", (each) => data.depths.indexOf(each), (each) => each.samples);
-  orNothing("depths", data.depths, "No sample is stored.", () => new Table("depths", "depths-title", [depth, column("Calls", (each) => each.calls, amount)], data.depths, "Samples").sort(0));
+  tabled("depths", data.depths, "No sample is stored.", () => downwards(new Table("depths", "depths-title", [depth, column("Calls", (each) => each.calls, amount)], data.depths, "Samples")));
 }
 
 function showRuns() {
@@ -88,7 +89,7 @@ function showRuns() {
   const name = words("Run", (each) => -each.first, (each) => drawnLink("run", each.sums.name, each.sums.name.slice(0, 10)));
   const columns = [name, words("Program", (each) => each.program), words("Begun", (each) => moment(each.first))];
   const figures = [...counted(sums).slice(0, 5), column("Paid calls", (each) => each.sums.paid), column("Spent", (each) => amount(each.sums.spent_cost, each.sums.unpriced), money), column("Time spent", (each) => each.sums.spent_seconds, duration)];
-  orNothing("runs", data.runs, "No run has drawn anything yet.", () => new Table("runs", "runs-title", [...columns, ...figures], data.runs, "Run"));
+  tabled("runs", data.runs, "No run has drawn anything yet.", () => new Table("runs", "runs-title", [...columns, ...figures], data.runs, "Run"));
 }
 
 // What was lent, or looked at, with both texts: it is never silent.
@@ -107,42 +108,22 @@ function showSimilar() {
   new Table("similar", "similar-title", columns, data.similar, "Score");
 }
 
-// Calls, and what of them is asked for.
+function showOverview() {
+  showSums();
+  showDays();
+  showFunctions();
+  showReaders();
+  showSimilar();
+  showRuns();
+}
 
-const calls = new Map(data.asked.map((call) => [call.key, call]));
+// A table of calls, and where one is read.
+
 const address = (call) => `#call/${call.key}`;
-const haystacks = new Map();
-let table = null;
 
-function haystack(call) {
-  if (!haystacks.has(call)) {
-    const texts = [...call.parts, ...call.answers].map((each) => each.content.text);
-    haystacks.set(call, [call.function, call.key, call.summary, ...texts].join("\n").toLowerCase());
-  }
-  return haystacks.get(call);
-}
-
-function filterCalls() {
-  const sought = find("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
-  const chosen = find("function").selectedIndex;
-  const name = chosen > 0 ? names[chosen - 1] : null;
-  table?.filter((call) => (name === null || call.function === name) && sought.every((word) => haystack(call).includes(word)));
-  const of = table ? table.matches.length : 0;
-  find("found").textContent = `${whole(of)} of the ${plural(data.asked.length, "call", "calls")} in this page${data.asked.length < data.calls ? `, which cost most of ${whole(data.calls)}` : ""}`;
-}
-
-function choose(name) {
-  find("function").selectedIndex = names.indexOf(name) + 1;
-  filterCalls();
-  find("calls-title").scrollIntoView();
-  find("function").focus({ preventScroll: true });
-}
-
-const names = [...new Set(data.asked.map((call) => call.function))].sort();
-
-function showCalls() {
+function callColumns() {
   const call = words("Call", (each) => each.summary, (each) => make("span", {}, make("a", { href: address(each) }, each.function), make("span", { class: "summary" }, each.summary)));
-  const columns = [
+  return [
     call,
     column("Samples", (each) => each.samples),
     column("Cost", (each) => each.cost, money),
@@ -151,11 +132,4 @@ function showCalls() {
     column("Size", (each) => each.bytes, size),
     words("Last used", (each) => moment(each.used)),
   ];
-  find("function").append(...["All functions", ...names].map((name) => make("option", {}, name)));
-  table = orNothing("calls", data.asked, "No call is stored.", () => new Table("calls", "calls-title", columns, data.asked, "Cost"));
-  find("filter").addEventListener("input", filterCalls);
-  find("function").addEventListener("change", filterCalls);
-  filterCalls();
-  find("left-out").append(...data.left_out.map((sentence) => make("li", {}, ...sentence.split("`").map((piece, at) => (at % 2 ? make("code", {}, piece) : piece)))));
-  find("rest").hidden = !data.left_out.length;
 }

@@ -1,11 +1,11 @@
-"""Pairs of similar calls, as commands read them: nothing of an answer is loaded."""
+"""Pairs of similar calls, as people read them: nothing of an answer is loaded."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from memollm._upkeep.similarity import SimilarPair, SimilarReport, similar_report
-from memollm.cli._reading import shown
+from memollm._views.reading import shown
 from memollm.errors import RecordError
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from memollm._spending.stats import grouped
 from memollm._types.calls import RUNS
 from memollm._types.counting import Counts
 from memollm._types.tables import counted
-from memollm.cli._words import local_time
 from memollm.errors import OptionError
 from memollm.stores.documents import notes_of
 from memollm.stores.looking import looking
@@ -29,10 +28,6 @@ class KnownRun(NamedTuple):
     """When it drew first; None where nobody has noted it."""
     program: str
     counts: Counts
-
-    def __str__(self) -> str:
-        begun = "" if self.first is None else f"begun {local_time(self.first)}"
-        return ", ".join(filter(None, (f"run {self.id}", self.program, begun)))
 
 
 def known_runs(cache: Cache) -> list[KnownRun]:

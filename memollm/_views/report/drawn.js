@@ -1,10 +1,9 @@
 // What a run or a namespace drew, in the order of asking.
 
-const drawnBy = (kind, name) => data.turns.filter((turn) => turn[kind] === name);
 const drawnAddress = (kind, name) => `#${kind}/${encodeURIComponent(name)}`;
 
 function drawnLink(kind, name, text = name) {
-  return drawnBy(kind, name).length ? make("a", { href: drawnAddress(kind, name) }, text) : text;
+  return hasDrawn(kind, name) ? make("a", { href: drawnAddress(kind, name) }, text) : text;
 }
 
 function turned(turn, kind) {
@@ -16,33 +15,19 @@ function turned(turn, kind) {
     turn.latency ? duration(turn.latency) : null,
     turn.cost === null ? null : money(turn.cost),
   ];
-  const call = calls.get(turn.key);
-  const title = make("span", {}, call ? make("a", { href: address(call) }, turn.function) : turn.function, ` · sample ${turn.slot}`);
+  const title = make("span", {}, callLink(turn.key, turn.function), ` · sample ${turn.slot}`);
   const earlier = turn.earlier ? make("p", { class: "note" }, `${plural(turn.earlier, "message", "messages")} as before.`) : null;
   const said = turn.parts.map((part) => make("div", { class: "said" }, make("h4", {}, make("bdi", {}, part.label)), ...content(part.content)));
   const answer = turn.refusal ? [make("p", { class: "note" }, `Not shown: ${turn.refusal}.`)] : content(turn.content);
   return article(title, told.filter(Boolean).join(" · "), earlier, ...said, make("div", { class: "said answer" }, make("h4", {}, "Answer"), ...answer));
 }
 
-function readDrawn(kind, name) {
-  const turns = drawnBy(kind, name);
+const drawnTitle = (kind, name) => make("h1", { tabindex: "-1" }, kind === "run" ? `Run ${name.slice(0, 10)}` : name);
+
+function drawnFacts(kind, name) {
   const run = kind === "run" ? data.runs.find((each) => each.sums.name === name) : null;
-  const title = make("h1", { tabindex: "-1" }, kind === "run" ? `Run ${name.slice(0, 10)}` : name);
   const known = run ? [["Program", run.program], ["Begun", moment(run.first)], ["Id", name]] : [["Namespace", name]];
   const sums = run ? run.sums : data.namespaces.find((each) => each.name === name);
   if (sums) known.push(["Draws", whole(sums.draws)], ["Paid calls", whole(sums.paid)], ["Spent", `${money(amount(sums.spent_cost, sums.unpriced))}${unknown(sums.unpriced)}`], ["Time spent", duration(sums.spent_seconds)]);
-  const lanes = [...new Set(turns.map((turn) => turn.lane))].sort();
-  const list = make("div", { class: "parts" });
-  const show = (lane) => list.replaceChildren(...turns.filter((turn) => lane === null || turn.lane === lane).map((turn) => turned(turn, kind)));
-  const choice = make("select", {}, ...["All lanes", ...lanes.map((lane) => lane || "(no lane)")].map((lane) => make("option", {}, lane)));
-  choice.addEventListener("change", () => show(choice.selectedIndex ? lanes[choice.selectedIndex - 1] : null));
-  show(null);
-  find("reading").replaceChildren(
-    make("nav", { class: "steps", "aria-label": "Runs" }, make("a", { href: "#" }, "Overview")),
-    title,
-    facts(known),
-    ...(lanes.length > 1 ? [make("search", { class: "filters" }, make("label", {}, "Lane ", choice))] : []),
-    make("section", {}, make("h2", {}, "In the order of asking"), list),
-  );
-  return title;
+  return facts(known);
 }

@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 if TYPE_CHECKING:
-    from memollm.cli._report._data import Report
+    from memollm._views.report.data import Report
 
 MARK: Final = '<meta name="generator" content="memollm report">'
 """By which a file is known as a report; it stands near the beginning."""
-SCRIPTS: Final = ("text.js", "table.js", "chart.js", "overview.js", "call.js", "drawn.js", "start.js")
+HERE: Final = "memollm._views.report"
+COMMON: Final = ("text.js", "table.js", "chart.js", "overview.js", "call.js", "drawn.js")
+"""What reports and live pages are made of."""
+SCRIPTS: Final = (*COMMON, "calls.js", "start.js")
 """The page's one script, in its order."""
 POLICY: Final = (
     "default-src 'none'; script-src {script}; style-src {style}; img-src data:; base-uri 'none'; form-action 'none'; "
@@ -31,14 +34,15 @@ POLICY: Final = (
 
 def page(report: Report) -> str:
     """Write a report as HTML."""
-    style, script = _part("report.css"), "".join(map(_part, SCRIPTS))
-    return Template(_part("report.html")).substitute(
-        mark=MARK,
-        policy=POLICY.format(script=_hash(script), style=_hash(style)),
-        style=style,
-        script=script,
-        data=_data(report),
+    style, script = part("report.css"), "".join(map(part, SCRIPTS))
+    return Template(part("report.html")).substitute(
+        mark=MARK, policy=policy(style, script), style=style, script=script, data=_data(report)
     )
+
+
+def policy(style: str, script: str) -> str:
+    """Return the policy that lets one style and one script work."""
+    return POLICY.format(script=_hash(script), style=_hash(style))
 
 
 def _data(report: Report) -> str:
@@ -51,5 +55,6 @@ def _hash(text: str) -> str:
 
 
 @cache
-def _part(name: str) -> str:
-    return files("memollm.cli._report").joinpath(name).read_text(encoding="utf-8")
+def part(name: str, package: str = HERE) -> str:
+    """Read a part of a page."""
+    return files(package).joinpath(name).read_text(encoding="utf-8")

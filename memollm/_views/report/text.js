@@ -2,7 +2,7 @@
 
 // What everything stands on: the data, elements, and figures as people write them.
 
-const data = JSON.parse(document.getElementById("data").textContent);
+let data = null;
 const find = (id) => document.getElementById(id);
 
 // Everything that a user wrote comes into the page through here, as text: no markup is ever parsed.
@@ -20,7 +20,7 @@ function draw(tag, attributes, ...children) {
   return element;
 }
 
-const whole = (value) => value.toLocaleString("en-US", { maximumFractionDigits: 0 });
+const whole = (value) => (value === null ? "–" : value.toLocaleString("en-US", { maximumFractionDigits: 0 }));
 const plural = (count, one, many) => `${whole(count)} ${count === 1 ? one : many}`;
 
 function rounded(value) {
@@ -42,6 +42,7 @@ function duration(seconds) {
 }
 
 function size(bytes) {
+  if (bytes === null) return "–";
   const power = Math.min(4, Math.floor(Math.log10(Math.max(1, bytes)) / 3));
   return `${Number((bytes / 1000 ** power).toPrecision(3))} ${["B", "kB", "MB", "GB", "TB"][power]}`;
 }
@@ -55,3 +56,19 @@ function moment(seconds) {
   const date = new Date(seconds * 1000);
   return `${isoDay(date)} ${two(date.getHours())}:${two(date.getMinutes())}`;
 }
+
+// A sentence in which what stands between backticks is code.
+const quoted = (sentence) => sentence.split("`").map((piece, at) => (at % 2 ? make("code", {}, piece) : piece));
+
+// Light or dark: the reader's system says, unless the reader does.
+
+const themes = ["auto", "light", "dark"];
+
+function setTheme(theme) {
+  if (theme === "auto") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = theme;
+  find("theme").textContent = `Theme: ${theme}`;
+}
+
+find("theme").addEventListener("click", () => setTheme(themes[(themes.indexOf(document.documentElement.dataset.theme || "auto") + 1) % themes.length]));
+setTheme("auto");

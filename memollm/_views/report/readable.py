@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeGuard
 from memollm._upkeep.conversations import conversation
 
 if TYPE_CHECKING:
-    from memollm.cli._reading import Shown
+    from memollm._views.reading import Shown
 
 WIDTH: Final = 100
 DIGEST: Final = "The arguments are not stored (keep_arguments=False), only a digest of them."

@@ -198,15 +198,15 @@ class Report:
     namespaces: tuple[Sums, ...]
     runs: tuple[RunData, ...]
     """The latest first."""
-    turns: tuple[TurnData, ...]
-    """What was drawn last, in the order of asking."""
-    drawn: int
-    """How many samples were drawn, as far as the store has their order."""
     depths: tuple[Depth, ...]
-    asked: tuple[Asked, ...]
     calls: int
     samples: int
     bytes: int
+    turns: tuple[TurnData, ...] = ()
+    """What was drawn last, in the order of asking."""
+    drawn: int = 0
+    """How many samples were drawn, as far as the store has their order."""
+    asked: tuple[Asked, ...] = ()
     similar: tuple[SimilarData, ...] = ()
     """The latest first."""
     left_out: tuple[str, ...] = ()

@@ -26,27 +26,48 @@ class Table {
 
   // A second click on a column turns it round; figures begin with the largest. What is unknown comes last.
   sort(at) {
-    const { value, numeric } = this.columns[at];
-    this.descending = this.sortedAt === at ? !this.descending : numeric;
+    this.descending = this.sortedAt === at ? !this.descending : this.columns[at].numeric;
     this.sortedAt = at;
+    this.shown = STEP;
+    this.toldOrder();
+    this.order();
+  }
+
+  toldOrder() {
+    this.heads.forEach((head, index) => {
+      if (index === this.sortedAt) head.setAttribute("aria-sort", this.descending ? "descending" : "ascending");
+      else head.removeAttribute("aria-sort");
+    });
+  }
+
+  order() {
+    const { value, numeric } = this.columns[this.sortedAt];
     const sign = this.descending ? -1 : 1;
     const order = (a, b) => (numeric ? a - b : a < b ? -1 : a > b ? 1 : 0);
     const keyed = this.rows.map((row) => [value(row), row]);
     keyed.sort(([a], [b]) => (a === null || b === null ? (a === null) - (b === null) : sign * order(a, b)));
     this.rows = keyed.map(([, row]) => row);
-    this.heads.forEach((head, index) => {
-      if (index === at) head.setAttribute("aria-sort", this.descending ? "descending" : "ascending");
-      else head.removeAttribute("aria-sort");
-    });
-    this.filter(this.accepts);
+    this.show();
   }
 
   filter(accepts) {
     this.accepts = accepts;
-    this.matches = accepts ? this.rows.filter(accepts) : this.rows;
     this.shown = STEP;
-    this.body.replaceChildren(...this.matches.slice(0, STEP).map((row) => this.row(row)));
+    this.show();
+  }
+
+  show() {
+    this.matches = this.accepts ? this.rows.filter(this.accepts) : this.rows;
+    this.body.replaceChildren(...this.matches.slice(0, this.shown).map((row) => this.row(row)));
     this.told();
+  }
+
+  // Other rows in the order that was chosen; who stands in a row stays there.
+  renew(rows) {
+    const at = this.body.contains(document.activeElement) ? document.activeElement.textContent : null;
+    this.rows = rows;
+    this.order();
+    if (at !== null) [...this.body.querySelectorAll("a, button")].find((each) => each.textContent === at)?.focus({ preventScroll: true });
   }
 
   showMore() {
@@ -72,4 +93,17 @@ class Table {
     });
     return make("tr", { role: "row" }, ...cells);
   }
+}
+
+// A table in its place: a new one, or the one that is there with other rows.
+const tables = new Map();
+
+function tabled(place, rows, nothing, made) {
+  const there = tables.get(place);
+  if (!rows.length) {
+    find(place).replaceChildren(make("p", { class: "quiet" }, nothing));
+    tables.delete(place);
+  } else if (there) there.renew(rows);
+  else tables.set(place, made());
+  return tables.get(place) || null;
 }

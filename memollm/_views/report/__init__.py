@@ -1,0 +1,15 @@
+"""The report: one page that shows what a cache holds, cost and saved, and its samples beside each other.
+
+::
+
+    data      what the page shows, as plain data
+    readable  answers and canonical arguments as text that a person reads
+    collect   reads a cache into that data, within bounds
+    page      that data into one HTML file, with report.html, report.css and the scripts beside them
+"""
+
+from memollm._views.report.collect import Bounds, collect
+from memollm._views.report.data import Report
+from memollm._views.report.page import MARK, page
+
+__all__ = ["MARK", "Bounds", "Report", "collect", "page"]
