@@ -36,7 +36,7 @@ test-lowest:
 	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --constraint .venv-lowest/lowest.txt \
 		--editable '.[cli,prices,zstd]' pytest pytest-randomly pytest-xdist hypothesis attrs diskcache numpy pydantic
 	.venv-lowest/bin/python -m pytest -m "not deep" --ignore tests/typing --ignore tests/docs \
-		--ignore tests/clients --ignore tests/proxy $(foreach name,fake_provider same_call sdk_objects usage,--ignore tests/unit/test_$(name).py)
+		--ignore tests/clients --ignore tests/proxy --ignore tests/ui $(foreach name,fake_provider same_call sdk_objects usage,--ignore tests/unit/test_$(name).py)
 
 # What conflicts with the newest of everything, in an environment of its own: a line of tests/integrations.txt for each,
 # as name, tests and requirements. Then OpenAI's library for Node, which needs npm.

@@ -22,6 +22,7 @@ TRIED = {
     "prices": ["-c", "import genai_prices"],
     "prometheus": ["-c", "import memollm.integrations.prometheus"],
     "proxy": ["-c", "import memollm.proxy.serving, memollm.cli.proxy"],
+    "ui": ["-c", "import memollm.ui, memollm.cli.ui"],
     "zstd": ["-c", "import sys; sys.version_info >= (3, 14) or __import__('zstandard')"],
 }
 """What shows that an extra is there, besides that pip finds nothing missing."""

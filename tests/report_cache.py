@@ -74,13 +74,16 @@ def fill(cache):
     return cache
 
 
-def fill_large(cache, calls, samples):
+def fill_large(cache, calls, samples, at_once=500):
     """Store many calls of plain samples, as fast as a store takes them."""
     words = " ".join(f"word{number}" for number in range(100))
     record = cache._engine.codec.encode(words)
     ticket = cache.store.flights.depart()
-    for number in range(calls):
-        call = call_of(f"large:f{number % 7}", prompt=f"question{number} {words}")
-        filled = Sample(record, NOON + number, 1.0, 100, 100, number / calls)
-        written(cache.store, [Fill(ticket, Place(call, slot), filled) for slot in range(samples)])
+    for begun in range(0, calls, at_once):
+        fills = []
+        for number in range(begun, min(calls, begun + at_once)):
+            call = call_of(f"large:f{number % 7}", prompt=f"question{number} {words}")
+            filled = Sample(record, NOON + number, 1.0, 100, 100, number / calls)
+            fills += [Fill(ticket, Place(call, slot), filled) for slot in range(samples)]
+        written(cache.store, fills)
     cache.store.flights.arrive(ticket)

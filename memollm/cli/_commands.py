@@ -45,6 +45,7 @@ COMMANDS: Final[dict[str, CommandEntry]] = {
         "memollm.cli.doctor", "doctor", "Look for what could be wrong with the cache and its place."
     ),
     "proxy": CommandEntry("memollm.cli.proxy", "proxy", "Serve a caching proxy, for programs in any language."),
+    "ui": CommandEntry("memollm.cli.ui", "ui", "Serve a live page about the cache, for your browser."),
     "completion": CommandEntry("memollm.cli.completion", "completion", "Write what makes a shell complete commands."),
 }
 """In the order of the help. A new command is a line here, a section in docs/cli.md and a test."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING
 
-from memollm._types.calls import Call, recorder
+from memollm._types.calls import Call, Place, recorder
 from memollm._types.listings import Item, ListedReader, ReaderOfCall, Standing, Stored, Surveyed
+from memollm.stores.claims import TellsClaims
 from memollm.stores.looking import Looking, mentions
 from memollm.stores.memory.content import MemoryContent, MemoryCursor
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from memollm.stores.looking import Document
 
 
-class MemoryLooking(Looking):
+class MemoryLooking(Looking, TellsClaims):
     """Lists, under the store's lock."""
 
     def __init__(self, content: MemoryContent) -> None:
@@ -87,6 +88,11 @@ class MemoryLooking(Looking):
         """Read all that was counted."""
         with self._content.lock:
             return dict(sorted(self._content.counts.items()))
+
+    def claims(self) -> list[Place]:
+        """List the slots that somebody is filling."""
+        with self._content.lock:
+            return [place for place in self._content.claims if self._content.is_claimed(place)]
 
     def notes(self, kind: str, name: str | None = None) -> Mapping[str, Document]:
         """Copy documents of the catalog."""

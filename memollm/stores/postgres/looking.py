@@ -5,9 +5,10 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from memollm._types.calls import Call, recorder
+from memollm._types.calls import Call, Place, recorder
 from memollm._types.counting import Account, Counts
 from memollm._types.listings import Item, ListedReader, ReaderOfCall, Standing, Stored, Surveyed
+from memollm.stores.claims import TellsClaims
 from memollm.stores.documents import damaged, document_of
 from memollm.stores.looking import Looking, mentions
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from memollm.stores.postgres.session import ServerSession
 
 
-class PostgresLooking(Looking):
+class PostgresLooking(Looking, TellsClaims):
     """Makes lists of rows."""
 
     def __init__(self, session: ServerSession) -> None:
@@ -69,6 +70,10 @@ class PostgresLooking(Looking):
     def counted(self) -> Mapping[Account, Counts]:
         """Read all that was counted."""
         return counts_of(self._rows("counted"))
+
+    def claims(self) -> list[Place]:
+        """List the slots that somebody alive is filling."""
+        return [Place(Call(key, form, name), slot) for key, form, name, slot in self._rows("claims")]
 
     def notes(self, kind: str, name: str | None = None) -> Mapping[str, Document]:
         """Read documents of the catalog."""

@@ -52,6 +52,12 @@ LEFT JOIN LATERAL (
 ) AS given ON true
 LEFT JOIN memollm.lane ON lane.id = given.lane
 WHERE cursor.call = (SELECT id FROM this) ORDER BY reader.name, lane.name;
+-- name: claims  Every slot that somebody alive is filling.
+SELECT call.key, call.form, call.function, slot.slot FROM memollm.slot JOIN memollm.call ON call.id = slot.call
+WHERE slot.owner IN (
+    SELECT objid::bigint FROM pg_locks WHERE locktype = 'advisory' AND classid::bigint = $OWNERS_OID AND granted
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))
+ORDER BY slot.call, slot.slot;
 -- name: claimants  Who is filling slots, and a mark that somebody waits for each.
 SELECT nth, owner, ticket FROM memollm.wait_for(%s, %s, %s, %s);
 -- name: epoch  How often something was replaced or removed.

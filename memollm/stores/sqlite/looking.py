@@ -5,12 +5,15 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
-from memollm._types.calls import NAMESPACES, RUNS, Call, recorder
+from memollm._types.calls import NAMESPACES, RUNS, Call, Place, recorder
 from memollm._types.counting import Account, Counts, DrawnStretch
 from memollm._types.listings import Item, ListedReader, ReaderOfCall, Standing, Stored, Surveyed
 from memollm._types.samples import MOST, NUMBERS, Sample, cleaned
+from memollm.stores.claims import TellsClaims
 from memollm.stores.looking import Looking, mentions
 from memollm.stores.sqlite.catalog import documents_of
+from memollm.stores.sqlite.files import Files
+from memollm.stores.sqlite.owner_locks import is_alive
 from memollm.stores.transcripts import Transcribed
 
 if TYPE_CHECKING:
@@ -24,7 +27,7 @@ FAR: Final = 4
 LAST_SLOT: Final = 1 << 62
 
 
-class SqliteLooking(Looking, Transcribed):
+class SqliteLooking(Looking, TellsClaims, Transcribed):
     """Makes lists of rows."""
 
     def __init__(self, rows: Callable[..., list[Any]], database: Path) -> None:
@@ -86,6 +89,19 @@ class SqliteLooking(Looking, Transcribed):
     def counted(self) -> Mapping[Account, Counts]:
         """Read all that was counted."""
         return counted(self._rows("counted"))
+
+    def claims(self) -> list[Place]:
+        """List the slots that somebody alive is filling."""
+        rows = self._rows("claims")
+        alive = {owner for owner in {row[-1] for row in rows} if self._lives(owner)}
+        return [Place(Call(key, form, name), slot) for key, form, name, slot, owner in rows if owner in alive]
+
+    def _lives(self, owner: object) -> bool:
+        try:
+            return is_alive(Files(self._database).owners, owner)
+        except OSError:
+            # Who may not open its lock cannot tell.
+            return True
 
     def notes(self, kind: str, name: str | None = None) -> Mapping[str, Document]:
         """Read documents of the catalog."""

@@ -70,3 +70,8 @@ ORDER BY drawn.at, drawn.first;
 -- name: claimant  Who is filling a slot of a call, for a look from outside.
 SELECT call.form, owner.name, claim.ticket FROM call JOIN claim ON claim.call = call.id JOIN owner ON owner.id = claim.owner
 WHERE call.key = ? AND claim.slot = ?;
+-- name: claims  Every slot that is being filled, and by whom.
+SELECT call.key, call.form, call.function, CAST(claim.slot AS INTEGER), owner.name
+FROM claim JOIN call ON call.id = claim.call JOIN owner ON owner.id = claim.owner
+WHERE typeof(call.key) = 'blob' AND typeof(call.form) = 'text' AND typeof(call.function) = 'text'
+ORDER BY claim.call, claim.slot;

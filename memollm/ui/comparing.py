@@ -1,0 +1,224 @@
+"""Two namespaces side by side: their calls in pairs, and which answers differ.
+
+The same call is a pair. Of what is left, calls of one function are a pair if they differ in those arguments alone in
+which the two namespaces differ throughout (another model, a longer prompt, another version of the code), and if no
+other call could be meant.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from memollm._types.calls import NAMESPACES
+from memollm._upkeep.explain import differences
+from memollm._views.finding import described
+from memollm._views.reading import shown, tally
+from memollm._views.report.collect import Room, named, written
+from memollm._views.report.readable import summary_of
+from memollm.errors import StoreRefused
+from memollm.stores.keeping import keeping
+from memollm.stores.transcripts import transcribed, transcript_of
+from memollm.stores.transfer import Part
+from memollm.ui.data import Given, PairData
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from memollm._cache import Cache
+    from memollm._types.calls import Call
+    from memollm._upkeep.answers import AnswerCounts
+
+MOST_READ: Final = 3000
+"""How many pairs are compared."""
+MOST_ANSWERS: Final = 12
+"""Of either side, how many different answers are told."""
+VERSION: Final = "function.version"
+ORDER: Final = ("vote", "answers", "draws", "one", "other", "same")
+"""In what pairs differ, the most first: the most frequent answers, others, how often they were drawn, or by whom."""
+
+
+class DrawnSlots(NamedTuple):
+    """What a namespace was given of a call."""
+
+    call: Call
+    slots: Sequence[int]
+
+
+class Paired(NamedTuple):
+    """The same question in both."""
+
+    one: DrawnSlots | None
+    other: DrawnSlots | None
+
+
+def drawn_by(cache: Cache, namespace: str) -> list[DrawnSlots]:
+    """List what a namespace was given, in the order of asking where the store has it."""
+    if transcribed(cache.store) is not None:
+        slots: dict[Call, list[int]] = defaultdict(list)
+        for each in transcript_of(cache.store, namespace=namespace):
+            slots[each.call].extend(range(each.first, each.last + 1))
+        return [DrawnSlots(call, sorted({*given})) for call, given in slots.items()]
+    return [*_by_cursors(cache, NAMESPACES + namespace)]
+
+
+def _by_cursors(cache: Cache, reader: str) -> Iterator[DrawnSlots]:
+    with keeping(cache.store).transfer().snapshot() as snapshot:
+        for entry in snapshot.entries(Part(reader=reader)):
+            for cursor in snapshot.cursors(entry):
+                if cursor.reader == reader:
+                    free = {*cursor.free}
+                    yield DrawnSlots(entry.call, [at for at in range(cursor.next) if at not in free])
+
+
+def why_not(cache: Cache) -> str:
+    """Say why namespaces of a cache cannot be compared, if they cannot."""
+    if transcribed(cache.store) is not None:
+        return ""
+    try:
+        keeping(cache.store)
+    except StoreRefused:
+        return (
+            "This store keeps no transcripts and is open for reading only, so it cannot be told what a namespace drew."
+        )
+    return ""
+
+
+# Pairs.
+
+
+class AskedParts(NamedTuple):
+    """A call by its parts, each as JSON."""
+
+    drawn: DrawnSlots
+    parts: Mapping[str, str]
+
+
+def paired(one: Sequence[DrawnSlots], other: Sequence[DrawnSlots]) -> tuple[list[Paired], set[str]]:
+    """Put calls in pairs; return them with the names of the arguments in which the namespaces differ throughout."""
+    others = {each.call: each for each in other}
+    mine = {each.call for each in one}
+    pairs = [Paired(each, others[each.call]) for each in one if each.call in others]
+    left, right = [each for each in one if each.call not in others], [each for each in other if each.call not in mine]
+    apart: set[str] = set()
+    for function in dict.fromkeys(each.call.function for each in (*left, *right)):
+        sides = [[_asked_parts(each) for each in side if each.call.function == function] for side in (left, right)]
+        more, names = _matched(*sides)
+        pairs += more
+        apart |= names
+    return pairs, apart
+
+
+def _asked_parts(drawn: DrawnSlots) -> AskedParts:
+    version, arguments = described(drawn.call.form)
+    parts = {name: json.dumps(value, sort_keys=True) for name, value in (arguments or {}).items()}
+    return AskedParts(drawn, {VERSION: version or "", **parts})
+
+
+def _matched(one: list[AskedParts], other: list[AskedParts]) -> tuple[list[Paired], set[str]]:
+    """Put questions of one function in pairs that are alike but for what differs throughout."""
+    apart = {name for name in _names(one) & _names(other) if _values(one, name).isdisjoint(_values(other, name))}
+    times = [Counter(_kept(each, apart) for each in side) for side in (one, other)]
+    meant = {kept for kept in times[0] if kept and times[0][kept] == times[1][kept] == 1}
+    matches = {_kept(each, apart): each.drawn for each in other}
+    pairs = [Paired(each.drawn, matches[kept] if (kept := _kept(each, apart)) in meant else None) for each in one]
+    pairs += [Paired(None, each.drawn) for each in other if _kept(each, apart) not in meant]
+    return pairs, apart if meant else set()
+
+
+def _names(questions: Iterable[AskedParts]) -> set[str]:
+    return {name for each in questions for name in each.parts}
+
+
+def _values(questions: Iterable[AskedParts], name: str) -> set[str]:
+    return {each.parts[name] for each in questions if name in each.parts}
+
+
+def _kept(question: AskedParts, apart: set[str]) -> tuple[tuple[str, str], ...]:
+    """Return by what a question is paired."""
+    kept = sorted(item for item in question.parts.items() if item[0] not in apart)
+    return tuple(kept) if any(name != VERSION for name, _ in kept) else ()
+
+
+# Answers.
+
+
+class Compared(NamedTuple):
+    """Two namespaces, and in what each pair differs."""
+
+    pairs: list[tuple[Paired, str]]
+    apart: set[str]
+    unread: int
+
+    def of(self, kind: str) -> list[tuple[Paired, str]]:
+        """Return the pairs that differ in something, or all."""
+        return [each for each in self.pairs if kind in {"", each[1]}]
+
+    def counts(self) -> dict[str, int]:
+        """Tell how many pairs differ in what."""
+        numbers = Counter(differs for _, differs in self.pairs)
+        return {differs: numbers[differs] for differs in ORDER}
+
+
+def compare(cache: Cache, one: str, other: str) -> Compared:
+    """Put what two namespaces drew in pairs, those first that differ most."""
+    pairs, apart = paired(drawn_by(cache, one), drawn_by(cache, other))
+    told = [(pair, difference(cache, pair)) for pair in pairs[:MOST_READ]]
+    told.sort(key=lambda each: ORDER.index(each[1]))
+    return Compared(told, apart, len(pairs) - len(told))
+
+
+def difference(cache: Cache, pair: Paired) -> str:
+    """Say in what the answers of a pair differ."""
+    if pair.one is None or pair.other is None:
+        return "other" if pair.one is None else "one"
+    if pair.one == pair.other:
+        # The same slots of the same call.
+        return "same"
+    one, other = _counted(cache, pair.one), _counted(cache, pair.other)
+    if _vote(one) != _vote(other):
+        return "vote"
+    if one.keys() != other.keys():
+        return "answers"
+    return "same" if one == other and len(pair.one.slots) == len(pair.other.slots) else "draws"
+
+
+def shown_pair(cache: Cache, pair: Paired, differs: str, room: Room) -> PairData:
+    """Read a pair with its answers."""
+    first = pair.one or pair.other
+    assert first is not None  # noqa: S101 - a pair has a side
+    return PairData(
+        named(first.call.function),
+        written(summary_of(described(first.call.form).arguments)),
+        differs,
+        tuple(_changed(pair, room)),
+        *(None if side is None else _given(cache, side, room) for side in pair),
+    )
+
+
+def _counted(cache: Cache, drawn: DrawnSlots) -> AnswerCounts:
+    codec = cache.__memollm_engine__().codec
+    samples = cache.store.peek(drawn.call, drawn.slots)
+    return tally(shown(codec, sample.record, drawn.call.key) for sample in samples.values())
+
+
+def _given(cache: Cache, drawn: DrawnSlots, room: Room) -> Given:
+    counts = _counted(cache, drawn)
+    told = tuple((times, room.take(text)) for text, times in counts.most_common(MOST_ANSWERS))
+    return Given(drawn.call.key.hex(), len(drawn.slots), told, len(counts), len(drawn.slots) - counts.total())
+
+
+def _vote(counts: Counter[str]) -> set[str]:
+    """Return the answers that were given most often."""
+    most = max(counts.values(), default=0)
+    return {text for text, times in counts.items() if times == most}
+
+
+def _changed(pair: Paired, room: Room) -> Iterator[tuple[str, str, str]]:
+    if pair.one is None or pair.other is None or pair.one.call == pair.other.call:
+        return
+    forms: list[Any] = [json.loads(side.call.form) for side in (pair.one, pair.other)]
+    for each in differences(*forms):
+        if not room.is_full():
+            yield named(each.path), written(each.here), written(each.stored)
