@@ -108,7 +108,7 @@ def relays(folder: str) -> Generator[tuple[Server, Server]]:
 def main() -> None:
     import uvicorn
 
-    from memollm.proxy.serving import address_of, listening
+    from memollm._serving.listening import address_of, listening
 
     app = provider() if sys.argv[1] == "provider" else bare(sys.argv[2])
     with listening("127.0.0.1", 0) as bound:
