@@ -36,7 +36,7 @@ def config_of(page: LivePage) -> uvicorn.Config:
         http="h11",
         ws="none",
         lifespan="off",
-        log_level="warning",
+        log_level="error",
         # Its lines hold whole addresses, and one has the token in it.
         access_log=False,
         server_header=False,
