@@ -52,6 +52,8 @@ class Present:
 
     at: float
     stamp: str
+    looked: float | None
+    """When the calls were listed."""
     slots: tuple[UnderWay, ...]
     """The longest under way first; not all, where there are many."""
     under_way: int

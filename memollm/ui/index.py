@@ -108,35 +108,40 @@ class CallIndex:
 
     def __init__(self, store: Drawing) -> None:
         self._store = store
-        self._lock = Lock()
         self._making = Lock()
+        """Held by who makes a listing."""
+        self._renewing = Lock()
+        """Held as long as a listing is made beside the work."""
+        self._changing = Lock()
+        """Held for a moment, by who sets what follows."""
         self._listing: Listing | None = None
+        self._expired = 0
+        """How often what is stored was changed here."""
         self._took = 0.0
         self._made = 0.0
+        """When the listing was made,"""
+        self._asked = 0.0
+        """and when somebody last asked whether it has become old."""
         self._stamp: object = None
         self._thread: Thread | None = None
 
     def at_once(self) -> Listing | None:
         """Return the listing that there is, if there is one."""
-        return None if self._listing is None else self.current()
+        listing = self._listing
+        age = time.monotonic() - self._asked
+        if listing is not None and age > max(FRESH, WORTH * self._took) and self._renewing.acquire(blocking=False):
+            self._beside(self._renew)
+        return listing
 
     def current(self) -> Listing:
         """Return a listing at once if there is one; the first one is waited for."""
-        listing = self._listing
-        if listing is None:
-            return self._make()
-        age = time.monotonic() - self._made
-        if age > max(FRESH, WORTH * self._took) and self._making.acquire(blocking=False):
-            self._beside(self._renew, age)
-        return listing
-
-    def has(self, key: str) -> bool:
-        """Tell whether a call is listed."""
-        return self._listing is not None and key in self._listing.by_key
+        return self.at_once() or self._make()
 
     def expire(self) -> None:
         """Have the next one who asks wait for a new listing: what is stored has been changed here."""
-        self._listing = None
+        with self._changing:
+            self._expired += 1
+            self._listing = None
 
     def begin(self) -> None:
         """Begin to make the first listing before anybody asks."""
@@ -156,25 +161,29 @@ class CallIndex:
         self._thread = Thread(target=working, name="memollm-ui-index", daemon=True)
         self._thread.start()
 
-    def _renew(self, age: float) -> None:
+    def _renew(self) -> None:
         try:
-            if age > LONGEST or self._signature() != self._stamp:
+            if time.monotonic() - self._made > LONGEST or self._signature() != self._stamp:
                 self._make()
-            else:
-                self._made = time.monotonic()
+            self._asked = time.monotonic()
         finally:
-            self._making.release()
+            self._renewing.release()
 
     def _make(self) -> Listing:
-        with self._lock:
-            if self._listing is not None and time.monotonic() - self._made < FRESH:
-                return self._listing
-            begun = time.monotonic()
-            stamp = self._signature()
-            listing = Listing(looking(self._store).survey())
-            self._made = time.monotonic()
-            self._took, self._stamp, self._listing = self._made - begun, stamp, listing
-            return listing
+        with self._making:
+            while True:
+                listing, expired = self._listing, self._expired
+                if listing is not None and time.monotonic() - self._made < FRESH:
+                    # Somebody else has made it meanwhile.
+                    return listing
+                begun, stamp = time.monotonic(), self._signature()
+                listing = Listing(looking(self._store).survey())
+                with self._changing:
+                    # What was changed here while it was made may be missing in it.
+                    if expired == self._expired:
+                        self._made = self._asked = time.monotonic()
+                        self._took, self._stamp, self._listing = self._made - begun, stamp, listing
+                        return listing
 
     def _signature(self) -> object:
         return summed([*looking(self._store).counted().values()]), self._store.epoch()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from memollm._types.calls import Place
     from memollm.stores.drawing import Drawing
-    from memollm.ui.index import CallIndex
+    from memollm.ui.index import CallIndex, Listing
 
 MINUTE: Final = 60.0
 MOST: Final = 50
@@ -50,6 +50,7 @@ class Lookout:
 
     def present(self) -> Present:
         """Tell what is going on."""
+        listing = self._index.at_once()
         now, counts = self._clock(), summed([*looking(self._store).counted().values()])
         telling = telling_claims(self._store)
         places = [] if telling is None else telling.claims()
@@ -60,7 +61,8 @@ class Lookout:
         return Present(
             at=now,
             stamp=stamp_of(counts, self._store.epoch()),
-            slots=tuple(self._slot(place, since) for place, since in oldest[:MOST]),
+            looked=None if listing is None else listing.looked,
+            slots=tuple(_slot(listing, place, since) for place, since in oldest[:MOST]),
             under_way=len(places),
             lately=Sums.of("lately", Counts._make(max(0, a - b) for a, b in zip(counts, before.counts, strict=True))),
             seconds=now - before.at,
@@ -77,11 +79,12 @@ class Lookout:
             moments.popleft()
         return moments[0] if moments else moment
 
-    def _slot(self, place: Place, since: float) -> UnderWay:
-        call, slot = place
-        summary = summary_of(described(call.form).arguments)
-        is_stored = self._index.has(call.key.hex())
-        return UnderWay(call.key.hex(), named(call.function), written(summary), slot, since, is_stored)
+
+def _slot(listing: Listing | None, place: Place, since: float) -> UnderWay:
+    call, slot = place
+    key, summary = call.key.hex(), summary_of(described(call.form).arguments)
+    is_stored = listing is not None and key in listing.by_key
+    return UnderWay(key, named(call.function), written(summary), slot, since, is_stored)
 
 
 def stamp_of(counts: Counts, epoch: int) -> str:

@@ -11,7 +11,7 @@ from visiting import visited
 
 from memollm import Cache
 
-DEADLINE = 60.0
+DEADLINE = 180.0
 
 
 @pytest.fixture(autouse=True)

@@ -11,8 +11,11 @@ from visiting import OWN, refused, told, visited
 
 import memollm
 from memollm import Cache
+from memollm.stores.keeping import keeping
+from memollm.stores.looking import looking
 from memollm.stores.reading import reading_store
 from memollm.testing import FakeModel
+from memollm.ui.index import CallIndex
 
 
 def handed_over(cache):
@@ -285,6 +288,38 @@ def test_new_calls_are_found_after_a_while(on_disk, monkeypatch):
         while calls(client)[0] == 1:
             pass
         assert calls(client, "second")[0] == 1
+
+
+def test_a_listing_that_was_begun_before_a_change_is_not_taken(cache):
+    """What is forgotten here while calls are listed beside is not found any more."""
+    call = call_of("f", prompt="first")
+    store_samples(cache, call, "y")
+    index = CallIndex(cache.store)
+    surveys, looking_, survey = [], looking(cache.store), looking(cache.store).survey
+
+    class Slow:
+        """Looks as the store does, and lets the call be forgotten after the first look."""
+
+        epoch = cache.store.epoch
+
+        @property
+        def looking(self):
+            return self
+
+        def counted(self):
+            return looking_.counted()
+
+        def survey(self):
+            surveys.append(survey())
+            if len(surveys) == 1:
+                keeping(cache.store).forget(call)
+                index.expire()
+            return surveys[-1]
+
+    index._store = Slow()
+    assert index.current().surveyed == []
+    assert [len(each) for each in surveys] == [1, 0]
+    index.close()
 
 
 @pytest.mark.deep

@@ -2,7 +2,7 @@
 
 const EVERY = 2000;
 let stamp = null;
-let isListed = false;
+let looked = null;
 
 const VIEWS = { calls: showCalls, compare: showComparing, upkeep: showUpkeep, why: () => {}, overview: () => {} };
 
@@ -25,20 +25,19 @@ function route() {
 
 // What is not listed yet is unknown, and not nothing.
 function masked(report) {
-  if (!isListed) Object.assign(report, { calls: null, samples: null, bytes: null, depths: [] });
-  for (const each of isListed ? [] : report.functions) Object.assign(each, { calls: null, samples: null, bytes: null });
+  if (looked === null) Object.assign(report, { calls: null, samples: null, bytes: null, depths: [] });
+  for (const each of looked === null ? report.functions : []) Object.assign(each, { calls: null, samples: null, bytes: null });
   return report;
 }
 
 async function look(wait = true) {
   const answer = await ask("overview", { wait });
   const isFirst = data === null;
-  isListed = answer.looked !== null;
-  ({ stamp, abilities } = answer);
+  ({ stamp, looked, abilities } = answer);
   data = masked(answer.report);
   find("place").textContent = `${data.place} · version ${data.version}`;
   showOverview();
-  if (!isListed) find("depths").replaceChildren(make("p", { class: "quiet" }, "Calls are being listed …"));
+  if (looked === null) find("depths").replaceChildren(make("p", { class: "quiet" }, "Calls are being listed …"));
   if (isFirst) route();
   else if (!find("calls-view").hidden) showCalls();
 }
@@ -67,7 +66,7 @@ async function lookAgain() {
       find("state").className = "state live";
       find("state").textContent = "Live";
       showNow(present);
-      if (present.stamp !== stamp || !isListed) await look(data !== null);
+      if (present.stamp !== stamp || present.looked !== looked || looked === null) await look(data !== null);
     } catch (error) {
       lost(error);
     }
