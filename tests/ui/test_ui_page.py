@@ -150,7 +150,7 @@ def test_it_can_be_read_by_everybody(browser, place):
             ("#calls", "#calls tbody a"),
             ("#compare/one/other", "#pairs article"),
             ("#why", "#why-form button"),
-            ("#upkeep", "#from"),
+            ("#upkeep", "#versions p"),
             ("#namespace/one", "#reading article"),
         ):
             tab.evaluate(f"location.hash = {view!r}")

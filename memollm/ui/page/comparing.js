@@ -42,9 +42,11 @@ async function comparePairs(start = 0) {
     find("kinds").replaceChildren();
     return;
   }
-  if (!start) told.textContent = "Comparing …";
   const asked = { one, other, differs: kind, start, rows: STEP };
-  const answer = await attempt(told, () => ask("compare", asked));
+  const answer = await attempt(told, () => {
+    if (!start) told.textContent = "Comparing …";
+    return ask("compare", asked);
+  });
   if (!answer || find("pairs").dataset.asked !== shown) return;
   showPairs(answer, one, other, start);
 }
