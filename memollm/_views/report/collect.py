@@ -111,7 +111,7 @@ def collect(cache: Cache, *, place: str, made: float, show: Sequence[str], bound
     asked = tuple(asked_of(cache, each, show, bounds, room) for each in surveyed[: bounds.calls])
     report, there = summed_up(counted, surveyed, known_runs(cache), place=place, made=made, bounds=bounds)
     drawn, turned = _turns(cache, bounds, room)
-    there["similar call"], similar = _similar(cache, bounds, room)
+    there["similar call"], similar = lent_of(cache, bounds, room)
     report = replace(report, turns=turned, drawn=drawn, asked=asked, similar=similar)
     return replace(report, left_out=tuple(_left_out(bounds, report, room.cut, there)))
 
@@ -312,7 +312,7 @@ def turn_of(turn: Turn, room: Room) -> TurnData:
     )
 
 
-def _similar(cache: Cache, bounds: Bounds, room: Room) -> tuple[int, tuple[SimilarData, ...]]:
+def lent_of(cache: Cache, bounds: Bounds, room: Room) -> tuple[int, tuple[SimilarData, ...]]:
     """List what similar calls have lent, the latest first; and say how many there are."""
     if getattr(cache.store, "matching", None) is None:
         return 0, ()
