@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 from memollm._spending.stats import summed
-from memollm._views.report.collect import Bounds, Room, summed_up
+from memollm._views.report.collect import Bounds, Room, lent_of, summed_up
 from memollm._views.runs import known_runs
 from memollm.errors import OptionError, StoreRefused
 from memollm.stores.claims import telling_claims
@@ -74,6 +75,8 @@ class Answers:
         report, _there = summed_up(
             counted, surveyed, known_runs(self._cache), place=self._place, made=time.time(), bounds=OVERVIEW
         )
+        _, similar = lent_of(self._cache, OVERVIEW, Room(OVERVIEW))
+        report = replace(report, similar=similar)
         stamp = stamp_of(summed([*counted.values()]), store.epoch())
         return LiveReport(report, self._abilities, stamp, None if listing is None else listing.looked)
 
