@@ -96,7 +96,7 @@ class Holding(DoorCall):
 
     def recalled(self) -> Any:
         """Return what this process has read already, as a list, or `NOTHING`."""
-        found = super().recalled()
+        found = DoorCall.recalled(self)
         return found if found is NOTHING else [found]
 
     def value(self, drawn: Any) -> Any:

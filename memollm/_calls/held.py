@@ -22,11 +22,17 @@ if TYPE_CHECKING:
 class _Drawn:
     """The samples of a hold, as far as they are there."""
 
+    __slots__ = ("_is_over", "_n", "_parked", "_request", "_values", "hit")
+
     def __init__(self, request: Holding, n: int, found: Parked | list[Any]) -> None:
         self._request = request
         self._n = n
-        self._parked = found if isinstance(found, Parked) else None
-        self._values = None if isinstance(found, Parked) else found
+        self._parked: Parked | None = None
+        self._values: list[Any] | None = None
+        if isinstance(found, Parked):
+            self._parked = found
+        else:
+            self._values = found
         self._is_over = False
         self.hit = self._parked is None
         """Whether nothing had to be made."""
@@ -50,7 +56,7 @@ class _Drawn:
         """The sample of a hold of one."""
         if self._n != 1:
             raise HoldError(f"{self._name} holds {self._n} samples, not one: read them as `values`.")
-        return self.values[0]
+        return (self._values or self.values)[0]
 
     @property
     def _name(self) -> str:
@@ -73,6 +79,8 @@ class _Drawn:
 class HeldDraw(_Drawn):
     """A draw that is held in a `with` block."""
 
+    __slots__ = ()
+
     def fill(self, value: Any) -> None:
         """Fill in one missing sample; it is on disk when this returns. It may wait where others make what is next."""
         drive(self._standing().fill(value), self._request)
@@ -88,6 +96,8 @@ class HeldDraw(_Drawn):
 @public
 class AsyncHeldDraw(_Drawn):
     """A draw that is held in an `async with` block."""
+
+    __slots__ = ()
 
     def fill(self, value: Any) -> Coroutine[Any, Any, None]:
         """Fill in one missing sample, to be awaited; it is on disk then."""
@@ -105,6 +115,8 @@ class AsyncHeldDraw(_Drawn):
 class Hold:
     """A draw to be entered by `with` or `async with`; once."""
 
+    __slots__ = ("_function", "_held", "_material", "_n")
+
     def __init__(self, function: Function, material: Any, n: int) -> None:
         self._function = function
         self._material = material
@@ -119,9 +131,9 @@ class Hold:
     def __exit__(
         self, kind: type[BaseException] | None, failure: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        held = cast("HeldDraw", self._held)
-        if not held.hit:
-            held._release(failure)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - they are one
+        held = self._held
+        if held is not None and not held.hit:
+            cast("HeldDraw", held)._release(failure)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - they are one
 
     def __aenter__(self) -> Coroutine[Any, Any, AsyncHeldDraw]:
         return entered_async(self._begin, self._enter_async)

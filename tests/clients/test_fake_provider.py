@@ -7,6 +7,7 @@ import json
 import threading
 
 import anthropic
+import httpx
 import openai
 import pydantic
 import pytest
@@ -169,7 +170,8 @@ def test_retries_go_by_what_it_says(client, provider):
 def test_answers_break_as_planned(client, claude, provider):
     """A stream is cut or ends with an error, and a body is cut or is none."""
     provider.cut(after=2)
-    with pytest.raises(openai.APIConnectionError):
+    # Older SDKs pass on what the library under them raises in the middle of a stream.
+    with pytest.raises((openai.APIConnectionError, httpx.RemoteProtocolError)):
         [*chat(client, stream=True)]
     provider.cut()
     with pytest.raises(openai.APIConnectionError):

@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("kura")
 
+import instructor
 from kura.summarisation import SummaryModel
 from kura.types import Conversation, Message
 from models import run
@@ -20,6 +21,7 @@ from memollm.integrations.getset import GetSet
 # What Kura does within itself is its own business.
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.filterwarnings("error::memollm.MemollmWarning")]
 
+assert instructor.from_provider  # Kura imports it at its first summary, which takes its time.
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
