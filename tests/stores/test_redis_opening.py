@@ -264,6 +264,15 @@ def test_a_replica_is_refused(redis):
         replica.stop()
 
 
+def test_a_node_of_a_cluster_is_refused():
+    """Who goes to one server would find a part of the calls there."""
+    server = RedisServer(**{"cluster-enabled": "yes"})
+    try:
+        assert "is a node of a cluster" in refused(server.start().url)
+    finally:
+        server.stop()
+
+
 def test_an_old_server_is_refused(redis, monkeypatch):
     """The version that is needed is named."""
     monkeypatch.setattr(opening, "OLDEST", (99, 0))

@@ -34,6 +34,11 @@ def require_known_server(wire: Channel, address: RedisAddress) -> bool:
         raise StoreRefused(f"What answers at {shown} is a sentinel, which keeps no data. Name the server in the URL.")
     if info.get("role") == "slave":
         raise StoreRefused(f"The server of the cache {shown} is a replica and takes no writes. Name the primary.")
+    if info.get("cluster_enabled") == "1":
+        raise StoreRefused(
+            f"What answers at {shown} is a node of a cluster, and memollm goes to one server. Name a server that is in "
+            "no cluster."
+        )
     _require_keeping(info, shown)
     return _requires_waiting(wire, version, address)
 
