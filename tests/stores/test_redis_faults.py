@@ -1,5 +1,6 @@
 """Redis stores whose server, network or process fails."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from servers import PATIENCE, REDIS, Proxy, RedisServer, require, require_redis
 
 require_redis()
 
+from redis.exceptions import RedisError, ResponseError
+
 from memollm._types.allowance import Allowance, Charged
 from memollm._types.calls import Place, Want
 from memollm._types.listings import Move
@@ -19,6 +22,7 @@ from memollm._types.samples import MINE, Busy, Sample
 from memollm.errors import StoreUnavailable
 from memollm.stores.keeping import keeping
 from memollm.stores.limiting import limiting
+from memollm.stores.redis.connections import Channel
 from memollm.stores.redis.store import RedisStore
 from memollm.testing._bench import Hand, asked, call, written
 from memollm.testing.fakes import NOON
@@ -187,6 +191,59 @@ def test_a_charge_whose_answer_is_lost_counts_once(behind, proxy, answered):
     assert charge("p", Charged(1, 0.5), allowed) == (Charged(2, 0.5), True)
     assert charge("p", Charged(2), allowed) == (Charged(2, 0.5), False)
     assert charge("p", Charged(1), allowed) == (Charged(3, 0.5), True)
+
+
+def test_what_comes_late_changes_nothing(redis, behind, proxy, monkeypatch):
+    """A request that was given up and asked again, and comes to the server only then, is not done again (P1, P3)."""
+    store = behind()
+    stock(store, b"zero", b"one", b"two", b"three")
+    sent, plain = [], Channel.ask
+
+    def ask(channel, commands):
+        try:
+            return plain(channel, commands)
+        except RedisError:
+            sent.extend(each for each in commands if "EVAL" in each[0] and each[3] == store.base(call()))
+            raise
+
+    monkeypatch.setattr(Channel, "ask", ask)
+    proxy.lose_answers(1)
+    hand = take(store)
+    proxy.lose_answers(1)
+    hand.bring_back(0)
+    proxy.lose_answers(1)
+    assert take(store, 2).at == [0, 1]
+    proxy.lose_answers(1)
+    filling = take(store, 4)
+    proxy.lose_answers(1)
+    filling.fill(b"four", b"five")
+    proxy.lose_answers(1)
+    filling.settle(2)
+    # A reader that has nothing free takes the short way.
+    take(store, reader="c")
+    proxy.lose_answers(1)
+    assert take(store, reader="c").records == [b"one"]
+    lost = store.flights.depart()
+    monkeypatch.setattr(store, "_patience", 0)
+    proxy.lose_answers(1)
+    with pytest.raises(StoreUnavailable):
+        asked(store, Take(lost, [Want(call(), "reader", 1, None)]))
+    written(store, [Settle(lost, None)])
+    assert len(sent) == 8
+    store.close()
+    with redis.client() as client:
+        before = content(client)
+        for command in [*sent, *reversed(sent)]:
+            with contextlib.suppress(ResponseError):
+                client.execute_command(*command)
+        assert content(client) == before
+
+
+def content(client):
+    """Return all that a server holds of calls, but what it has answered."""
+    reads = {"hash": client.hgetall, "zset": lambda key: client.zrange(key, 0, -1), "set": client.smembers}
+    keys = [key for key in client.keys("memollm:{*") if b":a:" not in key and not key.startswith(b"memollm:{books}")]
+    return {key: reads[client.type(key).decode()](key) for key in keys}
 
 
 def test_a_cut_network_is_waited_for(behind, proxy):
@@ -431,3 +488,58 @@ def test_a_full_server_takes_what_was_paid_for(server, opened):
         client.config_set("maxmemory", "0")
     assert take(store, reader="b").records == [b"zero"]
     assert take(store).at == [1]
+
+
+@pytest.mark.deep
+def test_a_network_that_fails_in_every_way(redis, opened):
+    """With delays, lost answers, resets and a long cut nothing is given twice, and nothing paid for lost (P1, P7)."""
+    redis.fresh()
+    proxies = [Proxy(redis.port, delay=0.025) for _ in range(3)]
+    try:
+        stores = [opened(f"{redis.url_at(proxy.port)}?lease=30") for proxy in proxies]
+        for store in stores:
+            store.opened()
+        given = [[] for _ in range(6)]
+
+        def draw(number):
+            store = stores[number % 3]
+            for turn in range(25):
+                hand = take(store, 1 + turn % 2)
+                hand.fill(
+                    *(
+                        b"%d of %d in %d" % (at, number, turn)
+                        for at, state in zip(hand.at, hand.states, strict=True)
+                        if state is MINE
+                    )
+                )
+                # What was stored was delivered with the take.
+                if MINE in hand.states:
+                    assert hand.settle(*hand.at[1:]).void == ()
+                else:
+                    hand.bring_back(*hand.at[1:])
+                    hand.abandon()
+                given[number].append(hand.at[0])
+
+        threads = [threading.Thread(target=draw, args=(number,), daemon=True) for number in range(6)]
+        for thread in threads:
+            thread.start()
+        for turn in range(40):
+            time.sleep(0.05)
+            proxies[turn % 3].lose_answers(1, after=turn % 4)
+            if turn == 20:
+                proxies[0].cut()
+                time.sleep(5)
+                proxies[0].mend()
+        for proxy in proxies:
+            proxy.lose_answers(0)
+        for thread in threads:
+            thread.join(2 * PATIENCE)
+            assert not thread.is_alive()
+        everything = [at for each in given for at in each]
+        assert len(everything) == len(set(everything)) == 150
+        assert set(everything) <= set(stores[0].peek(call()))
+        free = take(stores[1], max(everything) + 1 - 150).at if max(everything) >= 150 else []
+        assert sorted([*everything, *free]) == [*range(max(everything) + 1)]
+    finally:
+        for proxy in proxies:
+            proxy.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import struct
 import time
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -27,8 +27,6 @@ HEAD: Final = struct.Struct(">ddqqdd16s")
 REPLACED: Final = struct.Struct(">d16s")
 MANY: Final = 200
 """How many draws of a call are done by one run of the script; meanwhile the server does nothing else."""
-ROOM: Final = 1 << 50
-"""Numbers of generations begin below this: the server counts in floating point."""
 REMEMBERED: Final = 100_000
 
 
@@ -47,8 +45,8 @@ def sample_of(data: bytes) -> Sample:
 
 
 def new_number() -> int:
-    """Return a number to make generations of."""
-    return 1 + secrets.randbelow(ROOM)
+    """Return a number to make generations of; the server counts in floating point, so it has 48 bits."""
+    return 1 + int.from_bytes(os.urandom(6))
 
 
 def pairs(flat: Sequence[bytes]) -> list[tuple[bytes, bytes]]:

@@ -38,8 +38,7 @@ class Channel:
 
     def ask(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
         """Send commands together and read what each is answered; an error of the server stands in its place."""
-        connection = self._connection
-        connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+        self._connection.send_packed_command([b"".join(map(_packed, commands))], check_health=False)
         return [self.read() for _ in commands]
 
     def tell(self, *command: Any) -> None:
@@ -106,6 +105,15 @@ class Channel:
         if sock is not None:
             with suppress(OSError):
                 os.close(sock.detach())
+
+
+def _packed(command: Sequence[Any]) -> bytes:
+    """Write a command as the protocol has it; the client does the same in twice the time."""
+    parts = [b"*%d\r\n" % len(command)]
+    for each in command:
+        data = each if type(each) is bytes else str(each).encode()
+        parts.append(b"$%d\r\n%b\r\n" % (len(data), data))
+    return b"".join(parts)
 
 
 class LentChannels(Lending[Channel]):

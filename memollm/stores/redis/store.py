@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from memollm._types.calls import Place, Want
     from memollm._types.requests import Answer, Request
+    from memollm.errors import StoreError
     from memollm.stores.redis.keeping import RedisKeeping
     from memollm.stores.redis.limiting import RedisLimiting
     from memollm.stores.redis.line import ListeningLine
@@ -62,7 +63,13 @@ class RedisStore(RedisSession, ServedDrawing):
 
         return RedisLimiting(self)
 
-    # AskingCalls.
+    # Asking.
+
+    def perform(self, requests: Sequence[Request]) -> list[Answer | StoreError]:
+        """Do what each asks for; most ask for one draw, which is brought as it is."""
+        if len(requests) == 1 and type(take := requests[0]) is Take and take.ticket not in self.flights.answers:
+            return self._done(requests)
+        return super().perform(requests)
 
     def _brought(self, requests: Sequence[Request]) -> list[Answer]:
         """Bring requests to the server, and bring them again if an answer is lost."""
