@@ -490,6 +490,33 @@ def test_a_full_server_takes_what_was_paid_for(server, opened):
     assert take(store).at == [1]
 
 
+def draw_some(store, given):
+    """Draw and fill, and keep the first of the positions."""
+    for turn in range(25):
+        hand = take(store, 1 + turn % 2)
+        hand.fill(*(b"%d in %d" % (at, turn) for at, state in zip(hand.at, hand.states, strict=True) if state is MINE))
+        # What was stored was delivered with the take.
+        if MINE in hand.states:
+            assert hand.settle(*hand.at[1:]).void == ()
+        else:
+            hand.bring_back(*hand.at[1:])
+            hand.abandon()
+        given.append(hand.at[0])
+
+
+def disturb(proxies):
+    """Lose answers, and cut one network for seconds."""
+    for turn in range(40):
+        time.sleep(0.05)
+        proxies[turn % 3].lose_answers(1, after=turn % 4)
+        if turn == 20:
+            proxies[0].cut()
+            time.sleep(5)
+            proxies[0].mend()
+    for proxy in proxies:
+        proxy.lose_answers(0)
+
+
 @pytest.mark.deep
 def test_a_network_that_fails_in_every_way(redis, opened):
     """With delays, lost answers, resets and a long cut nothing is given twice, and nothing paid for lost (P1, P7)."""
@@ -499,47 +526,20 @@ def test_a_network_that_fails_in_every_way(redis, opened):
         stores = [opened(f"{redis.url_at(proxy.port)}?lease=30") for proxy in proxies]
         for store in stores:
             store.opened()
-        given = [[] for _ in range(6)]
-
-        def draw(number):
-            store = stores[number % 3]
-            for turn in range(25):
-                hand = take(store, 1 + turn % 2)
-                hand.fill(
-                    *(
-                        b"%d of %d in %d" % (at, number, turn)
-                        for at, state in zip(hand.at, hand.states, strict=True)
-                        if state is MINE
-                    )
-                )
-                # What was stored was delivered with the take.
-                if MINE in hand.states:
-                    assert hand.settle(*hand.at[1:]).void == ()
-                else:
-                    hand.bring_back(*hand.at[1:])
-                    hand.abandon()
-                given[number].append(hand.at[0])
-
-        threads = [threading.Thread(target=draw, args=(number,), daemon=True) for number in range(6)]
+        given = []
+        threads = [threading.Thread(target=draw_some, args=(stores[number % 3], given)) for number in range(6)]
         for thread in threads:
+            thread.daemon = True
             thread.start()
-        for turn in range(40):
-            time.sleep(0.05)
-            proxies[turn % 3].lose_answers(1, after=turn % 4)
-            if turn == 20:
-                proxies[0].cut()
-                time.sleep(5)
-                proxies[0].mend()
-        for proxy in proxies:
-            proxy.lose_answers(0)
+        disturb(proxies)
         for thread in threads:
             thread.join(2 * PATIENCE)
             assert not thread.is_alive()
-        everything = [at for each in given for at in each]
-        assert len(everything) == len(set(everything)) == 150
-        assert set(everything) <= set(stores[0].peek(call()))
-        free = take(stores[1], max(everything) + 1 - 150).at if max(everything) >= 150 else []
-        assert sorted([*everything, *free]) == [*range(max(everything) + 1)]
+        end = max(given) + 1
+        assert len(given) == len(set(given)) == 150
+        assert set(given) <= set(stores[0].peek(call()))
+        free = take(stores[1], end - 150).at if end > 150 else []
+        assert sorted([*given, *free]) == [*range(end)]
     finally:
         for proxy in proxies:
             proxy.close()
