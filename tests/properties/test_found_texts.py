@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from memollm import Cache
 from memollm._views.finding import described
@@ -14,6 +14,7 @@ TEXTS = st.text(st.sampled_from("abfnuxyz éßİﬁ\n\t\x1b\u200b\"'\\"), max_si
 VALUES = st.recursive(TEXTS | st.floats() | st.booleans() | st.none(), lambda each: st.lists(each) | st.tuples(each))
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(VALUES, st.data())
 def test_whatever_is_printed_is_found(value, data):
     """Any part of what is printed of a call finds it, in whatever case."""
