@@ -2,11 +2,15 @@
 
 import gc
 import json
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import pytest
 
 from memollm import Cache
 from memollm.cli._running import run
+from memollm.stores.claims import telling_claims
+from memollm.ui.answers import Answers
 
 pytestmark = pytest.mark.usefixtures("deadline")
 
@@ -125,3 +129,39 @@ def test_who_may_only_read_lists(postgres, command, guest):
     assert [call["samples"] for call in json.loads(command(guest, "ls", "--json"))] == [1, 3]
     assert "answer 2" in command(guest, "show", key_of(command, guest, "17 x"))
     assert "read-only here" in command(guest, "drop", "baseline", "--yes", code=2)
+
+
+def test_the_live_page_is_told(stocked):
+    """What the page asks of a cache, it is told of one on a server; what such a store does not keep is left out."""
+    with Cache(stocked) as cache:
+        answers = Answers(cache, place="here", show=("memollm", "show"))
+        try:
+            told = answers.overview({"wait": "true"})
+            assert [(each.sums.name, each.calls, each.samples) for each in told.report.functions] == [("ask", 2, 4)]
+            found = answers.calls({"text": "17 x 23"})
+            assert [each.samples for each in found.calls] == [3]
+            (told,) = answers.call({"key": found.calls[0].key})
+            assert [each.content.text for each in told.call.answers] == ["answer 0", "answer 1", "answer 2"]
+            (pair,) = answers.compare({"one": "baseline", "other": "ablation"}).pairs
+            assert pair
+        finally:
+            answers.close()
+
+
+def test_what_is_being_made_is_told(postgres):
+    """A slot that somebody fills is listed for as long as that goes on."""
+    began, go_on = Event(), Event()
+
+    def ask(prompt):
+        began.set()
+        assert go_on.wait(60)
+        return prompt
+
+    with Cache(postgres.fresh()) as cache, ThreadPoolExecutor(1) as pool:
+        claims = telling_claims(cache.store).claims
+        answer = pool.submit(cache.cached_llm(ask, name="ask", version=1, pool=1), "q")
+        assert began.wait(60)
+        assert [(place.call.function, place.slot) for place in claims()] == [("ask", 0)]
+        go_on.set()
+        assert answer.result() == "q"
+        assert claims() == []
