@@ -15,6 +15,7 @@ from memollm.proxy.guards import require_welcome
 from memollm.proxy.metrics import TYPE, Metrics
 from memollm.proxy.refusals import Declined, refusal, speaks_as_anthropic
 from memollm.proxy.relay import Relay
+from memollm.proxy.upstreams import require_method, require_path
 from memollm.proxy.visits import Visit
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class Proxy:
         if scope["type"] == "http":
             try:
                 require_welcome(self._settings, scope["headers"], is_open=scope["path"] == HEALTH)
+                require_path(scope.get("raw_path") or scope["path"].encode())
+                require_method(scope["method"])
             except Declined as refused:
                 self.metrics.answers["refused"] += 1
                 is_anthropic = speaks_as_anthropic(scope["path"].encode(), scope["headers"])

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Final
 
 import httpx
 
-from memollm.errors import BudgetExceeded, CacheMiss, MemollmError, OptionError, UnkeyableArgument, UnknownCost
+from memollm.errors import (
+    BudgetExceeded,
+    CacheMiss,
+    MemollmError,
+    OptionError,
+    UnkeyableArgument,
+    UnknownCost,
+    WrongNumber,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,10 +33,15 @@ OF_OURS: Final[Sequence[tuple[type[MemollmError], int, str]]] = (
     (UnkeyableArgument, 400, "unkeyable"),
 )
 """With which status an error is told, and by which code."""
-OF_LINES: Final[Sequence[tuple[type[httpx.TransportError], int, str, str]]] = (
+OF_LINES: Final[Sequence[tuple[type[httpx.RequestError], int, str, str]]] = (
     (httpx.TimeoutException, 504, "upstream_timeout", "The upstream did not answer in time"),
     (httpx.ConnectError, 502, "upstream_unreachable", "The upstream cannot be reached"),
     (httpx.TransportError, 502, "upstream_broke_off", "The upstream broke off"),
+    (httpx.DecodingError, 502, "upstream_unreadable", "The upstream's answer cannot be decompressed"),
+)
+NOT_SO_MANY: Final = (
+    "The upstream made another number of choices than `n` asked for. What it made is kept, and the next draw gets it. "
+    "Ask this upstream for one choice at a time."
 )
 ANTHROPIC: Final = b"anthropic-version"
 
@@ -50,6 +63,8 @@ def refused_by(error: Exception, *, says_all: bool) -> Declined:
         if isinstance(error, kind):
             told = str(error)
             return Declined(status, code, told if says_all else told.partition("\n")[0])
+    if isinstance(error, WrongNumber):
+        return Declined(502, "wrong_number", NOT_SO_MANY)
     if isinstance(error, MemollmError):
         return Declined(500, "cache_failed", str(error))
     for of_line, status, code, what in OF_LINES:

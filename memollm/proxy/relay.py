@@ -13,7 +13,7 @@ from memollm.proxy.controls import controls_of
 from memollm.proxy.refusals import Declined, refusal, refused_by, speaks_as_anthropic
 from memollm.proxy.sending import CALLER, OFFLINE, Sender, key_of, passed_back, sent_on, timeouts
 from memollm.proxy.spendings import Budgets
-from memollm.proxy.upstreams import address, chosen, require_path
+from memollm.proxy.upstreams import address, chosen
 from memollm.proxy.visits import ClientLeft, Visit
 
 if TYPE_CHECKING:
@@ -72,7 +72,6 @@ class Relay:
         settings = self._settings
         if self._metrics.under_way > settings.max_requests:
             raise Declined(503, "too_many_requests", "Too many requests are under way (--max-requests).", again=True)
-        require_path(asked.path)
         controls = controls_of(asked.headers).over(settings)
         body = await visit.body(settings.max_body, asked.header(b"content-length"))
         request = self._request(asked, body, controls)
@@ -86,7 +85,7 @@ class Relay:
         url = address(upstream, asked.path, asked.query)
         headers = sent_on(asked.headers)
         if self._settings.per_key:
-            headers.append((CALLER.encode(), self._cache.pseudonym(key_of(asked.headers)).encode()))
+            headers.append((CALLER.encode(), self._cache.pseudonym(key_of(asked.headers, asked.query)).encode()))
         extensions = {**timeouts(self._settings.upstream_timeout), OFFLINE: controls.mode == "offline"}
         return httpx.Request(asked.method, url, headers=headers, content=body, extensions=extensions)
 
@@ -97,14 +96,14 @@ class Relay:
                 if response.headers.get("x-memollm") == "refused":
                     # It raises what has refused it.
                     response.raise_for_status()
-                await self._pass_back(visit, response)
+                await self._pass_back(visit, response, keeps=controls.mode != "readonly")
             finally:
                 await response.aclose()
 
-    async def _pass_back(self, visit: Visit, response: httpx.Response) -> None:
+    async def _pass_back(self, visit: Visit, response: httpx.Response, *, keeps: bool) -> None:
         self._metrics.answers[response.headers.get("x-memollm", "passed")] += 1
         self._metrics.statuses[response.status_code] += 1
-        await visit.begin(response.status_code, [*passed_back(response.headers.raw), *_drawn(response)])
+        await visit.begin(response.status_code, [*passed_back(response.headers.raw), *_drawn(response, keeps=keeps)])
         if response.is_closed:
             await visit.end(response.content)
             return
@@ -160,10 +159,11 @@ def _model_of(body: bytes) -> str:
         return ""
 
 
-def _drawn(response: httpx.Response) -> list[tuple[bytes, bytes]]:
+def _drawn(response: httpx.Response, *, keeps: bool) -> list[tuple[bytes, bytes]]:
     """Return headers that say which sample was drawn; one that is not kept is none, and a stream not yet."""
     tracked: Any = response.extensions.get("memollm")
-    if tracked is None or not tracked.draws or tracked.unstored:
+    is_kept = keeps or response.headers.get("x-memollm") != "paid"
+    if tracked is None or not tracked.draws or tracked.unstored or not is_kept:
         return []
     slots = ",".join(str(draw.slot) for draw in tracked.draws)
     return [(b"x-memollm-slot", slots.encode()), (b"x-memollm-key", tracked.draws[0].key.encode())]

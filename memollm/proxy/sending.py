@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl
 
 import httpx
 
@@ -25,8 +26,12 @@ NOT_SENT_ON: Final = OF_HOPS | {b"host", b"content-length", b"accept-encoding", 
 OURS: Final = b"x-memollm"
 CALLER: Final = "x-memollm-caller"
 """What stands for the key of who asks, where callers are told apart; it is keyed, and not sent on."""
-KEYS: Final = (b"authorization", b"x-api-key", b"api-key")
-"""The headers that say who asks."""
+KEYS: Final = (
+    *(b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key", b"ocp-apim-subscription-key", b"cookie"),
+)
+"""The headers that say who asks,"""
+QUERIED: Final = frozenset({b"key", b"api-key", b"api_key", b"apikey", b"access_token", b"token", b"subscription-key"})
+"""and the names under which a query does."""
 READ: Final = re.compile(rb"\s*(gzip|deflate|identity)\s*(?:;|$)")
 OFFLINE: Final = "memollm.offline"
 KEPT_ALIVE: Final = 100
@@ -55,10 +60,11 @@ def _named_in(headers: Headers) -> set[bytes]:
     return {word.strip().lower() for name, value in headers if name == b"connection" for word in value.split(b",")}
 
 
-def key_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
+def key_of(headers: Iterable[tuple[bytes, bytes]], query: bytes) -> str:
     """Return all that a request says of who asks, as one text."""
     said = dict(headers)
-    return "\n".join(said.get(name, b"").decode("latin-1") for name in KEYS)
+    queried = [pair for pair in parse_qsl(query, keep_blank_values=True) if pair[0].lower() in QUERIED]
+    return "\n".join([*(said.get(name, b"").decode("latin-1") for name in KEYS), *map(repr, queried)])
 
 
 class Sender(httpx.AsyncBaseTransport):

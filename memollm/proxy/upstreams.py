@@ -88,6 +88,12 @@ def _overlap(own: bytes, rest: bytes) -> int:
     return 0
 
 
+def require_method(method: str) -> None:
+    """Refuse to be a tunnel."""
+    if method == "CONNECT":
+        raise Declined(405, "no_tunnel", "This is no tunnel. Ask it as you would ask the provider.")
+
+
 def require_path(path: bytes) -> None:
     """Refuse paths that may lead elsewhere than they say."""
     said = unquote_to_bytes(path)

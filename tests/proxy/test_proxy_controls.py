@@ -46,6 +46,7 @@ def test_modes(plain, provider):
     assert error(missed)[0] == 424
     assert missed.json()["error"]["code"] == "cache_miss"
     unkept = chat(plain, "modes", headers=by(mode="readonly", run="a"))
+    assert (source(unkept), "x-memollm-slot" in unkept.headers) == ("paid", False)
     kept = chat(plain, "modes", headers=by(run="b"))
     assert said(kept) != said(unkept)
     assert said(chat(plain, "modes", headers=by(mode="offline", run="c"))) == said(kept)

@@ -10,8 +10,10 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from served import CHAT, PLAIN, Served, chat, error, said, source
+from served import CHAT, PLAIN, Served, body_of, chat, error, said, source
 
+import memollm
+from memollm.proxy.refusals import refused_by
 from memollm.testing import FakeProvider
 
 TOKEN = "a-token-that-nobody-guesses"
@@ -109,6 +111,30 @@ def test_paths_that_lead_elsewhere_are_refused(proxy, provider, path):
     assert len(provider.requests) == asked
 
 
+@pytest.mark.parametrize("line", ["CONNECT /v1/models", "GET http://127.0.0.1/v1/models", f"POST {CHAT}%0d%0aX:1"])
+def test_what_is_no_question_is_refused_as_the_provider_would(proxy, provider, line):
+    """A tunnel, a whole address and a line's end in a path are one clear line in the form of the provider's errors."""
+    asked = len(provider.requests)
+    answer = sent(proxy, f"{line} HTTP/1.1", own(proxy), "connection: close")
+    status, body = int(answer.split(" ")[1]), answer.partition("\r\n\r\n")[2]
+    assert status in {400, 405}
+    assert json.loads(body)["error"]["code"] in {"bad_path", "no_tunnel"}
+    assert len(provider.requests) == asked
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [
+        (httpx.DecodingError("broken"), "upstream_unreadable"),
+        (memollm.WrongNumber("_ask_several_async was asked for 3"), "wrong_number"),
+    ],
+)
+def test_what_an_upstream_did_is_told_in_its_own_terms(failure, code):
+    """An answer that cannot be read, or of another number of choices, is the upstream's failure."""
+    refused = refused_by(failure, says_all=True)
+    assert (refused.status, refused.code, "_ask" in str(refused)) == (502, code, False)
+
+
 def test_headers_cannot_be_smuggled_in(proxy, provider):
     """What is no header ends the request; what pretends to be two requests is one at most."""
     asked = len(provider.requests)
@@ -192,7 +218,10 @@ def test_callers_are_told_apart_where_asked(tmp_path):
         with client:
             one, other = {"authorization": f"Bearer {MARK}"}, {"x-api-key": OTHER}
             first = chat(client, "a private word", headers=one)
-            assert source(chat(client, "a private word", headers=other)) == "paid"
+            for key in (other, {"x-goog-api-key": OTHER}, {"cookie": OTHER}):
+                assert source(chat(client, "a private word", headers=key)) == "paid"
+            for key in ("key=a", "key=b", "api-key=a"):
+                assert source(client.post(f"{CHAT}?{key}", json=body_of("a private word"))) == "paid"
             again = chat(client, "a private word", headers={**one, "x-memollm-run": "b"})
             assert (said(again), source(again)) == (said(first), "hit")
             missed = chat(client, "another word", headers={**other, "x-memollm-mode": "offline"})
