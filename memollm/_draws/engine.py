@@ -205,8 +205,10 @@ class Engine:
             return self.flights.landing(busy.ticket, place)
         signal = self._waited_for.get(place)
         if signal is None:
-            signal = self._waited_for[place] = Signal()
-            self.store.watch((place,), self._worth_a_look)
+            # Of two threads that begin to wait at one moment, both wait for what one of them has put there.
+            signal = self._waited_for.setdefault(place, mine := Signal())
+            if signal is mine:
+                self.store.watch((place,), self._worth_a_look)
         return signal
 
     def _worth_a_look(self, place: Place) -> None:

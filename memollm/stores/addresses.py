@@ -25,7 +25,7 @@ class SaidByUrl(NamedTuple):
         """Say what of it cannot be meant."""
         return OptionError(f"cache={self.shown!r}: {reason}")
 
-    def number(self, name: str, default: float, *, least: float = 0.0) -> float:
+    def number(self, name: str, default: float, *, least: float = 0.0, most: float = 1e6) -> float:
         """Return what is given as a number."""
         value = self.ours.get(name)
         if value is None:
@@ -34,7 +34,7 @@ class SaidByUrl(NamedTuple):
             number = float(value)
         except ValueError:
             number = -1.0
-        if not number >= least:
+        if not least <= number <= most:
             raise self.refuse(f"{name}={value!r} is not a number that it can be.")
         return number
 
@@ -46,6 +46,9 @@ def said_by_url(url: str, ours: Sequence[str]) -> SaidByUrl:
         given = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
     except ValueError:
         raise OptionError(f"cache={shown!r}: the part after the question mark is not of the form name=value.") from None
+    for name in ours:
+        if [each for each, _ in given].count(name) > 1:
+            raise OptionError(f"cache={shown!r}: {name}= stands there more than once. Say it once.")
     theirs = [(name, value) for name, value in given if name not in ours]
     left: Any = parts._replace(query=urlencode(theirs, quote_via=quote))
     return SaidByUrl(shown, {name: value for name, value in given if name in ours}, urlunsplit(left))

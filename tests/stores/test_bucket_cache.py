@@ -365,6 +365,7 @@ def test_a_newer_log_is_refused(machine, s3):
     [
         ("s3://key:secret@bucket", "credentials"),
         ("s3:///prefix", "names no bucket"),
+        ("s3://bucket/../prefix", "no path"),
         ("s3://bucket?everi=3", "no 'everi'"),
         ("s3://bucket?every=soon", "not a number"),
         ("s3://bucket?endpoint=localhost", "no URL"),

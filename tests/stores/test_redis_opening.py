@@ -5,6 +5,7 @@ import logging
 import os
 import socket
 import threading
+from types import SimpleNamespace
 
 import pytest
 from servers import REDIS, RedisServer, require, require_redis
@@ -79,19 +80,37 @@ def test_a_url_is_a_cache(redis, scheme):
 def test_what_a_url_says():
     """Parameters of ours are read, and all others are the client's."""
     address = address_of("rediss://me:hush@host:7000/2?lease=3&prefix=p&pool=2&durability=second&ssl_ca_certs=/ca")
-    assert (address.lease, address.prefix, address.pool, address.may_lose_a_second) == (3.0, "p.2", 2, True)
+    assert (address.lease, address.prefix, address.pool, address.may_lose_a_second) == (3.0, "p@2", 2, True)
     assert (address.options["host"], address.options["db"], address.options["ssl_ca_certs"]) == ("host", 2, "/ca")
     assert "hush" not in repr(address)
 
 
 @pytest.mark.parametrize(
-    "query", ["lease=0", "lease=soon", "pool=0", "patience=-1", "prefix={x}", "durability=never", "noequals", "db=x"]
+    "query",
+    [
+        *("lease=0", "lease=soon", "lease=1e9", "pool=0", "patience=-1", "prefix={x}", "prefix=a&prefix=b"),
+        *("durability=never", "noequals", "db=x"),
+    ],
 )
 def test_a_wrong_parameter_is_refused(query):
     """What cannot be meant is refused at once, and the password is not shown."""
     with pytest.raises(OptionError, match=r"^cache='redis://…@host/0") as raised:
         Cache(f"redis://me:hush@host/0?{query}")
     assert "hush" not in str(raised.value)
+
+
+@pytest.mark.parametrize(("url", "said"), [("redis://", "names no server"), ("redis://host/abc", "no database")])
+def test_a_wrong_place_is_refused(url, said):
+    """What names no server, or no database of it, is one sentence."""
+    with pytest.raises(OptionError, match=said):
+        Cache(url)
+
+
+def test_a_server_that_reads_its_files_is_waited_for():
+    """While it loads it does not say yet that it keeps an append-only file."""
+    answers = iter([b"loading:1\r\naof_enabled:0\r\n", b"loading:1\r\n", b"loading:0\r\naof_enabled:1\r\n"])
+    info = opening._info_when_loaded(SimpleNamespace(value=lambda *_: next(answers)), patience=60)
+    assert info["aof_enabled"].strip() == "1"
 
 
 def test_a_parameter_that_the_client_does_not_know(redis):

@@ -8,14 +8,19 @@ import gc
 import logging
 import signal
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 
 import pytest
-from models import AsyncGates, run, until_in_loop
+from models import PATIENCE, AsyncGates, run, until_in_loop
 from simulated import simulated
 
 import memollm
 from memollm import Cache, Gather, OptionError
+from memollm._draws import engine
+from memollm._types.calls import Call, Place
+from memollm._types.samples import Busy
 from memollm.testing import NOON, FakeClock
 
 
@@ -691,3 +696,24 @@ def test_a_notebook_s_interrupt_stops_calls(cache, cell):
     before = signal.getsignal(signal.SIGINT)
     assert simulated(cache, main())[0] == [2]
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_threads_that_begin_to_wait_at_one_moment_wait_for_one_signal(cache, monkeypatch):
+    """P5: of a slot that another process fills, none of them waits for what nobody will tell."""
+    both = threading.Barrier(2)
+
+    class Slow(engine.Signal):
+        __slots__ = ()
+
+        def __init__(self):
+            both.wait(PATIENCE)
+            super().__init__()
+
+    watched = []
+    monkeypatch.setattr(engine, "Signal", Slow)
+    monkeypatch.setattr(cache.store, "watch", lambda places, _: watched.append(places))
+    place, busy = Place(Call(b"k" * 16, "{}", "ask"), 0), Busy(None)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: cache._engine.settling(place, busy), range(2))
+    assert first is second
+    assert watched == [(place,)]

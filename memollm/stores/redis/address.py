@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import urlsplit
 
 from redis import connection as client
 
@@ -24,6 +25,7 @@ PREFIX: Final = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 LEASE: Final = 15.0
 """Seconds after which a process that has said nothing is taken for dead."""
 LEAST_LEASE: Final = 0.5
+LONGEST_LEASE: Final = 3600.0
 POOL: Final = 8
 """How many connections a process has at most, besides the one that listens."""
 PATIENCE: Final = 20.0
@@ -71,8 +73,8 @@ def address_of(url: str) -> RedisAddress:
         url,
         {**KEPT, **options},
         # What is told is told in all databases of a server.
-        f"{prefix}.{options['db']}" if options.get("db") else prefix,
-        said.number("lease", LEASE, least=LEAST_LEASE),
+        f"{prefix}@{options['db']}" if options.get("db") else prefix,
+        said.number("lease", LEASE, least=LEAST_LEASE, most=LONGEST_LEASE),
         durability == SECOND,
         int(said.number("pool", POOL, least=1)),
         said.number("patience", PATIENCE),
@@ -82,6 +84,11 @@ def address_of(url: str) -> RedisAddress:
 
 def _options(url: str, refuse: Any) -> dict[str, Any]:
     scheme, _, rest = url.partition("://")
+    if not urlsplit(url).hostname:
+        raise refuse("it names no server. Write it as redis://host:6379/0.")
+    database = urlsplit(url).path.strip("/")
+    if database and not database.isdecimal():
+        raise refuse(f"/{database} is no database: Redis numbers them, 0, 1, 2, …")
     try:
         parse: Any = client.parse_url  # type: ignore[no-untyped-call, unused-ignore]
         read: Any = parse(f"{SCHEMES[scheme]}://{rest}")

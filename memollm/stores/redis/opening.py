@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from redis.exceptions import ResponseError
+from redis.exceptions import BusyLoadingError, ResponseError
 
 from memollm.errors import StoreRefused
 from memollm.stores.redis.scripts import SCHEMA_VERSION
@@ -17,13 +18,14 @@ if TYPE_CHECKING:
     from memollm.stores.redis.connections import Channel
 
 OLDEST: Final = (6, 2)
+BETWEEN_LOOKS: Final = 0.02
 OLDEST_THAT_WAITS: Final = (7, 2)
 """From which version on a client can wait until what it wrote is on the disk."""
 
 
 def require_known_server(wire: Channel, address: RedisAddress) -> bool:
     """Refuse what cannot be used; tell whether each write is to be waited for until it is on the disk."""
-    info, shown = _info(wire), address.shown
+    info, shown = _info_when_loaded(wire, address.patience), address.shown
     version = _version(info)
     if version < OLDEST:
         raise StoreRefused(
@@ -52,6 +54,8 @@ def _require_keeping(info: Mapping[str, str], shown: str) -> None:
             f"{policy}), so positions that were given would come again. Set: CONFIG SET maxmemory-policy noeviction, "
             "and the same in its redis.conf."
         )
+    if info.get("loading") == "1":
+        raise BusyLoadingError("it still reads its files")
     if info.get("aof_enabled") != "1":
         raise StoreRefused(
             f"The server of the cache {shown} keeps no append-only file (appendonly no), so a crash would lose samples "
@@ -88,6 +92,14 @@ def require_known_schema(wire: Channel, books: str, shown: str, *, writes: bool)
             "Update memollm: pip install --upgrade memollm."
         )
     return found is not None
+
+
+def _info_when_loaded(wire: Channel, patience: float) -> dict[str, str]:
+    """Ask a server what it is; while it reads its files it does not say yet that it writes them."""
+    until = time.monotonic() + patience
+    while (info := _info(wire)).get("loading") == "1" and time.monotonic() < until:
+        time.sleep(BETWEEN_LOOKS)
+    return info
 
 
 def _info(wire: Channel) -> dict[str, str]:

@@ -48,6 +48,8 @@ def bucket_address(url: str) -> BucketAddress:
     bucket, prefix = parts.netloc, parts.path.strip("/")
     if not bucket:
         raise OptionError(f"cache={shown!r} names no bucket. Write it as s3://bucket/prefix.")
+    if {".", ".."} & {*prefix.split("/")}:
+        raise OptionError(f"cache={shown!r}: a prefix is no path, so it has no . or .. in it. Choose another.")
     given = dict(parse_qsl(parts.query, keep_blank_values=True))
     if unknown := sorted({*given}.difference(KNOWN)):
         raise OptionError(f"cache={shown!r}: there is no {unknown[0]!r}; known are {', '.join(KNOWN)}.")
