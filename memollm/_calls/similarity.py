@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, cast
@@ -30,17 +31,26 @@ if TYPE_CHECKING:
     from memollm._types.warn import CodeLine
 
 
+def _one_of(name: str, version: str) -> str:
+    """Write a name and a version in such a way that no other two are written so."""
+    return json.dumps([name, version])
+
+
 class OwnMemo:
     """A function of the user's that memoizes itself, by its own `cached_llm`."""
 
     def __init__(self, option: str, function: Any, read: Callable[[Any], Any]) -> None:
-        given = function.__memollm_key__()
-        if not isinstance(given, tuple):
+        if not isinstance(function.__memollm_key__(), tuple):
             raise OptionError(f"{option}={function!r}: it must be a function, not a method.")
-        self.identity = " ".join(map(str, cast("tuple[object, ...]", given)[:2]))
         self.is_async = is_async(function)
         self._function = function
         self._read = read
+
+    @property
+    def identity(self) -> str:
+        """Its name and its version, as it is now."""
+        name, version, *_ = self._function.__memollm_key__()
+        return _one_of(str(name), str(version))
 
     def call(self, *arguments: str) -> Any:
         """Call it."""
@@ -57,45 +67,80 @@ class NewMemo:
     def __init__(
         self,
         function: Callable[..., Any],
-        identity: tuple[str, str],
+        who: Callable[[], tuple[str, str]],
         read: Callable[[Any], Any],
         *,
         is_async: bool,
         cache: Any,
     ) -> None:
-        name, version = identity
-        self.identity = f"{name} {version}"
         self.is_async = is_async
-        self._function, self._read = function, read
-        self._of_threads, self._of_tasks = functions_of(Options(name=name, version=version, pool=1, cache=cache))
+        self._function, self._read, self._who, self._cache = function, read, who, cache
+        self._made = self._make()
+
+    @property
+    def identity(self) -> str:
+        """Its name and its version, as it is now: what it reads is looked at."""
+        return _one_of(*self._who())
+
+    def _make(self) -> tuple[tuple[str, str], tuple[Any, Any]]:
+        name, version = who = self._who()
+        return who, functions_of(Options(name=name, version=version, pool=1, cache=self._cache))
+
+    def _doors(self) -> tuple[Any, Any]:
+        """Return what memoizes it as who it is now, in threads and in tasks."""
+        if self._made[0] != self._who():
+            self._made = self._make()
+        return self._made[1]
 
     def call(self, *arguments: str) -> Any:
         """Draw it, as a thread does."""
-        return call(DoorCall(self._of_threads, lambda: self._read(self._function(*arguments)), None, (arguments,), {}))
+        return call(DoorCall(self._doors()[0], lambda: self._read(self._function(*arguments)), None, (arguments,), {}))
 
     def call_async(self, *arguments: str) -> Any:
         """Draw it, as a task does."""
-        made = partial(self._made, arguments)
-        return call_async(DoorCall(self._of_tasks, made, None, (arguments,), {}))
+        made = partial(self._awaited, arguments)
+        return call_async(DoorCall(self._doors()[1], made, None, (arguments,), {}))
 
-    def _made(self, arguments: tuple[str, ...]) -> Any:
+    def _awaited(self, arguments: tuple[str, ...]) -> Any:
         return read_from(self._function(*arguments), self._read)
 
 
-def _identity_of(option: str, function: Callable[..., Any]) -> tuple[str, str]:
-    """Return the name and the version of a function that says neither."""
+def _identity_of(option: str, function: Callable[..., Any]) -> Callable[[], tuple[str, str]]:
+    """Return what tells the name and the version of a function that says neither; what it reads may change."""
     if not isinstance(function, FunctionType):
         raise OptionError(
             f"{option}={veiled(repr(function))}: it is no plain function, so nobody can tell which one it is when the "
             "program runs again. "
             + (
                 'Name it: embed=memollm.Embedder(..., name="my-model").'
-                if option == "embed"
+                if option != "verify"
                 else "Wrap it in a function of yours."
             )
         )
-    who = Keyer(function).identity(None)
-    return who.name, who.version
+    keyer = Keyer(function)
+
+    def who() -> tuple[str, str]:
+        identity = keyer.identity(None)
+        return identity.name, identity.version
+
+    return who
+
+
+def _identity_of_embedder(embedder: Embedder) -> Callable[[], tuple[str, str]]:
+    """Return what tells the name and the version of an embedder: without a name, how its vector is read counts."""
+    if embedder.name is not None:
+        named = embedder.name, "1" if embedder.version is None else str(embedder.version)
+        return lambda: named
+    embed = _identity_of("embed", embedder.embed)
+    if embedder.read is None and not embedder.batch:
+        return embed
+    read = None if embedder.read is None else _identity_of("read", embedder.read)
+
+    def who() -> tuple[str, str]:
+        name, version = embed()
+        return name, json.dumps([version, embedder.batch, None if read is None else read()])
+
+    return who
 
 
 def _vector_reader(name: str, embedder: Embedder) -> Callable[[Any], Any]:
@@ -112,12 +157,9 @@ def _embedding(embedder: Embedder, name: str, cache: Any) -> OwnMemo | NewMemo:
     embed, read = embedder.embed, _vector_reader(name, embedder)
     if isinstance(embed, Cached):
         return OwnMemo("embed", embed, read)
-    if embedder.name is None:
-        identity = _identity_of("embed", embed)
-    else:
-        identity = embedder.name, "1" if embedder.version is None else str(embedder.version)
+    who = _identity_of_embedder(embedder)
     function: Callable[[str], Any] = (lambda text: embed([text])) if embedder.batch else embed
-    return NewMemo(function, identity, read, is_async=embedder.is_async, cache=cache)
+    return NewMemo(function, who, read, is_async=embedder.is_async, cache=cache)
 
 
 def _verifying(verify: Any, cache: Any) -> OwnMemo | NewMemo:

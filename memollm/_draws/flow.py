@@ -304,7 +304,7 @@ class Draw(Landing):
     def _told(self, gap: Gap, signal: Signal) -> bool:
         """Know what whoever has filled a slot in this process tells of it."""
         sample = signal.sample
-        is_told = sample is not None and sample.stored > self._newer_than
+        is_told = sample is not None and sample.stored > self._newer_than and self._plan.takes(sample)
         if is_told:
             self._slots[gap] = cast("Sample", sample)
         return is_told

@@ -7,7 +7,7 @@ from logging import DEBUG
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from memollm._spending.track import is_logged, tell
-from memollm._types.samples import EVER
+from memollm._types.samples import EVER, Lent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from memollm._spending.track import Watcher
     from memollm._types.allowance import Allowance
     from memollm._types.calls import Call
-    from memollm._types.samples import Lent
+    from memollm._types.samples import Sample
     from memollm.stores.drawing import Drawing
 
     ExplainMiss = Callable[[Drawing, Call, int], str]
@@ -34,6 +34,10 @@ class Lender(Protocol):
 
     def known(self, call: Call, newer_than: float) -> Lent | None:
         """Return what a call was given before, if it is given that still; this may wait for a disk."""
+        ...
+
+    def takes(self, lent: Lent) -> bool:
+        """Tell whether this would have lent the same: it was found by the same rule."""
         ...
 
 
@@ -142,6 +146,10 @@ class Plan:
             return here.lane, here.order
         inner = self.lane if here.lane is None else f"{self.lane}/{here.lane}"
         return inner, tuple(f"{self.lane}/{each}" for each in here.order)
+
+    def takes(self, told: Sample | Lent) -> bool:
+        """Tell whether what another draw was given is given here, too: what was lent, by the same rule only."""
+        return type(told) is not Lent or (self.lender is not None and self.lender.takes(told))
 
     def newer_than(self) -> float:
         """Return what a sample must be newer than to count."""

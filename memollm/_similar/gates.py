@@ -78,7 +78,7 @@ def _without_dates(text: str) -> tuple[tuple[Hashable, ...], str]:
     def take(match: re.Match[str]) -> str:
         groups = match.groupdict()
         month = (groups.get("m") or "0").casefold()
-        number = int(month) if month.isdecimal() else MONTHS[month]
+        number = int(month) if month.isdecimal() else MONTHS.get(month, month)
         # Whether 3/4 is in March or in April nobody can tell, so it is compared as it is written.
         rest = tuple(each and int(each) for each in map(groups.get, "yabd"))
         found.append((match.start(), (number, rest)))

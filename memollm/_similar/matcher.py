@@ -33,8 +33,11 @@ class Memo(Protocol):
     """A user's function whose results are memoized."""
 
     is_async: bool
-    identity: str
-    """Its name and its version."""
+
+    @property
+    def identity(self) -> str:
+        """Its name and its version, as they are now."""
+        ...
 
     def call(self, *arguments: str) -> Any:
         """Call it, or give what it returned before."""
@@ -76,6 +79,11 @@ class Matcher:
         """By what a match was found: one that was found by something else is none any more."""
         return f"{self._embed.identity} {self._verify.identity if self._verify is not None else ''}".rstrip()
 
+    def takes(self, lent: Lent) -> bool:
+        """Tell whether this would have lent the same: it was found by what the user has said here, too."""
+        by = lent.by
+        return isinstance(by, Matcher) and by._similar is self._similar and by._rule == self._rule  # noqa: SLF001 - one of these
+
     # What was found before.
 
     def known(self, call: Call, newer_than: float) -> Lent | None:
@@ -107,8 +115,16 @@ class Matcher:
         if text is None or theirs is None or others != their_others:
             return None
         sample = self._sample(of, newer_than)
-        agreed = None if sample is None else passed(self._similar.gates, text, theirs)
-        return None if sample is None or agreed is None else Lent(sample, of, call, score, (text, theirs), agreed)
+        agreed = None if sample is None else self._agreed(text, theirs)
+        return None if sample is None or agreed is None else Lent(sample, of, call, score, (text, theirs), agreed, self)
+
+    def _agreed(self, asked: str, stored: str) -> tuple[str, ...] | None:
+        """Return the gates that two texts have passed; one that raises is closed."""
+        try:
+            return passed(self._similar.gates, asked, stored)
+        except Exception as error:  # noqa: BLE001 - the user's function; the call is made all the same
+            self._warn("a gate of gates= raised", error)
+            return None
 
     def _sample(self, call: Call, newer_than: float) -> Sample | None:
         """Return the sample of a call if it counts and can be read."""
@@ -135,17 +151,24 @@ class Matcher:
         matching(self._plan.engine.store)
         try:
             return (yield from self._search(call, text))
-        except StoreError as error:
+        except MemollmWarning:
+            # Where warnings are errors, ours is one.
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the call is made all the same
             self._warn("its vectors cannot be used now", error)
         return None
 
     def _search(self, call: Call, text: str) -> Search:
+        who = self._embed.identity
         try:
             vector = yield AskUser(self._embed, (text,))
         except Exception as error:  # noqa: BLE001 - the user's function; the call is made all the same
             self._warn("embed= raised", error)
             return None
-        here = _Sought(call, VectorSpace(f"{self._embed.identity} {len(vector)}", self._similar.text), vector)
+        if self._embed.identity != who:
+            # What it reads has changed meanwhile, so nobody can say whose vector this is.
+            return None
+        here = _Sought(call, VectorSpace(f"{who} {len(vector)}", self._similar.text), vector)
         found: list[Lent] = [] if self._plan.refreshes else (yield SearchWork(lambda: self._near(here)))
         for lent in found:
             agreed = yield from self._verified(*lent.texts)
@@ -202,8 +225,9 @@ class Matcher:
         """Warn once for each reason that a call is made as if nothing were similar."""
         reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         told = f"No similar call is looked for: {what} for {self._plan.name} ({reason}). The function is called."
-        if told not in self._warned:
-            self._warned.add(told)
+        kind = f"{what} {type(error).__name__}"
+        if kind not in self._warned:
+            self._warned.add(kind)
             warn(told, MemollmWarning)
 
 

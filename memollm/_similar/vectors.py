@@ -26,17 +26,20 @@ MOST_SPACES: Final = 1000
 LEAST: Final = 256
 """For how many vectors there is room at first."""
 NUMBER_BYTES: Final = 4
+SCORED: Final = 10**6
+"""Scores are told in millionths: float32 has no more."""
 
 
 def normalized(vector: Any, of: str) -> Vectors:
     """Return a vector in our form: float32 numbers, of length 1."""
     try:
-        numbers = np.asarray(vector, dtype=np.float64)
+        numbers = _numbers(vector)
     except (TypeError, ValueError) as error:
         raise OptionError(
             f"embed= of {of} returned a {type(vector).__qualname__}: it must return numbers ({error})."
         ) from error
-    length = float(np.sqrt(numbers @ numbers)) if numbers.ndim == 1 and numbers.size else 0.0
+    with np.errstate(all="ignore"):
+        length = float(np.sqrt(numbers @ numbers)) if numbers.ndim == 1 and numbers.size else 0.0
     if not (0 < length < float("inf")):
         shape = "x".join(map(str, numbers.shape)) or "one"
         raise OptionError(
@@ -44,6 +47,14 @@ def normalized(vector: Any, of: str) -> Vectors:
             "numbers that are not all zero; for lists of texts say Embedder(..., batch=True)."
         )
     return (numbers / length).astype(np.float32)
+
+
+def _numbers(vector: Any) -> NDArray[np.float64]:
+    given = np.asarray(vector)
+    if given.size and given.dtype.kind in "bUScmM":
+        # NumPy would make numbers of them.
+        raise TypeError(f"its elements are {given.dtype}")
+    return given.astype(np.float64)
 
 
 class Near(NamedTuple):
@@ -104,11 +115,13 @@ class VectorBlock:
         """Return the vectors whose cosine is high enough, the nearest first, and of equals the one that came first."""
         held = self._held
         scores = held.matrix[: held.known] @ vector
-        found = np.flatnonzero(scores >= at_least)
+        found = np.flatnonzero(scores >= at_least - 1 / SCORED)
         if len(found) > most:
             found = found[np.argpartition(-scores[found], most - 1)[:most]]
-        found = found[np.lexsort((found, -scores[found]))]
-        return [Near(int(held.numbers[at]), min(1.0, float(scores[at]))) for at in found]
+        # What is compared here is what is kept, so that a score that reached a threshold does so for ever.
+        told = {int(at): min(1.0, round(float(scores[at]) * SCORED) / SCORED) for at in found}
+        nearest = sorted((at for at in told if told[at] >= at_least), key=lambda at: (-told[at], at))
+        return [Near(int(held.numbers[at]), told[at]) for at in nearest]
 
 
 class VectorBlocks:

@@ -106,6 +106,8 @@ class Lent(NamedTuple):
     """Those that were compared: of the call that was asked for, and of the other."""
     passed: tuple[str, ...] = ()
     """What else they agreed in."""
+    by: object = None
+    """What has found it: whoever looks by another rule may not be given it."""
 
     @property
     def stored(self) -> float:

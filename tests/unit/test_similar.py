@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import threading
 
 import pytest
@@ -311,7 +312,7 @@ def test_verify_decides_once(cache):
 
 @pytest.mark.parametrize("what", ["embed", "verify", "gate"])
 def test_what_raises_is_told_and_the_function_called(cache, what):
-    """A broken embedder or verifier costs a call, and is told once; a gate of one's own raises as any code does."""
+    """A broken embedder, verifier or gate costs a call, and is told once."""
 
     def broken(*_):
         raise RuntimeError("no network")
@@ -320,24 +321,33 @@ def test_what_raises_is_told_and_the_function_called(cache, what):
         what, {"gates": [broken]}
     )
     answer = answering(cache, similar=similar(**options))
-    if what == "gate":
-        answer(FRANCE)
-        with pytest.raises(RuntimeError, match="no network"):
-            answer(FRANCE_TOO)
-        return
-    with pytest.warns(MemollmWarning, match=f"{what}= raised for .* \\(RuntimeError: no network\\)") as told:
+    named = "gates" if what == "gate" else what
+    with pytest.warns(MemollmWarning, match=f"{named}= raised for .* \\(RuntimeError: no network\\)") as told:
         answer(FRANCE)
         assert answer(FRANCE_TOO) == f"{FRANCE_TOO} 2"
         answer("And another one?")
     assert len(told) == 1
 
 
-@pytest.mark.parametrize("vector", [[], [0.0, 0.0], [float("nan")], ["a"], [[1.0, 2.0]], 1.0, None])
+@pytest.mark.parametrize(
+    "vector", [[], [0.0, 0.0], [float("nan")], ["a"], ["1", "2"], [True, False], [1e200] * 2, [[1.0, 2.0]], 1.0, None]
+)
 def test_what_is_no_vector_is_told(cache, vector):
     """An embedder that returns anything but a vector is told so."""
     answer = answering(cache, similar=similar(embed=Embedder(lambda text: vector, name="broken")))
     with pytest.warns(MemollmWarning, match="embed= of"):
         answer(FRANCE)
+
+
+@pytest.mark.parametrize("threshold", [0.6, 0.7, 0.8, 0.85, 0.9, 0.93, 0.95])
+def test_what_reaches_a_threshold_reaches_it_for_ever(cache, threshold):
+    """A match whose score is the threshold itself is given again, and no function is called."""
+    vectors = {"a": [1.0, 0.0], "b": [threshold, math.sqrt(1 - threshold**2)]}
+    exact = similar(embed=Embedder(vectors.__getitem__, name="exact"), threshold=threshold, gates=[])
+    answer = answering(cache, similar=exact)
+    assert [answer("a"), answer("b"), answer("b")] == ["a 1"] * 3
+    with memollm.mode("offline"):
+        assert answer("b") == "a 1"
 
 
 # Embedders.
@@ -399,6 +409,72 @@ def test_an_openai_client_embeds(cache):
     answer = answering(cache, similar=similar(embed=embed))
     answer(FRANCE)
     assert answer(FRANCE_TOO) == f"{FRANCE} 1"
+
+
+def test_a_gate_that_raises_later_ends_a_match(cache):
+    """A gate that fails is closed, also for what was lent before, and where it is only explained."""
+    broken = []
+
+    def gate(asked, stored):
+        if broken:
+            raise RuntimeError("no network")
+        return True
+
+    answer = answering(cache, similar=similar(gates=[gate]))
+    answer(FRANCE)
+    assert answer(FRANCE_TOO) == f"{FRANCE} 1"
+    broken.append(True)
+    with pytest.warns(MemollmWarning, match="gates= raised") as told:
+        assert "similar" not in str(answer.explain(FRANCE_TOO))
+        assert answer(FRANCE_TOO) == f"{FRANCE_TOO} 2"
+    assert len(told) == 1
+
+
+def test_names_and_versions_are_not_run_together(cache):
+    """Embedders whose names and versions make one text when joined are two embedders (P8)."""
+    for other in (Embedder(hashed_ngrams, name="x", version="1 2"), Embedder(hashed_ngrams, name='x", "1', version=2)):
+        with Cache("memory:") as fresh:
+            answering(fresh, similar=similar(embed=Embedder(hashed_ngrams, name="x 1", version="2")))(FRANCE)
+            assert answering(fresh, similar=similar(embed=other))(FRANCE_TOO) == f"{FRANCE_TOO} 1"
+
+
+def test_how_a_vector_is_read_is_part_of_an_embedder(cache):
+    """Without a name, two ways to read what one function returns make two kinds of vectors (P8)."""
+
+    def embed(text):
+        return {"data": hashed_ngrams(text)}
+
+    def read(given):
+        return given["data"]
+
+    def read_backwards(given):
+        return given["data"][::-1]
+
+    answering(cache, similar=similar(embed=Embedder(embed, read=read)))(FRANCE)
+    answer = answering(cache, similar=similar(embed=Embedder(embed, read=read_backwards)))
+    assert answer(FRANCE_TOO) == f"{FRANCE_TOO} 1"
+    assert answering(cache, similar=similar(embed=Embedder(embed, read=read)))(f"Please: {FRANCE}") == f"{FRANCE} 1"
+
+
+MODEL = "small"
+
+
+def test_what_an_embedder_reads_is_looked_at_again(cache, monkeypatch):
+    """An embedder without a name is another one once what it reads has changed (P8)."""
+
+    def embed(text):
+        return hashed_ngrams(text) if MODEL == "small" else hashed_ngrams(text)[::-1]
+
+    def verify(asked, stored):
+        return MODEL == "small"
+
+    for name, options in (("embed", {"embed": embed}), ("verify", {"verify": verify})):
+        with monkeypatch.context() as patch:
+            answer = answering(cache, name=name, similar=similar(**options))
+            answer(FRANCE)
+            assert answer(FRANCE_TOO) == f"{FRANCE} 1"
+            patch.setitem(globals(), "MODEL", "large")
+            assert answer(FRANCE_TOO) == f"{FRANCE_TOO} 2"
 
 
 # Modes and options.
@@ -585,6 +661,41 @@ def test_tasks_that_want_one_text_share_a_match(cache, monkeypatch):
     assert run(ask()) == [f"{FRANCE} 1"] * 50
     assert texts == [FRANCE, FRANCE_TOO]
     assert len(looked) == 1
+
+
+@pytest.mark.parametrize("other", ["plain", "threshold", "shadow", "embedder", "gate", "verify"])
+def test_whoever_waits_is_lent_by_its_own_rule_only(cache, other):
+    """A task that waits for another's search is given what its own options would find, and nothing else (P5)."""
+    gate = threading.Event()
+
+    def gated(text):
+        assert gate.wait(PATIENCE)
+        return hashed_ngrams(text)
+
+    embed = Embedder(gated, name="gated")
+    options = {
+        "plain": None,
+        "threshold": similar(embed=embed, threshold=0.999),
+        "shadow": similar(embed=embed, shadow=True),
+        "embedder": similar(embed=Embedder(gated, name="another")),
+        "gate": similar(embed=embed, gates=[lambda asked, stored: False]),
+        "verify": similar(embed=embed, verify=lambda asked, stored: False),
+    }[other]
+    answer = answering_async(cache, similar=similar(embed=embed))
+    another = answer.with_options(similar=options)
+
+    async def ask():
+        gate.set()
+        await answer(FRANCE)
+        gate.clear()
+        first = asyncio.ensure_future(answer(FRANCE_TOO))
+        await until_in_loop(lambda: bool(cache.store.flights.under_way))
+        second = asyncio.ensure_future(another(FRANCE_TOO))
+        await until_in_loop(lambda: waiting(cache) >= 1)
+        gate.set()
+        return await first, await second
+
+    assert run(ask()) == (f"{FRANCE} 1", f"{FRANCE_TOO} 2")
 
 
 def test_nothing_is_loaded_in_the_event_loop(cache, monkeypatch):

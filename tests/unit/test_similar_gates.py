@@ -71,3 +71,11 @@ def test_gates_are_fast_on_long_texts():
     """A long text takes no more than its length: no pattern of a gate goes back and forth in it."""
     for text in ("a" * 20_000, "1" * 20_000, "'" * 20_000, "a." * 10_000, "_" * 20_000, "/" * 20_000, "May " * 5_000):
         assert passed(GATES, text, text) == tuple(GATES)
+
+
+def test_letters_that_python_takes_for_others_break_no_gate():
+    """A month with a letter that matches another, as the Turkish İ does, is told apart and raises nothing."""
+    texts = "5 APRİL, 2024", "5 apr\u0131l 2024", "th\u0131s week", "ﬁve², ½ and Ⅷ", "\ud800 5 km", "٣ km and 1e99999"
+    for one in texts:
+        assert passed(GATES, one, one) == tuple(GATES)
+        assert all(passed(GATES, one, other) is None for other in texts if other != one)

@@ -81,7 +81,7 @@ def test_a_match_is_read_as_long_as_there_is_no_sample(cache):
     answer(FRANCE)
     answer(FRANCE_TOO)
     (match,) = matching(cache.store).matches()
-    assert (match.parameter, match.rule, match.shadow) == ("question", "hashed 1", False)
+    assert (match.parameter, match.rule, match.shadow) == ("question", '["hashed", "1"]', False)
     assert matching(cache.store).match_of(match.call) == match
     assert matching(cache.store).matches("other") == []
     matching(cache.store).note(StoredMatch(match.call, call_of(FORM.format("a")), "q", 1.0, "r", 0.0))
@@ -123,7 +123,7 @@ def test_adopting_joins_vectors(cache):
     newer(FRANCE)
     cache.adopt("answer", version="1")
     form = newer._self_invocation((FRANCE,), {}).keyed()[0].form
-    space = VectorSpace("hashed 1 128", "question").digest(form)
+    space = VectorSpace('["hashed", "1"] 128', "question").digest(form)
     assert len(matching(cache.store).vectors(space, 0)) == 1
 
 
