@@ -32,5 +32,13 @@ def name_of(host: str) -> str:
 def is_foreign(said: Mapping[bytes, bytes], host: str) -> bool:
     """Tell whether a page of another origin has made a request, which the user's browser makes in the user's name."""
     origin = said.get(b"origin")
-    is_other = origin is not None and urlsplit(origin.decode("latin-1")).netloc.lower() != host.lower()
+    is_other = origin is not None and _host_of(origin.decode("latin-1")) != host.lower()
     return is_other or said.get(b"sec-fetch-site") in FOREIGN
+
+
+def _host_of(origin: str) -> str | None:
+    """Return the host of an origin, with its port; None where it is none."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None

@@ -28,9 +28,17 @@ NO_ARGUMENTS: Final = ',"arguments":{}}'
 def adopt(store: Drawing, codec: Codec, name: str, *, to: str | None, version: str | None, dry_run: bool) -> int:
     """Give the stored samples of an older version, or of another name, to the latest version of a function."""
     moves = planned(store, name, to=to, version=version)
-    if dry_run:
-        samples = {each.call: each.samples for each in looking(store).calls(name)}
-        return sum(samples[move.old] for move in moves)
+    return samples_of(store, name, moves) if dry_run else moved(store, codec, moves)
+
+
+def samples_of(store: Drawing, name: str, moves: list[Move]) -> int:
+    """Tell how many samples would be adopted."""
+    samples = {each.call: each.samples for each in looking(store).calls(name)}
+    return sum(samples[move.old] for move in moves)
+
+
+def moved(store: Drawing, codec: Codec, moves: list[Move]) -> int:
+    """Do what was planned, all or nothing."""
     return keeping(store).adopt(
         moves, lambda move, record: codec.resign(record, context=move.old.key, new_context=move.new.key)
     )

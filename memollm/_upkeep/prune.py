@@ -122,7 +122,7 @@ def prune(
 ) -> Pruned:
     """Remove whole calls, the oldest first, until every limit holds; then give their space back."""
     pruning = _Pruning(looking(store).inventory(), limits, policy, now)
-    to_go = pruning.planned().bytes
+    to_go = Totals().plus(pruning.planned()).bytes
     while chunk := pruning.next_chunk():
         # Asked again, since another process may have used a call after the inventory was taken.
         used_by = chunk[-1].used if policy == "lru" else math.inf
@@ -136,6 +136,26 @@ def prune(
     return Pruned(*pruning.removed, *pruning.kept)
 
 
+def foreseen(store: Drawing, limits: Limits, *, policy: Policy, now: float) -> tuple[list[Item], Totals]:
+    """List the calls that would go, the first to go first, and tell what would be kept; nothing is changed."""
+    pruning = _Pruning(looking(store).inventory(), limits, policy, now)
+    going = pruning.planned()
+    return going, pruning.kept.plus(going, -1)
+
+
+def remove(store: Drawing, items: list[Item], *, policy: Policy) -> Totals:
+    """Remove just these calls, but for those that were used or are drawn meanwhile; return what is gone."""
+    removed = Totals()
+    for start in range(0, len(items), CALLS_AT_ONCE):
+        chunk = items[start : start + CALLS_AT_ONCE]
+        used_by = chunk[-1].used if policy == "lru" else math.inf
+        gone = set(keeping(store).evict([item.handle for item in chunk], used_by=used_by))
+        removed = removed.plus(item for item in chunk if item.handle in gone)
+    if removed.calls:
+        keeping(store).shrink(silent)
+    return removed
+
+
 class _Pruning:
     """The calls of a store in the order in which they go, and how far that has come."""
 
@@ -147,9 +167,9 @@ class _Pruning:
         self.kept = Totals().plus(items)
         self.removed = Totals()
 
-    def planned(self) -> Totals:
-        """Tell how much there is to remove."""
-        return Totals().plus(self._due(math.inf, math.inf))
+    def planned(self) -> list[Item]:
+        """List what there is to remove."""
+        return self._due(math.inf, math.inf)
 
     def next_chunk(self) -> list[Item]:
         """Take the next calls that are to go in one transaction."""

@@ -14,7 +14,9 @@ import msgspec
 
 from memollm._types.calls import NAMESPACES
 from memollm._types.tables import counted, money, size_text
-from memollm._upkeep.prune import silent
+from memollm._upkeep.adopt import moved, planned, samples_of
+from memollm._upkeep.prune import Totals, foreseen, limits_of, remove, require_policy, silent
+from memollm._views.finding import described
 from memollm._views.report.collect import named
 from memollm.errors import OptionError
 from memollm.stores.keeping import keeping
@@ -22,15 +24,17 @@ from memollm.stores.looking import looking
 from memollm.ui.data import Foreseen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from memollm._cache import Cache
     from memollm._types.calls import Call
-    from memollm._types.listings import Surveyed
+    from memollm._types.listings import Item, Surveyed
     from memollm.ui.index import Listing
 
 Wish = dict[str, Any]
 MOST_KEYS: Final = 500
+LONGEST: Final = 18
+"""Digits of a whole number."""
 FIRST: Final = 10
 """Of the calls that would go, how many are shown."""
 
@@ -42,6 +46,8 @@ class Intention(NamedTuple):
     do: Callable[[], str] | None = None
     calls: tuple[Surveyed, ...] = ()
     """Those that would go first."""
+    touched: tuple[object, ...] = ()
+    """Just what would be changed, which the stamp covers besides what is shown."""
 
 
 class OtherwiseNow(OptionError):
@@ -61,7 +67,9 @@ def change(cache: Cache, listing: Listing, wish: Wish) -> Intention:
         raise OptionError(f"{kind} does not know {', '.join(sorted(map(repr, wish)))}.")
     if intention.do is None:
         return intention
-    stamp = hashlib.blake2b(msgspec.json.encode((kind, intention.foreseen)), digest_size=16).hexdigest()
+    stamp = hashlib.blake2b(
+        msgspec.json.encode((kind, intention.foreseen, repr(intention.touched))), digest_size=16
+    ).hexdigest()
     if agreed is None:
         return intention._replace(foreseen=replace(intention.foreseen, stamp=stamp))
     if agreed != stamp:
@@ -81,7 +89,7 @@ def _forget(cache: Cache, listing: Listing, wish: Wish) -> Intention:
     samples = {call: cache.store.peek(call) for call in found}
     there = {call: kept for call, kept in samples.items() if kept}
     if not there:
-        raise OptionError("Nothing is stored of this call any more. Somebody else has forgotten it.")
+        raise OptionError("Nothing is stored of this call (any more).")
     costs = [each.cost for kept in there.values() for each in kept.values() if each.cost is not None]
     number = sum(map(len, there.values()))
     what = f"{counted(len(there), 'call')} with {counted(number, 'sample')}"
@@ -96,7 +104,8 @@ def _forget(cache: Cache, listing: Listing, wish: Wish) -> Intention:
         keeping(cache.store).shrink(silent)
         return f"{counted(gone, 'sample')} forgotten."
 
-    return Intention(Foreseen(sentence, "", rows), do, tuple(found[call] for call in there)[:FIRST])
+    touched = sorted((call, slot, each.stored) for call, kept in there.items() for slot, each in kept.items())
+    return Intention(Foreseen(sentence, "", rows), do, tuple(found[call] for call in there)[:FIRST], tuple(touched))
 
 
 def _readers(cache: Cache, calls: Iterable[Call]) -> str:
@@ -113,39 +122,51 @@ def _readers(cache: Cache, calls: Iterable[Call]) -> str:
 # Making space.
 
 
-def _prune(cache: Cache, listing: Listing, wish: Wish) -> Intention:
+def _prune(cache: Cache, _: Listing, wish: Wish) -> Intention:
     """Remove whole calls until every limit holds."""
-    size, older_than = _text(wish, "max_bytes"), _text(wish, "older_than")
-    policy = _text(wish, "policy") or "lru"
-    limits: Any = {
-        "max_bytes": int(size) if size is not None and size.isdecimal() else size,
-        "max_samples": _whole(wish, "max_samples"),
-        "older_than": older_than,
-        "policy": policy,
-    }
-    pruned = cache.prune(dry_run=True, **limits)
-    going, samples = counted(pruned.calls, "call"), counted(pruned.samples, "sample")
-    staying = f"{counted(pruned.kept_calls, 'call')}, {counted(pruned.kept_samples, 'sample')}"
-    if not pruned.calls:
+    limits = limits_of(
+        max_bytes=_text(wish, "max_bytes"),
+        max_samples=_whole(wish, "max_samples"),
+        older_than=_text(wish, "older_than"),
+    )
+    policy: Any = _text(wish, "policy") or "lru"
+    require_policy(policy)
+    engine = cache.__memollm_engine__()
+    # What this process has used counts before anything goes.
+    engine.keeper.hand_over()
+    items, stay = foreseen(cache.store, limits, policy=policy, now=engine.clock())
+    if not items:
         return Intention(Foreseen("Every limit holds already; nothing is to go.", ""))
+    go = Totals().plus(items)
+    going, samples = counted(go.calls, "call"), counted(go.samples, "sample")
     rows = (
-        ("To go", f"{going}, {samples}, {size_text(pruned.bytes)}"),
-        ("To stay", f"{staying}, {size_text(pruned.kept_bytes)}"),
+        ("To go", f"{going}, {samples}, {size_text(go.bytes)}"),
+        ("To stay", f"{counted(stay.calls, 'call')}, {counted(stay.samples, 'sample')}, {size_text(stay.bytes)}"),
     )
     sentence = (
         f"Remove {going} with {samples}. A call that somebody is drawing stays; of one that "
         "goes the cursors go too, and whoever asks again pays again."
     )
-    oldest = sorted(listing.surveyed, key=lambda each: each.used if policy == "lru" else each.made)
 
     def do() -> str:
-        done = cache.prune(**limits)
+        done = remove(cache.store, items, policy=policy)
+        kept = stay.samples + go.samples - done.samples
         return (
             f"{counted(done.calls, 'call')} with {counted(done.samples, 'sample')} removed; "
-            f"{counted(done.kept_samples, 'sample')} kept."
+            f"{counted(kept, 'sample')} kept."
         )
 
-    return Intention(Foreseen(sentence, "", rows), do, tuple(oldest[: min(FIRST, pruned.calls)]))
+    touched = sorted((repr(each.handle), each.samples, each.bytes, each.made) for each in items)
+    return Intention(Foreseen(sentence, "", rows), do, _first(cache, items), tuple(touched))
+
+
+def _first(cache: Cache, items: Sequence[Item]) -> tuple[Surveyed, ...]:
+    """Find which calls go first, by their figures; those that other calls have, too, are not shown."""
+    by_figures: dict[object, list[Surveyed]] = {}
+    for each in looking(cache.store).survey():
+        by_figures.setdefault((each.call.function, each.samples, each.bytes, each.made, each.used), []).append(each)
+    found = [by_figures.get(item[1:], []) for item in items[:FIRST]]
+    return tuple(each for one in found if len(one) == 1 for each in one)
 
 
 # Adopting.
@@ -156,9 +177,14 @@ def _adopt(cache: Cache, _: Listing, wish: Wish) -> Intention:
     name, to, version = _text(wish, "name"), _text(wish, "to"), _text(wish, "version")
     if name is None:
         raise OptionError("adopt: name= says which function's samples are meant.")
-    samples = cache.adopt(name, to=to, version=version, dry_run=True)
-    of = f" of its version {named(version)}" if version else " of the version before" if to is None else ""
-    whose = f"{named(to)}'s latest version" if to else "its latest version"
+    moves = planned(cache.store, name, to=to, version=version)
+    samples = samples_of(cache.store, name, moves)
+    of = f" of its {_versions_of(move.old for move in moves)}"
+    whose = (
+        f"{named(to)}'s latest {_versions_of(move.new for move in moves)}"
+        if to
+        else (f"its latest {_versions_of(move.new for move in moves)}")
+    )
     rows = (("Function", named(name)), ("Samples", f"{samples:,}{of}"), ("Adopted by", whose))
     sentence = (
         f"Give {counted(samples, 'sample')} to {whose}: what was paid for is drawn by the new code. Nothing is lost, "
@@ -166,9 +192,15 @@ def _adopt(cache: Cache, _: Listing, wish: Wish) -> Intention:
     )
 
     def do() -> str:
-        return f"{counted(cache.adopt(name, to=to, version=version), 'sample')} adopted by {named(to or name)}."
+        adopted = moved(cache.store, cache.__memollm_engine__().codec, moves)
+        return f"{counted(adopted, 'sample')} adopted by {named(to or name)}."
 
-    return Intention(Foreseen(sentence, "", rows), do)
+    return Intention(Foreseen(sentence, "", rows), do, touched=tuple(sorted(moves)))
+
+
+def _versions_of(calls: Iterable[Call]) -> str:
+    names = sorted({described(call.form).version or "" for call in calls})
+    return f"version{'' if len(names) == 1 else 's'} {named(', '.join(names))}"
 
 
 KINDS: Final[dict[str, Callable[[Cache, Listing, Wish], Intention]]] = {
@@ -204,6 +236,6 @@ def _whole(wish: Wish, name: str) -> int | None:
     said = _text(wish, name)
     if said is None:
         return None
-    if not (said.isascii() and said.isdecimal()):
-        raise OptionError(f"{name}={said!r} is no whole number.")
+    if not (said.isascii() and said.isdecimal() and len(said) <= LONGEST):
+        raise OptionError(f"{name}={said[:40]!r} is no whole number of at most {LONGEST} digits.")
     return int(said)

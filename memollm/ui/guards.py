@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING, Final
 
 from memollm._serving.askers import is_foreign, is_loopback, name_of
@@ -81,8 +80,6 @@ def name_of_cookie(host: str) -> str:
 
 
 def _cookie(header: str, name: str) -> str:
-    try:
-        found = SimpleCookie(header).get(name)
-    except CookieError:
-        return ""
-    return "" if found is None else found.value
+    """Find a cookie beside those of other programs of this machine, which may be written in any way."""
+    given = (each.strip().partition("=") for each in header.split(";"))
+    return next((value for known, _, value in given if known == name), "")

@@ -7,6 +7,8 @@ from report_cache import call_of, store_samples
 from visiting import OWN, refused, told, visited, wish
 
 import memollm
+from memollm.stores.keeping import keeping
+from memollm.stores.looking import looking
 from memollm.testing import FakeModel
 
 
@@ -105,6 +107,7 @@ def test_an_adoption_is_foreseen(drawn):
         {"change": "prune", "max_samples": "-1"},
         {"change": "prune", "max_samples": 0},
         {"change": "prune", "max_samples": "many"},
+        {"change": "prune", "max_samples": "9" * 5000},
         {"change": "prune", "max_bytes": "much"},
         {"change": "prune", "older_than": "long"},
         {"change": "prune", "max_samples": "0", "policy": "best"},
@@ -113,7 +116,7 @@ def test_an_adoption_is_foreseen(drawn):
         {"change": "adopt", "name": "nobody"},
         {"change": "adopt", "name": "\x1b[31m"},
     ],
-    ids=str,
+    ids=lambda wished: str(wished)[:80],
 )
 def test_what_cannot_be_meant_is_refused_in_one_line(wished, drawn):
     """Nothing is guessed, and nothing changed."""
@@ -121,3 +124,53 @@ def test_what_cannot_be_meant_is_refused_in_one_line(wished, drawn):
     with visited(cache) as client:
         status, line = refused(client.post("/api/change", json=wished, headers=OWN))
         assert (status, "\x1b" in line, stored(cache)) == (400, False, 5)
+
+
+def forms(cache):
+    return sorted(each.call.form for each in looking(cache.store).survey())
+
+
+@pytest.mark.parametrize("policy", ["lru", "fifo"])
+def test_another_call_than_the_one_shown_does_not_go(cache, policy):
+    """P14: what would go has become another call of the same size, so nothing goes."""
+    old, new = call_of("f", prompt="aaa"), call_of("f", prompt="bbb")
+    store_samples(cache, old, "x", stored=1_000.0)
+    store_samples(cache, new, "x", stored=2_000.0)
+    asked = {"change": "prune", "max_samples": "1", "policy": policy}
+    with visited(cache) as client:
+        client.get("/api/calls")
+        foreseen = told(wish(client, **asked))
+        assert [each["summary"] for each in foreseen["calls"]] == ["prompt: aaa"]
+        keeping(cache.store).forget(old)
+        store_samples(cache, old, "x", stored=3_000.0)
+        assert wish(client, **asked, agreed=foreseen["stamp"]).status_code == 409
+        assert forms(cache) == sorted([old.form, new.form])
+        again = told(wish(client, **asked))
+        assert [each["summary"] for each in again["calls"]] == ["prompt: bbb"]
+        told(wish(client, **asked, agreed=again["stamp"]))
+        assert forms(cache) == [old.form]
+
+
+def test_samples_go_to_the_version_that_was_shown(drawn):
+    """The version is named, and if there is a newer one by then, nothing is adopted."""
+    cache, _ = drawn
+    cache.cached_llm(name="ask", version=2)(FakeModel()).key("a")
+    asked = {"change": "adopt", "name": "ask", "version": "version:1"}
+    with visited(cache) as client:
+        foreseen = told(wish(client, **asked))
+        assert foreseen["rows"][2] == ["Adopted by", "its latest version version:2"]
+        newest = cache.cached_llm(name="ask", version=3)(FakeModel())
+        newest.key("a")
+        assert wish(client, **asked, agreed=foreseen["stamp"]).status_code == 409
+        assert newest.peek("a") == []
+
+
+def test_what_was_replaced_meanwhile_is_not_forgotten(cache):
+    """As many samples for as much money, but others: nobody has agreed to that."""
+    call = call_of("f", prompt="a")
+    store_samples(cache, call, "x", stored=1_000.0)
+    with visited(cache) as client:
+        stamp = told(wish(client, change="forget", keys=[call.key.hex()]))["stamp"]
+        keeping(cache.store).forget(call)
+        store_samples(cache, call, "y", stored=2_000.0)
+        assert wish(client, change="forget", keys=[call.key.hex()], agreed=stamp).status_code == 409

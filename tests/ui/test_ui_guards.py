@@ -51,6 +51,14 @@ def test_the_token_is_traded_for_a_cookie(stranger):
     assert refused(stranger.get("/", headers={"cookie": b"\x00=;;\xff"})) == (403, WITHOUT)
 
 
+@pytest.mark.parametrize("beside", ['prefs={"a":1}', "x[0]=1", "a", "=x", 't="unclosed', "é=ü", "memollm-ui-8802=x"])
+def test_cookies_of_other_programs_are_passed_over(beside, stranger):
+    """Programs on other ports of this machine share a browser's cookies, in whatever way they write them."""
+    cookie = stranger.get("/", params={"token": TOKEN}).headers["set-cookie"].partition(";")[0]
+    for header in (f"{beside}; {cookie}", f"{cookie}; {beside}"):
+        assert stranger.get("/api/now", headers={"cookie": header.encode()}).status_code == 200
+
+
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8801", "127.0.0.1.evil.example", "10.0.0.1:8801", ""])
 def test_another_name_is_refused(host, client):
     """A page whose name was made to lead here (DNS rebinding) reads nothing, whatever else it knows."""
@@ -71,6 +79,7 @@ def test_names_of_this_machine_are_known(host, client):
         {"origin": "https://evil.example"},
         {"origin": "http://127.0.0.1:9000"},
         {"origin": "null"},
+        {"origin": "http://["},
         {"sec-fetch-site": "cross-site"},
         {"sec-fetch-site": "same-site"},
         FOLLOWED,
