@@ -1,8 +1,8 @@
 """Two namespaces side by side: their calls in pairs, and which answers differ.
 
-The same call is a pair. Of what is left, calls of one function are a pair if they differ in those arguments alone in
-which the two namespaces differ throughout (another model, a longer prompt, another version of the code), and if no
-other call could be meant.
+The same call is a pair. Of what is left, calls of one function are a pair if they differ in that alone which has one
+value in all calls of the one namespace and another in all of the other (a model, a system prompt, a version of the
+code), and if no other call could be meant. The question itself must be equal.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from memollm._types.calls import NAMESPACES
+from memollm._upkeep.answers import is_list, is_object
+from memollm._upkeep.conversations import untagged
 from memollm._upkeep.explain import differences
 from memollm._views.finding import described
 from memollm._views.reading import shown, tally
@@ -35,8 +37,19 @@ MOST_READ: Final = 3000
 MOST_ANSWERS: Final = 12
 """Of either side, how many different answers are told."""
 VERSION: Final = "function.version"
-ORDER: Final = ("vote", "answers", "draws", "one", "other", "same")
-"""In what pairs differ, the most first: the most frequent answers, others, how often they were drawn, or by whom."""
+DEPTH: Final = 2
+"""How deep arguments are taken apart: options of a body that a client sends, or of `**options`."""
+SYSTEM: Final = frozenset({"system", "developer"})
+QUESTIONS: Final = frozenset({
+    "prompt", "question", "query", "messages", "message", "input", "inputs", "contents", "content", "text", "task",
+})  # fmt: skip
+"""Names of arguments that are the question: two that differ in it are no pair."""
+TEXTS: Final = frozenset('"[{')
+"""How JSON of a text begins, or of what may hold texts."""
+EMPTY: Final = 2
+ORDER: Final = ("vote", "answers", "draws", "unknown", "one", "other", "same")
+"""In what pairs differ, the most first: the most frequent answers, others, how often they were drawn, what cannot be
+read, or by whom they were drawn."""
 
 
 class DrawnSlots(NamedTuple):
@@ -96,49 +109,82 @@ class AskedParts(NamedTuple):
 
 
 def paired(one: Sequence[DrawnSlots], other: Sequence[DrawnSlots]) -> tuple[list[Paired], set[str]]:
-    """Put calls in pairs; return them with the names of the arguments in which the namespaces differ throughout."""
-    others = {each.call: each for each in other}
-    mine = {each.call for each in one}
-    pairs = [Paired(each, others[each.call]) for each in one if each.call in others]
-    left, right = [each for each in one if each.call not in others], [each for each in other if each.call not in mine]
+    """Put calls in pairs; return them with the names of what the namespaces differ in throughout."""
+    others, mine = {each.call: each for each in other}, {each.call for each in one}
+    common = mine & others.keys()
+    pairs = [Paired(each, others[each.call]) for each in one if each.call in common]
     apart: set[str] = set()
-    for function in dict.fromkeys(each.call.function for each in (*left, *right)):
-        sides = [[_asked_parts(each) for each in side if each.call.function == function] for side in (left, right)]
-        more, names = _matched(*sides)
+    for function in dict.fromkeys(each.call.function for each in (*one, *other) if each.call not in common):
+        sides = [[_asked_parts(each) for each in side if each.call.function == function] for side in (one, other)]
+        names = _apart(*sides)
+        left, right = [[_kept(each, names) for each in side if each.drawn.call not in common] for side in sides]
+        more = _matched(left, right)
         pairs += more
-        apart |= names
+        apart |= names if any(each.one and each.other for each in more) else set()
     return pairs, apart
 
 
 def _asked_parts(drawn: DrawnSlots) -> AskedParts:
     version, arguments = described(drawn.call.form)
-    parts = {name: json.dumps(value, sort_keys=True) for name, value in (arguments or {}).items()}
+    parts = {
+        path: json.dumps(part, sort_keys=True)
+        for name, value in (arguments or {}).items()
+        for path, part in _parts(name, value)
+    }
     return AskedParts(drawn, {VERSION: version or "", **parts})
 
 
-def _matched(one: list[AskedParts], other: list[AskedParts]) -> tuple[list[Paired], set[str]]:
-    """Put questions of one function in pairs that are alike but for what differs throughout."""
-    apart = {name for name in _names(one) & _names(other) if _values(one, name).isdisjoint(_values(other, name))}
-    times = [Counter(_kept(each, apart) for each in side) for side in (one, other)]
-    meant = {kept for kept in times[0] if kept and times[0][kept] == times[1][kept] == 1}
-    matches = {_kept(each, apart): each.drawn for each in other}
-    pairs = [Paired(each.drawn, matches[kept] if (kept := _kept(each, apart)) in meant else None) for each in one]
-    pairs += [Paired(None, each.drawn) for each in other if _kept(each, apart) not in meant]
-    return pairs, apart if meant else set()
+def _parts(name: str, value: Any, depth: int = DEPTH) -> Iterator[tuple[str, Any]]:
+    """Take apart objects, such as the body that a client sends, and of a chat the system's messages."""
+    plain = untagged(value)
+    if depth and plain and is_object(plain):
+        for inner, part in plain.items():
+            yield from _parts(f"{name}.{inner}", part, depth - 1)
+    elif is_list(plain) and plain and all(is_object(each) and "role" in each for each in plain):
+        yield f"{name}.system", [each for each in plain if each["role"] in SYSTEM]
+        yield name, [each for each in plain if each["role"] not in SYSTEM]
+    else:
+        yield name, value
 
 
-def _names(questions: Iterable[AskedParts]) -> set[str]:
-    return {name for each in questions for name in each.parts}
+def _apart(one: list[AskedParts], other: list[AskedParts]) -> set[str]:
+    """Name what has one value in all calls of the one namespace, and another in all of the other; no question."""
+    names = {name for each in (*one, *other) for name in each.parts if not _is_question(name)}
+    values = {name: [{each.parts.get(name) for each in side} for side in (one, other)] for name in names}
+    return {name for name, (mine, others) in values.items() if len(mine) == len(others) == 1 and mine != others}
 
 
-def _values(questions: Iterable[AskedParts], name: str) -> set[str]:
-    return {each.parts[name] for each in questions if name in each.parts}
+def _is_question(name: str) -> bool:
+    return name.rpartition(".")[2] in QUESTIONS
 
 
-def _kept(question: AskedParts, apart: set[str]) -> tuple[tuple[str, str], ...]:
-    """Return by what a question is paired."""
-    kept = sorted(item for item in question.parts.items() if item[0] not in apart)
-    return tuple(kept) if any(name != VERSION for name, _ in kept) else ()
+def _kept(asked: AskedParts, apart: set[str]) -> AskedParts:
+    return asked._replace(parts={name: part for name, part in asked.parts.items() if name not in apart})
+
+
+def _matched(one: list[AskedParts], other: list[AskedParts]) -> list[Paired]:
+    """Put questions in pairs that are alike in all that is kept, if it asks something and no other could be meant."""
+    varied = _varied((*one, *other))
+    sides = [{_by(each, varied): each.drawn for each in side} for side in (one, other)]
+    times = [Counter(_by(each, varied) for each in side) for side in (one, other)]
+    meant = {by for by in times[0] if by and times[0][by] == times[1][by] == 1}
+    pairs = [Paired(each.drawn, sides[1][by] if (by := _by(each, varied)) in meant else None) for each in one]
+    return pairs + [Paired(None, each.drawn) for each in other if _by(each, varied) not in meant]
+
+
+def _varied(questions: Iterable[AskedParts]) -> set[str]:
+    """Name what may be the question: what is called so, or is not the same in all calls."""
+    values: dict[str, set[str]] = defaultdict(set)
+    for each in questions:
+        for name, part in each.parts.items():
+            values[name].add(part)
+    return {name for name, parts in values.items() if name != VERSION and (_is_question(name) or len(parts) > 1)}
+
+
+def _by(question: AskedParts, varied: set[str]) -> tuple[tuple[str, str], ...]:
+    """Return by what a question is paired; nothing if it has no text that could be the question."""
+    asks = any(name in varied and part[0] in TEXTS and len(part) > EMPTY for name, part in question.parts.items())
+    return tuple(sorted(question.parts.items())) if asks else ()
 
 
 # Answers.
@@ -174,9 +220,11 @@ def difference(cache: Cache, pair: Paired) -> str:
     if pair.one is None or pair.other is None:
         return "other" if pair.one is None else "one"
     if pair.one == pair.other:
-        # The same slots of the same call.
+        # The same samples: what was replaced since is gone for both.
         return "same"
     one, other = _counted(cache, pair.one), _counted(cache, pair.other)
+    if one.total() < len(pair.one.slots) or other.total() < len(pair.other.slots):
+        return "unknown"
     if _vote(one) != _vote(other):
         return "vote"
     if one.keys() != other.keys():

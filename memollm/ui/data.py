@@ -121,8 +121,8 @@ class PairData:
     function: str
     summary: str
     differs: str
-    """`vote`: the most frequent answers differ; `answers`: others do; `draws`: only how often; `one` or `other`: only
-    that namespace has it; or `same`."""
+    """`vote`: the most frequent answers differ; `answers`: others do; `draws`: only how often; `unknown`: an answer
+    cannot be read, or is gone; `one` or `other`: only that namespace has it; or `same`."""
     changed: tuple[tuple[str, str, str], ...]
     """What of the question differs: where, and on either side."""
     one: Given | None
@@ -137,7 +137,7 @@ class Comparison:
     counts: dict[str, int]
     """How many pairs differ in what."""
     apart: tuple[str, ...]
-    """In which arguments the two differ throughout."""
+    """What has one value in the one and another in the other, throughout."""
     unread: int
     """How many pairs were not compared, as there are too many."""
 

@@ -29,6 +29,12 @@ def on_disk(tmp_path):
         yield made
 
 
+@pytest.fixture
+def in_memory():
+    with Cache("memory:") as made:
+        yield made
+
+
 def test_the_overview_is_the_reports(client):
     """The same data, added up by the same code."""
     live = told(client.get("/api/overview?wait=true"))
@@ -158,7 +164,9 @@ def test_two_namespaces_are_paired_by_call(cache):
     with visited(drawn_twice(cache)) as client:
         found = told(client.get("/api/compare?one=baseline&other=larger"))
         assert found["apart"] == ["model"]
-        assert found["counts"] == {"vote": 1, "answers": 1, "draws": 0, "one": 1, "other": 0, "same": 1}
+        assert found["counts"] == {
+            "vote": 1, "answers": 1, "draws": 0, "unknown": 0, "one": 1, "other": 0, "same": 1,
+        }  # fmt: skip
         pairs = {re.search(r"prompt: (\w+)", each["summary"])[1]: each for each in found["pairs"]}
         sun = pairs["sun"]
         assert sun["differs"] == "vote"
@@ -193,6 +201,83 @@ def test_questions_that_have_nothing_in_common_are_no_pair(cache):
     with visited(handed_over(cache)) as client:
         counts = told(client.get("/api/compare?one=one&other=other"))["counts"]
         assert (counts["one"], counts["other"]) == (2, 2)
+
+
+def compared(cache, asked):
+    """Draw as `one` and as `other`, and return how many pairs differ in what, and what is set aside."""
+
+    @cache.cached_llm(name="ask", version=1)
+    def ask(*, prompt=None, topic=None, messages=None, body=None, query=None, model="", temperature=0, **options):
+        return "same"
+
+    for namespace, calls in asked.items():
+        with memollm.namespace(namespace):
+            for call in calls:
+                ask(**call)
+    with visited(handed_over(cache)) as client:
+        found = told(client.get("/api/compare?one=one&other=other"))
+    return {name: number for name, number in found["counts"].items() if number}, found["apart"]
+
+
+def test_another_question_is_no_pair(in_memory):
+    """Neither beside many that are common, nor where the temperature is all that two have in common."""
+    common = [{"prompt": f"common {at}"} for at in range(3)]
+    asked = {"one": [*common, {"prompt": "Everest?"}], "other": [*common, {"prompt": "Caesar?"}]}
+    assert compared(in_memory, asked) == ({"one": 1, "other": 1, "same": 3}, [])
+
+
+@pytest.mark.parametrize("name", ["prompt", "topic"])
+def test_what_has_only_a_number_in_common_is_no_pair(name, in_memory):
+    """Questions are paired by a question, whatever it is called."""
+    asked = {
+        space: [{name: f"{space} asks {at}", "model": space, "temperature": at / 2} for at in range(3)]
+        for space in ("one", "other")
+    }
+    assert compared(in_memory, asked) == ({"one": 3, "other": 3}, [])
+
+
+def test_a_value_that_both_have_is_not_set_aside(in_memory):
+    """One namespace has asked both models, so they do not differ in it throughout."""
+    asked = {
+        "one": [{"topic": f"q {at}", "model": "small"} for at in range(3)],
+        "other": [*({"topic": f"q {at}", "model": "large"} for at in range(3)), {"topic": "new", "model": "small"}],
+    }
+    assert compared(in_memory, asked) == ({"one": 3, "other": 4}, [])
+
+
+def chat(system, at):
+    said = [{"role": "system", "content": system}] if system else []
+    return [*said, {"role": "user", "content": f"q {at}"}]
+
+
+@pytest.mark.parametrize(
+    ("asked", "apart"),
+    [
+        (lambda space, at: {"messages": chat(space, at), "model": "m"}, ["messages.system"]),
+        (lambda space, at: {"messages": chat("be brief" * (space == "one"), at)}, ["messages.system"]),
+        (lambda space, at: {"body": {"input": f"q {at}", "model": space}, "query": {}}, ["body.model"]),
+        (lambda space, at: {"body": {"messages": chat(space, at), "model": "m"}}, ["body.messages.system"]),
+        (lambda space, at: {"prompt": f"q {at}", "top_p": 1 if space == "one" else 0.5}, ["options.top_p"]),
+        (
+            lambda space, at: {"body": {"input": f"q {at}", **({"temperature": 0} if space == "one" else {})}},
+            ["body.temperature"],
+        ),
+    ],
+    ids=["system", "one without a system", "body", "system in a body", "options", "one without a temperature"],
+)
+def test_a_model_and_a_systems_message_are_found_inside(asked, apart, in_memory):
+    """What wrapped clients and the proxy send is one argument, and a chat is one list."""
+    calls = {space: [asked(space, at) for at in range(3)] for space in ("one", "other")}
+    assert compared(in_memory, calls) == ({"same": 3}, apart)
+
+
+def test_a_vote_of_what_cannot_be_read_is_unknown(in_memory):
+    """P14: a damaged sample is not another answer."""
+    calls = {space: [{"prompt": "q", "model": space}] for space in ("one", "other")}
+    assert compared(in_memory, calls) == ({"same": 1}, ["model"])
+    samples = in_memory.store._content.samples[looking(in_memory.store).survey()[0].call]
+    samples[0] = samples[0]._replace(record=b"\x00\x01")
+    assert compared(in_memory, {}) == ({"unknown": 1}, ["model"])
 
 
 # Now.

@@ -5,9 +5,10 @@ const KINDS = [
   ["vote", "Other most frequent answer"],
   ["answers", "Other answers besides"],
   ["draws", "Drawn more or less often"],
+  ["unknown", "An answer cannot be read"],
   ["one", "Only the one"],
   ["other", "Only the other"],
-  ["same", "The same"],
+  ["same", "The same samples or answers"],
 ];
 let kind = "";
 let paired = 0;
@@ -54,9 +55,10 @@ async function comparePairs(start = 0) {
 function showPairs(answer, one, other, start) {
   const all = Object.values(answer.counts).reduce((sum, each) => sum + each, 0);
   const number = (name) => (name ? answer.counts[name] : all);
-  const apart = answer.apart.length ? ` They differ throughout in ${answer.apart.join(", ")}.` : "";
+  const apart = answer.apart.length ? ` Each has one value throughout, and they differ, in ${answer.apart.join(", ")}.` : "";
+  const alone = answer.counts.one && answer.counts.other ? " On both sides there are calls without a pair: either the question differs, or something that is not one value throughout." : "";
   const unread = answer.unread ? ` ${plural(answer.unread, "pair was", "pairs were")} not compared: there are too many.` : "";
-  find("pairs-told").textContent = `${plural(all, "pair", "pairs")}.${apart}${unread}`;
+  find("pairs-told").textContent = `${plural(all, "pair", "pairs")}.${apart}${alone}${unread}`;
   find("kinds").replaceChildren(
     ...KINDS.filter(([name]) => number(name)).map(([name, label]) => {
       const button = make("button", { type: "button", class: "plain", "aria-pressed": String(name === kind), "data-kind": name }, `${label} ${whole(number(name))}`);
