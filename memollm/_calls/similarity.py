@@ -13,7 +13,7 @@ from memollm._calls.kind import Kind
 from memollm._calls.options import Options
 from memollm._calls.typing import Cached
 from memollm._drive.calls import call, call_async
-from memollm._drive.similarity import lent_or_made, lent_or_made_async, read_from
+from memollm._drive.similarity import SetAside, lent_or_made, lent_or_made_async, read_from
 from memollm._keys.keyer import Keyer
 from memollm._similar.matcher import Matcher, Search
 from memollm._similar.options import Similar, is_async
@@ -228,7 +228,9 @@ class SimilarInvocation(Invocation):
 
         def found_or_made(wanted: Sequence[int]) -> Any:
             self._begins()
-            return through(self._search(matcher), lambda: make(wanted))
+            here = self._here
+            aside = SetAside(self._calls[0].function, () if here is None else here.budgets)
+            return through(self._search(matcher), lambda: make(wanted), aside)
 
         return found_or_made
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memollm._drive.calls import in_own_thread
 from memollm._similar.matcher import AskUser
@@ -10,18 +11,41 @@ from memollm._spending.meter import metering
 from memollm._types.hiding import hides
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Generator, Sequence
 
     from memollm._similar.matcher import Search, SearchWork
+    from memollm._spending.budget import Budget
 
 __tracebackhide__ = hides
 
 
-def lent_or_made(search: Search, make: Callable[[], Any]) -> Any:
+class SetAside(NamedTuple):
+    """A call of the function that budgets have set aside: what looks for a similar one may use its room first."""
+
+    function: str
+    budgets: Sequence[Budget]
+
+    @contextmanager
+    def lifted(self) -> Generator[None]:
+        """Give its room back for a while."""
+        with ExitStack() as stack:
+            for budget in self.budgets:
+                stack.enter_context(budget.lifted(self.function))
+            yield
+
+    def require_room(self) -> None:
+        """Refuse the call if there is no room for it any more."""
+        for budget in self.budgets:
+            budget.require_room(self.function)
+
+
+def lent_or_made(search: Search, make: Callable[[], Any], aside: SetAside) -> Any:
     """Return what a similar call lends, or what the function makes."""
-    lent = _found(search)
+    with aside.lifted():
+        lent = _found(search)
     if lent is not None:
         return lent
+    aside.require_room()
     _begin_anew()
     return make()
 
@@ -45,11 +69,13 @@ def _done(step: AskUser | SearchWork) -> Any:
     return step.memo.call(*step.arguments) if isinstance(step, AskUser) else step.work()
 
 
-async def lent_or_made_async(search: Search, make: Callable[[], Awaitable[Any]]) -> Any:
+async def lent_or_made_async(search: Search, make: Callable[[], Awaitable[Any]], aside: SetAside) -> Any:
     """Return what a similar call lends, or what the function makes; nothing of it blocks the event loop."""
-    lent = await _found_async(search)
+    with aside.lifted():
+        lent = await _found_async(search)
     if lent is not None:
         return lent
+    aside.require_room()
     _begin_anew()
     return await make()
 

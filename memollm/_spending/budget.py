@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from memollm._types.locks import ForkedLock
@@ -11,6 +12,8 @@ from memollm._types.warn import warn
 from memollm.errors import BudgetExceeded, NotCountedWarning, UnknownCost
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from memollm._spending.accounts import Toll
 
 UNKNOWN: Final = ("error", "warn", "ignore")
@@ -86,6 +89,25 @@ class Budget:
             f"{more} of {function} would exceed the budget: {self} are spent{under_way}. Nothing was called, and the "
             "draw is open again; raise the limit of memollm.budget(...), or draw what is stored."
         )
+
+    @contextmanager
+    def lifted(self, function: str) -> Generator[None]:
+        """Let others have the room of one call that is set aside, until it is known whether it is made at all."""
+        self.release(function, 1)
+        try:
+            yield
+        finally:
+            self.release(function, -1)
+
+    def require_room(self, function: str) -> None:
+        """Refuse a call that is set aside if others have taken its room meanwhile."""
+        with self._lock:
+            while self._released:
+                self._put_back(*self._released.popleft())
+            if self.limit_calls is not None and self.calls + self._under_way > self.limit_calls:
+                raise self._exceeded(function, 1)
+            if self.limit_cost is not None and self._foreseen(function, 0) > self.limit_cost:
+                raise self._exceeded(function, 1)
 
     def release(self, function: str, calls: int) -> None:
         """Know that calls which were set aside were not made, or raised.

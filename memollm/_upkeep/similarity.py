@@ -26,6 +26,10 @@ SURE: Final = 1.96
 """How many standard errors the lower bound is below: it holds in 39 of 40 cases."""
 FEW: Final = 50
 """How many pairs a threshold should stand on."""
+MEASURED: Final = (
+    "Each pair counts by itself: one that lends knows fewer texts than one that looks, and may lend from farther ones."
+)
+"""What a report does not know."""
 STEPS: Final = 100
 """Thresholds are told in hundredths."""
 
@@ -134,7 +138,8 @@ class SimilarReport(tuple[SimilarPair, ...]):
             f"threshold={line.threshold:.2f} would have lent {line.lent:,} of {judged:,}, {line.precision:.1%} of them "
             f"right (at least {line.at_least:.1%}, as far as so many can tell)"
         )
-        return told + (f"; that is little to go by: let it look at {FEW} and more." if line.lent < FEW else ".")
+        few = f"; that is little to go by: let it look at {FEW} and more." if line.lent < FEW else "."
+        return f"{told}{few} {MEASURED}"
 
     def __str__(self) -> str:
         return text_table(HEAD, [line.cells() for line in self.steps()])

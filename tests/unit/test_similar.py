@@ -11,7 +11,7 @@ import pytest
 from models import PATIENCE, run, show_time, until_in_loop, waiting
 
 import memollm
-from memollm import Cache, CacheMiss, Embedder, MemollmWarning, OptionError, Similar, StoreRefused
+from memollm import BudgetExceeded, Cache, CacheMiss, Embedder, MemollmWarning, OptionError, Similar, StoreRefused
 from memollm._calls import similarity
 from memollm._similar.matcher import Matcher
 from memollm.stores.drawing import Drawing
@@ -534,6 +534,31 @@ def test_what_was_lent_is_given_back_to_budgets(cache):
     with memollm.budget(calls=3):
         answer(FRANCE_TOO)  # one embedding
         assert answer("Something else entirely?") == "Something else entirely? 2"
+
+
+@pytest.mark.parametrize("ask", [answering, answering_async])
+def test_an_embedding_may_use_the_room_of_its_own_call(cache, ask):
+    """A budget of one call pays an embedding and what it finds; if it finds nothing, the function has no room left."""
+
+    def draw(function, text):
+        return run(function(text)) if ask is answering_async else function(text)
+
+    answer = ask(cache)
+    draw(answer, FRANCE)
+    with memollm.budget(calls=1) as spent:
+        assert draw(answer, FRANCE_TOO) == f"{FRANCE} 1"
+    assert spent.calls == 1
+    with memollm.budget(calls=1) as spent:
+        with pytest.raises(BudgetExceeded):
+            draw(answer, "Something else entirely?")
+        assert spent.calls == 1
+    with memollm.budget(calls=1) as spent:  # The embedding is kept.
+        assert draw(answer, "Something else entirely?") == "Something else entirely? 2"
+        with pytest.raises(BudgetExceeded):
+            draw(answer, "And what else?")
+    with memollm.budget(calls=2) as spent:
+        assert draw(answer, "A third thing?") == "A third thing? 3"
+    assert spent.calls == 2
 
 
 @pytest.mark.parametrize(
