@@ -13,6 +13,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from memollm._similar.words import (
+    CONTRACTED,
     DAYS,
     LOOSE,
     MONTHS,
@@ -32,12 +33,14 @@ if TYPE_CHECKING:
 
     Gate = Callable[[str, str], bool]
 
+_RAISED: Final = str.maketrans({digit: f"^{number}" for number, digit in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")})
 WORD: Final = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
 
 
 def _plain(text: str) -> str:
     """Write what looks different and is the same in one way."""
-    return unicodedata.normalize("NFKC", text).replace("’", "'").replace("−", "-")
+    raised = text.translate(_RAISED)
+    return unicodedata.normalize("NFKC", raised).replace("’", "'").replace("−", "-")
 
 
 def _words(text: str) -> list[str]:
@@ -132,8 +135,26 @@ def _value(match: re.Match[str]) -> float | str:
     return -value if match["sign"] else value
 
 
+ONE: Final = {"one": 1.0}
+
+
+def _goes_on(found: Sequence[float | str], is_next: bool) -> bool:  # noqa: FBT001 - of one caller
+    """Tell whether a number that was just read may go on with a digit, as thirty does with one."""
+    before = found[-1] if found else 0.0
+    return is_next and isinstance(before, float) and bool(before) and before % 10 == 0
+
+
+_STUCK: Final = re.compile(r"(?<![^\W\d_])[^\W\d_]+\d+(?:\.\d+)*")
+"""What ends in digits that are part of a name: B12, sha256, GPT4."""
+
+
 def _numbers(text: str) -> Hashable:
-    """Return the numbers outside of dates, in their order: "three hundred" and 300 are one."""
+    """Return the numbers outside of dates, in their order: "three hundred" and 300 are one; and names with digits."""
+    stuck = tuple(each.casefold() for each in _STUCK.findall(_without_dates(text)[1]))
+    return _alone(text), stuck
+
+
+def _alone(text: str) -> tuple[float | str, ...]:
     found: list[float | str] = []
     last_end = -2
     _, rest = _without_dates(text)
@@ -141,7 +162,10 @@ def _numbers(text: str) -> Hashable:
         word = match["word"]
         if word is None:
             found.append(_value(match))
-        elif (value := NUMBERS.get(word.casefold())) is None:
+        elif (value := NUMBERS.get(word.casefold(), ONE.get(word.casefold()))) is None:
+            continue
+        elif value == 1 and word.casefold() in ONE and not _goes_on(found, match.start() <= last_end + 2):
+            # Alone it is a pronoun as often as a number.
             continue
         elif found and isinstance(before := found[-1], float) and match.start() <= last_end + 2:
             joins = word.casefold() in TIMES or (value < 10 <= before and before % 10 == 0)  # noqa: PLR2004 - twenty-one
@@ -152,6 +176,9 @@ def _numbers(text: str) -> Hashable:
             found.append(float(value))
         last_end = match.end()
     return tuple(found)
+
+
+_SYMBOL: Final = re.compile(r"(?<=\d)\s?([kKMGTmµμn]?(?:Hz|[WAVgBb]))(?![^\W_])")
 
 
 _UNIT: Final = re.compile(r"(?P<behind>(?<=[\d°])\s?)?(?P<unit>[^\W\d_]+|[$€£¥₹%])", re.IGNORECASE)
@@ -167,7 +194,8 @@ def _units(text: str) -> Hashable:
         unit = UNITS.get(name) or short
         if unit is not None:
             found.append(unit)
-    return tuple(found)
+    # With one letter for a thousandth and another for a million, case tells them apart: mW and MW, MB and Mb.
+    return tuple(found), tuple(each.replace("K", "k") for each in _SYMBOL.findall(rest))
 
 
 # Negations and comparatives.
@@ -183,7 +211,7 @@ def _agree_in_negations(one: str, other: str) -> bool:
 
 
 def _denials(words: Sequence[str]) -> int:
-    return sum(word in NEGATIONS or word.endswith("n't") for word in words)
+    return sum(word in NEGATIONS or word.endswith("n't") or word in CONTRACTED for word in words)
 
 
 def _denied(words: Iterable[str]) -> Iterator[str]:
@@ -225,12 +253,16 @@ _CODE: Final = re.compile(
 )
 
 
+_SIGNS: Final = re.compile(r"(?<!\w)[A-Za-z](?:\+\+|#)|[≥≤≠≈]|>=|<=|!=|==")
+_ERAS: Final = re.compile(r"(?<=\d)\s*\b(bce?|ad|ce)\b")
+
+
 def _quotations(text: str) -> Hashable:
     return tuple("".join(filter(None, found)).strip() for found in _QUOTED.findall(unicodedata.normalize("NFKC", text)))
 
 
 def _code(text: str) -> Hashable:
-    return tuple(_CODE.findall(text))
+    return tuple(_CODE.findall(text)), tuple(_SIGNS.findall(text)), tuple(_ERAS.findall(text.casefold()))
 
 
 _SENTENCE: Final = re.compile(r"(?:^|[.!?:\n]\s*|[\"'“‘(]\s*)$")

@@ -51,7 +51,9 @@ NUMBERS: Final[Mapping[str, float]] = {
     **_counted("two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen", first=2),
     **_counted("seventeen eighteen nineteen", first=17),
     **_counted("twenty thirty forty fifty sixty seventy eighty ninety", first=20, step=10),
-    **_counted("third fourth fifth sixth seventh eighth ninth tenth", first=3),
+    **_counted("third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth", first=3),
+    **_counted("fifteenth sixteenth seventeenth eighteenth nineteenth", first=15),
+    **_counted("twentieth thirtieth fortieth fiftieth sixtieth seventieth eightieth ninetieth", first=20, step=10),
     "zero": 0,
     "first": 1,
     "half": 0.5,
@@ -157,6 +159,10 @@ NEGATIONS: Final = _set(
     "not no never none nobody nothing nowhere neither nor cannot without hardly barely except excluding unless lack "
     "lacks lacking fail fails failed refuse refuses avoid avoids stop stops"
 )
+CONTRACTED: Final = _set(
+    "dont doesnt didnt cant couldnt wont wouldnt shouldnt isnt arent wasnt werent hasnt havent hadnt mustnt"
+)
+"""Negations without their apostrophe."""
 PREFIXES: Final = ("un", "in", "im", "il", "ir", "dis", "non", "mis", "de", "anti")
 """What makes a word its own opposite."""
 

@@ -52,6 +52,9 @@ def test_a_text_agrees_with_itself():
         ("numbers", "three hundred five", "305"),
         ("numbers", "2 million", "2000000"),
         ("numbers", "the 3rd", "the third"),
+        ("numbers", "the 21st", "the twenty-first"),
+        ("numbers", "the 13th", "the thirteenth"),
+        ("units", "5 kB", "5 KB"),
         ("dates", "on July 4th, 1776", "on 1776-07-04"),
         ("dates", "4 Jul 1776", "July 4 1776"),
         ("dates", "at 7 pm", "at 19:00"),
@@ -71,6 +74,35 @@ def test_gates_are_fast_on_long_texts():
     """A long text takes no more than its length: no pattern of a gate goes back and forth in it."""
     for text in ("a" * 20_000, "1" * 20_000, "'" * 20_000, "a." * 10_000, "_" * 20_000, "/" * 20_000, "May " * 5_000):
         assert passed(GATES, text, text) == tuple(GATES)
+
+
+@pytest.mark.parametrize(
+    ("gate", "one", "other"),
+    [
+        ("numbers", "vitamin B12", "vitamin B6"),
+        ("numbers", "API v1", "API v2"),
+        ("numbers", "sha1 hashing", "sha256 hashing"),
+        ("numbers", "thirty days", "thirty-one days"),
+        ("numbers", "three hundred days", "three hundred one days"),
+        ("numbers", "the eleventh president", "the twelfth president"),
+        ("numbers", "the twentieth", "the thirtieth"),
+        ("numbers", "what is 2³", "what is 23"),
+        ("units", "100 MB", "100 Mb"),
+        ("units", "5 mW", "5 MW"),
+        ("units", "5 mA", "5 kA"),
+        ("code", "sort it in C++", "sort it in C"),
+        ("code", "sort it in C#", "sort it in C++"),
+        ("code", "with x ≥ 5", "with x ≤ 5"),
+        ("code", "with x >= 5", "with x <= 5"),
+        ("code", "in 44 bc", "in 44 ad"),
+        ("negations", "why does it work", "why doesnt it work"),
+    ],
+)
+def test_what_is_hardly_told_apart_is(gate, one, other):
+    """What differs in a digit of a name, a letter's case or a sign does not agree."""
+    assert passed([gate], one, other) is None
+    assert passed([gate], other, one) is None
+    assert passed([gate], one, one) == passed([gate], other, other) == (gate,)
 
 
 def test_letters_that_python_takes_for_others_break_no_gate():
