@@ -8,7 +8,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 from memollm._spending.stats import summed
-from memollm._views.report.collect import Bounds, Room, lent_of, summed_up
+from memollm._views.report.collect import Bounds, Room, lent_of, names_left_out, summed_up
 from memollm._views.runs import known_runs
 from memollm.errors import OptionError, StoreRefused
 from memollm.stores.claims import telling_claims
@@ -19,14 +19,25 @@ from memollm.ui.changing import change
 from memollm.ui.comparing import Compared, compare, shown_pair, why_not
 from memollm.ui.data import Abilities, Comparison, LiveReport
 from memollm.ui.index import CallIndex
-from memollm.ui.reading import WHOLE, call_data, explained, found_calls, summary, turns_data, versions, why_made
+from memollm.ui.reading import (
+    WHOLE,
+    call_data,
+    explained,
+    found_calls,
+    summary,
+    turns_data,
+    versions,
+    whole_name,
+    why_made,
+)
 from memollm.ui.watching import Lookout, stamp_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from memollm._cache import Cache
     from memollm.ui.data import CallData, Foreseen, FoundCalls, FunctionVersions, Present, Reasons, TurnsData
+    from memollm.ui.index import Listing
 
     Said = dict[str, Any]
 
@@ -72,11 +83,12 @@ class Answers:
         listing = self._index.current() if said.get("wait") == "true" else self._index.at_once()
         counted = looking(store).counted()
         surveyed = () if listing is None else listing.surveyed
-        report, _there = summed_up(
+        report, there = summed_up(
             counted, surveyed, known_runs(self._cache), place=self._place, made=time.time(), bounds=OVERVIEW
         )
-        _, similar = lent_of(self._cache, OVERVIEW, Room(OVERVIEW))
+        there["similar call"], similar = lent_of(self._cache, OVERVIEW, Room(OVERVIEW))
         report = replace(report, similar=similar)
+        report = replace(report, left_out=tuple(names_left_out(report, there)))
         stamp = stamp_of(summed([*counted.values()]), store.epoch())
         return LiveReport(report, self._abilities, stamp, None if listing is None else listing.looked)
 
@@ -100,9 +112,8 @@ class Answers:
 
     def call(self, said: Said) -> list[CallData]:
         """Show a call with its samples."""
-        return call_data(
-            self._cache, self._index.current(), self._show, _given(said, "key"), _number(said, "samples", SAMPLES)
-        )
+        key = _given(said, "key")
+        return call_data(self._cache, self._listing_with([key]), self._show, key, _number(said, "samples", SAMPLES))
 
     def drawn(self, said: Said) -> TurnsData:
         """Show what a run or a namespace drew."""
@@ -133,6 +144,7 @@ class Answers:
         known = {each.name for each in self._cache.namespaces()} | {
             account.namespace for account in looking(self._cache.store).counted()
         }
+        one, other = whole_name(one, known), whole_name(other, known)
         for name in (one, other):
             if name not in known:
                 raise OptionError(f"The cache has no namespace {name!r}.")
@@ -145,7 +157,8 @@ class Answers:
 
     def why(self, said: Said) -> list[Reasons]:
         """Say why a stored call was no hit when it was made."""
-        return why_made(self._cache, self._index.current(), _given(said, "key"))
+        key = _given(said, "key")
+        return why_made(self._cache, self._listing_with([key]), key)
 
     def explain(self, said: Said) -> Reasons:
         """Explain a miss by the text that it has written."""
@@ -157,11 +170,21 @@ class Answers:
 
     def change(self, said: Said) -> Foreseen:
         """Foresee a change, or do what was foreseen and agreed to."""
-        intention = change(self._cache, self._index.current(), said)
+        keys = said.get("keys")
+        listing = self._listing_with(keys if isinstance(keys, list) else [])
+        intention = change(self._cache, listing, said)
         if intention.foreseen.done:
             self._index.expire()
         calls = tuple(summary(self._cache, each, self._show) for each in intention.calls)
         return intention.foreseen.with_calls(calls)
+
+    def _listing_with(self, keys: Iterable[object]) -> Listing:
+        """Return a listing that has these keys, if any has: a call may have been stored since the last one."""
+        listing = self._index.current()
+        if all(key in listing.by_key for key in keys if isinstance(key, str)):
+            return listing
+        self._index.expire()
+        return self._index.current()
 
 
 def _abilities(cache: Cache) -> Abilities:

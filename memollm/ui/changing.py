@@ -19,9 +19,11 @@ from memollm._upkeep.prune import Totals, foreseen, limits_of, remove, require_p
 from memollm._views.finding import described
 from memollm._views.report.collect import named
 from memollm.errors import OptionError
+from memollm.stores.documents import notes_of
 from memollm.stores.keeping import keeping
 from memollm.stores.looking import looking
 from memollm.ui.data import Foreseen
+from memollm.ui.reading import whole_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -177,6 +179,8 @@ def _adopt(cache: Cache, _: Listing, wish: Wish) -> Intention:
     name, to, version = _text(wish, "name"), _text(wish, "to"), _text(wish, "version")
     if name is None:
         raise OptionError("adopt: name= says which function's samples are meant.")
+    names = {str(entry["name"]) for entry in notes_of(cache.store, "function").values()}
+    name, to = whole_name(name, names), None if to is None else whole_name(to, names)
     moves = planned(cache.store, name, to=to, version=version)
     samples = samples_of(cache.store, name, moves)
     of = f" of its {_versions_of(move.old for move in moves)}"

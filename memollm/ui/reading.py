@@ -11,11 +11,11 @@ from memollm._keys.keyer import hash_of
 from memollm._types.calls import Call
 from memollm._upkeep.explain import COMPARED, explain, nearest_of
 from memollm._views.finding import described
-from memollm._views.functions import listed_versions
+from memollm._views.functions import all_versions
 from memollm._views.report.collect import Bounds, Room, asked_of, named, turn_of, written
+from memollm._views.runs import known_runs
 from memollm._views.turns import turns
 from memollm.errors import OptionError
-from memollm.stores.documents import notes_of
 from memollm.stores.looking import looking
 from memollm.stores.transcripts import transcript_of
 from memollm.ui.data import (
@@ -32,7 +32,7 @@ from memollm.ui.data import (
 from memollm.ui.index import ORDERS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from memollm._cache import Cache
     from memollm._types.counting import DrawnStretch
@@ -47,7 +47,6 @@ MOST_ROWS: Final = 500
 MOST_SAMPLES: Final = 2000
 WHOLE: Final = Bounds(characters=100_000, text=20_000_000)
 """Of one call, or of a stretch of a transcript."""
-MOST_FUNCTIONS: Final = 200
 
 
 def summary(cache: Cache, surveyed: Surveyed, show: Sequence[str]) -> Asked:
@@ -70,6 +69,8 @@ def found_calls(
     """Find calls by words."""
     if order not in ORDERS:
         raise OptionError(f"order={order!r} is none; there are {', '.join(ORDERS)}.")
+    if function is not None:
+        function = whole_name(function, (each.call.function for each in listing.surveyed))
     found = listing.sought(text, function, order, descending=descending)
     shown = found[start : start + min(rows, MOST_ROWS)]
     return FoundCalls(
@@ -96,7 +97,7 @@ def call_data(cache: Cache, listing: Listing, show: Sequence[str], key: str, sam
 def _of_key(listing: Listing, key: str) -> list[Surveyed]:
     found = listing.by_key.get(key)
     if not found:
-        raise OptionError(f"No stored call has the key {key[:40]!r} any more.")
+        raise OptionError(f"No stored call has the key {key[:40]!r} (any more).")
     return found
 
 
@@ -104,7 +105,12 @@ def turns_data(
     cache: Cache, *, run: str | None, namespace: str | None, lane: str | None, start: int, rows: int
 ) -> TurnsData:
     """Read a stretch of what a run or a namespace drew, in the order of asking."""
-    drawn = transcript_of(cache.store, run=run, namespace=namespace, lane=lane)
+    run = None if run is None else whole_name(run, (each.id for each in known_runs(cache)))
+    namespace = None if namespace is None else whole_name(namespace, (each.name for each in cache.namespaces()))
+    drawn = transcript_of(cache.store, run=run, namespace=namespace)
+    if lane is not None:
+        lane = whole_name(lane, (each.lane for each in drawn))
+        drawn = transcript_of(cache.store, run=run, namespace=namespace, lane=lane)
     number = sum(each.last + 1 - each.first for each in drawn)
     lanes = sorted({each.lane for each in drawn})
     room = Room(WHOLE)
@@ -177,14 +183,22 @@ def _reasons(call: Call, samples: int, near: Sequence[Neighbour], note: str) -> 
 
 def versions(cache: Cache) -> list[FunctionVersions]:
     """List the functions that have more versions than one, or others that their samples could be given to."""
-    names = sorted({str(entry["name"]) for entry in notes_of(cache.store, "function").values()})
     return [
         FunctionVersions(
             named(name),
             tuple(
                 VersionData(named(each.version), each.calls, each.samples, each.first, each.role)
-                for each in reversed(listed_versions(cache, name))
+                for each in reversed(listed)
             ),
         )
-        for name in names[:MOST_FUNCTIONS]
+        for name, listed in all_versions(cache).items()
     ]
+
+
+def whole_name(asked: str, known: Iterable[str]) -> str:
+    """Return the name that a page means, which has long names cut and odd letters written as escapes."""
+    names = {*known}
+    found = [asked] if asked in names else [name for name in names if named(name) == asked]
+    if len(found) > 1:
+        raise OptionError(f"{len(found)} names begin with {asked[:40]!r} and are too long to be told apart here.")
+    return found[0] if found else asked

@@ -352,11 +352,16 @@ def _left_out(bounds: Bounds, report: Report, cut: int, there: Mapping[str, int]
             f"{_number(report.drawn - len(report.turns), 'draw')} of the runs and namespaces, in their order; the "
             "latest are here, as far as there was room (`--draws`)."
         )
+    yield from names_left_out(report, there)
+
+
+def names_left_out(report: Report, there: Mapping[str, int]) -> Iterator[str]:
+    """Say which days, functions, namespaces, runs and lendings there are besides those of the page."""
     if there["day"] > len(report.days):
         yield f"{_number(there['day'] - len(report.days), 'day')} before those above."
-    for what, shown in (("function", len(report.functions)), ("namespace", len(report.namespaces))):
-        if there[what] > shown:
-            yield f"{_number(there[what] - shown, what)} that drew less than those above."
+    for what, above in (("function", len(report.functions)), ("namespace", len(report.namespaces))):
+        if there[what] > above:
+            yield f"{_number(there[what] - above, what)} that drew less than those above."
     if there["similar call"] > len(report.similar):
         yield f"{_number(there['similar call'] - len(report.similar), 'similar call')} before those above."
     if there["run"] > len(report.runs):

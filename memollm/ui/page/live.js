@@ -9,7 +9,7 @@ const VIEWS = { calls: showCalls, compare: showComparing, upkeep: showUpkeep, wh
 function route() {
   const [kindOf, name] = addressed(location.hash);
   const reads = kindOf === "call" || kindOf === "run" || kindOf === "namespace";
-  const view = reads ? "reading" : VIEWS[kindOf] ? kindOf : "overview";
+  const view = reads ? "reading" : Object.hasOwn(VIEWS, kindOf) ? kindOf : "overview";
   for (const main of document.querySelectorAll("main")) main.hidden = main.dataset.view !== view;
   for (const link of find("views").children) {
     const is = link.hash === (view === "overview" ? "" : `#${view}`) || (kindOf === "call" && link.hash === "#calls");
@@ -37,6 +37,8 @@ async function look(wait = true) {
   data = masked(answer.report);
   find("place").textContent = `${data.place} · version ${data.version}`;
   showOverview();
+  find("left-out").replaceChildren(...data.left_out.map((sentence) => make("li", {}, sentence)));
+  find("rest").hidden = !data.left_out.length;
   if (looked === null) find("depths").replaceChildren(make("p", { class: "quiet" }, "Calls are being listed …"));
   if (isFirst) route();
   else if (!find("calls-view").hidden) showCalls();

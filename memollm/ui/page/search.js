@@ -27,13 +27,20 @@ class FoundCalls extends Table {
       this.take(answer, start);
     } catch (error) {
       find("found").textContent = error.message;
+      this.opens = false;
     } finally {
       this.asking = false;
       if (this.again) {
         this.again = false;
         this.seek();
-      }
+      } else if (this.opens) this.openFirst();
     }
+  }
+
+  // The first of what is sought now: where the answer is not here yet, once it is.
+  openFirst() {
+    this.opens = Boolean(this.asking);
+    if (!this.opens) this.body.querySelector("a")?.click();
   }
 
   take({ calls: rows, found, of }, start) {
@@ -79,7 +86,7 @@ function choose(name) {
 find("filter").addEventListener("input", seekAnew);
 find("function").addEventListener("change", seekAnew);
 find("filter").addEventListener("keydown", (event) => {
-  if (event.key === "Enter") find("calls").querySelector("tbody a")?.click();
+  if (event.key === "Enter") found?.openFirst();
 });
 addEventListener("keydown", (event) => {
   const writes = event.target.closest?.("input, textarea, select, dialog");
