@@ -8,6 +8,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
 from memollm._spending.stats import summed
+from memollm._upkeep.answers import is_list
 from memollm._views.report.collect import Bounds, Room, lent_of, names_left_out, summed_up
 from memollm._views.runs import known_runs
 from memollm.errors import OptionError, StoreRefused
@@ -171,7 +172,7 @@ class Answers:
     def change(self, said: Said) -> Foreseen:
         """Foresee a change, or do what was foreseen and agreed to."""
         keys = said.get("keys")
-        listing = self._listing_with(keys if isinstance(keys, list) else [])
+        listing = self._listing_with(keys if is_list(keys) else [])
         intention = change(self._cache, listing, said)
         if intention.foreseen.done:
             self._index.expire()
