@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 from memollm._keys.canonical.names import class_of
 from memollm._keys.code.modules import Home, module_name, space_of
 from memollm._keys.code.reads import SUPER, Path, Reads
-from memollm._keys.code.watch import Sightings
+from memollm._keys.code.watch import Sightings, is_empty
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -281,7 +281,7 @@ def closure_of(function: FunctionType) -> dict[str, CellType]:
 
 def cells_of(function: FunctionType) -> dict[str, object]:
     """Give a function's closure by name, without the cells that are still empty."""
-    return {name: cell.cell_contents for name, cell in closure_of(function).items() if _is_set(cell)}
+    return {name: cell.cell_contents for name, cell in closure_of(function).items() if not is_empty(cell)}
 
 
 def class_views(owner: type) -> Iterator[FunctionType]:
@@ -377,14 +377,6 @@ def _class_of(value: object) -> type:
 
 def _is_member(owner: type, name: str) -> bool:
     return issubclass(owner, enum.Enum) and name in owner.__members__
-
-
-def _is_set(cell: CellType) -> bool:
-    try:
-        _ = cell.cell_contents
-    except ValueError:
-        return False
-    return True
 
 
 def _load(module: str, home: Home) -> ModuleType | None:

@@ -124,7 +124,7 @@ class Sightings:
 
     def no_value(self, cell: CellType, label: str) -> None:
         """See that a variable of an enclosing function holds nothing yet."""
-        self._look(_is_empty, cell, label, "empty cell")
+        self._look(_whether_empty, cell, label, "empty cell")
 
     def variable(self, variable: ContextVar[Any], label: str) -> None:
         """See what a context variable stands for."""
@@ -236,12 +236,17 @@ def _of_names(space: Mapping[str, Any], names: list[str], values: list[Any]) -> 
     return itemgetter(*names), space, tuple(values)
 
 
-def _is_empty(cell: CellType) -> tuple[bool]:
+def is_empty(cell: CellType) -> bool:
+    """Tell whether a variable of a closure holds nothing yet."""
     try:
         _ = cell.cell_contents
     except ValueError:
-        return (True,)
-    return (False,)
+        return True
+    return False
+
+
+def _whether_empty(cell: CellType) -> tuple[bool]:
+    return (is_empty(cell),)
 
 
 def in_context(variable: ContextVar[Any]) -> tuple[Any]:
