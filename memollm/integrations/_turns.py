@@ -7,8 +7,16 @@ import threading
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from memollm import OptionError
+
 if TYPE_CHECKING:
     from memollm import Door
+
+
+def require_client(client: object) -> None:
+    """Refuse what cannot tell a client from others, where a host's own keys do not."""
+    if not isinstance(client, str) or not client:
+        raise OptionError(f"client={client!r}: it must be a text that tells this client and its settings from others.")
 
 
 def who() -> Any:

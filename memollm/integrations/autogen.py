@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Unpack, cast
+from typing import TYPE_CHECKING, Any, Unpack
 
 from memollm import Cache, DoorOptions, OptionError, door
-from memollm.integrations._turns import TakingTurns
+from memollm.integrations._turns import TakingTurns, require_client
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -63,10 +63,7 @@ class AutoGenStore(CacheStore, Described):  # type: ignore[misc]
         version: str | int = "1",
         **options: Unpack[DoorOptions],
     ) -> None:
-        if not isinstance(cast("object", client), str) or not client:
-            raise OptionError(
-                f"client={client!r}: it must be a text that tells this client and its settings from others."
-            )
+        require_client(client)
         self._made_of = (client, cache, name, version, options)
         self._asking = TakingTurns(door(name, version=version, cache=cache, **options))
 

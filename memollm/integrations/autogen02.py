@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self, Unpack, cast
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from memollm import Cache, DoorOptions, OptionError, door
-from memollm.integrations._turns import TakingTurns
+from memollm import Cache, DoorOptions, door
+from memollm.integrations._turns import TakingTurns, require_client
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -44,10 +44,7 @@ class AutoGenCache(AbstractCache):  # type: ignore[misc]
         version: str | int = "1",
         **options: Unpack[DoorOptions],
     ) -> None:
-        if not isinstance(cast("object", client), str) or not client:
-            raise OptionError(
-                f"client={client!r}: it must be a text that tells this client and its settings from others."
-            )
+        require_client(client)
         self._client = client
         self._asking = TakingTurns(door(name, version=version, cache=cache, **options))
 
