@@ -6,8 +6,11 @@
 --     :o      owner -> end of its lease               :q:RECORDER\0LANE   what the lane was given, in its order
 --     :d      what was replaced                       :m            the recorders
 --     :u      run -> stretches of slots it used       :a:OWNER:ID   what was answered, for who asks again
---     :i:OWNER   what it has: cSLOT -> ticket of a claim, pPOSITION:READER -> ticket:slot of a position in flight
--- An owner is in `:o` as long as it has something. Whoever comes after its lease has ended buries it.
+--     :n:OWNER:ID   samples on their way here, of no slot yet     :v:OWNER:ID   what became of a move that came here
+--     :i:OWNER   what it has: cSLOT -> ticket of a claim, pPOSITION:READER -> ticket:slot of a position in flight, and
+--                m -> id of what it moves here or away, as `:call` says: joining OWNER:ID, or leaving OWNER:ID:TAG
+-- An owner is in `:o` as long as it has something. Whoever comes after its lease has ended buries it. What it moved here
+-- is not there then; what it moved away may be in both places, and whoever comes asks the other which of the two holds.
 local call = redis.call
 local base, me = KEYS[1], ARGV[1]
 local FARTHEST, REMEMBERED, MANY = 16777216, 3600000, 1000
@@ -86,6 +89,8 @@ local function bury(owner, is_given)
         local slot = claimed(held[n])
         if slot then
             end_claim(owner, nil, slot)
+        elseif held[n] == 'm' and call('HGET', base .. ':call', 'joining') == owner .. ':' .. held[n + 1] then
+            call('HDEL', base .. ':call', 'joining')
         end
     end
     call('DEL', base .. ':i:' .. owner)
@@ -107,6 +112,29 @@ local function live(moment, lease)
         call('HSET', base .. ':o', me, string.format('%.0f', moment + lease))
     else
         call('HDEL', base .. ':o', me)
+    end
+end
+
+-- Who moves a call here or away has nothing of it any more.
+local function end_move(owner, id)
+    if call('HGET', base .. ':i:' .. owner, 'm') == id then
+        call('HDEL', base .. ':i:' .. owner, 'm')
+        if call('EXISTS', base .. ':i:' .. owner) == 0 then
+            call('HDEL', base .. ':o', owner)
+        end
+    end
+end
+
+-- Refuse a call that is being moved; the dead are buried, but for this owner.
+local function require_still(joining, leaving)
+    local mover = string.match(leaving or joining or '', '^%x+')
+    local lives = mover and tonumber(call('HGET', base .. ':o', mover) or 0) > now()
+    if leaving and not lives then
+        refuse('MMHALFWAY', base .. ' ' .. leaving)
+    elseif lives then
+        refuse('MMMOVING')
+    elseif joining then
+        call('HDEL', base .. ':call', 'joining')
     end
 end
 
@@ -173,4 +201,19 @@ local function loose_of(reader)
         end
     end
     return loose
+end
+
+-- Note which slots a run used: stretches that touch are one.
+local function note_use(run, first, last)
+    local known, apart = call('HGET', base .. ':u', run), {}
+    for _, one in ipairs(known and cmsgpack.unpack(known) or {}) do
+        if one[1] <= last + 1 and one[2] >= first - 1 then
+            first, last = math.min(first, one[1]), math.max(last, one[2])
+        else
+            apart[#apart + 1] = one
+        end
+    end
+    apart[#apart + 1] = {first, last}
+    table.sort(apart, function(one, other) return one[1] < other[1] end)
+    call('HSET', base .. ':u', run, cmsgpack.pack(apart))
 end

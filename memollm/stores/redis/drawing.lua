@@ -24,15 +24,21 @@ else
     lease, fresh, asked = tonumber(ARGV[3]), ARGV[4], cmsgpack.unpack(ARGV[5])
 end
 
-local known_as = call('HMGET', base .. ':call', 'made', 'moving')
-if known_as[2] and tonumber(known_as[2]) > moment then
-    refuse('MMMOVING')
-elseif known_as[2] then
-    -- Who was moving it has died before it was done.
-    call('HDEL', base .. ':call', 'moving')
-    if call('EXISTS', base .. ':r~') == 1 then
-        call('RENAME', base .. ':r~', base .. ':r')
+-- What was paid for is taken while something is moved here; nothing is given meanwhile.
+local function gives()
+    for _, group in ipairs(asked[2]) do
+        local kind = group[2][1][1]
+        if kind == 't' or kind == 'l' then
+            return true
+        end
     end
+    return false
+end
+
+bury_the_dead(moment)
+local known_as = call('HMGET', base .. ':call', 'made', 'joining', 'leaving')
+if known_as[3] or known_as[2] and gives() then
+    require_still(known_as[2], known_as[3])
 end
 if not known_as[1] then
     local about = asked[1]
@@ -41,7 +47,6 @@ if not known_as[1] then
     end
     call('HSET', base .. ':call', 'key', about[1], 'function', about[2], 'form', about[3], 'made', about[4])
 end
-bury_the_dead(moment)
 
 -- What it finds in their slots.
 

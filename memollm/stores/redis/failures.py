@@ -16,6 +16,8 @@ FAILURES: Final[tuple[type[Exception], ...]] = (failed.RedisError, OSError)
 """What the client raises."""
 UNKNOWN_CALL: Final = "MMUNKNOWN"
 MOVING: Final = "MMMOVING"
+HALFWAY: Final = "MMHALFWAY"
+"""Who was moving a call has died, and whoever comes is to end that."""
 TOO_FAR: Final = "MMFAR"
 _NO_LOGIN: Final = (
     "The server of the cache {shown} refuses this user. Check the name and the password in the URL. It says: {said}."
@@ -42,6 +44,10 @@ _TOO_FAR: Final = (
     "The cache {shown} says that so many positions of one call were drawn that they cannot be walked over ({said}). If "
     "it is damaged, draw in another namespace."
 )
+_MOVED: Final = (
+    "Another program is moving samples to or from a call of the cache {shown}, for longer than this one waits. Draw "
+    "again when it has ended, or raise ?patience= in the URL."
+)
 _TOLD: Final[Sequence[tuple[tuple[str, ...], type[StoreError], str]]] = [
     (
         ("WRONGPASS", "NOAUTH", "invalid username-password", "invalid password", "Authentication required"),
@@ -54,6 +60,7 @@ _TOLD: Final[Sequence[tuple[tuple[str, ...], type[StoreError], str]]] = [
     (("READONLY", "read only replica"), StoreReadOnly, _REPLICA),
     (("DB index is out of range",), StoreRefused, _NO_DATABASE),
     ((TOO_FAR,), StoreUnavailable, _TOO_FAR),
+    ((MOVING, HALFWAY), StoreUnavailable, _MOVED),
     (("WRONGTYPE",), StoreRefused, _OTHER_KEYS),
 ]
 """By what is said: what it is, and what the user is told."""
@@ -74,14 +81,14 @@ _PASSING: Final = (
 def code_of(error: Exception) -> str:
     """Return what a script of ours has refused by."""
     text = str(error)
-    return next((code for code in (UNKNOWN_CALL, MOVING, TOO_FAR) if code in text), "")
+    return next((code for code in (UNKNOWN_CALL, MOVING, HALFWAY, TOO_FAR) if code in text), "")
 
 
 def may_pass(error: Exception) -> bool:
     """Tell whether the same may come about a moment later: the server restarts, or a connection was cut."""
     if isinstance(error, failed.AuthenticationError | failed.AuthorizationError | failed.InvalidResponse):
         return False
-    if code_of(error) in {UNKNOWN_CALL, MOVING}:
+    if code_of(error) in {UNKNOWN_CALL, MOVING, HALFWAY}:
         return True
     return isinstance(error, _PASSING)
 

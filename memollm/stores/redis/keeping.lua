@@ -158,9 +158,9 @@ function doing.wait()
     return holders
 end
 
--- Note that it was used, and which slots by whom: stretches that touch are one.
+-- Note that it was used, and which slots by whom.
 function doing.use()
-    local at, run, first, last = argument, ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
+    local at, run = argument, ARGV[4]
     if call('HEXISTS', base .. ':call', 'made') == 0 then
         return 0
     end
@@ -168,17 +168,7 @@ function doing.use()
         call('HSET', base .. ':call', 'used', at)
     end
     if run ~= '' then
-        local known, apart = call('HGET', base .. ':u', run), {}
-        for _, one in ipairs(known and cmsgpack.unpack(known) or {}) do
-            if one[1] <= last + 1 and one[2] >= first - 1 then
-                first, last = math.min(first, one[1]), math.max(last, one[2])
-            else
-                apart[#apart + 1] = one
-            end
-        end
-        apart[#apart + 1] = {first, last}
-        table.sort(apart, function(one, other) return one[1] < other[1] end)
-        call('HSET', base .. ':u', run, cmsgpack.pack(apart))
+        note_use(run, tonumber(ARGV[5]), tonumber(ARGV[6]))
     end
     return 1
 end
@@ -187,168 +177,33 @@ function doing.held()
     return is_held() and 1 or 0
 end
 
--- Move it away: nobody draws until that is done, or the moment has come until which it may take. Return all it has.
-function doing.lift()
-    local moving = call('HGET', base .. ':call', 'moving')
-    if is_held() or moving and tonumber(moving) > moment then
-        return 0
-    end
-    if call('EXISTS', base .. ':call') == 0 then
-        return {}
-    end
-    call('HSET', base .. ':call', 'moving', string.format('%.0f', moment + tonumber(argument)))
-    if call('EXISTS', base .. ':r') == 1 then
-        call('RENAME', base .. ':r', base .. ':r~')
-    end
-    local readers, lanes = {}, {}
-    local cursors = call('HGETALL', base .. ':r~')
-    for n = 1, #cursors, 2 do
-        readers[#readers + 1] = {cursors[n], tonumber(string.match(cursors[n + 1], '%d+$')), loose_of(cursors[n])}
-    end
-    for _, recorder in ipairs(call('SMEMBERS', base .. ':m')) do
-        for lane in pairs(lanes_of(recorder)) do
-            lanes[#lanes + 1] = {recorder, lane, call('LRANGE', base .. ':q:' .. recorder .. '\0' .. lane, 0, -1)}
-        end
-    end
-    return {call('HGETALL', base .. ':s'), readers, lanes, call('SMEMBERS', base .. ':d'), call('HGETALL', base .. ':u'),
-        call('HMGET', base .. ':call', 'made', 'used')}
-end
-
--- Put back what was to be moved away.
+-- What was to be moved away stays.
 function doing.settle()
-    call('HDEL', base .. ':call', 'moving')
-    if call('EXISTS', base .. ':r~') == 1 then
-        call('RENAME', base .. ':r~', base .. ':r')
+    local leaving = call('HGET', base .. ':call', 'leaving')
+    local owner, id = string.match(leaving or '', '^(%x+):(%d+):')
+    if owner and owner .. ':' .. id == argument then
+        call('HDEL', base .. ':call', 'leaving')
+        end_move(owner, id)
     end
     return 0
 end
 
--- Remove what was moved away, unless it is another one by now.
+-- What was moved away is gone.
 function doing.vacate()
-    if call('HGET', base .. ':call', 'made') ~= ARGV[4] then
-        return 0
-    end
-    if call('EXISTS', base .. ':r~') == 1 then
-        call('RENAME', base .. ':r~', base .. ':r')
-    end
-    forget()
-    call('DEL', base .. ':call')
-    return 0
-end
-
-local function end_of_call()
-    local upto = 0
-    for _, slot in ipairs(call('HKEYS', base .. ':s')) do
-        upto = math.max(upto, slot + 1)
-    end
-    for _, stands in ipairs(call('HVALS', base .. ':r')) do
-        upto = math.max(upto, tonumber(string.match(stands, '%d+$')))
-    end
-    for _, recorder in ipairs(call('SMEMBERS', base .. ':m')) do
-        upto = math.max(upto, end_of_lanes(recorder))
-    end
-    return upto
-end
-
--- Take what was moved away from another call, after everything that is here. A move is done once.
-function doing.absorb()
-    local given, about, fresh = cmsgpack.unpack(argument), cmsgpack.unpack(ARGV[4]), tonumber(ARGV[5])
-    local samples, readers, lanes, count_replaced, uses, times = unpack(given)
-    if is_held() then
-        return -1
-    end
-    if call('HGET', base .. ':call', 'moved') == ARGV[6] then
-        return 0
-    end
-    local start = end_of_call()
-    if call('EXISTS', base .. ':call') == 0 then
-        call('HSET', base .. ':call', 'key', about[1], 'function', about[2], 'form', about[3], 'made', times[1])
-    end
-    call('HSET', base .. ':call', 'moved', ARGV[6])
-    if tonumber(times[2]) > tonumber(call('HGET', base .. ':call', 'used') or 0) then
-        call('HSET', base .. ':call', 'used', times[2])
-    end
-    for n, one in ipairs(samples) do
-        call('HSET', base .. ':s', start + one, ARGV[6 + count_replaced + n])
-    end
-    for n, each in ipairs(readers) do
-        local reader, free = each[1], {}
-        local _, next = cursor_of(reader)
-        for _, at in ipairs(loose_of(reader)) do
-            free[#free + 1] = tonumber(at)
-        end
-        if not each[4] then
-            for _, at in ipairs(stretch(next or 0, start - 1)) do
-                free[#free + 1] = at
-            end
-        end
-        for _, at in ipairs(each[3]) do
-            free[#free + 1] = start + at
-        end
-        call('DEL', base .. ':x:' .. reader)
-        add_free(reader, free)
-        set_cursor(reader, string.format('%.0f', fresh + n), start + each[2])
-    end
-    for _, each in ipairs(lanes) do
-        for _, at in ipairs(each[3]) do
-            record(each[1], each[2], start + at)
-        end
-    end
-    for n = 7, 6 + count_replaced do
-        local slot, rest = string.match(ARGV[n], '^(%d+):(.*)$')
-        call('SADD', base .. ':d', (start + slot) .. ':' .. rest)
-    end
-    for _, each in ipairs(uses) do
-        ARGV[3], ARGV[4], ARGV[5], ARGV[6] = '0', each[1], start + each[2], start + each[3]
-        argument = '0'
-        doing.use()
+    local leaving = call('HGET', base .. ':call', 'leaving')
+    local owner, id = string.match(leaving or '', '^(%x+):(%d+):')
+    if owner and owner .. ':' .. id == argument then
+        end_move(owner, id)
+        forget()
+        call('DEL', base .. ':call')
     end
     return 0
 end
 
--- What a load of samples from elsewhere asks for.
-
-function doing.bring()
-    if call('EXISTS', base .. ':call') == 0 then
-        call('HSET', base .. ':call', 'key', ARGV[4], 'function', ARGV[5], 'form', ARGV[6], 'made', argument,
-            'used', ARGV[7])
-    end
-    return 1
-end
-
-function doing.reached()
-    local upto = 0
-    for _, key in ipairs({base .. ':s', base .. ':c'}) do
-        for _, slot in ipairs(call('HKEYS', key)) do
-            upto = math.max(upto, slot + 1)
-        end
-    end
-    for _, recorder in ipairs(call('SMEMBERS', base .. ':m')) do
-        upto = math.max(upto, end_of_lanes(recorder))
-    end
-    return upto
-end
-
-function doing.record()
-    for n = 5, #ARGV do
-        record(argument, ARGV[4], tonumber(ARGV[n]))
-    end
-    return 1
-end
-
-function doing.drawn()
-    local _, next = cursor_of(argument)
-    return {next or 0, call('ZRANGE', base .. ':f:' .. argument, 0, -1)}
-end
-
-function doing.set_cursor()
-    local reader, changes = argument, cmsgpack.unpack(ARGV[5])
-    local generation, next = cursor_of(reader)
-    set_cursor(reader, generation or ARGV[6], math.max(next or 0, tonumber(ARGV[4])))
-    with_many('ZREM', base .. ':f:' .. reader, changes[1])
-    add_free(reader, changes[2])
-    return 1
-end
+local goes_on = {evict = true, leave = true, beat = true, wait = true, use = true, held = true, settle = true, vacate = true}
 
 bury_the_dead(moment)
+if not goes_on[what] then
+    require_still(unpack(call('HMGET', base .. ':call', 'joining', 'leaving')))
+end
 return doing[what]()

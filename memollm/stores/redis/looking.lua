@@ -75,7 +75,7 @@ function asking.standing()
     return {next or 0, loose_of(argument), lanes_in_order(ARGV[4])}
 end
 
--- Everything of it but the samples.
+-- Everything of it but the samples, of which the slots are told: what comes later is not of this moment.
 function asking.all()
     local readers, lanes = {}, {}
     local cursors = call('HGETALL', base .. ':r')
@@ -97,7 +97,8 @@ function asking.all()
     for _, recorder in ipairs(call('SMEMBERS', base .. ':m')) do
         lanes[#lanes + 1] = {recorder, lanes_in_order(recorder)}
     end
-    return {readers, lanes, call('SMEMBERS', base .. ':d'), call('HGETALL', base .. ':u')}
+    return {readers, lanes, call('SMEMBERS', base .. ':d'), call('HGETALL', base .. ':u'), call('HKEYS', base .. ':s'),
+        call('HMGET', base .. ':call', 'made', 'used')}
 end
 
 return asking[what]()

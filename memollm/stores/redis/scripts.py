@@ -45,6 +45,11 @@ def keeping() -> Script:
     return script("common", "keeping")
 
 
+def moving() -> Script:
+    """Return what brings to a call what comes from elsewhere."""
+    return script("common", "moving")
+
+
 def looking() -> Script:
     """Return what looks at a call."""
     return script("common", "looking")

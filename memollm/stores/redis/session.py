@@ -14,10 +14,10 @@ from memollm.stores.listening import UNKNOWN
 from memollm.stores.redis.address import address_of
 from memollm.stores.redis.asking import Seen, pairs, sample_of
 from memollm.stores.redis.connections import LentChannels
-from memollm.stores.redis.failures import FAILURES, MOVING, UNKNOWN_CALL, code_of, may_pass, translated
+from memollm.stores.redis.failures import FAILURES, HALFWAY, MOVING, UNKNOWN_CALL, code_of, may_pass, translated
 from memollm.stores.redis.line import ListeningLine
 from memollm.stores.redis.opening import require_known_schema, require_known_server
-from memollm.stores.redis.scripts import Command, books, keeping, looking
+from memollm.stores.redis.scripts import Command, books, keeping, looking, moving
 from memollm.stores.serving import ServedSession
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ class RedisSession(ServedSession[OpenRedis]):
         self.drawn = Drawn(self.flights, tells_arrived=False)
         self.known: set[str] = set()
         """The calls that the server knows."""
+        self.moving: dict[str, None] = {}
+        """The calls that this process moves something to or from."""
         self.seen = Seen()
 
     # Names.
@@ -139,7 +141,7 @@ class RedisSession(ServedSession[OpenRedis]):
         for held in list(self.drawn.held.values()):
             calls.update(position.call for position in list(held.positions))
             calls.update(place.call for place in list(held.claims))
-        return {self.base(call) for call in calls}
+        return {*map(self.base, calls), *list(self.moving)}
 
     def _leave(self, opened: OpenRedis) -> None:
         aloft = [ticket for ticket in list(self.drawn.held) if self.flights.holds(ticket)]
@@ -202,6 +204,11 @@ class RedisSession(ServedSession[OpenRedis]):
         owner = self.opened().owner
         return self.run([Command(looking(), base, (owner, what, *arguments)) for base in bases])
 
+    def move(self, bases: Iterable[str], what: str, *arguments: object) -> list[Any]:
+        """Move something to or from each of some calls."""
+        owner = self.opened().owner
+        return self.run([Command(moving(), base, (owner, what, *arguments)) for base in bases])
+
     def book(self, what: str, *arguments: object) -> Any:
         """Do something to what is kept of the whole cache."""
         (answer,) = self.run([Command(books(), self.books, (self.opened().owner, what, *arguments))])
@@ -209,9 +216,9 @@ class RedisSession(ServedSession[OpenRedis]):
 
     # Calls.
 
-    def register(self, calls: Sequence[Call]) -> None:
-        """Put calls on the list of all."""
-        now = time.time()
+    def register(self, calls: Sequence[Call], *, at: float | None = None) -> None:
+        """Put calls on the list of all, in order of their making."""
+        now = time.time() if at is None else at
         commands: list[tuple[Any, ...]] = []
         for call in calls:
             tag = self.tag_of(self.base(call))
@@ -223,11 +230,9 @@ class RedisSession(ServedSession[OpenRedis]):
                     if isinstance(answer, Exception):
                         raise answer
 
-    def bring(self, call: Call, made: float) -> None:
-        """Have a call that comes from elsewhere; it counts as used now."""
-        self.register([call])
-        about = (repr(made), call.key.hex(), call.function, call.form, repr(time.time()))
-        self.keep([self.base(call)], "bring", *about)
+    def unlist(self, function: str, tag: str) -> None:
+        """Take a call off the list of all."""
+        self.ask("ZREM", f"{self.books}:calls:{function}", tag)
 
     def know(self, bases: Iterable[str]) -> None:
         """Remember that the server knows calls."""
@@ -274,6 +279,10 @@ class RedisSession(ServedSession[OpenRedis]):
         """Get ready for another attempt."""
         if code_of(error) == UNKNOWN_CALL:
             self.known.clear()
+        elif code_of(error) == HALFWAY:
+            from memollm.stores.redis.adopting import finish_move_of
+
+            finish_move_of(self, str(error))
         elif code_of(error) != MOVING and self._open_as is not None:
             self._open_as.connections.close()
 

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
-from memollm._types.samples import Replaced
-from memollm.errors import StoreUnavailable
-from memollm.stores.redis.asking import REPLACED, new_number, packed, pairs
+from memollm.stores.redis.adopting import finish_moves
+from memollm.stores.redis.asking import pairs
 from memollm.stores.redis.looking import RedisLooking, call_of
-from memollm.stores.transfer import Cursor, Entry, Lane, Part, Reached, Shelf, Snapshot, Stretch, Transfer
+from memollm.stores.redis.moving import JoiningCall, replaced_of
+from memollm.stores.transfer import Cursor, Entry, Lane, Part, Shelf, Snapshot, Stretch, Transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 
     from memollm._types.calls import Call
     from memollm._types.counting import Account, Counts
-    from memollm._types.samples import Sample
+    from memollm._types.samples import Replaced, Sample
     from memollm.stores.redis.session import RedisSession
+    from memollm.stores.transfer import Reached
 
 T = TypeVar("T")
+MANY: Final = 500
+"""How many samples are read in one round trip."""
 
 
 class RedisTransfer(Transfer):
@@ -34,12 +38,19 @@ class RedisTransfer(Transfer):
     def snapshot(self) -> Generator[RedisSnapshot]:
         """Read what is there, each call at one moment."""
         self._store.settle_left()
+        finish_moves(self._store)
         yield RedisSnapshot(self._store)
 
     def merge(self, work: Callable[[Shelf], T]) -> T:
-        """Work beside those who draw: each step is atomic, and what was cut short can be done again."""
+        """Work beside those who draw: each call is there whole or not at all; what was cut short can be done again."""
         self._store.settle_left()
-        done = work(RedisShelf(self._store))
+        shelf = RedisShelf(self._store)
+        try:
+            done = work(shelf)
+            shelf.end_call()
+        except BaseException:
+            shelf.give_up()
+            raise
         self._store.wait_for_disk()
         return done
 
@@ -81,8 +92,10 @@ class RedisSnapshot(Snapshot):
         yield from sorted(found, key=lambda each: (each.call.function.encode(), each.call.form.encode(), each.call.key))
 
     def samples(self, entry: Entry) -> Iterator[tuple[int, Sample]]:
-        """Give a call's samples."""
-        return iter(self._store.peek(entry.call).items())
+        """Give a call's samples, as many as there were when the rest of it was read."""
+        slots = sorted(map(int, self._all(entry)[4]))
+        for first in range(0, len(slots), MANY):
+            yield from self._store.peek(entry.call, slots[first : first + MANY]).items()
 
     def _all(self, entry: Entry) -> Any:
         if self._read[0] != entry.handle:
@@ -91,7 +104,7 @@ class RedisSnapshot(Snapshot):
 
     def replaced(self, entry: Entry) -> list[Replaced]:
         """List what was replaced of a call."""
-        return sorted(map(_replaced, self._all(entry)[2]))
+        return sorted(map(replaced_of, self._all(entry)[2]))
 
     def cursors(self, entry: Entry) -> list[Cursor]:
         """List the readers of a call."""
@@ -119,89 +132,88 @@ class RedisSnapshot(Snapshot):
         return self._looking.counted()
 
 
-def _replaced(member: bytes) -> Replaced:
-    slot, _, rest = member.partition(b":")
-    return Replaced(int(slot), *REPLACED.unpack(rest))
-
-
 class RedisShelf(Shelf):
-    """What is there, to be added to."""
+    """What is there, to be added to, one call after another: each is there when the next begins."""
 
     def __init__(self, store: RedisSession) -> None:
         self._store = store
-        self._looking = RedisLooking(store)
+        self._on: JoiningCall | None = None
 
-    def call(self, call: Call, made: float) -> Call:
+    def call(self, call: Call, made: float) -> JoiningCall:
         """Find a call, or add it; it counts as used now."""
-        self._store.bring(call, made)
-        return call
+        return self._of(JoiningCall(self._store, call, made))
 
-    def _key(self, handle: Call, name: str) -> str:
-        return f"{self._store.base(handle)}:{name}"
+    def _of(self, handle: JoiningCall) -> JoiningCall:
+        if self._on is not handle:
+            self.end_call()
+            handle.begin(time.time())
+            self._on = handle
+        return handle
 
-    def size(self, handle: Call) -> int:
+    def end_call(self) -> None:
+        """Let all be there that came to a call."""
+        if self._on is not None:
+            self._on.end_with()
+            self._on = None
+
+    def give_up(self) -> None:
+        """Leave a call as it was."""
+        if self._on is not None:
+            self._on.give_up()
+
+    def size(self, handle: JoiningCall) -> int:
         """Count the samples of a call."""
-        return int(self._store.ask("HLEN", self._key(handle, "s")))
+        return self._of(handle).size()
 
-    def sample(self, handle: Call, slot: int) -> Sample | None:
+    def sample(self, handle: JoiningCall, slot: int) -> Sample | None:
         """Read a slot."""
-        return self._store.peek(handle, [slot]).get(slot)
+        return self._of(handle).sample(slot)
 
-    def samples(self, handle: Call) -> Iterator[tuple[int, Sample]]:
+    def samples(self, handle: JoiningCall) -> Iterator[tuple[int, Sample]]:
         """Give all samples of a call."""
-        return iter(self._store.peek(handle).items())
+        return self._of(handle).samples()
 
-    def replaced(self, handle: Call) -> list[Replaced]:
+    def replaced(self, handle: JoiningCall) -> list[Replaced]:
         """List what was replaced of a call."""
-        return sorted(map(_replaced, self._store.ask("SMEMBERS", self._key(handle, "d"))))
+        return self._of(handle).replaced()
 
-    def remember(self, handle: Call, replaced: Replaced) -> None:
+    def remember(self, handle: JoiningCall, replaced: Replaced) -> None:
         """Know what was replaced."""
-        member = b"%d:" % replaced.slot + REPLACED.pack(replaced.stored, replaced.digest)
-        self._store.ask("SADD", self._key(handle, "d"), member)
+        self._of(handle).remember(replaced)
 
-    def is_claimed(self, handle: Call, slot: int) -> bool:
+    def is_claimed(self, handle: JoiningCall, slot: int) -> bool:
         """Tell whether somebody alive is filling a slot."""
-        (answer,) = self._store.keep([self._store.base(handle)], "wait", slot)
-        return bool(answer[0])
+        return self._of(handle).is_claimed(slot)
 
-    def end(self, handle: Call) -> int:
+    def end(self, handle: JoiningCall) -> int:
         """Return the first slot that nothing has reached."""
-        (answer,) = self._store.keep([self._store.base(handle)], "reached")
-        return int(answer)
+        return self._of(handle).end()
 
-    def put(self, handle: Call, slot: int, sample: Sample) -> None:
-        """Fill a vacant slot, unless somebody was faster."""
-        data = packed(sample)
-        if self._store.ask("HSETNX", self._key(handle, "s"), slot, data):
-            return
-        if self._store.ask("HGET", self._key(handle, "s"), slot) != data:
-            raise StoreUnavailable(
-                f"Samples of {handle.function} are being made at this moment, and one took the place of one that was "
-                "to be loaded. Load the file again: what is here already is not loaded twice."
-            )
+    def put(self, handle: JoiningCall, slot: int, sample: Sample) -> None:
+        """Fill a vacant slot."""
+        self._of(handle).put(slot, sample)
 
-    def record(self, handle: Call, lane: Lane) -> None:
+    def record(self, handle: JoiningCall, lane: Lane) -> None:
         """Let positions be a lane's."""
-        self._store.keep([self._store.base(handle)], "record", lane.recorder, lane.name, *lane.positions)
+        self._of(handle).record(lane)
 
-    def drawn(self, handle: Call, reader: str) -> Reached:
+    def drawn(self, handle: JoiningCall, reader: str) -> Reached:
         """Read how far a reader has come."""
-        ((next_, free),) = self._store.keep([self._store.base(handle)], "drawn", reader)
-        return Reached(next_, set(map(int, free)))
+        return self._of(handle).drawn(reader)
 
-    def draw(self, handle: Call, reader: str, upto: int, *, given: Collection[int], free: Collection[int]) -> None:
+    def draw(
+        self, handle: JoiningCall, reader: str, upto: int, *, given: Collection[int], free: Collection[int]
+    ) -> None:
         """Set a reader's cursor."""
-        changes = msgspec.msgpack.encode((sorted(given), sorted(free)))
-        self._store.keep([self._store.base(handle)], "set_cursor", reader, upto, changes, new_number())
+        self._of(handle).draw(reader, upto, given=given, free=free)
 
-    def use(self, handle: Call, stretch: Stretch) -> None:
+    def use(self, handle: JoiningCall, stretch: Stretch) -> None:
         """Note what a run used."""
-        self._store.keep([self._store.base(handle)], "use", "0", stretch.run, stretch.first, stretch.last)
+        self._of(handle).use(stretch)
 
     def counted(self) -> Mapping[Account, Counts]:
         """Read all that was counted."""
-        return self._looking.counted()
+        return RedisLooking(self._store).counted()
 
     def count(self, counts: Mapping[Account, Counts]) -> None:
         """Add to what was counted."""
