@@ -16,11 +16,9 @@ from redis.exceptions import RedisError, ResponseError
 
 from memollm._types.allowance import Allowance, Charged
 from memollm._types.calls import Place, Want
-from memollm._types.listings import Move
 from memollm._types.requests import Fill, Settle, Take, Write, Written
 from memollm._types.samples import MINE, Busy, Sample
 from memollm.errors import StoreUnavailable
-from memollm.stores.keeping import keeping
 from memollm.stores.limiting import limiting
 from memollm.stores.redis.connections import Channel
 from memollm.stores.redis.store import RedisStore
@@ -401,33 +399,6 @@ def test_a_cursor_that_was_lost_is_passed(redis, store):
         assert take(store).at == [3]
         client.hset(cursors, "reader", earlier)
         assert take(store, 2).at == [4, 5]
-
-
-def test_a_move_that_was_cut_short(redis, store, opened, monkeypatch):
-    """Who dies while it moves a call leaves it as it was, and the same move is made once when it is made again (P1)."""
-    stock(store, b"0", b"1")
-    take(store).settle()
-    moves = [Move(call(), call("new"))]
-    for step in ("absorb", "vacate"):
-        dying = opened(redis.url)
-        plain = dying.keep
-
-        def keep(bases, what, *arguments, plain=plain, step=step):
-            if what in {step, "settle"}:
-                raise SystemExit
-            return plain(bases, what, *arguments)
-
-        monkeypatch.setattr(dying, "keep", keep)
-        with pytest.raises(SystemExit):
-            keeping(dying).adopt(moves, lambda _, record: record)
-        with redis.client() as client:
-            # So much time passes.
-            client.hset(f"{store.base(call())}:call", "moving", 1)
-    assert take(store, reader="b").records == [b"0"]
-    assert keeping(store).adopt(moves, lambda _, record: record) == 2
-    assert [sample.record for sample in store.peek(call("new")).values()] == [b"0", b"1"]
-    assert store.peek(call()) == {}
-    assert take(store, of=call("new")).at == [1]
 
 
 # The server.

@@ -75,7 +75,7 @@ class Adoption:
         if old.hold("leaving", to=tag, alone=True) is None:
             raise in_use(move.old)
         (content,) = store.look([store.base(move.old)], "all")
-        held.append(Leaving(move, old, content, store.peek(move.old)))
+        held.append(Leaving(move, old, content, dict(store.samples(move.old, content[4]))))
 
     def _put(self, leaving: Leaving) -> int:
         """Let what leaves come after everything that is in the other call."""

@@ -56,7 +56,7 @@ local function forget()
     for _, recorder in ipairs(call('SMEMBERS', base .. ':m')) do
         forget_lanes(recorder)
     end
-    call('DEL', base .. ':r', base .. ':s', base .. ':d', base .. ':u')
+    call('UNLINK', base .. ':r', base .. ':s', base .. ':d', base .. ':u')
     call('HDEL', base .. ':call', 'used')
     local count = 0
     for reader in pairs(drawing) do

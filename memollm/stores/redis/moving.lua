@@ -139,7 +139,8 @@ local function be_known(it)
 end
 
 -- Let all be there. ARGV: ..., what comes as MessagePack, the samples of some slots, and what was replaced. What comes is
---     {what the call is, slots, how many more were brought before, how many were replaced, lanes, readers, uses, a move}
+--     {what the call is, with how many samples it had, slots, how many more were brought before, how many were replaced,
+--     lanes, readers, uses, a move}
 -- Return 1, 0 if the call is not held any more, or -1 if somebody was faster with one of the slots.
 function doing.join()
     local answer = base .. ':a:' .. me .. ':' .. id
@@ -154,7 +155,7 @@ function doing.join()
     then
         return 0
     end
-    if call('EXISTS', base .. ':s') == 1 and (has_any(slots) or count_staged > 0 and has_any(slots_of(':n:' .. mine))) then
+    if call('HLEN', base .. ':s') > it[7] and (has_any(slots) or count_staged > 0 and has_any(slots_of(':n:' .. mine))) then
         return -1
     end
     be_known(it)

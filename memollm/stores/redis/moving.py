@@ -72,6 +72,8 @@ class HeldCall:
         self._base = store.base(call)
         self._call = call
         self._id = 0
+        self.size = 0
+        """How many samples it had when it was held."""
         self._owner = ""
 
     @property
@@ -89,6 +91,7 @@ class HeldCall:
         if known == 0:
             store.moving.pop(self._base, None)
             return None
+        self.size = known[0]
         return known
 
     def ask(self, what: str, *arguments: object) -> Any:
@@ -110,7 +113,7 @@ class HeldCall:
         staged = 0
         if len(data) > FEW or sum(map(len, data.values())) > MUCH:
             staged, data = self._stage(data), {}
-        it = (about, list(data), staged, len(replaced), *rest, move or False)
+        it = ((*about, self.size), list(data), staged, len(replaced), *rest, move or False)
         answer = self.ask("join", msgspec.msgpack.encode(it), *data.values(), *replaced)
         if answer != 1:
             raise StoreUnavailable((_RACED if answer == -1 else _LOST).format(function=self._call.function))
@@ -146,7 +149,7 @@ class JoiningCall:
         """Hold it; it counts as used now."""
         self._store.register([self.call])
         self._now = now
-        self._size, claims, replaced = self._held.hold()
+        _, claims, replaced = self._held.hold()
         self._claims = frozenset(map(int, claims))
         self._known = set(map(bytes, replaced))
         self._there: dict[int, Sample] = {}
@@ -183,11 +186,11 @@ class JoiningCall:
 
     def size(self) -> int:
         """Count the samples."""
-        return int(self._size) + len(self._new)
+        return self._held.size + len(self._new)
 
     def sample(self, slot: int) -> Sample | None:
         """Read a slot; those that come next are read with it."""
-        if slot in self._new or not self._size:
+        if slot in self._new or not self._held.size:
             return self._new.get(slot)
         if not self._read_upto - FEW <= slot < self._read_upto:
             self._there = self._store.peek(self.call, range(slot, slot + FEW))
@@ -196,8 +199,8 @@ class JoiningCall:
 
     def samples(self) -> Iterator[tuple[int, Sample]]:
         """Give all samples."""
-        if self._size:
-            yield from self._store.peek(self.call).items()
+        if self._held.size:
+            yield from self._store.samples(self.call)
         yield from sorted(self._new.items())
 
     def is_claimed(self, slot: int) -> bool:
@@ -229,7 +232,7 @@ class JoiningCall:
 
     def record(self, lane: Lane) -> None:
         """Let positions be a lane's."""
-        self._lanes.append(lane)
+        self._lanes.append(lane._replace(positions=list(lane.positions)))
         self._upto = max([self._upto, *(at + 1 for at in lane.positions)])
 
     def drawn(self, reader: str) -> Reached:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from memollm.stores.transfer import Reached
 
 T = TypeVar("T")
-MANY: Final = 500
-"""How many samples are read in one round trip."""
 
 
 class RedisTransfer(Transfer):
@@ -93,9 +91,7 @@ class RedisSnapshot(Snapshot):
 
     def samples(self, entry: Entry) -> Iterator[tuple[int, Sample]]:
         """Give a call's samples, as many as there were when the rest of it was read."""
-        slots = sorted(map(int, self._all(entry)[4]))
-        for first in range(0, len(slots), MANY):
-            yield from self._store.peek(entry.call, slots[first : first + MANY]).items()
+        return self._store.samples(entry.call, self._all(entry)[4])
 
     def _all(self, entry: Entry) -> Any:
         if self._read[0] != entry.handle:
