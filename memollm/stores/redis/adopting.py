@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from memollm._types.samples import Sample
     from memollm.stores.redis.session import RedisSession
 
+NOTHING: Final[tuple[int, list[int]]] = (0, [])
+"""What a reader has drawn of a call that it never read."""
 STILL_MOVED: Final = 1
 HALFWAY: Final = re.compile(r"MMHALFWAY (\S+) ([0-9a-f]+:\d+):([0-9a-f]+)")
 
@@ -147,12 +149,14 @@ def _lanes(recorders: Any, start: int) -> list[Lane]:
 
 def _readers(there: Any, old: Any, start: int) -> list[SetReader]:
     """Let readers have drawn what they had drawn of either call, and leave them the rest of both."""
-    known = {name: (next_, [*map(int, free), *map(int, refused)]) for name, next_, free, refused, _ in there}
+    known: dict[bytes, tuple[int, list[int]]] = {
+        name: (next_, [*map(int, free), *map(int, refused)]) for name, next_, free, refused, _ in there
+    }
     readers: list[SetReader] = []
     for name, next_, free, refused, _ in old:
-        upto, left = known.get(name, (0, []))
+        upto, left = known.get(name, NOTHING)
         # Who resumes another is left what that one was given, and nothing else of either.
-        ahead = [] if resumed(name.decode()) is not None else walked(upto, start)
+        ahead: Sequence[int] = [] if resumed(name.decode()) is not None else walked(upto, start)
         loose = [*left, *ahead, *(start + int(at) for at in (*free, *refused))]
         readers.append(SetReader(name.decode(), str(new_number()), True, start + next_, [], loose))
     return readers

@@ -286,11 +286,7 @@ class RedisSession(ServedSession[OpenRedis]):
         """Get ready for another attempt."""
         if code_of(error) == UNKNOWN_CALL:
             self.known.clear()
-        elif code_of(error) == HALFWAY:
-            from memollm.stores.redis.adopting import finish_move_of
-
-            finish_move_of(self, str(error))
-        elif code_of(error) != MOVING and self._open_as is not None:
+        elif code_of(error) not in {MOVING, HALFWAY} and self._open_as is not None:
             self._open_as.connections.close()
 
     # Epochs.

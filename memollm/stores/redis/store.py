@@ -9,7 +9,7 @@ from memollm._types.requests import Take
 from memollm._types.samples import EVER, Taken
 from memollm.errors import ChangeRefused
 from memollm.stores.redis.asking import MANY, AskingCalls, Group, has_replaced, new_number, state_of
-from memollm.stores.redis.failures import FAILURES
+from memollm.stores.redis.failures import FAILURES, HALFWAY, code_of
 from memollm.stores.redis.scripts import Command, drawing
 from memollm.stores.redis.session import RedisSession
 from memollm.stores.served import ServedDrawing
@@ -121,6 +121,14 @@ class RedisStore(RedisSession, ServedDrawing):
             answered += zip(asked, answer, strict=True)
             opened.line.answered.extend((base, group.id) for group in asked if not (group.id is None or group.again))
         return answered
+
+    def get_ready(self, error: Exception, pause: float) -> None:
+        """Get ready for another attempt; what somebody has left half done, who has died, is ended."""
+        super().get_ready(error, pause)
+        if code_of(error) == HALFWAY:
+            from memollm.stores.redis.adopting import finish_move_of
+
+            finish_move_of(self, str(error))
 
     # What most draws are: one sample of a call and a reader.
 
