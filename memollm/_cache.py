@@ -20,7 +20,7 @@ from memollm.stores.keeping import keeping
 from memollm.stores.looking import looking
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Coroutine, Iterable, Sequence
     from datetime import timedelta
 
     from memollm._calls.door import Door, DoorOptions
@@ -320,15 +320,23 @@ class Cache:
         return take(self._engine, kind, path, map=map, function=function, name=name, trust=trust, told=told)
 
     def similar_report(
-        self, function: str | None = None, *, same: Callable[[Any, Any], object] | None = None
+        self,
+        function: str | None = None,
+        *,
+        same: Callable[[Any, Any], object] | None = None,
+        gates: Sequence[str | Callable[[str, str], Any]] | None = None,
+        last: int = 10_000,
     ) -> SimilarReport:
-        """Tell what similar calls have lent, and what shadows say of thresholds; printed, it is a table.
+        """Replay the calls that shadows looked at, for each threshold; printed, it is a table.
 
-        Two answers agree if `same` says so, or if the texts that people compare are equal.
+        Two answers agree if `same` says so, or if the texts that people compare are equal. `gates` are those by which
+        you mean to lend: all named ones if you say nothing. The `last` so many calls are replayed.
         """
+        from memollm._similar.gates import require_gates
         from memollm._upkeep.similarity import similar_report
 
-        return similar_report(self.store, self._engine.codec, function=function, same=same)
+        asked = require_gates(gates)
+        return similar_report(self.store, self._engine.codec, function=function, same=same, gates=asked, last=last)
 
     def verify(self, *, repair: bool = False, progress: Told | None = None) -> Verified:
         """Check what is stored: structure, keys, records, signatures, and rows that belong to nothing.

@@ -15,8 +15,8 @@ from memollm._calls.typing import Cached
 from memollm._drive.calls import call, call_async
 from memollm._drive.similarity import SetAside, lent_or_made, lent_or_made_async, read_from
 from memollm._keys.keyer import Keyer
+from memollm._similar.gates import is_async
 from memollm._similar.matcher import Matcher, Search
-from memollm._similar.options import Similar, is_async
 from memollm._spending.track import similar_call
 from memollm._types.secret import veiled
 from memollm._types.suggest import did_you_mean
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from memollm._calls.function import Function
     from memollm._drive.calls import Called
-    from memollm._similar.options import Embedder
+    from memollm._similar.options import Embedder, Similar
     from memollm._types.warn import CodeLine
 
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
-from functools import partial
 from importlib.util import find_spec
-from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
-from memollm._similar.gates import GATES
+from memollm._similar.gates import GATES, is_async, require_gates
 from memollm._types.public import public
-from memollm._types.suggest import did_you_mean
 from memollm.errors import OptionError
 
 if TYPE_CHECKING:
@@ -62,13 +59,6 @@ class Embedder:
         return is_async(self.embed) if self.awaited is None else self.awaited
 
 
-def is_async(function: object) -> bool:
-    """Tell whether what a function returns is to be awaited; one that is an object's call as well."""
-    while isinstance(function, partial):
-        function = function.func
-    return iscoroutinefunction(function) or iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004 - not whether it can be called
-
-
 @public
 @dataclass(frozen=True, slots=True)
 class Similar:
@@ -107,7 +97,7 @@ class Similar:
         if type(self.shadow) is not bool:
             raise OptionError(f"shadow={self.shadow!r}: it must be True or False.")
         self._check_threshold()
-        self._check_gates()
+        require_gates(self.gates)
         if self.verify is not None and not callable(cast("object", self.verify)):
             raise OptionError(f"verify={self.verify!r}: it must be a function of two texts.")
         if find_spec("numpy") is None:
@@ -123,17 +113,6 @@ class Similar:
             type(self.threshold) in {int, float} and 0 < self.threshold <= 1  # pyright: ignore[reportUnnecessaryComparison]
         ):
             raise OptionError(f"threshold={self.threshold!r}: it must be a number above 0 and up to 1, as 0.95.")
-
-    def _check_gates(self) -> None:
-        if isinstance(self.gates, str) or not isinstance(cast("object", self.gates), Iterable):
-            raise OptionError(f"gates={self.gates!r}: it must be a list of names and functions, as {[*GATES][:2]}.")
-        for gate in self.gates:
-            if isinstance(gate, str) and gate not in GATES:
-                raise OptionError(f"gates: there is none of the name {gate!r}{did_you_mean(gate, GATES)}")
-            if not isinstance(gate, str) and not callable(cast("object", gate)):
-                raise OptionError(f"gates: {gate!r} is neither a name nor a function of two texts.")
-            if is_async(gate):
-                raise OptionError(f"gates: {gate!r} is a coroutine function; what has to be awaited goes to verify=.")
 
     @property
     def embedder(self) -> Embedder:

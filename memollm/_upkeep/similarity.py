@@ -1,37 +1,35 @@
-"""What similar calls have lent, and what shadows say: how often the answers agreed, for each threshold."""
+"""What similar calls have lent, and what shadows say: how often lending would have been right, for each threshold."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import sqrt
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from memollm._similar.gates import GATES, name_of
 from memollm._types.public import public
 from memollm._types.tables import html_table, text_table
 from memollm._upkeep.answers import answer_text
-from memollm.errors import OptionError, RecordError
+from memollm._upkeep.shadows import LATEST, ShadowReplay, answer_of, replayed
+from memollm.errors import OptionError
 from memollm.stores.matching import matching, parted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from memollm._similar.gates import Gate
+    from memollm._similar.replay import Replayed
     from memollm._types.calls import Call
+    from memollm._upkeep.shadows import Read, Same
     from memollm._values.codec import Codec
     from memollm.stores.drawing import Drawing
     from memollm.stores.matching import StoredMatch
 
-    Same = Callable[[Any, Any], object]
-
-HEAD: Final = ("threshold", "pairs", "lent", "agreed", "precision", "at least")
+HEAD: Final = ("threshold", "lent", "of calls", "agreed", "precision", "at least")
 SURE: Final = 1.96
 """How many standard errors the lower bound is below: it holds in 39 of 40 cases."""
 FEW: Final = 50
-"""How many pairs a threshold should stand on."""
-MEASURED: Final = (
-    "Each pair counts by itself: one that lends knows fewer texts than one that looks, and may lend from farther ones."
-)
-"""What a report does not know."""
-STEPS: Final = 100
-"""Thresholds are told in hundredths."""
+"""How many lendings of different calls a threshold should stand on."""
 
 
 @public
@@ -55,14 +53,17 @@ class SimilarPair(NamedTuple):
 
 
 class ThresholdLine(NamedTuple):
-    """What a threshold would have meant for the pairs that were noted."""
+    """What a cache would have done that lends from a threshold on."""
 
     threshold: float
     lent: int
-    """Pairs at or above it, of which both answers are stored."""
+    """To so many calls it would have lent the sample of another."""
     agreed: int
-    pairs: int
-    """All pairs of which both are."""
+    """In so many of these that agrees with the answer that the call got."""
+    calls: int
+    """Of so many."""
+    stands_on: float = 0.0
+    """How many lendings of different calls tell as much: what one lends a hundred times is right or wrong as one."""
 
     @property
     def precision(self) -> float:
@@ -71,52 +72,58 @@ class ThresholdLine(NamedTuple):
 
     @property
     def at_least(self) -> float:
-        """The lower end of the interval in which the precision is, as far as so few pairs can tell (Wilson)."""
+        """The lower end of the interval in which the precision is, as far as so few can tell (Wilson)."""
         if not self.lent:
             return 0.0
-        n, share, square = self.lent, self.precision, SURE * SURE
+        n, share, square = self.stands_on or self.lent, self.precision, SURE * SURE
         middle, spread = share + square / (2 * n), SURE * sqrt(share * (1 - share) / n + square / (4 * n * n))
         return max(0.0, (middle - spread) / (1 + square / n))
 
     def cells(self) -> tuple[str, ...]:
         """Write it as a row of a table."""
-        share = f"{self.lent / self.pairs:.0%}" if self.pairs else ""
         told = (f"{self.precision:.1%}", f"{self.at_least:.1%}") if self.lent else ("", "")
-        return (f"{self.threshold:.2f}", f"{self.lent:,}", share, f"{self.agreed:,}", *told)
+        return (f"{self.threshold:.2f}", f"{self.lent:,}", f"{self.lent / self.calls:.0%}", f"{self.agreed:,}", *told)
 
 
 def _same(line: ThresholdLine, other: ThresholdLine | None) -> bool:
-    return other is not None and other.lent == line.lent
+    return other is not None and (other.lent, other.agreed) == (line.lent, line.agreed)
 
 
 @public
-class SimilarReport(tuple[SimilarPair, ...]):
-    """Pairs of similar calls, and what they say of thresholds; prints as a table."""
+@dataclass(frozen=True, slots=True, repr=False)
+class SimilarReport:
+    """What thresholds would have lent, from a replay of the calls that shadows looked at; prints as a table."""
 
-    __slots__ = ()
+    pairs: tuple[SimilarPair, ...]
+    """The pairs of similar calls that were noted, those that were lent as well."""
+    _replay: ShadowReplay
+    _gates: tuple[str, ...]
 
-    def judged(self) -> list[SimilarPair]:
-        """Return the pairs of which both answers are stored, so that it is known whether they agree."""
-        return [pair for pair in self if pair.agreed is not None]
+    def __iter__(self) -> Iterator[SimilarPair]:
+        """Give the pairs."""
+        return iter(self.pairs)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    @property
+    def calls(self) -> int:
+        """How many calls were replayed."""
+        return self._replay.calls
+
+    def measures(self) -> str:
+        """Say what was measured, and what was not."""
+        return " ".join(_measures(self._replay, self._gates))
 
     def lines(self) -> list[ThresholdLine]:
         """Say of each threshold what would have been lent, and how much of that was right, the highest first."""
-        judged = self.judged()
-        if not judged:
-            return []
-        lowest = int(min(pair.score for pair in judged) * STEPS)
-        return [self._line(hundredth / STEPS, judged) for hundredth in range(STEPS, lowest - 1, -1)]
+        return [_line(line, self._replay.calls) for line in self._replay.lines]
 
     def steps(self) -> list[ThresholdLine]:
         """Return of the lines that say the same the one with the lowest threshold, where anything would be lent."""
         lines = self.lines()
-        lower = [*lines[1:], None]
+        lower = [*lines[1:], None] if lines else []
         return [line for line, next_one in zip(lines, lower, strict=True) if line.lent and not _same(line, next_one)]
-
-    @staticmethod
-    def _line(threshold: float, judged: Sequence[SimilarPair]) -> ThresholdLine:
-        lent = [pair for pair in judged if pair.score >= threshold]
-        return ThresholdLine(threshold, len(lent), sum(bool(pair.agreed) for pair in lent), len(judged))
 
     def threshold_for(self, precision: float) -> ThresholdLine | None:
         """Return the lowest threshold from which on every one has such a precision; None: there is none that lends."""
@@ -131,18 +138,18 @@ class SimilarReport(tuple[SimilarPair, ...]):
 
     def advice(self, precision: float) -> str:
         """Say which threshold to take for a precision, and how far that is to be trusted."""
-        judged, line = len(self.judged()), self.threshold_for(precision)
+        line = self.threshold_for(precision)
         if line is None:
-            return f"No threshold has a precision of {precision:.0%} among {judged:,} pairs."
-        told = (
-            f"threshold={line.threshold:.2f} would have lent {line.lent:,} of {judged:,}, {line.precision:.1%} of them "
-            f"right (at least {line.at_least:.1%}, as far as so many can tell)"
+            return f"No threshold has a precision of {precision:.0%} among {self.calls:,} calls."
+        few = line.stands_on < FEW
+        return (
+            f"threshold={line.threshold:.2f} would have lent to {line.lent:,} of {line.calls:,} calls, "
+            f"{line.precision:.1%} of that right (at least {line.at_least:.1%}, as far as so many can tell)"
+            + (f"; that is little to go by: look at more, until {FEW} different calls have lent." if few else ".")
         )
-        few = f"; that is little to go by: let it look at {FEW} and more." if line.lent < FEW else "."
-        return f"{told}{few} {MEASURED}"
 
     def __str__(self) -> str:
-        return text_table(HEAD, [line.cells() for line in self.steps()])
+        return f"{self.measures()}\n\n{text_table(HEAD, [line.cells() for line in self.steps()])}"
 
     __repr__ = __str__
 
@@ -150,7 +157,35 @@ class SimilarReport(tuple[SimilarPair, ...]):
         printer.text("…" if cycle else str(self))
 
     def _repr_html_(self) -> str:
-        return html_table(HEAD, [line.cells() for line in self.steps()])
+        return html_table(HEAD, [line.cells() for line in self.steps()], title=self.measures())
+
+
+def _line(line: Replayed, calls: int) -> ThresholdLine:
+    stands_on = line.lent * line.lent / line.squares if line.squares else 0.0
+    return ThresholdLine(line.threshold, line.lent, line.agreed, calls, stands_on)
+
+
+def _measures(replay: ShadowReplay, gates: Sequence[str]) -> Iterator[str]:
+    if not replay.calls:
+        yield "No shadow has noted anything yet: let some calls pass with Similar(..., shadow=True)."
+        return
+    asked = "all gates" if [*gates] == [*GATES] else f"the gates {', '.join(gates)}" if gates else "no gates"
+    yield (
+        f"A replay of {_calls(replay.calls)} in the order in which they were made, each text once: what a cache that "
+        f"lends from a threshold on, with {asked}, would have lent, and whether that agrees with the answer that was "
+        "made. A text that is lent to is not learned, as where it is done."
+    )
+    if replay.left_out:
+        yield f"These are the latest; {replay.left_out:,} before them are left out (last=)."
+    if replay.unanswered:
+        yield f"{_calls(replay.unanswered)} more left no answer that can be compared."
+    unknown = max((line.unknown for line in replay.lines), default=0)
+    if unknown:
+        yield f"Up to {_calls(unknown)} count as not lent to, since verify= was not asked about what would be lent now."
+
+
+def _calls(number: int) -> str:
+    return f"{number:,} {'call' if number == 1 else 'calls'}"
 
 
 def similar_report(
@@ -159,26 +194,35 @@ def similar_report(
     *,
     function: str | None = None,
     same: Same | None = None,
-    read: Callable[[bytes, bytes], Any] | None = None,
+    gates: Iterable[str | Gate] = tuple(GATES),
+    last: int = LATEST,
+    read: Read | None = None,
 ) -> SimilarReport:
-    """List what was found to be similar; answers are equal by `same`, or if the texts that people compare are.
+    """ShadowReplay what shadows looked at; answers are equal by `same`, or if the texts that people compare are.
 
     `read` makes of a record and its key what is compared, where nothing of it may be loaded.
     """
-    matches = matching(store).matches(function)
-    return SimilarReport(_pairs(store, matches, read or codec.decode, same or _equal))
+    if type(last) is not int or last < 1:
+        raise OptionError(f"last={last!r}: it says how many calls to replay, so it must be a whole number from 1 up.")
+    matches, reads, gates = matching(store).matches(function), read or codec.decode, tuple(gates)
+    replay = replayed(store, matches, reads, same=same, gates=gates, latest=last)
+    pairs = _pairs(store, matches, reads, same or _equal)
+    return SimilarReport(tuple(pairs), replay, tuple(map(name_of, gates)))
+
+
+def noted_pairs(store: Drawing, read: Read, function: str | None = None) -> list[SimilarPair]:
+    """List what was found to be similar, and replay nothing."""
+    return [*_pairs(store, matching(store).matches(function), read, _equal)]
 
 
 def _equal(one: Any, other: Any) -> bool:
     return answer_text(one) == answer_text(other)
 
 
-def _pairs(
-    store: Drawing, matches: Sequence[StoredMatch], read: Callable[[bytes, bytes], Any], same: Same
-) -> Iterator[SimilarPair]:
+def _pairs(store: Drawing, matches: Sequence[StoredMatch], read: Read, same: Same) -> Iterator[SimilarPair]:
     for match in matches:
         texts = [_text(call, match.parameter) for call in (match.call, match.of)]
-        answers = [_answer(store, call, read) for call in (match.call, match.of)]
+        answers = [answer_of(store, call, read) for call in (match.call, match.of)]
         agreed = None if None in answers else bool(same(*(answer[0] for answer in answers if answer is not None)))
         keys = match.call.key.hex(), match.of.key.hex()
         yield SimilarPair(match.call.function, *keys, match.score, texts[0], texts[1], match.at, match.shadow, agreed)
@@ -189,13 +233,3 @@ def _text(call: Call, parameter: str) -> str:
         return parted(call.form, parameter)[0] or ""
     except ValueError:
         return ""
-
-
-def _answer(store: Drawing, call: Call, read: Callable[[bytes, bytes], Any]) -> tuple[Any] | None:
-    sample = store.peek(call, [0]).get(0)
-    if sample is None:
-        return None
-    try:
-        return (read(sample.record, call.key),)
-    except RecordError:
-        return None

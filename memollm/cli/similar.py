@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from memollm._types.tables import counted
+from memollm._upkeep.shadows import LATEST
 from memollm._upkeep.similarity import HEAD, SimilarPair
 from memollm._views.finding import require_function
-from memollm._views.similar import became, similar_pairs
+from memollm._views.similar import became, replayed_report, similar_pairs
 from memollm.cli._opening import existing_cache
 from memollm.cli._options import command, full_option, function_option, json_option
 from memollm.cli._output import Column, list_json, note, say, show_json, show_table
 from memollm.cli._words import age_text, moment
 
 if TYPE_CHECKING:
-    from memollm._upkeep.similarity import ThresholdLine
+    from memollm._upkeep.similarity import SimilarReport, ThresholdLine
 
 COLUMNS: Final = (
     Column("AGE", right=True),
@@ -43,33 +44,33 @@ LISTED: Final = 50
 @click.option(
     "--limit", metavar="N", type=click.IntRange(0), help=f"How many to list, 0 for all; {LISTED} if not said."
 )
+@click.option(
+    "--last",
+    metavar="N",
+    type=click.IntRange(1),
+    default=LATEST,
+    help=f"For the report: how many calls to replay, the latest ones; {LATEST:,} if not said.",
+)
 @full_option
 @json_option
-def similar(*, what: str, function: str | None, precision: float, limit: int | None, full: bool, as_json: bool) -> None:
+def similar(
+    *, what: str, function: str | None, precision: float, limit: int | None, last: int, full: bool, as_json: bool
+) -> None:
     """List what similar calls have lent, or find a threshold.
 
     A list has both texts and their score, the latest first; what a shadow has only looked at says whether the two
-    answers agreed. The report says of each threshold what it would have lent, and how much of that was right, and picks
-    the lowest one whose precision is as wanted. Answers agree if they are equal; nothing of them is loaded.
+    answers agreed. The report replays the calls that shadows looked at: it says of each threshold what a cache that
+    lends would have lent, with all gates, and how much of that was right, and picks the lowest threshold whose
+    precision is as wanted. Answers agree if they are equal; nothing of them is loaded.
     """
     with existing_cache() as cache:
         if function is not None:
             require_function(cache, function)
+        if what == "report":
+            _show_report(replayed_report(cache, function, last), precision, as_json=as_json)
+            return
         found = similar_pairs(cache, function)
-    if what == "report":
-        if as_json:
-            show_json(
-                {"thresholds": [_line_document(line) for line in found.steps()], "advice": found.advice(precision)}
-            )
-            return
-        if not found.judged():
-            say("No pair has both answers yet: let some calls pass with Similar(..., shadow=True).")
-            return
-        show_table([Column(name.upper(), right=True) for name in HEAD], [line.cells() for line in found.steps()])
-        say()
-        say(found.advice(precision))
-        return
-    listed = list(reversed(found))
+    listed = found[::-1]
     if as_json:
         list_json(map(_document, listed))
         return
@@ -80,6 +81,19 @@ def similar(*, what: str, function: str | None, precision: float, limit: int | N
     show_table(COLUMNS, [_row(pair) for pair in listed[:most]], full=full)
     if most < len(listed):
         note(f"{most:,} of {counted(len(listed), 'pair')}; --limit 0 lists all.")
+
+
+def _show_report(report: SimilarReport, precision: float, *, as_json: bool) -> None:
+    if as_json:
+        lines = [_line_document(line) for line in report.steps()]
+        show_json({"measures": report.measures(), "thresholds": lines, "advice": report.advice(precision)})
+        return
+    say(report.measures())
+    if report.calls:
+        say()
+        show_table([Column(name.upper(), right=True) for name in HEAD], [line.cells() for line in report.steps()])
+        say()
+        say(report.advice(precision))
 
 
 def _row(pair: SimilarPair) -> tuple[str, ...]:

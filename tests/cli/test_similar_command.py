@@ -42,10 +42,13 @@ def test_lists_both_texts_and_the_score(memollm, filled):
 def test_reports_a_threshold(memollm, filled):
     """The report picks a threshold for the wanted precision, and says on how many pairs it stands."""
     shown = memollm("similar", "report", "--precision", "0.9", "--cache", filled).out
-    assert "would have lent 1 of 1, 100.0% of them right" in shown
+    assert "would have lent to 1 of 2 calls, 100.0% of that right" in shown
     assert "little to go by" in shown
+    assert shown.startswith("A replay of 2 calls in the order in which they were made")
     told = json.loads(memollm("similar", "report", "--json", "--cache", filled).out)
-    assert told["thresholds"][-1]["precision"] == 1
+    assert (told["thresholds"][-1]["precision"], told["thresholds"][-1]["calls"]) == (1, 2)
+    assert told["measures"].startswith("A replay of 2 calls")
+    assert "1 before them" in memollm("similar", "report", "--last", "1", "--cache", filled).out
 
 
 def test_counts_what_was_lent(memollm, filled):

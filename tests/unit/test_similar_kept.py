@@ -257,29 +257,6 @@ def test_a_shadow_calls_all_the_same(cache):
     assert (pair.asked, pair.stored, pair.shadow, pair.agreed) == (FRANCE_TOO, FRANCE, True, True)
 
 
-def test_shadows_find_a_threshold(cache):
-    """The report says of each threshold what it would have lent and what of it was right, and picks one."""
-    known = {"owls": "Owls hunt at night.", "bats": "Bats fly."}
-    look = looking(cache, known)
-    for name in known:
-        for text in ("what do {} do?", "tell me what {} do", "{}: what do they do?", "say what {} do at night"):
-            look(text.format(name))
-    report = cache.similar_report("answer")
-    judged = report.judged()
-    assert len(judged) == 7
-    for line in report.lines():
-        above = [pair for pair in judged if pair.score >= line.threshold]
-        assert (line.lent, line.agreed) == (len(above), sum(pair.agreed for pair in above))
-        assert line.at_least <= line.precision
-    wanted = report.threshold_for(1.0)
-    assert wanted is not None
-    assert all(pair.agreed for pair in judged if pair.score >= wanted.threshold)
-    assert not all(pair.agreed for pair in judged if pair.score >= wanted.threshold - 0.01)
-    assert f"threshold={wanted.threshold:.2f}" in report.advice(1.0)
-    with pytest.raises(OptionError, match="precision=0"):
-        report.threshold_for(0)
-
-
 def test_what_is_the_same_may_be_said(cache):
     """`same` decides whether two answers agree."""
     numbers = iter("12")
@@ -290,24 +267,3 @@ def test_what_is_the_same_may_be_said(cache):
     look(FRANCE_TOO)
     assert [pair.agreed for pair in cache.similar_report()] == [False]
     assert [pair.agreed for pair in cache.similar_report(same=lambda one, other: one != other)] == [True]
-
-
-def test_a_report_of_nothing_says_so(cache):
-    """Without pairs there is no threshold."""
-    report = cache.similar_report()
-    assert (report.lines(), report.threshold_for(0.9)) == ([], None)
-    assert "among 0 pairs" in report.advice(0.9)
-
-
-def test_shadow_and_lending_agree_in_what_is_near(cache):
-    """What a shadow notes above a threshold is what lending by that threshold gives."""
-    texts = ["a b c d e f", "a b c d e g", "a b c d e f g", "x y z", "a b c"]
-    look = answering(cache, lambda question: question, similar=Similar("question", embed=hashed_ngrams, shadow=True))
-    for text in texts:
-        look(text)
-    with Cache("memory:") as other:
-        lend = answering(other, lambda question: question)
-        lent = {text for text in texts if lend(text) != text}
-    noted = {pair.asked for pair in cache.similar_report() if pair.score >= 0.8}
-    # What was lent to itself has no vector, so a shadow may find more.
-    assert lent <= noted
