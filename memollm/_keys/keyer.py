@@ -244,6 +244,11 @@ class Keyer:
             self.keeps_arguments = kept
             self._forget_shortcuts()
 
+    @property
+    def answers(self) -> str | None:
+        """The version that it answers, whatever the code is; None: that of the code."""
+        return self._of_version
+
     def of_version(self, version: str) -> Keyer:
         """Return a keyer of the same function with another version than its code's, whose samples are wanted, too."""
         other = self.apart()

@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-from memollm._similar.gates import passed
+from memollm._keys.rekeying import as_version
+from memollm._similar.gates import ReadText, passed
 from memollm._types.samples import EVER, Lent
 from memollm._types.warn import warn
 from memollm.errors import MemollmWarning, OptionError, RecordError, StoreError
 from memollm.stores.matching import StoredMatch, StoredVector, VectorSpace, matching, parted
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from memollm._draws.plan import Plan
     from memollm._similar.options import Similar
     from memollm._types.calls import Call
@@ -92,33 +95,53 @@ class Matcher:
             return None
         kept = matching(self._plan.engine.store)
         try:
-            match = kept.match_of(call)
-            still = match is not None and match.rule == self._rule and match.parameter == self._similar.text
-            if match is None or not still or match.score < (self._similar.threshold or 0.0):
-                return None
-            asked, others = parted(call.form, match.parameter)
-            return self._lent(call, match.of, match.score, (asked, others), newer_than)
+            asked = self._asked(call)
+            matches = (kept.match_of(version) for version in asked.versions)
+            found = (self._still(asked, match, newer_than) for match in matches if match is not None)
+            return next((lent for lent in found if lent is not None), None)
         except StoreError as error:
             self._warn("its vectors cannot be read", error)
             return None
 
-    def _lent(
-        self, call: Call, of: Call, score: float, asked: tuple[str | None, str], newer_than: float
-    ) -> Lent | None:
+    def _still(self, asked: _Asked, match: StoredMatch, newer_than: float) -> Lent | None:
+        """Return what a match has lent, if that would be lent now, too."""
+        if match.rule != self._rule or match.parameter != self._similar.text:
+            return None
+        if match.score < (self._similar.threshold or 0.0):
+            return None
+        return self._lent(asked, match.of, match.score, newer_than)
+
+    def _asked(self, call: Call) -> _Asked:
+        """Part a call, and the same call of older code whose samples are used, too."""
+        versions = [call, *self._older(call)]
+        parts = [parted(version.form, self._similar.text) for version in versions]
+        text = parts[0][0]
+        return _Asked(call, None if text is None else ReadText(text), versions, {others for _, others in parts})
+
+    def _older(self, call: Call) -> Iterator[Call]:
+        """Give the same call as older code made it, where its samples are used; the oldest first."""
+        for version, keyers in self._plan.older.values():
+            for keyer in keyers:
+                older = None if keyer.answers is None else as_version(call, keyer.answers)
+                if older is not None and as_version(older, version) == call:
+                    yield older
+
+    def _lent(self, asked: _Asked, of: Call, score: float, newer_than: float) -> Lent | None:
         """Return what a call may be given of another, if they agree in all else and it has a sample that counts."""
-        text, others = asked
         try:
-            theirs, their_others = parted(of.form, self._similar.text)
+            text, others = parted(of.form, self._similar.text)
         except ValueError:
             # Whoever has written it, it is no call of ours.
             return None
-        if text is None or theirs is None or others != their_others:
+        if asked.text is None or text is None or others not in asked.others:
             return None
         sample = self._sample(of, newer_than)
-        agreed = None if sample is None else self._agreed(text, theirs)
-        return None if sample is None or agreed is None else Lent(sample, of, call, score, (text, theirs), agreed, self)
+        agreed = None if sample is None else self._agreed(asked.text, text)
+        if sample is None or agreed is None:
+            return None
+        return Lent(sample, of, asked.call, score, (asked.text.text, text), agreed, self)
 
-    def _agreed(self, asked: str, stored: str) -> tuple[str, ...] | None:
+    def _agreed(self, asked: ReadText, stored: str) -> tuple[str, ...] | None:
         """Return the gates that two texts have passed; one that raises is closed."""
         try:
             return passed(self._similar.gates, asked, stored)
@@ -186,14 +209,16 @@ class Matcher:
         from memollm._similar.vectors import blocks_of
 
         engine, newer_than = self._plan.engine, self._plan.newer_than() if self._plan.ages else EVER
-        block = blocks_of(engine).current(engine, here.space.digest(here.call.form), len(here.vector))
-        asked = parted(here.call.form, self._similar.text)
+        asked = self._asked(here.call)
         least = FLOOR if self._similar.threshold is None else self._similar.threshold
         most = VERIFIED if self._verify is not None else 1
+        spaces = (here.space.digest(version.form) for version in asked.versions)
+        blocks = [blocks_of(engine).current(engine, space, len(here.vector)) for space in spaces]
+        nearest = [near for block in blocks for near in block.nearest(here.vector, least, COMPARED)]
         found: list[Lent] = []
-        for near in block.nearest(here.vector, least, COMPARED):
+        for near in sorted(nearest, key=lambda near: -near.score)[:COMPARED]:
             of = matching(engine.store).call_of(near.number)
-            lent = None if of is None or of == here.call else self._lent(here.call, of, near.score, asked, newer_than)
+            lent = None if of is None or of in asked.versions else self._lent(asked, of, near.score, newer_than)
             if lent is not None:
                 found.append(lent)
             if len(found) == most:
@@ -229,6 +254,17 @@ class Matcher:
         if kind not in self._warned:
             self._warned.add(kind)
             warn(told, MemollmWarning)
+
+
+class _Asked(NamedTuple):
+    """A call that was asked for, as it is compared with others."""
+
+    call: Call
+    text: ReadText | None
+    versions: list[Call]
+    """The same call, first of the code that runs, then of older code."""
+    others: set[str]
+    """What may stand beside the text in a call that lends."""
 
 
 class _Sought(NamedTuple):

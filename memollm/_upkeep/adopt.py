@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
-from memollm._keys.canonical import canonical_call
-from memollm._keys.keyer import hash_of
-from memollm._types.calls import Call
+from memollm._keys.rekeying import as_function, function_in
 from memollm._types.listings import Move
 from memollm._types.suggest import did_you_mean
 from memollm.errors import OptionError
@@ -21,8 +18,6 @@ if TYPE_CHECKING:
     from memollm._values.codec import Codec
     from memollm.stores.drawing import Drawing
     from memollm.stores.looking import Document
-
-NO_ARGUMENTS: Final = ',"arguments":{}}'
 
 
 def adopt(store: Drawing, codec: Codec, name: str, *, to: str | None, version: str | None, dry_run: bool) -> int:
@@ -105,26 +100,12 @@ def _moves(store: Drawing, name: str, version: str, target: Document) -> list[Mo
                 f"adopt({name!r}): some of its calls were stored with keep_arguments=False, as digests that cannot be "
                 "re-keyed. Nothing was changed."
             )
-        found = _function_of(stored.call.form)
+        found = function_in(stored.call.form)
         if found is None:
             # A damaged form is found by no draw, under no version; `verify` tells.
             continue
         function, end = found
         if function["version"] == version:
-            form = _head({**function, "name": target["name"], "version": target["latest"]}) + stored.call.form[end:]
-            moves.append(Move(stored.call, Call(hash_of(form), form, target["name"])))
+            newer = {**function, "name": target["name"], "version": target["latest"]}
+            moves.append(Move(stored.call, as_function(stored.call.form, end, newer)))
     return moves
-
-
-def _function_of(form: str) -> tuple[dict[str, Any], int] | None:
-    """Read the function out of a canonical form, and where in the text it ends; None where the form is none."""
-    try:
-        start = form.index('"function":') + len('"function":')
-        read: tuple[Any, int] = json.JSONDecoder().raw_decode(form, start)
-        return read if isinstance(read[0]["version"], str) else None
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return None
-
-
-def _head(function: Mapping[str, str]) -> str:
-    return canonical_call(function, {}).removesuffix(NO_ARGUMENTS)

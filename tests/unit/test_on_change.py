@@ -16,13 +16,15 @@ from hypothesis import given, settings, strategies as st
 from models import PATIENCE, run
 
 import memollm
-from memollm import Cache, CacheMiss, CodeChanged, OptionError, ReplayExhausted, configure
+from memollm import Cache, CacheMiss, CodeChanged, Embedder, OptionError, ReplayExhausted, Similar, configure
 from memollm.stores.looking import looking
 from memollm.stores.memory.store import MemoryStore
+from memollm.testing import hashed_ngrams
 from tests.programs import clean_environment
 
 pytestmark = pytest.mark.filterwarnings("ignore::memollm.CodeChangedWarning")
 MOMENTS = itertools.count(1)
+NEAR = Similar("prompt", embed=Embedder(hashed_ngrams, name="hashed"), threshold=0.5)
 PROGRAM = """
 STYLE = "one"
 MADE = []
@@ -124,6 +126,31 @@ def test_memoization_keeps_to_the_sample_that_it_has(edit):
     assert [two("x"), two("x"), two("y"), two("y")] == ["one x 1", "one x 1", "two y 1", "two y 1"]
     edit.ask("one", pool=1)("y")
     assert edit.ask("two", pool=1)("y") == "two y 1"
+
+
+@pytest.mark.parametrize("on_change", ["warn", "ignore"])
+def test_similar_calls_of_older_code_lend(edit, on_change):
+    """What older code has answered is lent, and what it has lent is given again; then comes the newer code's own."""
+    options = {"pool": 1, "similar": NEAR, "on_change": on_change}
+    one = edit.ask("one", **options)
+    assert [one("tell me of the owls"), one("Tell me of the owls")] == ["one tell me of the owls 1"] * 2
+    two = edit.ask("two", **options)
+    assert two("Tell me of the owls") == "one tell me of the owls 1", "what was lent before"
+    assert two("tell me all of the owls") == "one tell me of the owls 1", "the nearest"
+    assert two("something else") == "two something else 1"
+    three = edit.ask("three", **options)
+    assert three("tell me all of the owls") == "one tell me of the owls 1", "what the code between has found"
+    assert three("something else entirely") == "two something else 1"
+    assert three.with_options(mode="refresh")("tell me of the owls") == "three tell me of the owls 1"
+    assert three("Tell me of the owls") == "one tell me of the owls 1", "a text goes where it went"
+    assert edit.ask("one", **options)("Tell me of the owls!") == "one tell me of the owls 1"
+
+
+def test_with_new_nothing_old_is_lent(edit):
+    """Under "new" no vector and no match of older code is looked at."""
+    edit.ask("one", pool=1, similar=NEAR)("tell me of the owls")
+    two = edit.ask("two", pool=1, similar=NEAR, on_change="new")
+    assert two("Tell me of the owls") == "two Tell me of the owls 1"
 
 
 @pytest.mark.parametrize("left", range(5))
