@@ -229,7 +229,9 @@ class SimilarInvocation(Invocation):
         def found_or_made(wanted: Sequence[int]) -> Any:
             self._begins()
             here = self._here
-            aside = SetAside(self._calls[0].function, () if here is None else here.budgets)
+            plan, budgets = self.plan, () if here is None else here.budgets
+            program = None if plan.program is None or plan.allowed is None else (plan.program, plan.allowed)
+            aside = SetAside(self._calls[0].function, budgets, program)
             return through(self._search(matcher), lambda: make(wanted), aside)
 
         return found_or_made

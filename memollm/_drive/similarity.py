@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from memollm._similar.matcher import Search, SearchWork
     from memollm._spending.budget import Budget
+    from memollm._spending.program import ProgramBudget
+    from memollm._types.allowance import Allowance
 
 __tracebackhide__ = hides
 
@@ -24,6 +26,8 @@ class SetAside(NamedTuple):
 
     function: str
     budgets: Sequence[Budget]
+    program: tuple[ProgramBudget, Allowance] | None = None
+    """The budget of the whole program, and what it allows."""
 
     @contextmanager
     def lifted(self) -> Generator[None]:
@@ -31,12 +35,20 @@ class SetAside(NamedTuple):
         with ExitStack() as stack:
             for budget in self.budgets:
                 stack.enter_context(budget.lifted(self.function))
+            if self.program is not None:
+                stack.enter_context(self.program[0].lifted(self.function))
             yield
 
     def require_room(self) -> None:
         """Refuse the call if there is no room for it any more."""
         for budget in self.budgets:
             budget.require_room(self.function)
+
+    def require_room_of_program(self) -> None:
+        """Do so in the budget of the whole program; this may wait for a disk."""
+        if self.program is not None:
+            budget, allowed = self.program
+            budget.require_room(self.function, allowed)
 
 
 def lent_or_made(search: Search, make: Callable[[], Any], aside: SetAside) -> Any:
@@ -46,6 +58,7 @@ def lent_or_made(search: Search, make: Callable[[], Any], aside: SetAside) -> An
     if lent is not None:
         return lent
     aside.require_room()
+    aside.require_room_of_program()
     _begin_anew()
     return make()
 
@@ -76,6 +89,8 @@ async def lent_or_made_async(search: Search, make: Callable[[], Awaitable[Any]],
     if lent is not None:
         return lent
     aside.require_room()
+    if aside.program is not None:
+        await in_own_thread(aside.require_room_of_program)
     _begin_anew()
     return await make()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import reduce
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from memollm._types.warn import warn
 from memollm.errors import BudgetExceeded, NotCountedWarning, StoreError, UnknownCost
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from memollm._spending.accounts import Toll
     from memollm._types.allowance import Allowance
@@ -52,11 +52,7 @@ class ProgramBudget:
         each = self._dearest.get(function, 0.0)
         spent, fits = self._limiting.charge(self._program, Charged(calls, foreseen=each * calls), allowed)
         if not fits:
-            raise BudgetExceeded(
-                f"{calls:,} {'call' if calls == 1 else 'calls'} of {function} would exceed the budget of this program: "
-                f"{_told(spent, allowed)} are spent or set aside for calls under way. Nothing was called, and the draw "
-                "is open again; raise the limit (MEMOLLM_BUDGET, or budget in [tool.memollm]), or draw what is stored."
-            )
+            raise _exceeded(function, calls, spent, allowed)
         self._aside.setdefault(function, []).extend([each] * calls)
         if spent.unpriced and allowed.cost is not None:
             try:
@@ -75,6 +71,24 @@ class ProgramBudget:
         if allowed.unknown == "warn" and not self._has_warned:
             self._has_warned = True
             warn(f"The budget goes on, but {told}", NotCountedWarning)
+
+    @contextmanager
+    def lifted(self, function: str) -> Generator[None]:
+        """Let others have the room of one call that is set aside, until it is known whether it is made at all."""
+        each = self._taken(function)
+        self._owed.append(Charged(-1, foreseen=-each))
+        try:
+            yield
+        finally:
+            self._aside.setdefault(function, []).append(each)
+            self._owed.append(Charged(1, foreseen=each))
+
+    def require_room(self, function: str, allowed: Allowance) -> None:
+        """Refuse a call that is set aside if others have taken its room meanwhile; this asks the store."""
+        self.settle()
+        spent, _ = self._limiting.charge(self._program, Charged())
+        if not spent.leaves_room(Charged(), allowed):
+            raise _exceeded(function, 1, spent._replace(calls=spent.calls - 1), allowed)
 
     # What is known later is owed first: whoever is interrupted before the store knows it has told it all the same.
 
@@ -117,6 +131,14 @@ class ProgramBudget:
             self._owed.append(more)
             if not isinstance(error, StoreError):
                 raise
+
+
+def _exceeded(function: str, calls: int, spent: Charged, allowed: Allowance) -> BudgetExceeded:
+    return BudgetExceeded(
+        f"{calls:,} {'call' if calls == 1 else 'calls'} of {function} would exceed the budget of this program: "
+        f"{_told(spent, allowed)} are spent or set aside for calls under way. Nothing was called, and the draw "
+        "is open again; raise the limit (MEMOLLM_BUDGET, or budget in [tool.memollm]), or draw what is stored."
+    )
 
 
 def _told(spent: Charged, allowed: Allowance) -> str:

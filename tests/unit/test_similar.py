@@ -13,8 +13,11 @@ from models import PATIENCE, run, show_time, until_in_loop, waiting
 import memollm
 from memollm import BudgetExceeded, Cache, CacheMiss, Embedder, MemollmWarning, OptionError, Similar, StoreRefused
 from memollm._calls import similarity
+from memollm._calls.context import current_program
 from memollm._similar.matcher import Matcher
+from memollm._types.allowance import Charged
 from memollm.stores.drawing import Drawing
+from memollm.stores.limiting import limiting
 from memollm.stores.matching import VectorSpace, matching
 from memollm.testing import FakeClock, hashed_ngrams
 
@@ -559,6 +562,33 @@ def test_an_embedding_may_use_the_room_of_its_own_call(cache, ask):
     with memollm.budget(calls=2) as spent:
         assert draw(answer, "A third thing?") == "A third thing? 3"
     assert spent.calls == 2
+
+
+@pytest.mark.parametrize("ask", [answering, answering_async])
+def test_the_programs_budget_has_room_for_an_embedding_as_well(cache, ask):
+    """The budget of a whole program lets an embedding use the room of its call, and never gives the room twice."""
+
+    def draw(function, text):
+        return run(function(text)) if ask is answering_async else function(text)
+
+    def spent():
+        return limiting(cache.store).charge(current_program(), Charged())[0].calls
+
+    before = spent()
+    memollm.configure(cache=cache, budget={"calls": before + 5})
+    answer = ask(cache)
+    draw(answer, FRANCE)
+    assert draw(answer, FRANCE_TOO) == f"{FRANCE} 1"
+    assert draw(answer, f"Please tell me: {FRANCE}") == f"{FRANCE} 1"
+    with pytest.raises(BudgetExceeded, match="of answer would exceed the budget of this program"):
+        # There is room for the embedding, and none for the call behind it.
+        draw(answer, "Something else entirely?")
+    with pytest.raises(BudgetExceeded):
+        draw(answer, "And what else?")
+    cache.__memollm_engine__().leave()  # What is owed is told.
+    assert spent() == before + 5
+    memollm.configure(budget={"calls": before + 6})
+    assert draw(answer, "Something else entirely?") == "Something else entirely? 2"
 
 
 @pytest.mark.parametrize(
