@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 VECTORS, WIDTH = 100_000, 384
 ROUNDS = 15
 THRESHOLDS = tuple(hundredths / 100 for hundredths in range(50, 100, 5))
+SAME = {"same", "lost"}
 PAIRS = Path(__file__).with_name("similar_pairs.txt")
 
 
 def pairs() -> list[tuple[str, str, str]]:
     """Read the table: what two questions differ in, and the two."""
     lines = PAIRS.read_text(encoding="utf-8").splitlines()
-    return [tuple(part.strip() for part in line.split(" | ")) for line in lines if not line.startswith("#")]  # type: ignore[misc]
+    return [tuple(part.strip() for part in line.split(" | ")) for line in lines if line and not line.startswith("#")]  # type: ignore[misc]
 
 
 # Speed.
@@ -114,10 +115,12 @@ def cosine(one: str, other: str) -> float:
 
 def rates() -> Iterator[Row]:
     """Of each threshold: how much of what it lends is right, and how much of what could be lent it lends."""
-    scored = [
-        (kind == "same", cosine(one, other), passed(GATES, one, other) is not None) for kind, one, other in pairs()
-    ]
+    scored = [(kind in SAME, cosine(one, other), passed(GATES, one, other) is not None) for kind, one, other in pairs()]
     could = sum(same for same, _, _ in scored)
+    kept = [agreed for same, _, agreed in scored if same]
+    let = [agreed for same, _, agreed in scored if not same]
+    yield absolute("pairs that are the same and pass the gates", [sum(kept) / len(kept)], unit="share")
+    yield absolute("pairs that differ and pass the gates", [sum(let) / len(let)], unit="share")
     for threshold in THRESHOLDS:
         for whose, gated in (("cosine alone", False), ("with gates", True)):
             lent = [same for same, score, agreed in scored if score >= threshold and (agreed or not gated)]

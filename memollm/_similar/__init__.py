@@ -4,7 +4,7 @@
 
     options    what a user says: `Similar` and `Embedder`
     gates      what two texts must agree in, however close their vectors are
-    amounts, wording, verbatim, spelling, words
+    amounts, wording, sequence, verbatim, spelling, words
                what gates read of a text
     vectors    the vectors of one kind, searched by NumPy
     matcher    the rule: look, compare, ask, note

@@ -6,7 +6,17 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from memollm._similar.spelling import WORD, plain
-from memollm._similar.words import DAYS, MONTHS, NUMBERS, SCALES, SHORT_UNITS, TIMES, UNITS
+from memollm._similar.words import (
+    DAYS,
+    MONTHS,
+    NUMBERS,
+    ORDINALS,
+    SCALES,
+    SHORT_UNITS,
+    TIMES,
+    TIMES_OVER,
+    UNITS,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -15,7 +25,9 @@ if TYPE_CHECKING:
 
 RELATIVE: Final = re.compile(
     r"\b(today|tonight|tomorrow|yesterday|now|"
-    r"(?:last|next|this|previous|coming|past)\s+(?:second|minute|hour|day|night|week|weekend|month|quarter|year|decade|century))\b",
+    r"(?:last|next|this|previous|coming|past)\s+(?:second|minute|hour|day|night|week|weekend|month|quarter|year|decade|century|"
+    r"mon|tues?|wed|thurs?|fri|mondays?|tuesdays?|wednesdays?|thursdays?|fridays?|saturdays?|sundays?|"
+    r"spring|summer|autumn|fall|winter|morning|afternoon|evening))\b",
     re.IGNORECASE,
 )
 _MONTH: Final = "|".join(sorted(MONTHS, key=len, reverse=True))
@@ -79,7 +91,7 @@ def dates(text: str) -> Hashable:
 
 _NUMBER: Final = re.compile(
     r"(?<![\w.])(?P<sign>-)?(?P<digits>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)*|\.\d+)"
-    r"(?:e(?P<exponent>[+-]?\d+))?(?:(?P<scale>k|m|bn|b)(?![^\W_]))?(?:(?:st|nd|rd|th)\b)?|(?P<word>[^\W\d_]+)",
+    r"(?:e(?P<exponent>[+-]?\d+))?(?:(?P<scale>k|m|bn|b)(?![^\W_]))?(?P<place>(?:st|nd|rd|th)\b)?|(?P<word>[^\W\d_]+)",
     re.IGNORECASE,
 )
 
@@ -90,24 +102,42 @@ EXACT: Final = 15
 
 def _value(match: re.Match[str]) -> float | str:
     digits = match["digits"].replace(",", "")
-    if digits.count(".") > 1:
-        # A version, which is no number.
+    if digits.count(".") > 1 or (_LIKE_A_VERSION.fullmatch(digits) and not _measured(match)):
+        # A version, or a number that may be one: 3.1 is not 3.10, and 007 not 7.
         return digits
     value = float(f"{digits}e{match['exponent'] or 0}") * SCALES.get(str(match["scale"] or "").casefold(), 1)
     if len(digits) > EXACT or not 0 < value < float("inf"):
         # Of numbers that a float cannot tell apart, each is what is written.
         return match.group() if value else 0.0
+    if match["place"]:
+        return _place(value)
     return -value if match["sign"] else value
+
+
+_LIKE_A_VERSION: Final = re.compile(r"\d+\.\d*0|0\d+")
+_MEASURES: Final = re.compile(r"\s?([^\W\d_]+|[%°$€£¥₹])")
+
+
+def _measured(match: re.Match[str]) -> bool:
+    """Tell whether a number stands beside a unit or a currency, so that it is no version."""
+    behind = _MEASURES.match(match.string, match.end())
+    word = "" if behind is None else behind[1].casefold()
+    return (
+        word in UNITS
+        or word in SHORT_UNITS
+        or word == "°"
+        or match.string[: match.start()].rstrip()[-1:] in set("$€£¥₹")
+    )
+
+
+def _place(value: float) -> str:
+    return f"{value:g}th"
 
 
 ONE: Final = {"one": 1.0}
 
 
-def _goes_on(found: Sequence[float | str], is_next: bool) -> bool:  # noqa: FBT001 - of one caller
-    """Tell whether a number that was just read may go on with a digit, as thirty does with one."""
-    before = found[-1] if found else 0.0
-    return is_next and isinstance(before, float) and bool(before) and before % 10 == 0
-
+TEN: Final = 10
 
 _STUCK: Final = re.compile(r"(?<![^\W\d_])[^\W\d_]+\d+(?:\.\d+)*")
 """What ends in digits that are part of a name: B12, sha256, GPT4."""
@@ -124,23 +154,44 @@ def _alone(text: str) -> tuple[float | str, ...]:
     last_end = -2
     _, rest = _without_dates(text)
     for match in _NUMBER.finditer(rest):
-        word = match["word"]
-        if word is None:
+        word = (match["word"] or "").casefold()
+        goes_on = match.start() <= last_end + 2
+        if not word:
             found.append(_value(match))
-        elif (value := NUMBERS.get(word.casefold(), ONE.get(word.casefold()))) is None:
+        elif not _count(word, found, goes_on):
             continue
-        elif value == 1 and word.casefold() in ONE and not _goes_on(found, match.start() <= last_end + 2):
-            # Alone it is a pronoun as often as a number.
-            continue
-        elif found and isinstance(before := found[-1], float) and match.start() <= last_end + 2:
-            joins = word.casefold() in TIMES or (value < 10 <= before and before % 10 == 0)  # noqa: PLR2004 - twenty-one
-            found[-1:] = (
-                [before * value if word.casefold() in TIMES else before + value] if joins else [before, float(value)]
-            )
-        else:
-            found.append(float(value))
         last_end = match.end()
     return tuple(found)
+
+
+def _count(word: str, found: list[float | str], goes_on: bool) -> bool:  # noqa: FBT001 - of one caller
+    """Count a number in words, which may go on with the one before it; tell whether it is one."""
+    value, place = NUMBERS.get(word, ONE.get(word)), ORDINALS.get(word)
+    if word in TIMES_OVER:
+        found.append(TIMES_OVER[word])
+    elif place is not None:
+        # A twenty-first is one number.
+        tens = found.pop() if goes_on and place < TEN and _may_go_on(found) else 0.0
+        found.append(_place(float(tens) + place))
+    elif value is None or (word in ONE and not (goes_on and _may_go_on(found))):
+        # Alone, one is a pronoun as often as a number.
+        return False
+    elif goes_on and found and isinstance(before := found[-1], float) and (word in TIMES or _joins(before, value)):
+        found[-1] = before * value if word in TIMES else before + value
+    else:
+        found.append(float(value))
+    return True
+
+
+def _joins(before: float, value: float) -> bool:
+    """Tell whether two numbers are one, as twenty and one are."""
+    return value < TEN <= before and before % TEN == 0
+
+
+def _may_go_on(found: Sequence[float | str]) -> bool:
+    """Tell whether a number that was just read may go on with a digit, as thirty does with one."""
+    before = found[-1] if found else 0.0
+    return isinstance(before, float) and bool(before) and before % TEN == 0
 
 
 _SYMBOL: Final = re.compile(r"(?<=\d)\s?([kKMGTmµμn]?(?:Hz|[WAVgBb]))(?![^\W_])")

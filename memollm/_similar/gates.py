@@ -14,15 +14,14 @@ from operator import eq
 from typing import Any, Final, NamedTuple, cast
 
 from memollm._similar.amounts import dates, numbers, units
+from memollm._similar.sequence import agree_in_order, agree_in_swaps, in_order, swappable
 from memollm._similar.verbatim import code, quotations
 from memollm._similar.wording import (
     agree_in_comparatives,
     agree_in_names,
     agree_in_negations,
-    agree_in_order,
     compared,
     denied,
-    in_order,
     named,
 )
 from memollm._types.suggest import did_you_mean
@@ -54,6 +53,7 @@ GATES: Final = {
     "code": NamedGate(code),
     "names": NamedGate(named, agree_in_names),
     "order": NamedGate(in_order, agree_in_order),
+    "swaps": NamedGate(swappable, agree_in_swaps),
 }
 """All of them, by their names."""
 
@@ -97,7 +97,7 @@ def require_gates(gates: Any = None) -> tuple[str | Gate, ...]:
     """Return the gates that a user means, all named ones where nothing is said; refuse what is none."""
     if gates is None:
         return tuple(GATES)
-    if isinstance(gates, str) or not isinstance(gates, Iterable):
+    if isinstance(gates, str) or not hasattr(gates, "__iter__"):
         raise OptionError(f"gates={gates!r}: it must be a list of names and functions, as {[*GATES][:2]}.")
     given: tuple[Any, ...] = tuple(gates)
     for gate in given:

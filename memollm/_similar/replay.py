@@ -60,7 +60,8 @@ class ShadowedCalls(NamedTuple):
 def replay(course: ShadowedCalls, gates: Iterable[str | Gate], thresholds: Sequence[float]) -> list[Replayed]:
     """Replay calls for at most 64 thresholds, in ascending order."""
     run = _Replay(course, tuple(gates), np.asarray(thresholds))
-    for place, near, scores in _nearby(course.vectors, float(run.levels[0])):
+    lowest: float = run.levels[0].item()
+    for place, near, scores in _nearby(course.vectors, lowest):
         run.meet(place, near, scores)
     squares = np.square(run.lends).sum(axis=1)
     return [
@@ -75,8 +76,10 @@ def _nearby(vectors: NDArray[np.float32], lowest: float) -> Iterator[tuple[int, 
     """Give of each text those before it that are near enough, and their scores, as a search tells them."""
     for begin in range(0, len(vectors), BLOCK):
         end = min(begin + BLOCK, len(vectors))
-        for place, scores in enumerate(vectors[begin:end] @ vectors[:end].T, begin):
-            near = np.flatnonzero(scores[:place] >= lowest - 1 / SCORED)
+        block: NDArray[np.float32] = vectors[begin:end] @ vectors[:end].T
+        for place in range(begin, end):
+            scores = block[place - begin, :place]
+            near = np.flatnonzero(scores >= lowest - 1 / SCORED)
             told = np.minimum(np.round(scores[near].astype(np.float64) * SCORED) / SCORED, 1.0)
             yield place, near, told
 

@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings, strategies as st
 
 import benchmarks
 from memollm._similar.gates import GATES, closed, passed
@@ -13,29 +14,67 @@ from memollm._similar.gates import GATES, closed, passed
 PAIRS = [
     tuple(part.strip() for part in line.split(" | "))
     for line in (Path(benchmarks.__file__).parent / "similar_pairs.txt").read_text("utf-8").splitlines()
-    if not line.startswith("#")
+    if line and not line.startswith("#")
 ]
-DIFFERENT = [(kind, one, other) for kind, one, other in PAIRS if kind != "same"]
-SAME = [(one, other) for kind, one, other in PAIRS if kind == "same"]
+TABLE = PAIRS[:200]
+OPEN = {"same", "passes"}
+"""Kinds of pairs that every gate lets pass, rightly or not."""
 
 
 def test_the_table_has_its_pairs():
-    """There are 200 pairs of nine kinds."""
-    assert (len(PAIRS), len(DIFFERENT), len(Counter(kind for kind, *_ in PAIRS))) == (200, 120, 9)
+    """There are 200 pairs of nine kinds, 120 of which differ, and many more that are hard."""
+    kinds = Counter("same" if kind == "lost" else kind for kind, *_ in TABLE)
+    assert (len(TABLE), len(TABLE) - kinds["same"], len(kinds)) == (200, 120, 9)
+    assert "passes" not in kinds
+    assert len(PAIRS) > 450
 
 
-def test_what_differs_is_kept_out():
-    """Two questions that differ in a number, a date, a unit, a negation, a quotation or the like never agree."""
-    agreed = [
-        (one, other) for _, one, other in DIFFERENT if None in {closed(GATES, one, other), closed(GATES, other, one)}
-    ]
-    assert agreed == []
+def test_a_pair_is_told_as_the_table_says():
+    """What differs is kept out and what is the same passes, whichever comes first; the table knows what is not so."""
+    told = [(pair, {closed(GATES, *pair[1:]), closed(GATES, *pair[:0:-1])}) for pair in PAIRS]
+    assert [(pair, gates) for pair, gates in told if pair[0] in OPEN and gates != {None}] == []
+    assert [(pair, gates) for pair, gates in told if pair[0] not in OPEN and None in gates] == []
 
 
-def test_most_of_what_says_the_same_passes():
-    """Of questions that differ in nothing but words, at least 95 of 100 agree, whichever of the two comes first."""
-    assert sum(passed(GATES, one, other) is not None for one, other in SAME) >= 0.95 * len(SAME)
-    assert all((passed(GATES, one, other) is None) == (passed(GATES, other, one) is None) for one, other in SAME)
+def test_the_docs_tell_what_gates_do_not_hold():
+    """How many pairs differ and pass, and how many are the same and are kept apart, is what the docs say."""
+    kinds = Counter(kind for kind, *_ in PAIRS)
+    same = kinds["same"] + kinds["lost"]
+    told = (
+        f"Of {len(PAIRS) - same} pairs that differ, {kinds['passes']} pass; of {same} that are the same, "
+        f"{kinds['lost']} are kept apart"
+    )
+    for page in ("similar.md", "decisions/0012-similar.md"):
+        assert told in (Path(benchmarks.__file__).parents[1] / "docs" / page).read_text("utf-8")
+
+
+SPOKEN = [word for pair in PAIRS for word in " ".join(pair[1:]).split()]
+TEXTS = st.lists(st.sampled_from(SPOKEN), max_size=8)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(TEXTS.map(" ".join), TEXTS.map(" ".join))
+def test_gates_do_not_ask_who_comes_first(one, other):
+    """Every gate tells the same of two texts in either order, and lets a text pass with itself."""
+    for gate in GATES:
+        assert (passed([gate], one, other) is None) == (passed([gate], other, one) is None), gate
+        assert passed([gate], one, one) == (gate,)
+
+
+NUMBER = st.integers(0, 9999).map(str) | st.decimals(0, 99, places=2).map(str)
+UNIT = st.sampled_from(["km", "miles", "kg", "pounds", "dollars", "euros", "hours", "percent", "liters", "MHz"])
+SAID = st.text("abcdefg", min_size=1, max_size=5)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(st.tuples(NUMBER, UNIT, st.booleans(), SAID), st.tuples(NUMBER, UNIT, st.booleans(), SAID))
+def test_one_thing_that_differs_closes_a_gate(one, other):
+    """Two texts of one form pass just if their number, unit, negation and quotation are the same (P8)."""
+    first, second = (
+        f'Is "{said}" {"not " * negated}sold at {number} {unit} each?' for number, unit, negated, said in (one, other)
+    )
+    equal = one[1:] == other[1:] and float(one[0]) == float(other[0])
+    assert (passed(GATES, first, second) is not None) == equal
 
 
 def test_a_text_agrees_with_itself():
@@ -48,6 +87,11 @@ def test_a_text_agrees_with_itself():
     ("gate", "one", "other"),
     [
         ("numbers", "1,000 words", "1000 words"),
+        ("numbers", "for $1.50", "for $1.5"),
+        ("numbers", "5.0 km", "5 km"),
+        ("swaps", "list 10 fruits", "name ten fruits"),
+        ("swaps", "learn to cook well", "learning to cook well"),
+        ("names", "in Rome", "in rome"),
         ("numbers", "twenty-two cats", "22 cats"),
         ("numbers", "three hundred five", "305"),
         ("numbers", "2 million", "2000000"),
@@ -72,7 +116,8 @@ def test_what_is_written_in_two_ways_agrees(gate, one, other):
 
 def test_gates_are_fast_on_long_texts():
     """A long text takes no more than its length: no pattern of a gate goes back and forth in it."""
-    for text in ("a" * 20_000, "1" * 20_000, "'" * 20_000, "a." * 10_000, "_" * 20_000, "/" * 20_000, "May " * 5_000):
+    parts = ('"a ', "x-", "un", "[a", "a", "1", "'", "a.", "_", "/", "May ", "- ", "a b ")
+    for text in (part * (20_000 // len(part)) for part in parts):
         assert passed(GATES, text, text) == tuple(GATES)
 
 
@@ -96,6 +141,29 @@ def test_gates_are_fast_on_long_texts():
         ("code", "with x >= 5", "with x <= 5"),
         ("code", "in 44 bc", "in 44 ad"),
         ("negations", "why does it work", "why doesnt it work"),
+        ("negations", "is the gas harmful", "is the gas harmless"),
+        ("negations", "good but not cheap", "not good but cheap"),
+        ("negations", "how do I do the change", "how do I undo the change"),
+        ("numbers", "Python 3.1", "Python 3.10"),
+        ("numbers", "agent 007", "agent 7"),
+        ("numbers", "the third fact", "three facts"),
+        ("numbers", "roll two dice", "roll dice twice"),
+        ("numbers", "is –5 odd", "is 5 odd"),  # noqa: RUF001 - a dash for a minus
+        ("dates", "next Monday", "this Monday"),
+        ("dates", "3 days ago", "in 3 days"),
+        ("units", "5 nautical miles", "5 miles"),
+        ("quotations", "translate »Haus«", "translate »Hund«"),
+        ("quotations", 'the poem "a\nb"', 'the poem "a\nc"'),
+        ("comparatives", "how to upgrade", "how to downgrade"),
+        ("names", "the capital of france", "the capital of spain"),
+        ("names", "Answer: german", "Answer: dutch"),
+        ("names", "from French to German", "from German to French"),
+        ("order", "is Ann taller than Bob", "is Bob really taller than Ann"),
+        ("swaps", "the mean value", "the median value"),
+        ("swaps", "the file my-app", "the file my-api"),
+        ("swaps", "what does 😀 mean", "what does 😢 mean"),
+        ("swaps", "explain x == y to me", "explain x == z to me"),
+        ("swaps", "bats and owls", "bats or owls"),
     ],
 )
 def test_what_is_hardly_told_apart_is(gate, one, other):
