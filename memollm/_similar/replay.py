@@ -29,6 +29,8 @@ MOST: Final = 64
 """How many thresholds are replayed at once."""
 BLOCK: Final = 256
 """Of how many texts the cosines to all before them are computed at a time."""
+CHEAPEST: Final[tuple[str | Gate, ...]] = ("names", "comparatives", "negations", "order", "swaps")
+"""In which order gates are asked: the user's own come last."""
 CHUNK: Final = 256
 """How many of the nearest texts are looked at first."""
 
@@ -103,7 +105,7 @@ class _Replay:
         self._readings = [ReadText(text) for text in course.texts]
         # What must be equal is compared by numbers; the rest of the gates are asked one by one.
         self._equal = _classes(self._readings, gates)
-        self._others = [gate for gate in gates if not _asks_for_equal(gate)]
+        self._others = sorted((gate for gate in gates if not _asks_for_equal(gate)), key=_cost)
 
     def meet(self, place: int, near: Places, scores: NDArray[np.float64]) -> None:
         """Let each threshold lend to a call, or learn it."""
@@ -228,6 +230,10 @@ def _first(scores: NDArray[np.float64]) -> Places:
         best = np.flatnonzero(scores >= least)
         return best[np.argsort(-scores[best], kind="stable")]
     return np.argsort(-scores, kind="stable")
+
+
+def _cost(gate: str | Gate) -> int:
+    return CHEAPEST.index(gate) if gate in CHEAPEST else len(CHEAPEST)
 
 
 def _asks_for_equal(gate: str | Gate) -> bool:

@@ -73,7 +73,7 @@ MOST: Final = 3
 """How many words in the place of as many others are taken to say another thing."""
 
 
-class Run(NamedTuple):
+class ReplacedWords(NamedTuple):
     """Words between two that both texts have."""
 
     before: str
@@ -109,12 +109,12 @@ def agree_in_swaps(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
     )
 
 
-def _runs(said: Sequence[str], known: set[str]) -> Iterator[Run]:
+def _runs(said: Sequence[str], known: set[str]) -> Iterator[ReplacedWords]:
     before, run = "^", list[str]()
     for word in (*said, "$"):
         if word in known or word == "$":
             if run:
-                yield Run(before, word, tuple(run))
+                yield ReplacedWords(before, word, tuple(run))
             before, run = word, []
         else:
             run.append(word)

@@ -16,6 +16,8 @@ from memollm.testing import hashed_ngrams
 HASHED = Embedder(hashed_ngrams, name="hashed")
 WORDS = ("the", "owl", "hunts", "not", "3", "4", "mice", "more", "less", "often", "at", "Rome", "and", "bats", "by")
 
+OWLS = ("tell of an owl", "tell me of an owl", "please tell me of an owl", "so please tell me of an owl")
+
 
 @pytest.fixture
 def cache():
@@ -75,7 +77,9 @@ def test_a_line_is_what_lending_does(cache, seed, options):
     report = cache.similar_report(gates=options.get("gates"))
     lines = {line.threshold: line for line in report.lines()}
     assert report.calls == len(texts)
-    for threshold in (0.4, 0.5, 0.66, 0.8, 0.9, 1.0):
+    told = {0.4, 0.5, 0.55, 0.6, 0.66, 0.7, 0.8, 0.9, 1.0} & lines.keys()
+    assert len(told) > 4
+    for threshold in told:
         line = lines[threshold]
         assert (line.lent, line.agreed) == lent_by(texts, threshold=threshold, **options), threshold
 
@@ -119,8 +123,7 @@ def test_partitions_are_added_up(cache):
 def test_the_latest_are_replayed_and_the_rest_told(cache):
     """`last` calls are replayed; how many were left out is told, and how many have no answer any more."""
     look = asking(cache, truth)
-    texts = ["owl a b", "owl a c", "owl a d", "owl a e"]
-    for text in texts:
+    for text in OWLS:
         look(text)
     report = cache.similar_report(last=2)
     assert report.calls == 2
@@ -167,10 +170,10 @@ def test_a_gate_that_raises_is_closed_in_a_replay(cache):
 def test_answers_that_are_gone_are_no_part_of_it(cache):
     """A call whose answer was forgotten or evicted is not replayed."""
     look = asking(cache, truth)
-    for text in ("owl a b", "owl a c", "owl a d"):
+    for text in OWLS:
         look(text)
-    look.forget("owl a d")
-    assert cache.similar_report().calls == 2
+    look.forget(OWLS[-1])
+    assert cache.similar_report().calls == 3
 
 
 def test_any_range_of_thresholds_fits():
@@ -185,8 +188,8 @@ def test_any_range_of_thresholds_fits():
 def test_a_replay_without_numpy_names_the_extra(cache, monkeypatch):
     """Where NumPy is missing, the report says what to install."""
     look = asking(cache, truth)
-    look("owl a b")
-    look("owl a c")
+    look(OWLS[0])
+    look(OWLS[1])
     monkeypatch.setitem(sys.modules, "memollm._similar.replay", None)
     with pytest.raises(OptionError, match=r"memollm\[similar\]"):
         cache.similar_report()
