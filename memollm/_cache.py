@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast
 from memollm._calls.configuration import configuration, require_name
 from memollm._calls.context import reader_name
 from memollm._calls.decorator import CachedLlm
-from memollm._calls.engines import Place, engine_of, make_engine, shown_place
+from memollm._calls.engines import Place, engine_of, make_engine, shown_place, shown_tier, tier_before
 from memollm._drive.settling import closed
 from memollm._types.public import public
 from memollm._types.secret import veiled
@@ -51,6 +51,7 @@ def default_cache() -> Cache:
 class Cache:
     """Samples and cursors in one place: a path (SQLite), `"memory:"`, the URL of a server, or a store of your own.
 
+    Before a server there may be a `tier`, which keeps copies of samples near: a folder of this machine, or `"memory:"`.
     Nothing is opened or made before the first use.
     """
 
@@ -58,23 +59,27 @@ class Cache:
         self,
         place: Place | Drawing | None = None,
         *,
+        tier: Place | None = None,
         allow_network: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._place: str | Drawing | None = fspath(place) if isinstance(place, PathLike) else place
         self._allow_network = allow_network
-        self._engine = make_engine(self._place, allow_network=allow_network, clock=clock)
+        # As it is now: what is configured may change, and a path is one of this folder.
+        self._tier = tier_before(self._place, tier)
+        self._engine = make_engine(self._place, tier=self._tier, allow_network=allow_network, clock=clock)
 
     @classmethod
-    def _reopened(cls, place: str | None, allow_network: bool) -> Self:  # noqa: FBT001 - pickle hands over positions
+    def _reopened(cls, place: str | None, allow_network: bool, tier: str | None = None) -> Self:  # noqa: FBT001 - pickle hands over positions
         """Open the cache of another process in this one, which shares its engine with all that come so."""
-        return cls(place, allow_network=True) if allow_network else cls.of_process(place)
+        return cls(place, allow_network=True) if allow_network else cls.of_process(place, tier=tier)
 
     @classmethod
-    def of_process(cls, place: Any) -> Self:
+    def of_process(cls, place: Any, *, tier: str | None = None) -> Self:
         """Return the one cache of this process at a place, which functions share that name the place."""
         cache = cls.__new__(cls)
-        vars(cache).update(_place=place, _allow_network=False, _engine=engine_of(place))
+        tier = tier_before(place, tier)
+        vars(cache).update(_place=place, _allow_network=False, _tier=tier, _engine=engine_of(place, tier=tier))
         return cache
 
     def __memollm_engine__(self) -> Engine:
@@ -85,12 +90,12 @@ class Cache:
         if place is None or (isinstance(place, str) and self._engine.path is not None):
             # Where it is, also where that was not said in full.
             place = self._engine.path
-        return veiled(f"Cache({shown_place(place)!r})")
+        return veiled(f"Cache({shown_place(place)!r}{shown_tier(self._tier)})")
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._place == "memory:" or not isinstance(self._place, str | None):
             raise TypeError(f"{self!r} lives in this process alone and cannot be pickled; use a cache on disk.")
-        return (Cache._reopened, (self._place, self._allow_network))
+        return (Cache._reopened, (self._place, self._allow_network, self._tier))
 
     def __enter__(self) -> Self:
         return self

@@ -19,7 +19,8 @@
     ├── RecordError              a stored record cannot be turned back into its value
     │   ├── UntrustedRecord      it names code and carries no signature of ours
     │   ├── StaleRecord          its class has moved or changed
-    │   └── DamagedRecord        its bytes are not what was written
+    │   ├── DamagedRecord        its bytes are not what was written
+    │   └── MissingRecord        it is kept elsewhere, and could not be had from there
     └── StoreError               the store did not do what it was asked
         ├── StoreUnavailable     it cannot be reached, read or written now
         │   ├── StoreReadOnly    it can be read, and this user may not write it
@@ -140,6 +141,10 @@ class StaleRecord(RecordError):
 
 class DamagedRecord(RecordError):
     """A record's bytes are not what was written."""
+
+
+class MissingRecord(RecordError):
+    """A record is kept elsewhere, in a bucket, and is not there or could not be had."""
 
 
 class StoreError(MemollmError):

@@ -69,6 +69,7 @@ def project(tmp_path, monkeypatch):
     monkeypatch.chdir(folder)
     for name in (
         "MEMOLLM_CACHE",
+        "MEMOLLM_TIER",
         "MEMOLLM_NAMESPACE",
         "MEMOLLM_RUN",
         "MEMOLLM_MODE",

@@ -9,6 +9,7 @@ from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
+from memollm._calls.tiers import require_tier
 from memollm._spending.budget import UNKNOWN
 from memollm._spending.prices import require_table
 from memollm._types.allowance import Allowance
@@ -140,6 +141,7 @@ def _as_it_is(_: str, value: object) -> object:
 
 SETTINGS: Final = {
     "cache": Setting(_as_it_is),
+    "tier": Setting(require_tier),
     "namespace": Setting(require_name),
     "mode": Setting(require_mode),
     "on_change": Setting(require_on_change),
@@ -218,6 +220,7 @@ def configure(**options: Any) -> None:
     """Set defaults for this process; None takes one back.
 
     cache           a `Cache`, a path, the URL of a server, or "memory:"
+    tier            what stands before a cache on a server: a folder of this machine, or "memory:"
     namespace       the reader of all functions that name none
     mode            "auto", "offline", "refresh", "readonly", "off" or "resume"
     on_change       what to do when a function's code has changed: "new", "warn", "error" or "ignore"
@@ -277,10 +280,12 @@ def read_project() -> dict[str, Said]:
         raise OptionError(f"{file} cannot be read: {error}. Mend it, or run outside the project.") from error
     where = f"{OF_PROJECT} in {file}"
     known = {name: setting for name, setting in SETTINGS.items() if setting.in_project}
+    # Before they are made absolute: a project's paths begin at its root.
+    for option in ("cache", "tier"):
+        if options.get(option) is not None:
+            options[option] = require_own_place(where, option, options[option], root)
     for option, value in options.items():
         options[option] = require_setting(where, option, known).check(f"{where}: {option}", value)
-    if options.get("cache") is not None:
-        options["cache"] = require_own_cache(where, options["cache"], root)
     if options.get("mode") == "refresh":
         raise OptionError(
             f"{where}: mode='refresh' would have every run pay again and replace what is stored, so a project cannot "
@@ -289,18 +294,18 @@ def read_project() -> dict[str, Said]:
     return {option: Said(value, where) for option, value in options.items()}
 
 
-def require_own_cache(where: str, cache: object, root: Path) -> str:
-    """Return where a project keeps its cache, which must be inside: a project may come from anybody."""
-    if not isinstance(cache, str):
-        raise OptionError(f"{where}: cache={cache!r}: it must be a text, a path or 'memory:'.")
-    if cache == "memory:":
-        return cache
-    place = root / Path(cache).expanduser()
-    if "://" in cache or not is_inside(place, root):
+def require_own_place(where: str, option: str, given: object, root: Path) -> str:
+    """Return where a project keeps its cache or tier, which must be inside: a project may come from anybody."""
+    if not isinstance(given, str):
+        raise OptionError(f"{where}: {option}={given!r}: it must be a text, a path or 'memory:'.")
+    if given == "memory:":
+        return given
+    place = root / Path(given).expanduser()
+    if "://" in given or not is_inside(place, root):
         raise OptionError(
-            f"{where}: cache={masked_url(cache)!r} lies outside of the project. A project may come from anybody, so "
+            f"{where}: {option}={masked_url(given)!r} lies outside of the project. A project may come from anybody, so "
             "its settings cannot send prompts elsewhere or write there (docs/security.md). If that is where you want "
-            "it, say so: MEMOLLM_CACHE, memollm.configure(cache=...) or Cache(...)."
+            f"it, say so: {PREFIX}{option.upper()}, memollm.configure({option}=...) or Cache(...)."
         )
     return str(place)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from memollm._calls.configuration import configuration, default_place, holds_for
+from memollm._calls.tiers import require_server_before, require_tier, tiered
 from memollm._draws.engine import Engine
 from memollm._types.children import is_child
 from memollm._types.locks import ForkedLock
@@ -70,13 +71,13 @@ def require_cache(given: object) -> None:
         require_place(given)
 
 
-def engine_of(given: Holder | Place | None) -> Engine:
+def engine_of(given: Holder | Place | None, *, tier: str | None = None) -> Engine:
     """Return the engine of a cache, or the one of this process at a place; without one, the configured or project's."""
     if given is None:
         given = configuration.get("cache")
     if _holds(given):
         return cast("Holder", given).__memollm_engine__()
-    return _shared(cast("Place | None", given))
+    return _shared(cast("Place | None", given), tier)
 
 
 def limits_of_program() -> Engine:
@@ -98,17 +99,30 @@ _opened: dict[str, Engine] = {}
 _opening = ForkedLock()
 
 
-def _shared(place: Place | None) -> Engine:
+def _shared(place: Place | None, tier: str | None) -> Engine:
     if place is not None:
         require_place(place)
     where = _where(default_place() if place is None else place)
+    tier = tier_before(where, tier)
+    known_as = where if tier is None else f"{where}\n{tier}"
     with _opening:
-        while (found := _opened.get(where)) is None or found.closed:
-            made = make_engine(where)
+        while (found := _opened.get(known_as)) is None or found.closed:
+            made = make_engine(where, tier=tier)
             # Whoever has interrupted this thread may have made one, too.
-            if _opened.get(where) is found:
-                _opened[where] = made
+            if _opened.get(known_as) is found:
+                _opened[known_as] = made
         return found
+
+
+def tier_before(place: object, given: object = None) -> str | None:
+    """Return the tier before a cache: the one that was given, or before a server the configured one."""
+    may_have = isinstance(place, str) and is_server(place) and not _is_bucket(place)
+    if given is None:
+        return cast("str | None", configuration.get("tier")) if may_have else None
+    tier = require_tier("tier", given)
+    if not may_have:
+        require_server_before(tier, place)
+    return tier
 
 
 def _where(place: Place) -> str:
@@ -118,25 +132,37 @@ def _where(place: Place) -> str:
 
 
 def make_engine(
-    place: Place | Store | None, *, allow_network: bool = False, clock: Callable[[], float] = time.time
+    place: Place | Store | None,
+    *,
+    tier: object = None,
+    allow_network: bool = False,
+    clock: Callable[[], float] = time.time,
 ) -> Engine:
     """Make an engine of one's own for a place or a store; nothing is opened or made before its first use."""
     # What no import of the package needs is imported with the first cache.
     from memollm._values.codec import Codec
 
     named = fspath(place) if isinstance(place, PathLike) else place
+    before = tier_before(str(default_place()) if named is None else named, tier)
     store = _store_at(named, allow_network=allow_network) if isinstance(named, str | None) else named
+    if before is not None:
+        store = tiered(store, cast("str", named), before)
     tidy = partial(_keep_within_limits, store, _path(named), clock)
     codec = Codec(pickle=_may_pickle)
     if isinstance(named, str) and _is_bucket(named):
         _exchange(cast("BucketStore", store), codec)
-    shown = veiled(f"memollm.Cache({shown_place(named)!r})")
+    shown = veiled(f"memollm.Cache({shown_place(named)!r}{shown_tier(before)})")
     return Engine(store, codec, clock, place=shown, path=_path(named), tidy=tidy)
 
 
 def shown_place(place: str | Store | None) -> str | Store | None:
     """Return what may be shown of a place."""
     return masked_url(place) if isinstance(place, str) and "://" in place else place
+
+
+def shown_tier(tier: str | None) -> str:
+    """Return what may be shown of a tier, as the user would write it."""
+    return "" if tier is None else f", tier={masked_url(tier)!r}"
 
 
 def _path(place: str | Store | None) -> str | None:

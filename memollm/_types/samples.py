@@ -93,6 +93,18 @@ def digest_of(record: bytes) -> bytes:
     return hashlib.sha256(record).digest()[:16]
 
 
+class Digest(bytes):
+    """What stands in the place of a record that was not sent, because whoever asked holds it: its digest."""
+
+    __slots__ = ()
+
+
+class Absent(bytes):
+    """What stands in the place of a record that could not be had; who reads it is told why."""
+
+    error: Exception
+
+
 class Lent(NamedTuple):
     """What a draw is given in the place of a sample of its own call: that of another, which was found to be similar."""
 

@@ -11,6 +11,7 @@ from typing import cast
 
 from xxhash import xxh3_64_hexdigest
 
+from memollm._types.samples import Absent
 from memollm.errors import DamagedRecord, StaleRecord
 
 JSON, TREE, CLASSES, PICKLE = b"J1", b"T1", b"C1", b"P1"
@@ -52,6 +53,8 @@ def framed(kind: bytes, rest: bytes) -> bytes:
 
 def unframed(record: bytes) -> tuple[bytes, bytes]:
     """Give kind and rest of a record, if it is as it was written and of a form that is known here."""
+    if type(record) is Absent:
+        raise record.error
     kind, rest = record[:2], record[HEAD:]
     if record[2:HEAD] != b":" + check(rest, int.from_bytes(kind, "big")):
         raise DamagedRecord(f"the record's bytes are not what was written (its check does not fit). {ANEW}")

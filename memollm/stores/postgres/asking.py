@@ -8,13 +8,14 @@ import msgspec
 
 from memollm._types.calls import Call, Place, Position, recorder, resumed
 from memollm._types.requests import Answer, Fill, Look, Release, Return, Settle, Take, Write, Written
-from memollm._types.samples import EVER, MINE, Busy, Sample, State, Taken
+from memollm._types.samples import EVER, MINE, Busy, Digest, Sample, State, Taken
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from memollm._types.requests import Change, Request
     from memollm.stores.drawn import Drawn, HeldByDraw
+    from memollm.stores.thin import Holding
 
 Row = tuple[Any, ...]
 KIND, REQUEST, NTH, AT, TICKET, GENERATION, BODY = range(7)
@@ -234,6 +235,16 @@ class Asking:
             return None
         return (step["id"], numbers.numbering, number, *numbered, step.get("p"), step.get("w"))
 
+    def held(self, holding: Holding) -> list[dict[str, Any]]:
+        """Return of which slots the records need not be sent, for each step that may find them."""
+        calls: list[Call] = list(self._calls)
+        return [
+            {"q": step["q"], "i": step["i"], "p": step.get("p"), "f": first, "l": last}
+            for step in self._steps
+            if step["k"] in {"take", "look"}
+            for first, last in holding.stretches(calls[int(step["c"])])
+        ]
+
     # Answers.
 
     def answers(self, requests: Sequence[Request], rows: Sequence[Row]) -> list[Answer]:
@@ -289,6 +300,8 @@ def _taken(take: Take, rows: list[Row]) -> list[Taken]:
 def _state(row: Row) -> State:
     if row[KIND] == "sample":
         return Sample._make(row[BODY:])
+    if row[KIND] == "held":
+        return Sample(Digest(row[BODY]), *row[BODY + 1 :])
     return MINE if row[KIND] == "mine" else Busy(row[TICKET])
 
 

@@ -19,11 +19,17 @@ BEGIN
     RETURN true;
 END $$;
 
+-- Epochs are moments, in seconds since 2025, or more where they are many: so none comes twice after another cache has
+-- taken the place of one, or an older state of it was restored. Locks bear their numbers, which have 31 bits.
+CREATE OR REPLACE FUNCTION memollm.moment() RETURNS bigint LANGUAGE sql AS $$
+    SELECT extract(epoch FROM clock_timestamp())::bigint - 1735689600;
+$$;
+
 CREATE OR REPLACE FUNCTION memollm.begin_epoch() RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     begun bigint;
 BEGIN
-    UPDATE memollm.about SET epoch = epoch + 1 RETURNING epoch INTO begun;
+    UPDATE memollm.about SET epoch = greatest(epoch + 1, memollm.moment()) RETURNING epoch INTO begun;
     PERFORM pg_notify($CHANNEL, 'epoch ' || begun);
     RETURN begun;
 END $$;

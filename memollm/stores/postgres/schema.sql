@@ -4,7 +4,7 @@
 CREATE SCHEMA IF NOT EXISTS memollm;
 -- `numbering` changes when a call's number may have become another call's.
 CREATE TABLE memollm.about (version integer NOT NULL, epoch bigint NOT NULL, numbering bigint NOT NULL);
-INSERT INTO memollm.about VALUES (0, 1, 1);
+INSERT INTO memollm.about VALUES (0, extract(epoch FROM clock_timestamp())::bigint - 1735689600, 1);
 CREATE TABLE memollm.call (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     key bytea NOT NULL,

@@ -8,7 +8,7 @@ from importlib.resources import files as package_files
 from typing import Final
 
 PACKAGE: Final = __name__.rpartition(".")[0]
-FILES: Final = ("schema", "drawing", "looking", "keeping", "transfer")
+FILES: Final = ("schema", "drawing", "looking", "keeping", "transfer", "thin")
 SCHEMA_VERSION: Final = 1
 """That of the tables and functions. A change of them bumps it, and brings statements that migrate."""
 MIGRATIONS: Final[list[bytes]] = []

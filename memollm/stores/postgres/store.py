@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import psycopg
 
 from memollm.errors import ChangeRefused
@@ -82,9 +83,10 @@ class PostgresStore(ServerSession, ServedDrawing):
             if not asking.asks:
                 return asking, []
             self.opened()
-            one, asked = None if self.drawn.many_arrived() else asking.one_draw, asking.asked
+            held = [] if self.holding is None else asking.held(self.holding)
+            one, asked = None if held or self.drawn.many_arrived() else asking.one_draw, asking.asked
             self.drawn.begin(requests)
-            rows = self._sent_one(one) if one else self._sent(asked)
+            rows = self._sent_one(one) if one else self._sent(asked, held)
             if rows is None:
                 # Calls have other numbers now, and nothing was done.
                 self.numbers.forget_calls()
@@ -108,10 +110,12 @@ class PostgresStore(ServerSession, ServedDrawing):
         opened = self.opened()
         return self._fetched(opened, self._draw, (opened.line.owner, *one))
 
-    def _sent(self, asked: Sending) -> list[Row] | None:
-        """Send what is asked; None if it has to be made anew, with the calls' own names."""
+    def _sent(self, asked: Sending, held: Sequence[Any]) -> list[Row] | None:
+        """Send what is asked, and what is held; None if it has to be made anew, with the calls' own names."""
         opened, arrived = self.opened(), self.drawn.arrived()
         values = (opened.line.owner, asked.again, arrived, *asked[1:], time.time())
+        if held:
+            return self._fetched(opened, self.sql["perform_thin"], (*values, msgspec.json.encode(held).decode()))
         return self._fetched(opened, self._perform, values)
 
     def _fetched(self, opened: OpenServer, statement: bytes, values: tuple[Any, ...]) -> list[Row] | None:
@@ -122,6 +126,10 @@ class PostgresStore(ServerSession, ServedDrawing):
                 if error.sqlstate == RENUMBERED:
                     return None
                 raise
+
+    def lasting_epoch(self) -> int:
+        """Return the epoch that this process was told of: a number of the server's, which begins with what it tells."""
+        return self.epoch()
 
     # Watching.
 

@@ -11,7 +11,7 @@ import msgspec
 
 from memollm._types.calls import Place, Position, recorder, resumed
 from memollm._types.requests import Answer, Fill, Look, Release, Return, Settle, Take, Write, Written
-from memollm._types.samples import EVER, MINE, Busy, Sample, State, Taken, digest_of
+from memollm._types.samples import EVER, MINE, Busy, Digest, Sample, State, Taken, digest_of
 from memollm.errors import ChangeRefused
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Step = tuple[Any, ...]
 HEAD: Final = struct.Struct(">ddqqdd16s")
 """What stands before a record: when it was stored, what it took, and its digest."""
+NOTHING: Final = digest_of(b"")
+"""The digest of a record that is empty; where another one stands alone, the record was not sent."""
 REPLACED: Final = struct.Struct(">d16s")
 MANY: Final = 200
 """How many draws of a call are done by one run of the script; meanwhile the server does nothing else."""
@@ -38,10 +40,11 @@ def packed(sample: Sample) -> bytes:
 
 
 def sample_of(data: bytes) -> Sample:
-    """Read a sample."""
-    stored, seconds, input_tokens, output_tokens, cost, latency, _ = HEAD.unpack_from(data)
+    """Read a sample, or its head alone."""
+    stored, seconds, input_tokens, output_tokens, cost, latency, digest = HEAD.unpack_from(data)
     price = None if cost != cost else cost  # noqa: PLR0124 - so is what is no number
-    return Sample(data[HEAD.size :], stored, seconds, input_tokens, output_tokens, price, latency)
+    record = data[HEAD.size :] if len(data) > HEAD.size or digest == NOTHING else Digest(digest)
+    return Sample(record, stored, seconds, input_tokens, output_tokens, price, latency)
 
 
 def new_number() -> int:

@@ -30,14 +30,26 @@ class Command(NamedTuple):
 @cache
 def script(*names: str) -> Script:
     """Read a script."""
-    texts = [package_files(PACKAGE).joinpath(f"{name}.lua").read_text(encoding="utf-8") for name in names]
-    text = "\n".join(texts)
+    return _script("\n".join(map(_text, names)))
+
+
+def _text(name: str) -> str:
+    return package_files(PACKAGE).joinpath(f"{name}.lua").read_text(encoding="utf-8")
+
+
+def _script(text: str) -> Script:
     return Script(text, sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
 def drawing() -> Script:
     """Return what draws."""
     return script("glance", "common", "positions", "drawing")
+
+
+@cache
+def thin_drawing() -> Script:
+    """Return what draws for who holds records already."""
+    return _script(f"local function drawn()\n{drawing().text}\nend\n{_text('thin')}")
 
 
 def keeping() -> Script:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from memollm._types.calls import recorder, resumed
 from memollm._types.requests import Take
 from memollm._types.samples import EVER, Taken
 from memollm.errors import ChangeRefused
 from memollm.stores.redis.asking import MANY, AskingCalls, Group, has_replaced, new_number, state_of
 from memollm.stores.redis.failures import FAILURES, HALFWAY, code_of
-from memollm.stores.redis.scripts import Command, drawing
+from memollm.stores.redis.scripts import Command, drawing, thin_drawing
 from memollm.stores.redis.session import RedisSession
 from memollm.stores.served import ServedDrawing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from memollm._types.calls import Place, Want
+    from memollm._types.calls import Call, Place, Want
     from memollm._types.requests import Answer, Request
     from memollm.errors import StoreError
     from memollm.stores.redis.keeping import RedisKeeping
@@ -111,7 +113,7 @@ class RedisStore(RedisSession, ServedDrawing):
                 groups = of.groups[first : first + MANY]
                 payload, records = asking.sent(of, groups, about)
                 arguments = (opened.owner, "many", lease, new_number(), payload, *records)
-                commands.append(Command(drawing(), base, arguments))
+                commands.append(self._command(call, base, arguments))
                 sent.append((base, groups))
         self.register(new)
         answers = self._run(opened, commands)
@@ -129,6 +131,13 @@ class RedisStore(RedisSession, ServedDrawing):
             from memollm.stores.redis.adopting import finish_move_of
 
             finish_move_of(self, str(error))
+
+    def _command(self, call: Call, base: str, arguments: tuple[object, ...]) -> Command:
+        """Return what draws of a call, and does not send what is held here."""
+        held = self.holding.stretches(call) if self.holding is not None else ()
+        if not held:
+            return Command(drawing(), base, arguments)
+        return Command(thin_drawing(), base, (*arguments, msgspec.msgpack.encode(held)))
 
     # What most draws are: one sample of a call and a reader.
 
@@ -151,7 +160,7 @@ class RedisStore(RedisSession, ServedDrawing):
             *(recorder(reader), int(1000 * self.address.lease), new_number()),
         )
         self.drawn.begin((take,))
-        (answer,) = self._run(opened, [Command(drawing(), base, arguments)])
+        (answer,) = self._run(opened, [self._command(want.call, base, arguments)])
         opened.line.answered.append((base, take.ticket))
         of, at, state = answer
         self.seen.note(base, reader, of.decode(), at)

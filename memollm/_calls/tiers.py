@@ -1,0 +1,68 @@
+"""What `tier=` may be: a folder of this machine or memory, before a server."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from os import PathLike, fspath
+from typing import TYPE_CHECKING, Final, cast
+from urllib.parse import parse_qs, urlsplit
+
+from memollm._types.paths import absolute
+from memollm._types.secret import masked_url
+from memollm.errors import OptionError
+
+if TYPE_CHECKING:
+    from memollm.stores.drawing import Drawing
+    from memollm.stores.tier.copies import Copies
+
+MEMORY: Final = "memory:"
+NAMED: Final = ("schema", "prefix")
+"""What a URL says besides its path of which cache of a server is meant."""
+
+
+def require_tier(where: str, tier: object) -> str:
+    """Return what a tier is, a path as an absolute one; refuse what can be none."""
+    text = fspath(cast("str", tier)) if isinstance(tier, str | PathLike) else ""
+    if not text.strip() or ("://" in text or text == ":memory:"):
+        raise OptionError(
+            f"{where}={masked_url(f'{tier!r}')}: a tier is a folder of this machine, or 'memory:'. Name one of these."
+        )
+    return text if text == MEMORY else str(absolute(text))
+
+
+def require_server_before(tier: str, place: object) -> None:
+    """Refuse a tier before what is no server."""
+    shown = masked_url(place) if isinstance(place, str) else "this store"
+    raise OptionError(
+        f"tier={masked_url(tier)!r} stands before a server (postgresql://, redis://), and cache={shown!r} is none. "
+        "Leave it out: what is on this machine needs no copies. Several machines share samples without a server by "
+        "Cache('s3://bucket/prefix')."
+    )
+
+
+def tiered(store: Drawing, url: str, tier: str) -> Drawing:
+    """Put a tier before a server."""
+    from memollm.stores.tier.store import TierStore
+
+    return TierStore(store, _copies(url, tier), shown=masked_url(tier))
+
+
+def _copies(url: str, tier: str) -> Copies:
+    if tier == MEMORY:
+        from memollm.stores.tier.memory import MemoryCopies
+
+        return MemoryCopies()
+    from memollm.stores.tier.folder import FolderCopies
+
+    return FolderCopies(absolute(tier) / f"{name_of_cache(url)}.db")
+
+
+def name_of_cache(url: str) -> str:
+    """Return how a file is named that is about one cache of a server: not by who asks, and how."""
+    parts = urlsplit(url)
+    asked = parse_qs(parts.query)
+    named = [each for name in NAMED for each in asked.get(name, [])]
+    whole = "\n".join([parts.hostname or "", str(parts.port or ""), parts.path.strip("/"), *named])
+    host = re.sub(r"[^a-z0-9.-]", "", parts.hostname or "")[:40] or "server"
+    return f"{host}-{hashlib.sha256(whole.encode()).hexdigest()[:12]}"

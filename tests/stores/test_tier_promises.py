@@ -1,0 +1,64 @@
+"""A server with a tier before it keeps what every store promises."""
+
+import pytest
+from servers import require_psycopg, require_redis
+
+require_psycopg()
+require_redis()
+
+from memollm.stores.postgres.store import PostgresStore
+from memollm.stores.redis.store import RedisStore
+from memollm.stores.tier.folder import FolderCopies
+from memollm.stores.tier.memory import MemoryCopies
+from memollm.stores.tier.store import TierStore
+from memollm.testing import DurableConformance, SharedConformance, StoreConformance
+
+
+class TierConformance(StoreConformance, DurableConformance, SharedConformance):
+    """Two processes of one machine share a folder, or each has memory of its own."""
+
+    def make(self):
+        return TierStore(self.server(self.url), self.copies(), shown="tier")
+
+    def copies(self):
+        return FolderCopies(self.folder / "tier.db")
+
+    def reopen(self, store):
+        store.close()
+        return self.make()
+
+    def peer(self, store):
+        return self.make()
+
+
+@pytest.mark.usefixtures("deadline")
+class TestRedisWithFolder(TierConformance):
+    server = RedisStore
+
+    @pytest.fixture(autouse=True)
+    def begun(self, redis, tmp_path):
+        self.url, self.folder = redis.fresh(), tmp_path
+
+
+@pytest.mark.deep
+@pytest.mark.usefixtures("deadline")
+class TestRedisWithMemory(TestRedisWithFolder):
+    def copies(self):
+        return MemoryCopies()
+
+
+@pytest.mark.deep
+@pytest.mark.usefixtures("deadline")
+class TestPostgresWithFolder(TierConformance):
+    server = PostgresStore
+
+    @pytest.fixture(autouse=True)
+    def begun(self, postgres, tmp_path):
+        self.url, self.folder = postgres.fresh(), tmp_path
+
+
+@pytest.mark.deep
+@pytest.mark.usefixtures("deadline")
+class TestPostgresWithMemory(TestPostgresWithFolder):
+    def copies(self):
+        return MemoryCopies()
