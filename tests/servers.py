@@ -416,6 +416,10 @@ class Proxy:
 
     def __init__(self, port, *, delay=0.0):
         self.delay = delay
+        self.asked = 0
+        """How often clients have sent something."""
+        self.told = 0
+        """How many bytes they were sent."""
         self._port = port
         self._lose = 0
         self._spare = 0
@@ -462,6 +466,10 @@ class Proxy:
                 if self.delay:
                     time.sleep(self.delay)
                 answered += 1
+                if are_answers:
+                    self.told += len(data)
+                else:
+                    self.asked += 1
                 if are_answers and answered > 1 and self._lose:
                     if not self._spare:
                         self._lose -= 1

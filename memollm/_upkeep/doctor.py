@@ -33,6 +33,7 @@ from memollm.stores.sqlite.reader import SqliteReader
 from memollm.stores.sqlite.schema import foreign_texts
 from memollm.stores.sqlite.sql import SCHEMA_VERSION
 from memollm.stores.sqlite.store import SqliteStore
+from memollm.stores.tier.store import TierStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -77,6 +78,8 @@ def _of_store(store: Drawing) -> Iterator[CheckResult]:
         yield from _check_users(store.files)
     else:
         yield _answering(store)
+        if isinstance(store, TierStore):
+            yield CheckResult("tier", OK, store.copies.look())
 
 
 def _check_bucket(store: BucketStore) -> CheckResult:

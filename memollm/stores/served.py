@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from memollm._types.calls import Place
     from memollm._types.requests import Answer, Request
     from memollm.stores.drawn import Drawn
-    from memollm.stores.thin import Holding
+    from memollm.stores.thin import HoldsRecords
 
 
 class Watching(Protocol):
@@ -30,7 +30,7 @@ class ServedDrawing(Drawing):
     """Draws from a server that other processes use, too."""
 
     drawn: Drawn
-    holding: Holding | None = None
+    holding: HoldsRecords | None = None
     """Who holds records that need not be sent again."""
 
     def _brought(self, requests: Sequence[Request]) -> list[Answer]:

@@ -13,7 +13,7 @@ Stretches = list[tuple[int, int]]
 """Slots, as the first and last of each stretch."""
 
 
-class Holding(Protocol):
+class HoldsRecords(Protocol):
     """Who holds records already."""
 
     def stretches(self, call: Call) -> Sequence[tuple[int, int]]:
@@ -25,7 +25,7 @@ class Holding(Protocol):
 class Thin(Protocol):
     """A store that answers with the `Digest` of a record where `holding` says that the record may be at hand."""
 
-    holding: Holding | None
+    holding: HoldsRecords | None
 
 
 @runtime_checkable

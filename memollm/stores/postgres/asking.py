@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from memollm._types.requests import Change, Request
     from memollm.stores.drawn import Drawn, HeldByDraw
-    from memollm.stores.thin import Holding
+    from memollm.stores.thin import HoldsRecords
 
 Row = tuple[Any, ...]
 KIND, REQUEST, NTH, AT, TICKET, GENERATION, BODY = range(7)
@@ -235,7 +235,7 @@ class Asking:
             return None
         return (step["id"], numbers.numbering, number, *numbered, step.get("p"), step.get("w"))
 
-    def held(self, holding: Holding) -> list[dict[str, Any]]:
+    def held(self, holding: HoldsRecords) -> list[dict[str, Any]]:
         """Return of which slots the records need not be sent, for each step that may find them."""
         calls: list[Call] = list(self._calls)
         return [

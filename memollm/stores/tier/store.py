@@ -13,7 +13,7 @@ from memollm._types.samples import Absent, Digest, Sample, Taken, digest_of
 from memollm.errors import MissingRecord, StoreError
 from memollm.stores.drawing import Drawing
 from memollm.stores.reading import HasReader
-from memollm.stores.thin import Holding, TellsEpochs, Thin
+from memollm.stores.thin import HoldsRecords, TellsEpochs, Thin
 from memollm.stores.tier.copies import Copy
 
 if TYPE_CHECKING:
@@ -31,14 +31,14 @@ REMEMBERED: Final = 100_000
 """Of how many samples a process remembers in which epoch it has seen them."""
 
 
-class Moment(NamedTuple):
+class AskedIn(NamedTuple):
     """When something was asked: the epoch as this process knows it, and as all do."""
 
     epoch: int
     lasting: int
 
 
-class TellingHeld(Holding):
+class TellingHeld(HoldsRecords):
     """Tells the server what is held; nothing, where a record turned out not to be."""
 
     def __init__(self, copies: Copies) -> None:
@@ -102,11 +102,11 @@ class TierStore(Drawing):
         asked = iter(self._asked(left, moment) if left else ())
         return [known[nth] if nth in known else next(asked) for nth in range(len(requests))]
 
-    def _moment(self) -> Moment:
+    def _moment(self) -> AskedIn:
         server = self.server
-        return Moment(server.epoch(), server.lasting_epoch() if isinstance(server, TellsEpochs) else UNTOLD)
+        return AskedIn(server.epoch(), server.lasting_epoch() if isinstance(server, TellsEpochs) else UNTOLD)
 
-    def _asked(self, requests: Sequence[Request], moment: Moment) -> list[Answer | StoreError]:
+    def _asked(self, requests: Sequence[Request], moment: AskedIn) -> list[Answer | StoreError]:
         answers = self.server.perform(requests)
         sent: dict[Place, Copy] = {}
         lacking: list[_Lacking] = []
@@ -121,14 +121,14 @@ class TierStore(Drawing):
         self._keep(sent, moment)
         return answers
 
-    def _keep(self, sent: Mapping[Place, Copy], moment: Moment) -> None:
+    def _keep(self, sent: Mapping[Place, Copy], moment: AskedIn) -> None:
         if not sent:
             return
         self.copies.put(sent)
         for place, copy in sent.items():
             self._see(place, copy.digest, moment)
 
-    def _see(self, place: Place, digest: bytes, moment: Moment) -> None:
+    def _see(self, place: Place, digest: bytes, moment: AskedIn) -> None:
         if moment.epoch >= 0:
             if len(self._seen) >= REMEMBERED:
                 self._seen.clear()
@@ -136,7 +136,7 @@ class TierStore(Drawing):
 
     # What was not sent.
 
-    def _completed(self, request: Take | Look, answer: Any, sent: dict[Place, Copy], moment: Moment) -> list[_Lacking]:
+    def _completed(self, request: Take | Look, answer: Any, sent: dict[Place, Copy], moment: AskedIn) -> list[_Lacking]:
         """Put copies in the place of digests; return what is not here, and note what was sent."""
         lacking: list[_Lacking] = []
         for where, places, states in _slots_of(request, answer):
@@ -174,14 +174,14 @@ class TierStore(Drawing):
         }
         return {place: copy for place, copy in found.items() if copy.digest == digests[place]}
 
-    def _know_again(self, request: Take | Look, place: Place, copy: Copy, moment: Moment) -> None:
+    def _know_again(self, request: Take | Look, place: Place, copy: Copy, moment: AskedIn) -> None:
         """Know that the server has it still. It is written down for others where that may save them a request."""
         self._see(place, copy.digest, moment)
         is_memo = isinstance(request, Take) and request.wants[0].reader is None
         if is_memo and moment.lasting >= 0 and copy.epoch != moment.lasting:
             self.copies.renew({place: copy._replace(epoch=moment.lasting)})
 
-    def _ask_once_more(self, lacking: Sequence[_Lacking], sent: dict[Place, Copy], moment: Moment) -> None:
+    def _ask_once_more(self, lacking: Sequence[_Lacking], sent: dict[Place, Copy], moment: AskedIn) -> None:
         """Have the records sent that are not here, whatever was thought."""
         self.copies.drop({each.place for each in lacking})
         looks = [Look(each.request.ticket, [each.place], each.request.newer_than) for each in lacking]
@@ -199,7 +199,7 @@ class TierStore(Drawing):
 
     # What is known without asking.
 
-    def _known(self, requests: Sequence[Request], moment: Moment) -> dict[int, Answer | StoreError]:
+    def _known(self, requests: Sequence[Request], moment: AskedIn) -> dict[int, Answer | StoreError]:
         """Answer draws without a cursor whose samples are here, and of which nothing was replaced since that was so."""
         known: dict[int, Answer | StoreError] = {}
         for nth, request in enumerate(requests):
@@ -209,7 +209,7 @@ class TierStore(Drawing):
                 known[nth] = taken
         return known
 
-    def _taken(self, take: Take, moment: Moment) -> list[Taken] | None:
+    def _taken(self, take: Take, moment: AskedIn) -> list[Taken] | None:
         if moment.epoch < 0 or take.ticket in self.flights.answers:
             return None
         taken: list[Taken] = []
@@ -230,7 +230,7 @@ class TierStore(Drawing):
             taken.append(Taken(range(want.n), samples))
         return taken
 
-    def _is_current(self, place: Place, copy: Copy, moment: Moment) -> bool:
+    def _is_current(self, place: Place, copy: Copy, moment: AskedIn) -> bool:
         return copy.epoch == moment.lasting >= 0 or self._seen.get(place) == (moment.epoch, copy.digest)
 
     # What the server does as it is.
@@ -274,7 +274,7 @@ def _slots_of(request: Take | Look, answer: Any) -> list[tuple[int | None, Seque
     ]
 
 
-def _filled(write: Write, written: Written, moment: Moment) -> dict[Place, Copy]:
+def _filled(write: Write, written: Written, moment: AskedIn) -> dict[Place, Copy]:
     """Return what stands in the slots that were filled."""
     samples = {
         change.place: written.lost.get(change.place, change.sample)
