@@ -1,0 +1,98 @@
+"""Machines with tiers of their own that draw, refresh and forget on one server, while their programs are killed."""
+
+import faulthandler
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from servers import PATIENCE
+from test_server_hammer import lines, postgres, redis
+
+from memollm import Cache
+
+WORKER = Path(__file__).with_name("tier_worker.py")
+MACHINES = ("a", "a", "b", "b")
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("kind", [postgres, redis])
+@pytest.mark.parametrize("kills", [6, 60], ids=["short", "long"])
+def test_no_older_answer_comes_back(tmp_path, monkeypatch, kind, kills):
+    """Nothing is given twice or lost, and no older answer is read after a newer one (P1, P7)."""
+    # It goes on for longer than other tests, and has deadlines of its own.
+    faulthandler.cancel_dump_traceback_later()
+    monkeypatch.setenv("MEMOLLM_SIGNING_KEY", "a secret of the whole team")
+    server, query = kind()
+    chance, processes = random.Random(kills), {}
+    try:
+        server.start()
+
+        def start(nth, seed):
+            machine = MACHINES[nth]
+            command = [sys.executable, str(WORKER), server.url + query, str(tmp_path), machine, str(seed)]
+            environment = {**os.environ, "MEMOLLM_TIER": str(tmp_path / f"tier-{machine}")}
+            processes[nth] = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment)
+
+        for nth in range(len(MACHINES)):
+            start(nth, nth)
+        for count in range(kills):
+            until_seen(tmp_path, 30 * (count + 1), processes)
+            nth = chance.randrange(len(MACHINES))
+            end(processes[nth])
+            start(nth, 100 + count)
+        for process in processes.values():
+            end(process)
+        check(server.url, tmp_path, kills + len(MACHINES))
+    finally:
+        for process in processes.values():
+            process.kill()
+            process.wait(PATIENCE)
+            process.stderr.close()
+        server.stop()
+
+
+def end(process):
+    process.kill()
+    _, said = process.communicate(timeout=PATIENCE)
+    assert said == b""
+
+
+def until_seen(folder, count, processes):
+    """Wait until so many answers were read."""
+    until = time.monotonic() + 10 * PATIENCE
+    while len(lines(folder / "seen")) < 5 * count:
+        assert time.monotonic() < until
+        assert all(process.poll() is None for process in processes.values())
+        time.sleep(0.01)
+
+
+def check(url, folder, kills):
+    given = (folder / "given").read_text().splitlines()
+    assert len(given) == len(set(given)) > 0
+    with Cache(url) as cache:
+        ask = cache.cached_llm(lambda text: "", name="ask", version=1)
+        stored = {f"{text} {answer.partition(' ')[0]}" for text in ("one", "two", "three") for answer in ask.peek(text)}
+    assert {*given} <= stored
+    assert len(stored) <= len(given) + kills
+    reads = [line.split() for line in (folder / "seen").read_text().splitlines()]
+    assert older(reads) == []
+
+
+def older(reads):
+    """Return what was read after the reading of something newer had ended."""
+    found = []
+    for text in {read[0] for read in reads}:
+        of = [(int(begun), int(ended), int(answer), where) for of, begun, ended, answer, where in reads if of == text]
+        ends = sorted((ended, answer) for _, ended, answer, _ in of)
+        newest, at = 0, 0
+        for begun, ended, answer, where in sorted(of):
+            while at < len(ends) and ends[at][0] < begun:
+                newest = max(newest, ends[at][1])
+                at += 1
+            if answer < newest:
+                found.append((text, begun, ended, answer, newest, where))
+    return found
