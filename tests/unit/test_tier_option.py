@@ -51,6 +51,7 @@ def test_a_tier_is_shown(project):
 def test_a_configured_tier_stands_before_servers_alone(monkeypatch, project):
     """Code wins over the environment, which wins over the project; a cache on this machine has no use for it."""
     (project / "pyproject.toml").write_text('[tool.memollm]\ntier = "of-project"\n')
+    monkeypatch.setattr(configuration, "_project", None)
     places = [Cache(URL).store.shown_tier]
     monkeypatch.setenv("MEMOLLM_TIER", "of-environment")
     configure(namespace="a")
@@ -81,11 +82,10 @@ class Named:
 
 
 @pytest.mark.parametrize("tier", ["../outside", "/tmp/outside", "redis://host", "~/outside"])
-def test_a_project_names_no_tier_outside_of_it(project, tier):
+def test_a_project_names_no_tier_outside_of_it(project, monkeypatch, tier):
     """A project may come from anybody: copies of samples stay inside of it."""
     (project / "pyproject.toml").write_text(f'[tool.memollm]\ntier = "{tier}"\n')
-    configure(namespace=None)
-    configuration._project = None
+    monkeypatch.setattr(configuration, "_project", None)
     with pytest.raises(OptionError, match=r"tier=.* lies outside of the project.*MEMOLLM_TIER"):
         Cache(URL)
 
