@@ -212,12 +212,14 @@ class Matcher:
         asked = self._asked(here.call)
         least = FLOOR if self._similar.threshold is None else self._similar.threshold
         most = VERIFIED if self._verify is not None else 1
-        spaces = (here.space.digest(version.form) for version in asked.versions)
-        blocks = [blocks_of(engine).current(engine, space, len(here.vector)) for space in spaces]
-        nearest = [near for block in blocks for near in block.nearest(here.vector, least, COMPARED)]
+        nearest = [
+            (near, space)
+            for space in (here.space.digest(version.form) for version in asked.versions)
+            for near in blocks_of(engine).current(engine, space, len(here.vector)).nearest(here.vector, least, COMPARED)
+        ]
         found: list[Lent] = []
-        for near in sorted(nearest, key=lambda near: -near.score)[:COMPARED]:
-            of = matching(engine.store).call_of(near.number)
+        for near, space in sorted(nearest, key=lambda each: -each[0].score)[:COMPARED]:
+            of = matching(engine.store).calls_of(space, [near.number]).get(near.number)
             lent = None if of is None or of in asked.versions else self._lent(asked, of, near.score, newer_than)
             if lent is not None:
                 found.append(lent)

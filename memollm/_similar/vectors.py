@@ -9,7 +9,7 @@ import numpy as np
 
 from memollm._types.locks import ForkedLock
 from memollm.errors import OptionError
-from memollm.stores.matching import matching
+from memollm.stores.matching import MOST_VECTORS, matching
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,10 +70,8 @@ class _Held(NamedTuple):
     matrix: Vectors
     numbers: Numbers
     known: int
-
-    @property
-    def last(self) -> int:
-        return int(self.numbers[self.known - 1]) if self.known else 0
+    last: int
+    """The highest number that was read, also of what is no vector."""
 
 
 class VectorBlock:
@@ -81,7 +79,7 @@ class VectorBlock:
 
     def __init__(self, width: int) -> None:
         self._width = width
-        self._held = _Held(np.empty((0, width), np.float32), np.empty(0, np.int64), 0)
+        self._held = _Held(np.empty((0, width), np.float32), np.empty(0, np.int64), 0, 0)
         self._lock = ForkedLock()
 
     @property
@@ -91,16 +89,16 @@ class VectorBlock:
 
     def add(self, after: int, rows: Sequence[tuple[int, bytes]]) -> None:
         """Take up rows that were read behind a number, unless another thread has done so meanwhile."""
-        whole = [row for row in rows if len(row[1]) == NUMBER_BYTES * self._width]
-        if not whole:
+        if not rows:
             return
+        whole = [row for row in rows if len(row[1]) == NUMBER_BYTES * self._width]
         numbers = np.fromiter((number for number, _ in whole), np.int64, len(whole))
         vectors = np.frombuffer(b"".join(vector for _, vector in whole), np.float32).reshape(-1, self._width)
         with self._lock:
             if self._held.last == after:
-                self._held = self._grown(self._held, numbers, vectors)
+                self._held = self._grown(self._held, numbers, vectors, rows[-1][0])
 
-    def _grown(self, held: _Held, numbers: Numbers, vectors: Vectors) -> _Held:
+    def _grown(self, held: _Held, numbers: Numbers, vectors: Vectors, last: int) -> _Held:
         end = held.known + len(numbers)
         matrix, ids = held.matrix, held.numbers
         if end > len(ids):
@@ -109,7 +107,7 @@ class VectorBlock:
             matrix[: held.known], ids[: held.known] = held.matrix[: held.known], held.numbers[: held.known]
         # Whoever searches meanwhile looks at what was there before.
         matrix[held.known : end], ids[held.known : end] = vectors, numbers
-        return _Held(matrix, ids, end)
+        return _Held(matrix, ids, end, last)
 
     def nearest(self, vector: Vectors, at_least: float, most: int) -> list[Near]:
         """Return the vectors whose cosine is high enough, the nearest first, and of equals the one that came first."""
@@ -137,11 +135,12 @@ class VectorBlocks:
             if len(self._blocks) >= MOST_SPACES:
                 self._blocks.clear()
             block = self._blocks.setdefault(space, VectorBlock(width))
-        last = block.last
-        rows = matching(engine.store).vectors(space, last)
-        if rows:
+        while True:
+            last = block.last
+            rows = matching(engine.store).vectors(space, last)
             block.add(last, rows)
-        return block
+            if len(rows) < MOST_VECTORS:
+                return block
 
 
 _of_engines: weakref.WeakKeyDictionary[Engine, VectorBlocks] = weakref.WeakKeyDictionary()

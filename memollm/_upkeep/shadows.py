@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 from memollm._upkeep.answers import answer_text
 from memollm.errors import OptionError, RecordError
 from memollm.stores.looking import looking
-from memollm.stores.matching import VectorSpace, matching, parted
+from memollm.stores.matching import VectorSpace, every_vector, matching, parted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -153,10 +153,11 @@ class _ShadowReader:
 
     def _calls(self, digest: bytes, parameter: str) -> tuple[tuple[Looked, ...], int]:
         calls: list[Looked] = []
-        rows = self._kept.vectors(digest, 0)
+        rows = [*every_vector(self._kept, digest)]
+        whose = self._kept.calls_of(digest, [number for number, _ in rows])
         width = max((len(vector) for _, vector in rows), default=0)
         for number, vector in rows:
-            call = self._kept.call_of(number)
+            call = whose.get(number)
             answer = None if call is None or len(vector) != width else self._answer(call)
             if call is not None and answer is not None:
                 calls.append(Looked(number, _text(call, parameter), vector, answer[0]))

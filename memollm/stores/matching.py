@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from memollm.errors import StoreRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from memollm._types.calls import Call
+
+MOST_VECTORS: Final = 4096
+"""How many vectors are read at a time."""
 
 
 class VectorSpace(NamedTuple):
@@ -60,14 +63,15 @@ class Matching(Protocol):
     """
 
     def vectors(self, space: bytes, after: int) -> Sequence[tuple[int, bytes]]:
-        """Read the vectors of a space whose numbers are above one, in the order of their numbers.
+        """Read the first `MOST_VECTORS` of a space whose numbers are above one, in the order of their numbers.
 
-        A number is given once, and each is above those before it in the order of storing.
+        Whoever is given fewer has them all. A number is given once, and each is above those before it in the order of
+        storing: what others store later is above whatever was read.
         """
         ...
 
-    def call_of(self, number: int) -> Call | None:
-        """Tell whose vector has a number, if it is still there."""
+    def calls_of(self, space: bytes, numbers: Sequence[int]) -> Mapping[int, Call]:
+        """Tell whose vectors have these numbers in a space, of those that are still there."""
         ...
 
     def keeps_any(self) -> bool:
@@ -86,12 +90,15 @@ class Matching(Protocol):
         """List all matches, those of shadows too, in the order of making; of one function or all."""
         ...
 
-    def learn(self, vector: StoredVector) -> None:
-        """Keep the vector of a call; where it has one in that space already, nothing happens."""
+    def learn(self, *vectors: StoredVector) -> None:
+        """Keep vectors of calls; where one has a vector in that space already, nothing happens."""
         ...
 
-    def note(self, match: StoredMatch) -> None:
-        """Keep a match, in the place of an earlier one of the same call; one with a shadow stands beside it."""
+    def note(self, *matches: StoredMatch) -> None:
+        """Keep matches, each in the place of an earlier one of the same call; one with a shadow stands beside it.
+
+        Nothing is kept of a match with a call that is not there, since that is no longer given.
+        """
         ...
 
 
@@ -104,6 +111,16 @@ def matching(store: object) -> Matching:
             "'memory:' as the cache of that function, or leave similar= out."
         )
     return found
+
+
+def every_vector(kept: Matching, space: bytes, after: int = 0) -> Iterator[tuple[int, bytes]]:
+    """Give all vectors of a space whose numbers are above one."""
+    while True:
+        some = kept.vectors(space, after)
+        yield from some
+        if len(some) < MOST_VECTORS:
+            return
+        after = some[-1][0]
 
 
 def parted(form: str, parameter: str) -> tuple[str | None, str]:

@@ -201,10 +201,10 @@ class _MatchingThere:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._there, name)
 
-    def learn(self, vector: StoredVector) -> None:
+    def learn(self, *vectors: StoredVector) -> None:
         """Keep nothing."""
 
-    def note(self, match: StoredMatch) -> None:
+    def note(self, *matches: StoredMatch) -> None:
         """Keep nothing."""
 
 

@@ -6,7 +6,9 @@ from memollm.testing._s3 import BucketRequest, FakeS3
 from memollm.testing.conformance import (
     DrawingConformance,
     DurableConformance,
+    MatchingConformance,
     SharedConformance,
+    SharedMatchingConformance,
     StoreConformance,
 )
 from memollm.testing.fakes import NOON, FakeClock, FakeModel, ModelDown
@@ -22,9 +24,11 @@ __all__ = [
     "FakeModel",
     "FakeProvider",
     "FakeS3",
+    "MatchingConformance",
     "ModelDown",
     "ProviderRequest",
     "SharedConformance",
+    "SharedMatchingConformance",
     "StoreConformance",
     "ToolUse",
     "configured",

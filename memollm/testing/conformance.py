@@ -21,7 +21,8 @@ A store's own test file is short::
             return MyStore(self.path)
 
 A store that ends with its object takes `StoreConformance` alone, and one that draws and has neither `looking` nor
-`keeping` takes `DrawingConformance`. Nothing here imports pytest; with
+`keeping` takes `DrawingConformance`. A store that keeps the vectors of similar calls (`matching`) adds
+`MatchingConformance`, or `SharedMatchingConformance` where it is shared. Nothing here imports pytest; with
 `pytest.register_assert_rewrite("memollm.testing")` in a conftest.py, failures show both sides.
 """
 
@@ -35,11 +36,19 @@ from memollm.testing._keeping import KeepingCases
 from memollm.testing._lanes import LaneCases
 from memollm.testing._lanes_kept import LaneKeepingCases
 from memollm.testing._lasting import DurableConformance, SharedConformance
+from memollm.testing._matching import MatchingConformance, SharedMatchingConformance
 from memollm.testing._repeats import RepeatCases
 from memollm.testing._resuming import ResumingCases
 from memollm.testing._tending import TendingCases
 
-__all__ = ["DrawingConformance", "DurableConformance", "SharedConformance", "StoreConformance"]
+__all__ = [
+    "DrawingConformance",
+    "DurableConformance",
+    "MatchingConformance",
+    "SharedConformance",
+    "SharedMatchingConformance",
+    "StoreConformance",
+]
 
 
 class DrawingConformance(DrawingCases, FillingCases, RepeatCases, LaneCases, ResumingCases, CrowdCases):

@@ -11,7 +11,7 @@ from memollm.errors import StoreRefused
 from memollm.stores.keeping import keeping
 from memollm.stores.looking import looking
 from memollm.stores.memory.store import MemoryDrawing, MemoryStore
-from memollm.testing import DrawingConformance, StoreConformance
+from memollm.testing import DrawingConformance, MatchingConformance, StoreConformance
 from memollm.testing._bench import Hand, call
 
 
@@ -22,7 +22,7 @@ class TestDrawingAlone(DrawingConformance):
         return MemoryDrawing()
 
 
-class TestMemoryStore(StoreConformance):
+class TestMemoryStore(StoreConformance, MatchingConformance):
     def make(self):
         return MemoryStore()
 

@@ -3,10 +3,10 @@
 import pytest
 
 from memollm.stores.sqlite.store import SqliteStore
-from memollm.testing import DurableConformance, SharedConformance, StoreConformance
+from memollm.testing import DurableConformance, SharedConformance, SharedMatchingConformance, StoreConformance
 
 
-class TestSqliteStore(StoreConformance, DurableConformance, SharedConformance):
+class TestSqliteStore(StoreConformance, DurableConformance, SharedConformance, SharedMatchingConformance):
     @pytest.fixture(autouse=True)
     def folder(self, tmp_path):
         self.path = tmp_path / "cache"

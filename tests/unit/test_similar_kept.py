@@ -10,7 +10,7 @@ import pytest
 import memollm
 from memollm import Cache, Embedder, OptionError, Similar
 from memollm._types.calls import Call
-from memollm.stores.matching import StoredMatch, StoredVector, VectorSpace, matching
+from memollm.stores.matching import StoredMatch, VectorSpace, matching
 from memollm.testing import FakeClock, hashed_ngrams
 
 FRANCE = "What is the capital of France?"
@@ -46,20 +46,6 @@ SPACE = VectorSpace("e 2", "q")
 
 
 # The store.
-
-
-def test_a_store_gives_vectors_in_the_order_of_storing(cache):
-    """Whoever has read up to a number is given what came after it, each vector once."""
-    kept, space = matching(cache.store), SPACE.digest(FORM.format("a"))
-    for number, text in enumerate("abca"):
-        kept.learn(StoredVector(call_of(FORM.format(text), bytes([ord(text)]) * 16), SPACE, bytes([number]) * 8))
-    rows = kept.vectors(space, 0)
-    assert [vector for _, vector in rows] == [bytes([number]) * 8 for number in range(3)]
-    assert [number for number, _ in rows] == sorted({number for number, _ in rows})
-    assert kept.vectors(space, rows[1][0]) == rows[2:]
-    assert kept.call_of(rows[1][0]) == call_of(FORM.format("b"), b"b" * 16)
-    assert kept.call_of(rows[2][0] + 1) is None
-    assert kept.vectors(SPACE._replace(embedder="other").digest(FORM.format("a")), 0) == []
 
 
 def test_a_space_is_what_all_but_the_text_says():

@@ -62,6 +62,12 @@ def transfer_of(store: Drawing) -> Transfer:
     return keeping(store).transfer()
 
 
+def kept_vectors(store: Drawing) -> Matching | None:
+    """Return what keeps the vectors of a store, if there is any."""
+    kept: Matching | None = getattr(store, "matching", None)
+    return kept if kept is not None and kept.keeps_any() else None
+
+
 class Choice:
     """What of a cache is exported."""
 
@@ -77,8 +83,7 @@ class Choice:
             raise OptionError("export: say one of function=, namespace= and run=, or none of them for everything.")
         self._looking = looking(store)
         self._notes = partial(notes_of, store)
-        kept: Matching | None = getattr(store, "matching", None)
-        self._matching = kept if kept is not None and kept.keeps_any() else None
+        self._matching = kept_vectors(store)
         self.whole = function is namespace is run is None
         self.with_runs = False
         """Whether a whole has what every run has drawn and used, since it is to go on elsewhere."""

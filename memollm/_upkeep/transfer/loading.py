@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from memollm._values.codec import Codec
     from memollm.stores.drawing import Drawing
-    from memollm.stores.matching import Matching
+    from memollm.stores.matching import Matching, StoredVector
 
 BATCH: Final = 500
 """After how many lines, at the end of a call, whoever waits to write has a turn."""
@@ -205,15 +205,19 @@ class Load:
     def _learn(self, batch: Sequence[Line]) -> None:
         """Take up vectors and matches, now that the calls are there; a store that keeps none goes without."""
         kept: Matching | None = getattr(self._store, "matching", None)
+        if kept is None:
+            return
+        vectors: list[StoredVector] = []
         for line in batch:
-            if kept is None:
-                return
             if isinstance(line, CallLine):
                 self._call = line.call()
             elif isinstance(line, VectorLine):
-                kept.learn(line.vector(self._call))
-            elif isinstance(line, MatchLine):
-                kept.note(line.match())
+                vectors.append(line.vector(self._call))
+        matches = [line.match() for line in batch if isinstance(line, MatchLine)]
+        if vectors:
+            kept.learn(*vectors)
+        if matches:
+            kept.note(*matches)
 
     def _is_trusted(self, record: bytes, key: bytes) -> bool:
         try:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING
 
-from memollm.stores.matching import Matching, StoredMatch, StoredVector
+from memollm.stores.matching import MOST_VECTORS, Matching, StoredMatch, StoredVector
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from memollm._types.calls import Call
     from memollm.stores.memory.content import MemoryContent
@@ -25,13 +25,15 @@ class MemoryMatching(Matching):
         with self._content.lock:
             kept = self._content.vectors
             numbers = kept.spaces.get(space, [])
-            return [(number, kept.vectors[number].vector) for number in numbers[bisect_right(numbers, after) :]]
+            first = bisect_right(numbers, after)
+            return [(number, kept.vectors[number].vector) for number in numbers[first : first + MOST_VECTORS]]
 
-    def call_of(self, number: int) -> Call | None:
-        """Look it up."""
+    def calls_of(self, space: bytes, numbers: Sequence[int]) -> Mapping[int, Call]:
+        """Look them up."""
         with self._content.lock:
-            found = self._content.vectors.vectors.get(number)
-            return None if found is None else found.call
+            kept = self._content.vectors
+            there = kept.spaces.get(space, [])
+            return {number: kept.vectors[number].call for number in numbers if _stands_in(there, number)}
 
     def keeps_any(self) -> bool:
         """Look."""
@@ -54,13 +56,21 @@ class MemoryMatching(Matching):
             found = [*self._content.vectors.matches.values()]
         return sorted((each for each in found if function in {None, each.call.function}), key=lambda each: each.at)
 
-    def learn(self, vector: StoredVector) -> None:
-        """Add it."""
+    def learn(self, *vectors: StoredVector) -> None:
+        """Add them."""
         with self._content.lock:
-            self._content.vectors.add(vector)
+            for each in vectors:
+                self._content.vectors.add(each)
 
-    def note(self, match: StoredMatch) -> None:
-        """Put it, unless the other call was forgotten meanwhile."""
+    def note(self, *matches: StoredMatch) -> None:
+        """Put them, unless the other call was forgotten meanwhile."""
         with self._content.lock:
-            if self._content.samples.get(match.of):
-                self._content.vectors.matches[match.call, match.shadow] = match
+            for each in matches:
+                if self._content.samples.get(each.of):
+                    self._content.vectors.matches[each.call, each.shadow] = each
+
+
+def _stands_in(numbers: Sequence[int], number: int) -> bool:
+    """Tell whether a number is among some in their order."""
+    at = bisect_left(numbers, number)
+    return at < len(numbers) and numbers[at] == number

@@ -1,10 +1,10 @@
 -- The statements by which vectors and matches are kept. A line `-- name: x` begins the statement x; what follows on it says why.
 
 -- name: vectors  The vectors of a space that whoever asks does not know yet.
-SELECT id, vector FROM vector WHERE space = ? AND id > ? AND typeof(vector) = 'blob' ORDER BY id;
+SELECT id, vector FROM vector WHERE space = ? AND id > ? AND typeof(vector) = 'blob' ORDER BY id LIMIT ?;
 -- name: call_of_vector  Whose vector it is.
 SELECT call.key, call.form, call.function FROM vector JOIN call ON call.id = vector.call
-WHERE vector.id = ? AND typeof(call.key) = 'blob' AND typeof(call.form) = 'text' AND typeof(call.function) = 'text';
+WHERE vector.id = ? AND vector.space = ? AND typeof(call.key) = 'blob' AND typeof(call.form) = 'text' AND typeof(call.function) = 'text';
 -- name: any_vector  Whether there is any.
 SELECT 1 FROM vector LIMIT 1;
 -- name: vectors_with_spaces  The vectors of a call, and where each belongs.
@@ -14,16 +14,16 @@ WHERE call = (SELECT id FROM call WHERE key = ? AND form = ?) AND typeof(vector)
 INSERT INTO vector (space, call, embedder, parameter, vector) SELECT ?1, ?2, ?3, ?4, ?5
 WHERE NOT EXISTS (SELECT 1 FROM vector WHERE call = ?2 AND space = ?1);
 -- name: match_of  What a call without a sample of its own was given.
-SELECT asked.form, source.key, source.form, source.function, CAST(parameter AS TEXT), CAST(score AS REAL),
+SELECT source.key, source.form, source.function, CAST(parameter AS TEXT), CAST(score AS REAL),
     CAST(rule AS TEXT), CAST(at AS REAL)
 FROM call AS asked JOIN likeness ON likeness.call = asked.id AND likeness.shadow = 0 JOIN call AS source ON source.id = likeness.source
-WHERE asked.key = ? AND NOT EXISTS (SELECT 1 FROM sample WHERE sample.call = asked.id)
+WHERE asked.key = ? AND asked.form = ? AND NOT EXISTS (SELECT 1 FROM sample WHERE sample.call = asked.id)
     AND typeof(source.key) = 'blob' AND typeof(source.form) = 'text' AND typeof(source.function) = 'text';
 -- name: matches  All matches, in the order of making.
 SELECT asked.key, asked.form, asked.function, source.key, source.form, source.function, CAST(parameter AS TEXT),
     CAST(score AS REAL), CAST(rule AS TEXT), CAST(at AS REAL), shadow <> 0
 FROM likeness JOIN call AS asked ON asked.id = likeness.call JOIN call AS source ON source.id = likeness.source
-WHERE (?1 IS NULL OR asked.function = ?1) AND typeof(asked.form) = 'text' AND typeof(source.form) = 'text'
+WHERE (? IS NULL OR asked.function = ?) AND typeof(asked.form) = 'text' AND typeof(source.form) = 'text'
     AND typeof(asked.key) = 'blob' AND typeof(source.key) = 'blob'
     AND typeof(asked.function) = 'text' AND typeof(source.function) = 'text'
 ORDER BY at, asked.id;

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from memollm._types.calls import Call
     from memollm._types.samples import Sample
-    from memollm.stores.sqlite.matching import SqliteMatches
+    from memollm.stores.matches import StoredMatches
 
 
 class NoCache(Exception):
@@ -91,11 +91,11 @@ class SqliteReader:
         return SqliteLooking(self._rows, self.files.database)
 
     @property
-    def matching(self) -> SqliteMatches:
+    def matching(self) -> StoredMatches:
         """Reads vectors and matches."""
-        from memollm.stores.sqlite.matching import SqliteMatches
+        from memollm.stores.matches import StoredMatches
 
-        return SqliteMatches(self._rows)
+        return StoredMatches(self._rows)
 
     # Opening.
 
