@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks._measure import Row, absolute, in_turn, ratio, repeated
 from memollm import Cache, Embedder, Similar
 from memollm._similar.gates import GATES, passed
-from memollm.stores.matching import VectorSpace
+from memollm.stores.matching import matching
 from memollm.testing import hashed_ngrams
 
 if TYPE_CHECKING:
@@ -44,9 +44,8 @@ def directions() -> Iterator[Any]:
         yield from vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def fill(folder: Path, form: str, embedder: str) -> None:
-    """Let a call have as many neighbours, none of which is near."""
-    space = VectorSpace(f"{embedder} {WIDTH}", "question").digest(form)
+def fill(folder: Path, space: bytes) -> None:
+    """Let a space have as many vectors, none of which is near."""
     rows = ((space, 1, vector.tobytes()) for vector in itertools.islice(directions(), VECTORS))
     with closing(sqlite3.connect(folder / "memollm.db")) as connection, connection:
         connection.executemany(
@@ -66,8 +65,9 @@ def misses() -> Iterator[Row]:
         with Cache(folder) as cache:
             first = answering(cache, similar=similar)
             first("how?")
-            form = first._self_invocation(("how?",), {}).form()
-        fill(folder, form, "random 1")
+            call, _ = first._self_invocation(("how?",), {}).keyed()
+            (known,) = matching(cache.store).vectors_of(call)
+        fill(folder, known.space.digest(call.form))
         with Cache(folder) as cache:
             ask = answering(cache, similar=similar)
             begin = time.perf_counter()
@@ -86,7 +86,7 @@ def misses() -> Iterator[Row]:
 def searches(cache: Cache) -> Iterator[float]:
     from memollm._similar.vectors import blocks_of
 
-    (block,) = (each for each in blocks_of(cache.__memollm_engine__())._blocks.values() if each.last > VECTORS)
+    (block,) = (each for each in blocks_of(cache.__memollm_engine__())._blocks.values() if each._held.known > VECTORS)
     for vector in itertools.islice(directions(), ROUNDS):
         begin = time.perf_counter()
         block.nearest(vector, 0.9, 50)

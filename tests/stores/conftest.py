@@ -128,3 +128,15 @@ def guest(postgres):
         connection.execute("GRANT USAGE ON SCHEMA memollm TO guest")
         connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA memollm TO guest")
     return postgres.url_at(postgres.port, user="guest:hush")
+
+
+@pytest.fixture
+def redis_guest(redis):
+    """Return the URL of a user who may look, and write nothing."""
+    with redis.client() as client:
+        # As docs/servers.md says.
+        rule = "on >hush ~memollm:* &memollm:* +@all -@write -@dangerous +info +config|get +eval +evalsha"
+        client.execute_command("ACL", "SETUSER", "guest", *rule.split())
+    yield redis.url_at(redis.port).replace("://:", "://guest:").replace(redis.url.split(":")[2].split("@")[0], "hush")
+    with redis.client() as client:
+        client.execute_command("ACL", "DELUSER", "guest")

@@ -11,8 +11,19 @@ import pytest
 
 pytest.importorskip("obstore")
 
-from memollm import Cache, MemollmWarning, OptionError, StoreRefused, StoreUnavailable, mode, namespace
-from memollm.testing import FakeS3
+from memollm import (
+    Cache,
+    Embedder,
+    MemollmWarning,
+    OptionError,
+    Similar,
+    StoreRefused,
+    StoreUnavailable,
+    mode,
+    namespace,
+)
+from memollm.stores.matching import matching
+from memollm.testing import FakeS3, hashed_ngrams
 
 pytestmark = pytest.mark.usefixtures("deadline")
 SECRET = "0123456789abcdef" * 4
@@ -68,6 +79,25 @@ def test_what_one_machine_has_paid_another_gets(machine):
     assert b.sync()[:2] == (1, 0)
     assert a.sync()[:2] == (0, 1)
     assert asking(a).peek("q") == [0, 1, 2, 100]
+
+
+def test_a_similar_call_is_found_on_another_machine(machine, s3):
+    """The vector of a call comes with its first sample, once; what was lent is each machine's own."""
+    similar = Similar("question", embed=Embedder(hashed_ngrams, name="hashed"), threshold=0.8)
+    a, b = machine("a"), machine("b")
+
+    def answering(cache, says):
+        return cache.cached_llm(lambda question: says, similar=similar, pool=1, name="answer", version=1)
+
+    here, there = answering(a, "here"), answering(b, "there")
+    assert [here("What is the capital of France?"), here("Tell me, what is the capital of France?")] == ["here"] * 2
+    a.sync()
+    assert there("Please tell me, what is the capital of France?") == "here"
+    assert [len(matching(cache.store).matches()) for cache in (a, b)] == [1, 1]
+    for cache in (b, a, b):
+        cache.sync()
+    # The embeddings of b are its own, and samples of another function.
+    assert len(files(s3)) == 2
 
 
 def test_nothing_is_sent_twice(machine, s3):

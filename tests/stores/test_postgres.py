@@ -8,7 +8,7 @@ require_psycopg()
 from memollm.stores.postgres import session
 from memollm.stores.postgres.connections import Connections
 from memollm.stores.postgres.store import PostgresStore
-from memollm.testing import DurableConformance, SharedConformance, StoreConformance
+from memollm.testing import DurableConformance, SharedConformance, SharedMatchingConformance, StoreConformance
 
 
 class KeptConnections(Connections):
@@ -34,7 +34,7 @@ def kept():
 
 
 @pytest.mark.usefixtures("deadline")
-class TestPostgresStore(StoreConformance, DurableConformance, SharedConformance):
+class TestPostgresStore(StoreConformance, DurableConformance, SharedConformance, SharedMatchingConformance):
     @pytest.fixture(autouse=True)
     def server(self, postgres):
         self.url = postgres.fresh()

@@ -189,7 +189,17 @@ def test_newer_schema(postgres):
     schema = url.partition("schema=")[2]
     with psycopg.connect(postgres.url, autocommit=True) as connection:
         connection.execute(f"UPDATE {schema}.about SET version = 99")
-    assert "made by a newer memollm (schema 99, this one knows 1). Update memollm" in refused(url)
+    assert "made by a newer memollm (schema 99, this one knows 2). Update memollm" in refused(url)
+
+
+def test_a_schema_of_an_early_version(postgres):
+    """A cache of a version that was never released is left as it is."""
+    url = postgres.another()
+    PostgresStore(url).opened()
+    schema = url.partition("schema=")[2]
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        connection.execute(f"UPDATE {schema}.about SET version = 1")
+    assert "made by an early memollm (schema 1), which this one cannot read. It was left as it is" in refused(url)
 
 
 def test_a_user_who_may_not_write(postgres):

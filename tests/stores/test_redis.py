@@ -6,11 +6,11 @@ from servers import require_redis
 require_redis()
 
 from memollm.stores.redis.store import RedisStore
-from memollm.testing import DurableConformance, SharedConformance, StoreConformance
+from memollm.testing import DurableConformance, SharedConformance, SharedMatchingConformance, StoreConformance
 
 
 @pytest.mark.usefixtures("deadline")
-class TestRedisStore(StoreConformance, DurableConformance, SharedConformance):
+class TestRedisStore(StoreConformance, DurableConformance, SharedConformance, SharedMatchingConformance):
     @pytest.fixture(autouse=True)
     def server(self, redis):
         self.url = redis.fresh()

@@ -299,20 +299,14 @@ def test_an_old_server_is_refused(redis, monkeypatch):
 
 
 @pytest.fixture
-def guest(redis):
-    """Return the URL of a user who may look, and write nothing."""
+def guest(redis, redis_guest):
+    """Return the URL of a user who may look, and write nothing, where two samples are."""
     redis.fresh()
     with Cache(redis.url) as cache:
         answers = iter("ab")
         made = cache.cached_llm(namespace="a", name="ask", version=1)(lambda: next(answers))
         assert [made(), made()] == ["a", "b"]
-    with redis.client() as client:
-        # As docs/servers.md says.
-        rule = "on >hush ~memollm:* &memollm:* +@all -@write -@dangerous +info +config|get +eval +evalsha"
-        client.execute_command("ACL", "SETUSER", "guest", *rule.split())
-    yield redis.url_at(redis.port).replace("://:", "://guest:").replace(redis.url.split(":")[2].split("@")[0], "hush")
-    with redis.client() as client:
-        client.execute_command("ACL", "DELUSER", "guest")
+    return redis_guest
 
 
 def test_a_user_who_may_not_write(guest):

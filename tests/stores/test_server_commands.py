@@ -7,9 +7,10 @@ from threading import Event
 
 import pytest
 
-from memollm import Cache
+from memollm import Cache, Embedder, Similar
 from memollm.cli._running import run
 from memollm.stores.claims import telling_claims
+from memollm.testing import hashed_ngrams
 from memollm.ui.answers import Answers
 
 pytestmark = pytest.mark.usefixtures("deadline")
@@ -146,6 +147,25 @@ def test_the_live_page_is_told(stocked):
             assert pair
         finally:
             answers.close()
+
+
+def test_what_similar_calls_were_lent_is_shown(server, command, request):
+    """The command and the live page list what was lent with both texts, also to who may only read."""
+    url, texts = server.fresh(), ("What is the capital of France?", "Tell me, what is the capital of France?")
+    similar = Similar("question", embed=Embedder(hashed_ngrams, name="hashed"), threshold=0.8)
+    with Cache(url) as cache:
+        ask = cache.cached_llm(lambda question: "Paris", similar=similar, pool=1, name="answer", version=1)
+        assert [ask(text) for text in texts] == ["Paris"] * 2
+        answers = Answers(cache, place="here", show=("memollm", "show"))
+        try:
+            (told,) = answers.overview({"wait": "true"}).report.similar
+        finally:
+            answers.close()
+        assert (told.stored.text, told.asked.text) == texts
+    guest = request.getfixturevalue("redis_guest" if url.startswith("redis") else "guest")
+    for place in (url, guest):
+        (pair,) = json.loads(command(place, "similar", "--json"))
+        assert (pair["stored"], pair["asked"], pair["shadow"]) == (*texts, False)
 
 
 def test_what_is_being_made_is_told(postgres):

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from memollm._upkeep.exchange.state import id_of_call, id_of_replaced, id_of_sample
-from memollm._upkeep.transfer.exporting import is_whole, transfer_of
+from memollm._upkeep.transfer.exporting import is_whole, kept_vectors, transfer_of
 from memollm._upkeep.transfer.files import written
 from memollm._upkeep.transfer.lines import (
     VERSION,
@@ -17,6 +17,7 @@ from memollm._upkeep.transfer.lines import (
     End,
     Header,
     ReplacedLine,
+    VectorLine,
     encode,
     sample_line,
 )
@@ -32,8 +33,10 @@ if TYPE_CHECKING:
     from memollm._upkeep.transfer.lines import PackedLine, SampleLine
     from memollm.stores.drawing import Drawing
     from memollm.stores.looking import Document
+    from memollm.stores.matching import Matching
     from memollm.stores.transfer import Entry, Snapshot
 
+    ToSend = SampleLine | PackedLine | ReplacedLine | VectorLine
 MOST_BYTES: Final = 4 << 20
 MOST_LINES: Final = 20_000
 """How much a file holds, about: as much as is quickly put again after a lost answer."""
@@ -42,22 +45,29 @@ NONCE_BYTES: Final = 16
 
 def pack(store: Drawing, state: LogState, folder: Path) -> list[Path]:
     """Write what the log lacks into files of a folder, in the order in which they are to be put."""
-    documents = notes_of(store, "function")
+    documents, kept = notes_of(store, "function"), kept_vectors(store)
     with transfer_of(store).snapshot() as snapshot, Packing(folder, documents) as packing:
         for entry in snapshot.entries(Part()):
-            for line in _missing(snapshot, entry, state):
+            for line in _missing(snapshot, entry, state, kept):
                 packing.add(entry, line)
     return packing.paths
 
 
-def _missing(snapshot: Snapshot, entry: Entry, state: LogState) -> Iterator[SampleLine | PackedLine | ReplacedLine]:
-    """Give what the log lacks of a call. Of equal samples of one moment all are told, if one is new."""
+def _missing(snapshot: Snapshot, entry: Entry, state: LogState, kept: Matching | None) -> Iterator[ToSend]:
+    """Give what the log lacks of a call. Of equal samples of one moment all are told, if one is new.
+
+    The vectors of a call go with its first sample, of which they are kept before.
+    """
     sent = state.sent(id_of_call(entry.call))
     here = Counter(id_of_sample(sample) for slot, sample in snapshot.samples(entry) if is_whole(slot, sample))
     new = {sample for sample, times in here.items() if times > sent.get(sample, 0)}
+    has_first = False
     for slot, sample in snapshot.samples(entry) if new else ():
         if is_whole(slot, sample) and id_of_sample(sample) in new:
             yield sample_line(slot, sample)
+            has_first |= slot == 0
+    if has_first and kept is not None:
+        yield from map(VectorLine.of, kept.vectors_of(entry.call))
     for line in map(ReplacedLine.of, snapshot.replaced(entry)):
         if id_of_replaced(line) not in sent:
             yield line
@@ -87,7 +97,7 @@ class Packing:
         # What was not ended is removed.
         self._closing.__exit__(kind, error, trace)
 
-    def add(self, entry: Entry, line: SampleLine | PackedLine | ReplacedLine) -> None:
+    def add(self, entry: Entry, line: ToSend) -> None:
         """Write a line below that of its call."""
         if self._lines >= MOST_LINES or self._bytes >= MOST_BYTES:
             self._end()

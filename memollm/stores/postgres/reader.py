@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from memollm.errors import StoreUnavailable
 from memollm.stores.postgres import sql
 from memollm.stores.postgres.looking import PostgresLooking
+from memollm.stores.postgres.matching import PostgresMatches
 from memollm.stores.postgres.session import OpenServer, ServerSession
 
 if TYPE_CHECKING:
@@ -26,6 +27,11 @@ class PostgresReader(ServerSession):
     def looking(self) -> PostgresLooking:
         """Looks into the store."""
         return PostgresLooking(self)
+
+    @property
+    def matching(self) -> PostgresMatches:
+        """Reads vectors and matches."""
+        return PostgresMatches(self.rows)
 
     def rows(self, statement: str, *values: Any, **named: Any) -> list[tuple[Any, ...]]:
         """Run a statement by its name; nothing is found where there is nothing yet."""

@@ -127,6 +127,30 @@ CREATE TABLE memollm.replaced (
     digest bytea NOT NULL,
     PRIMARY KEY (call, slot, stored, digest)
 );
+-- A vector's number says in which order they were stored; see `last_vector`.
+CREATE TABLE memollm.vector (
+    id bigint PRIMARY KEY,
+    space bytea NOT NULL,
+    call bigint NOT NULL,
+    embedder text NOT NULL,
+    parameter text NOT NULL,
+    vector bytea NOT NULL,
+    UNIQUE (call, space)
+);
+-- What looks like noise is not compressed.
+ALTER TABLE memollm.vector ALTER vector SET STORAGE EXTERNAL;
+CREATE INDEX vector_by_space ON memollm.vector (space, id);
+CREATE TABLE memollm.likeness (
+    call bigint NOT NULL,
+    shadow boolean NOT NULL,
+    source bigint NOT NULL,
+    parameter text NOT NULL,
+    score double precision NOT NULL,
+    rule text NOT NULL,
+    at double precision NOT NULL,
+    PRIMARY KEY (call, shadow)
+);
+CREATE INDEX likeness_by_source ON memollm.likeness (source);
 CREATE TABLE memollm.catalog (
     kind text NOT NULL COLLATE "C",
     name text NOT NULL COLLATE "C",

@@ -103,9 +103,10 @@ class ServerSession(ServedSession[OpenServer]):
             version = self._version(connection)
             self._require_known(version)
             if version < sql.SCHEMA_VERSION:
-                for statement in sql.MIGRATIONS[version - 1 :] if version else [self.sql["schema"]]:
+                for statement in sql.MIGRATIONS[version - sql.FIRST_VERSION :] if version else [self.sql["schema"]]:
                     connection.execute(statement)
                 connection.execute(self.sql["drawing_functions"])
+                connection.execute(self.sql["matching_functions"])
                 connection.execute(self.sql["set_version"], (sql.SCHEMA_VERSION,))
 
     def _require_known(self, version: int) -> None:
@@ -113,6 +114,11 @@ class ServerSession(ServedSession[OpenServer]):
             raise StoreRefused(
                 f"The cache {self.address.shown} was made by a newer memollm (schema {version}, this one knows "
                 f"{sql.SCHEMA_VERSION}). Update memollm: pip install --upgrade memollm."
+            )
+        if 0 < version < sql.FIRST_VERSION:
+            raise StoreRefused(
+                f"The cache {self.address.shown} was made by an early memollm (schema {version}), which this one "
+                "cannot read. It was left as it is; name another ?schema= in the URL, or drop that schema."
             )
 
     def _version(self, connection: Connection) -> int:

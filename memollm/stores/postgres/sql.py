@@ -8,11 +8,13 @@ from importlib.resources import files as package_files
 from typing import Final
 
 PACKAGE: Final = __name__.rpartition(".")[0]
-FILES: Final = ("schema", "drawing", "looking", "keeping", "transfer", "thin")
-SCHEMA_VERSION: Final = 1
-"""That of the tables and functions. A change of them bumps it, and brings statements that migrate."""
+FILES: Final = ("schema", "drawing", "looking", "keeping", "transfer", "thin", "matching")
+FIRST_VERSION: Final = 2
+"""The oldest schema that can be brought up to date; what was before it was never released."""
 MIGRATIONS: Final[list[bytes]] = []
 """Statements that make each version after the first out of the one before it."""
+SCHEMA_VERSION: Final = FIRST_VERSION + len(MIGRATIONS)
+"""That of the tables and functions. A change of them brings statements that migrate."""
 LOCKS: Final = ("OWNERS", "CALLS", "KEEPING", "EPOCHS")
 """The kinds of advisory locks; each schema has numbers of its own."""
 

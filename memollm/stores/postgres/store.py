@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from memollm.stores.postgres.limiting import PostgresLimiting
     from memollm.stores.postgres.line import DirectLine
     from memollm.stores.postgres.looking import PostgresLooking
+    from memollm.stores.postgres.matching import PostgresMatching
     from memollm.stores.postgres.reader import PostgresReader
     from memollm.stores.postgres.session import OpenServer
 
@@ -70,6 +71,13 @@ class PostgresStore(ServerSession, ServedDrawing):
         from memollm.stores.postgres.limiting import PostgresLimiting
 
         return PostgresLimiting(self)
+
+    @property
+    def matching(self) -> PostgresMatching:
+        """Keeps vectors and matches."""
+        from memollm.stores.postgres.matching import PostgresMatching
+
+        return PostgresMatching(self)
 
     # Asking.
 

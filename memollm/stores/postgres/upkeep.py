@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from memollm._types.calls import recorder
 from memollm.stores.keeping import in_use
+from memollm.stores.matching import VectorSpace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,7 +16,10 @@ if TYPE_CHECKING:
     from memollm._types.listings import Move
     from memollm.stores.postgres.connections import Connection
 
-OF_CALL: Final = ("forget_cursors", "forget_loose", "forget_recorded", "forget_used", "forget_replaced", "unused")
+OF_CALL: Final = (
+    "forget_cursors", "forget_loose", "forget_recorded", "forget_used", "forget_replaced", "forget_vectors",
+    "forget_matches", "forget_sources", "unused",
+)  # fmt: skip
 
 
 class Upkeeping:
@@ -95,12 +99,19 @@ class Upkeeping:
             self.do("move_call", move.new.key, move.new.function, form, form, old)
         else:
             self._append(old, new)
+        self._move_vectors(move.new, old, old if new is None else new)
         self.do("renumber")
         return len(samples)
 
+    def _move_vectors(self, call: Call, old: int, new: int) -> None:
+        """Let vectors be where those of the call are that they belong to now."""
+        for number, embedder, parameter in self.do("vectors_of_call", old).fetchall():
+            self.do("move_vector", VectorSpace(embedder, parameter).digest(call.form), new, number)
+            self.do("remove_vector", number)
+
     def _append(self, old: int, new: int) -> None:
         both = {"old": old, "new": new, "start": self.value("end_of_call", id=new)}
-        for statement in ("samples", "loose", "used", "replaced", "recorded"):
+        for statement in ("samples", "loose", "used", "replaced", "recorded", "matches", "sources"):
             self.do(f"append_{statement}", **both)
         self.do("join_use", **both)
         self.do("leave_rest", **both)

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from memollm._types.calls import resumed, walked
+from memollm._types.listings import Move
 from memollm.errors import StoreError
 from memollm.stores.keeping import in_use
 from memollm.stores.redis.asking import new_number, pairs
 from memollm.stores.redis.looking import call_of
+from memollm.stores.redis.matching import RedisMatching
 from memollm.stores.redis.moving import Arrival, HeldCall, SetReader
 from memollm.stores.transfer import Lane, Stretch
 
@@ -24,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from memollm._types.calls import Call
-    from memollm._types.listings import Move
     from memollm._types.samples import Sample
+    from memollm.stores.redis.matching import Traces
     from memollm.stores.redis.session import RedisSession
 
 NOTHING: Final[tuple[int, list[int]]] = (0, [])
@@ -177,11 +179,16 @@ def end_move(store: RedisSession, move: str, old: str, new: str) -> None:
     """End a move, or undo it, as the new call says."""
     base = store.base_of(new)
     (is_there,) = store.move([base], "decide", 0, move)
-    ((about, _),) = store.look([old], "call")
+    call, other = (call_of(about) for about, _ in store.look([old, base], "call"))
+    traces: list[Traces] = []
+    if is_there and call is not None and other is not None:
+        matching = RedisMatching(store)
+        matching.move(Move(call, other))
+        traces = matching.traces([store.tag_of(old)])
     store.keep([old], "vacate" if is_there else "settle", move)
-    call = call_of(about)
     if is_there and call is not None:
         store.unlist(call.function, store.tag_of(old))
+    RedisMatching(store).clear(traces)
     store.move([base], "forget_move", 0, move)
     store.ask("HDEL", f"{store.books}:moves", move)
 

@@ -6,6 +6,8 @@
 --     :o      owner -> end of its lease               :q:RECORDER\0LANE   what the lane was given, in its order
 --     :d      what was replaced                       :m            the recorders
 --     :u      run -> stretches of slots it used       :a:OWNER:ID   what was answered, for who asks again
+--     :e      space -> number and vector, in it       :l            0 or 1 (a shadow) -> what it was given, being similar
+--     :g      whom something of it was given          `lends` of :call   a mark of those, while it has what they were given
 --     :n:OWNER:ID   samples on their way here, of no slot yet     :v:OWNER:ID   what became of a move that came here
 --     :i:OWNER   what it has: cSLOT -> ticket of a claim, pPOSITION:READER -> ticket:slot of a position in flight, and
 --                m -> id of what it moves here or away, as `:call` says: joining OWNER:ID, or leaving OWNER:ID:TAG

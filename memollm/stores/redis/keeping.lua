@@ -56,8 +56,8 @@ local function forget()
     for _, recorder in ipairs(call('SMEMBERS', base .. ':m')) do
         forget_lanes(recorder)
     end
-    call('UNLINK', base .. ':r', base .. ':s', base .. ':d', base .. ':u')
-    call('HDEL', base .. ':call', 'used')
+    call('UNLINK', base .. ':r', base .. ':s', base .. ':d', base .. ':u', base .. ':e', base .. ':l', base .. ':g')
+    call('HDEL', base .. ':call', 'used', 'lends')
     local count = 0
     for reader in pairs(drawing) do
         count = count + 1

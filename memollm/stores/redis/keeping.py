@@ -10,6 +10,7 @@ from memollm.stores.keeping import Keeping
 from memollm.stores.redis.adopting import Adoption
 from memollm.stores.redis.asking import new_number
 from memollm.stores.redis.looking import RedisLooking, call_of, read_document
+from memollm.stores.redis.matching import RedisMatching
 from memollm.stores.redis.transfer import RedisTransfer
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class RedisKeeping(Keeping):
     def __init__(self, store: RedisSession) -> None:
         self._store = store
         self._looking = RedisLooking(store)
+        self._matching = RedisMatching(store)
 
     def _each(self, tags: Sequence[str], what: str, *arguments: object) -> list[Any]:
         # Whatever draws of this process hold that are over is void, and is known to be.
@@ -40,9 +42,11 @@ class RedisKeeping(Keeping):
     def forget(self, call: Call) -> int:
         """Remove a call with all that it has."""
         tag = self._store.tag_of(self._store.base(call))
+        traces = self._matching.traces([tag])
         # Before it goes: whoever draws it then puts it there again.
         self._store.unlist(call.function, tag)
         ((samples, is_kept),) = self._each([tag], "forget", new_number())
+        self._matching.clear(traces)
         if is_kept:
             self._store.register([call])
         return int(samples)
@@ -59,7 +63,7 @@ class RedisKeeping(Keeping):
         """Forget calls that were not used since."""
         listed = set(self._looking.tags())
         tags = [each for each in handles if isinstance(each, str) and each in listed]
-        abouts = self._looking.look(tags, "call")
+        abouts, traces = self._looking.look(tags, "call"), self._matching.traces(tags)
         answers = self._each(tags, "evict", new_number(), repr(float(used_by)))
         evicted: list[object] = []
         for tag, (about, _), (is_gone, is_kept) in zip(tags, abouts, answers, strict=True):
@@ -68,6 +72,8 @@ class RedisKeeping(Keeping):
                 evicted.append(tag)
             if is_gone and not is_kept and call is not None:
                 self._store.unlist(call.function, tag)
+        gone = frozenset(evicted)
+        self._matching.clear(each for each in traces if each.tag in gone)
         return evicted
 
     def shrink(self, told: Callable[[int, int], object]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from memollm.stores.redis.looking import RedisLooking
+from memollm.stores.redis.matching import RedisMatches
 from memollm.stores.redis.opening import require_known_schema
 from memollm.stores.redis.session import RedisSession
 
@@ -22,6 +23,11 @@ class RedisReader(RedisSession):
     def looking(self) -> RedisLooking:
         """Looks into the store."""
         return RedisLooking(self)
+
+    @property
+    def matching(self) -> RedisMatches:
+        """Reads vectors and matches."""
+        return RedisMatches(self)
 
     def _require_usable(self, channel: Channel) -> bool:
         # What it keeps is for those to judge who write.

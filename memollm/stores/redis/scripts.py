@@ -67,6 +67,16 @@ def looking() -> Script:
     return script("common", "looking")
 
 
+def matching() -> Script:
+    """Return what keeps the vectors and matches of a call."""
+    return script("matching")
+
+
+def spaces() -> Script:
+    """Return what lists whose vectors are in a space."""
+    return script("spaces")
+
+
 def books() -> Script:
     """Return what keeps what is of the whole cache."""
     return script("books")

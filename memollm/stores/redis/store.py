@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from memollm.stores.redis.limiting import RedisLimiting
     from memollm.stores.redis.line import ListeningLine
     from memollm.stores.redis.looking import RedisLooking
+    from memollm.stores.redis.matching import RedisMatching
     from memollm.stores.redis.reader import RedisReader
     from memollm.stores.redis.session import OpenRedis
 
@@ -64,6 +65,13 @@ class RedisStore(RedisSession, ServedDrawing):
         from memollm.stores.redis.limiting import RedisLimiting
 
         return RedisLimiting(self)
+
+    @property
+    def matching(self) -> RedisMatching:
+        """Keeps vectors and matches."""
+        from memollm.stores.redis.matching import RedisMatching
+
+        return RedisMatching(self)
 
     # Asking.
 

@@ -1,0 +1,103 @@
+"""Similar calls on servers: reading 100,000 vectors, a miss with them, and keeping up with what others add."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import secrets
+import shutil
+import time
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from benchmarks._measure import Row, absolute
+from benchmarks.redis_draw import SERVER, server
+from benchmarks.similar import VECTORS, directions
+from memollm import Cache, Embedder, Similar
+from memollm._similar.vectors import blocks_of
+from memollm._types.calls import Call
+from memollm.stores.matching import StoredVector, every_vector, matching
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+POSTGRES = "BENCHMARK_POSTGRES"
+"""The URL of a server in which a schema may be made, and removed."""
+TOGETHER = 1000
+MISSES = 15
+ADDED = 1000
+
+
+def run() -> Iterator[Row | str]:
+    if find_spec("redis") is None or shutil.which(SERVER) is None:
+        yield "Redis: the client redis or a redis-server not installed"
+    else:
+        with server() as port:
+            yield from measured(f"redis://127.0.0.1:{port}", "Redis")
+    if POSTGRES not in os.environ:
+        yield f"PostgreSQL: no server is named by {POSTGRES}"
+        return
+    schema = f"bench_{secrets.token_hex(4)}"
+    url = os.environ[POSTGRES]
+    try:
+        yield from measured(f"{url}{'&' if '?' in url else '?'}schema={schema}", "PostgreSQL")
+    finally:
+        remove(url, schema)
+
+
+def remove(url: str, schema: str) -> None:
+    import psycopg
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE'.encode())
+
+
+def measured(url: str, whose: str) -> Iterator[Row]:
+    own = directions()
+    similar = Similar("question", embed=Embedder(lambda text: next(own), name="random"), threshold=0.9)
+
+    def answering(cache: Cache) -> Any:
+        return cache.cached_llm(lambda question: "yes", pool=1, name="answer", version=1, similar=similar)
+
+    with Cache(url) as cache:
+        first = answering(cache)
+        first("how?")
+        kept, (call, _) = matching(cache.store), first._self_invocation(("how?",), {}).keyed()
+        (known,) = kept.vectors_of(call)
+        form, space = call.form, known.space
+        numbers = itertools.count()
+
+        def learn(n: int) -> None:
+            for start in range(0, n, TOGETHER):
+                calls = (with_text(form, f"number {next(numbers)}") for _ in range(min(TOGETHER, n - start)))
+                kept.learn(*(StoredVector(call, space, next(own).tobytes()) for call in calls))
+
+        yield absolute("storing 100,000 vectors", [took(lambda: learn(VECTORS))], unit="s", whose=whose)
+        with Cache(url) as other:
+            ask = answering(other)
+            yield absolute("first search in a process", [took(lambda: ask("the first"))], unit="s", whose=whose)
+            (block,) = blocks_of(other.__memollm_engine__())._blocks.values()
+            assert block._held.known > VECTORS
+            misses = [took(lambda nth=nth: ask(f"miss {nth}")) for nth in range(MISSES)]
+            yield absolute("a miss with 100,000 vectors", misses, unit="ms", at_most=60, whose=whose)
+            last = max(number for number, _ in every_vector(matching(other.store), space.digest(form)))
+            learn(ADDED)
+            there = matching(other.store)
+            yield absolute(
+                f"reading {ADDED:,} that others added",
+                [took(lambda: there.vectors(space.digest(form), last)) for _ in range(5)],
+                unit="ms",
+                whose=whose,
+            )
+
+
+def with_text(form: str, text: str) -> Call:
+    """Make a call that differs from another in the text alone."""
+    key = secrets.token_bytes(16)
+    return Call(key, form.replace("how?", text), "answer")
+
+
+def took(work: Any) -> float:
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
