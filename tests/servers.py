@@ -25,17 +25,23 @@ PASSWORD = "hush@/?:secret"
 ROOM = 1 << 30
 PORTS = range(20_000, 30_000)
 """Below those that a system gives to whoever asks for any, so that nobody has one that was free a moment ago."""
+BUS = 10_000
+"""By how much the port at which the nodes of a cluster talk to each other is higher."""
 schemas = itertools.count(1)
 REDIS = shutil.which("redis-server")
 PROXIED = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
 
-def free_port():
+def free_port(*, has_bus=False):
     """Find a port that nobody listens at."""
     for port in random.SystemRandom().sample(PORTS, 100):
-        with suppress(OSError), socket.socket() as free:
+        with suppress(OSError), socket.socket() as free, socket.socket() as bus:
             free.bind(("127.0.0.1", port))
-            return port
+            # Both are below those that a system gives away.
+            below = port - BUS if has_bus else port
+            if has_bus:
+                bus.bind(("127.0.0.1", below))
+            return below
     raise AssertionError("no port is free")
 
 
@@ -269,6 +275,25 @@ class RedisServer:
 
         return redis.Redis(port=self.port, password=PASSWORD)
 
+    @property
+    def is_running(self):
+        return self.process is not None and self.process.poll() is None
+
+    def say(self, *command):
+        """Send it a command, and return its answer."""
+        with self.client() as client:
+            connection = client.connection_pool.get_connection()
+            try:
+                # As it is: the client makes other things of some answers.
+                connection.send_command(*command)
+                return connection.read_response()
+            finally:
+                client.connection_pool.release(connection)
+
+    def said(self, *command):
+        """Send it a command, and return its answer as text."""
+        return self.say(*command).decode()
+
     def fresh(self):
         """Return the URL of a store that is empty."""
         with self.client() as client:
@@ -285,7 +310,7 @@ class RedisServer:
         known = self.port
         while True:
             # The first time another port may do, where somebody was faster.
-            self.port = known or free_port()
+            self.port = known or free_port(has_bus="cluster-enabled" in self.options)
             options = [text for name, value in self.options.items() for text in (f"--{name}", str(value))]
             with (self.folder / "log").open("ab") as log:
                 self.process = subprocess.Popen(
@@ -320,6 +345,109 @@ class RedisServer:
         if self.process is not None:
             self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+SLOTS = 16_384
+
+
+class RedisCluster:
+    """Three nodes that have a third of all slots each, and replicas of them, if there are to be any."""
+
+    def __init__(self, *, replicas=0, timeout=5000):
+        options = {
+            "cluster-enabled": "yes",
+            "cluster-node-timeout": timeout,
+            "masterauth": PASSWORD,
+            # A replica takes over though it lags.
+            "cluster-replica-validity-factor": 0,
+            "repl-diskless-sync-delay": 0,
+        }
+        self.nodes = [RedisServer(**options) for _ in range(3 * (1 + replicas))]
+
+    @property
+    def port(self):
+        return self.nodes[0].port
+
+    @property
+    def url(self):
+        return self.nodes[0].url
+
+    def url_at(self, port, **options):
+        return self.nodes[0].url_at(port, **options)
+
+    def start(self):
+        """Start the nodes, make them known to each other, and wait until they are a cluster."""
+        for node in self.nodes:
+            node.start()
+        for nth, node in enumerate(self.nodes):
+            node.say("CLUSTER", "SET-CONFIG-EPOCH", nth + 1)
+            for other in self.nodes[:nth]:
+                node.say("CLUSTER", "MEET", "127.0.0.1", other.port)
+            if nth < 3:
+                node.say("CLUSTER", "ADDSLOTS", *range(SLOTS * nth // 3, SLOTS * (nth + 1) // 3))
+        self.until_up()
+        for nth, node in enumerate(self.nodes[3:]):
+            self.until(lambda each, nth=nth: self.id_of(self.nodes[nth % 3]) in each.said("CLUSTER", "NODES"))
+            node.say("CLUSTER", "REPLICATE", self.id_of(self.nodes[nth % 3]))
+        self.until(lambda node: node not in self.nodes[3:] or "master_link_status:up" in node.said("INFO"))
+        return self
+
+    @staticmethod
+    def id_of(node):
+        return node.said("CLUSTER", "MYID")
+
+    def until_up(self):
+        """Wait until all nodes say that the cluster is whole."""
+        known = f"cluster_known_nodes:{len(self.nodes)}"
+        self.until(lambda node: all(so in node.said("CLUSTER", "INFO") for so in ("cluster_state:ok", known)))
+
+    def until(self, is_so):
+        """Wait until something is so of every node."""
+        until = time.monotonic() + PATIENCE
+        for node in self.nodes:
+            while node.is_running and not is_so(node):
+                assert time.monotonic() < until, (node.folder / "log").read_text()
+                time.sleep(0.01)
+
+    def fresh(self):
+        """Return the URL of a store that is empty."""
+        for node in self.nodes:
+            if "role:master" in node.said("INFO", "replication"):
+                node.say("FLUSHALL")
+        return self.url
+
+    def another(self):
+        """Return the URL of a store that was never opened."""
+        return f"{self.url}?prefix=test_{next(schemas)}"
+
+    def node_of(self, key):
+        """Return the node that has a key."""
+        from redis.exceptions import MovedError
+
+        for node in self.nodes:
+            with suppress(MovedError):
+                node.say("EXISTS", key)
+                return node
+        raise AssertionError(key)
+
+    def move(self, slot, source, target):
+        """Move a slot with all that it has to another node, as those do that spread a cluster anew."""
+        target.say("CLUSTER", "SETSLOT", slot, "IMPORTING", self.id_of(source))
+        source.say("CLUSTER", "SETSLOT", slot, "MIGRATING", self.id_of(target))
+        self.move_keys(slot, source, target)
+        for node in (target, source, *(each for each in self.nodes if each not in (target, source))):
+            node.say("CLUSTER", "SETSLOT", slot, "NODE", self.id_of(target))
+
+    @staticmethod
+    def move_keys(slot, source, target, *, at_once=3):
+        """Move the keys of a slot, some at a time."""
+        while keys := source.say("CLUSTER", "GETKEYSINSLOT", slot, at_once):
+            login = ("AUTH", PASSWORD, "KEYS", *keys)
+            source.say("MIGRATE", "127.0.0.1", target.port, "", 0, 10_000, *login)
+
+    def stop(self):
+        for node in self.nodes:
+            node.stop()
 
 
 # One server for all processes of a run of the tests. It is kept by a process of its own, which ends when nobody holds

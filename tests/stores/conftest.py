@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from servers import (
     REDIS,
+    RedisCluster,
     RedisServer,
     make_guest,
     postgres_programs,
@@ -111,6 +112,18 @@ def redis():
         yield server.start()
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """Give three nodes of a Redis Cluster for this process."""
+    require_redis()
+    require(REDIS, "a Redis server")
+    cluster = RedisCluster()
+    try:
+        yield cluster.start()
+    finally:
+        cluster.stop()
 
 
 @pytest.fixture

@@ -67,12 +67,12 @@ function doing.epoch()
     return begun
 end
 
--- A process has heard of an epoch, and goes by it for so long at most without saying so again.
+-- A process has heard of an epoch, and goes by it for so long at most without saying so again. Return the latest one.
 function doing.hear()
     local time = call('TIME')
     local upto = time[1] * 1000 + math.floor(time[2] / 1000) + tonumber(ARGV[3])
     call('HSET', base .. ':heard', me, ARGV[4] .. ':' .. string.format('%.0f', upto))
-    return 1
+    return tonumber(call('GET', base .. ':epoch') or 0)
 end
 
 -- Who goes by an epoch before this one.

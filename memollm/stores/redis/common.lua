@@ -1,4 +1,5 @@
--- What the scripts of a call share. All its keys begin with KEYS[1], which ends in the call's hash tag:
+-- What the scripts of a call share. All its keys begin with KEYS[1], which ends in the call's hash tag. KEYS[1] itself is
+-- never there: that is why no node of a cluster begins a script where a part of a call's keys is on its way to another.
 --     :call   what it is                              :r            reader -> generation:next, its cursor
 --     :s      slot -> head and record of a sample     :f:READER     its free positions
 --     :c      slot -> owner:ticket of who fills it    :x:READER     its positions that were given and not kept

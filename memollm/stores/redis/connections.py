@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from redis.backoff import NoBackoff
 from redis.connection import Connection
@@ -38,8 +38,12 @@ class Channel:
 
     def ask(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
         """Send commands together and read what each is answered; an error of the server stands in its place."""
-        self._connection.send_packed_command([b"".join(map(_packed, commands))], check_health=False)
+        self.send(commands)
         return [self.read() for _ in commands]
+
+    def send(self, commands: Sequence[Sequence[Any]]) -> None:
+        """Send commands together, whose answers are read later."""
+        self._connection.send_packed_command([b"".join(map(_packed, commands))], check_health=False)
 
     def tell(self, *command: Any) -> None:
         """Send a command whose answer is read later."""
@@ -68,8 +72,21 @@ class Channel:
 
         If it `waits`, what they wrote is on the server's disk when this returns.
         """
-        asked = [("EVALSHA", each.script.digest, 1, each.base, *each.arguments) for each in commands]
-        answers = self._ask_durably(asked, waits=waits)
+        return self._brought(commands, self._ask_durably(_by_digest(commands), waits=waits), waits=waits)
+
+    def begin(self, commands: Sequence[Command], *, waits: bool) -> None:
+        """Send scripts that are run together; `end` reads what they return."""
+        self.send([*_by_digest(commands), *([WAITS] if waits else ())])
+
+    def end(self, commands: Sequence[Command], *, waits: bool) -> list[Any]:
+        """Read what scripts return."""
+        answers = [self.read() for _ in commands]
+        if waits:
+            _require_synced(self.read())
+        return self._brought(commands, answers, waits=waits)
+
+    def _brought(self, commands: Sequence[Command], answers: list[Any], *, waits: bool) -> list[Any]:
+        """Bring the scripts that the server did not know."""
         missing = [nth for nth, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if missing:
             some = [commands[nth] for nth in missing]
@@ -82,10 +99,7 @@ class Channel:
         if not waits:
             return self.ask(commands)
         *answers, synced = self.ask([*commands, WAITS])
-        if isinstance(synced, Exception):
-            raise synced
-        if not synced[0]:
-            raise TimeoutError("the server has not written to its disk in time")
+        _require_synced(synced)
         return answers
 
     @property
@@ -107,6 +121,17 @@ class Channel:
                 os.close(sock.detach())
 
 
+def _by_digest(commands: Sequence[Command]) -> list[Sequence[Any]]:
+    return [("EVALSHA", each.script.digest, 1, each.base, *each.arguments) for each in commands]
+
+
+def _require_synced(answer: Any) -> None:
+    if isinstance(answer, Exception):
+        raise answer
+    if not answer[0]:
+        raise TimeoutError("the server has not written to its disk in time")
+
+
 def _packed(command: Sequence[Any]) -> bytes:
     """Write a command as the protocol has it; the client does the same in twice the time."""
     parts = [b"*%d\r\n" % len(command)]
@@ -117,11 +142,15 @@ def _packed(command: Sequence[Any]) -> bytes:
 
 
 class LentChannels(Lending[Channel]):
-    """LentChannels that are lent to one thread at a time."""
+    """Connections to one server, lent to one thread at a time."""
 
     def __init__(self, address: RedisAddress) -> None:
         super().__init__(address.pool)
         self._address = address
+        self.waits = False
+        """Whether each write of a script is waited for until it is on the disk."""
+
+    # Lending.
 
     def connect(self) -> Channel:
         """Make one."""
@@ -134,3 +163,95 @@ class LentChannels(Lending[Channel]):
     def leave(self, connection: Channel) -> None:
         """Let go of one in a forked child."""
         connection.leave_to_parent()
+
+    # What a `ServerWay` does.
+
+    def run(self, commands: Sequence[Command]) -> list[Any]:
+        """Run scripts."""
+        with self.lent() as wire:
+            return wire.run(commands, waits=self.waits)
+
+    def ask(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        """Send commands together."""
+        with self.lent() as wire:
+            return wire.ask(commands)
+
+    def value(self, *command: Any) -> Any:
+        """Send one command; return its answer, or raise."""
+        with self.lent() as wire:
+            return wire.value(*command)
+
+    def listening(self) -> RedisAddress:
+        """Return where to listen."""
+        return self._address
+
+    def are_heard(self, names: Sequence[str]) -> bool:
+        """Tell whether anybody listens to one of these."""
+        return any(self.value("PUBSUB", "NUMSUB", *names)[1::2])
+
+    def swift(self, within: float) -> LentChannels:  # noqa: ARG002 - for those of a cluster
+        """Return the same, for the thread that keeps what this process has alive."""
+        return self
+
+    def sync(self, prefix: str) -> None:
+        """Wait until all that was written is on the disk, where the server does not see to that by itself."""
+        if self.waits:
+            synced(self, f"{prefix}:{{books}}")
+
+    def renew(self) -> None:
+        """End connections that may be dead."""
+        self.close()
+
+
+def synced(channels: LentChannels, base: str) -> None:
+    """Write something: a connection waits for what it wrote itself, and so for all that was written before."""
+    with channels.lent() as wire:
+        *_, answer = wire.ask([("SET", f"{base}:synced", 1, "PX", 1000), WAITS])
+        _require_synced(answer)
+
+
+class ServerWay(Protocol):
+    """What a process asks a server by, or all nodes of a cluster."""
+
+    def run(self, commands: Sequence[Command]) -> list[Any]:
+        """Run scripts; the errors of some stand in their places."""
+        ...
+
+    def ask(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        """Send commands together, of which each names its key first; the errors of some stand in their places."""
+        ...
+
+    def value(self, *command: Any) -> Any:
+        """Send one command; return its answer, or raise."""
+        ...
+
+    def listening(self) -> RedisAddress:
+        """Return where to listen; the next time it may be elsewhere."""
+        ...
+
+    def are_heard(self, names: Sequence[str]) -> bool:
+        """Tell whether anybody listens to one of these, as far as that can be known."""
+        ...
+
+    def swift(self, within: float) -> ServerWay:
+        """Return what does the same for the thread that keeps what this process has alive.
+
+        It waits so many seconds at most for a node of a cluster, so that the others are told in time.
+        """
+        ...
+
+    def sync(self, prefix: str) -> None:
+        """Wait until all that was written is on the disk, where a server does not see to that by itself."""
+        ...
+
+    def renew(self) -> None:
+        """End connections that may be dead."""
+        ...
+
+    def close(self) -> None:
+        """End those that nobody uses."""
+        ...
+
+    def leave_to_parent(self) -> None:
+        """Let go of them in a forked child."""
+        ...

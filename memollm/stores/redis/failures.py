@@ -36,6 +36,10 @@ _REPLICA: Final = (
     "The server of the cache {shown} is a replica and takes no writes: {said}. Name the primary in the URL."
 )
 _NO_DATABASE: Final = "The server of the cache {shown} has no such database: {said}. Choose another number in the URL."
+_NO_DATABASES: Final = (
+    "The cluster of the cache {shown} has no database but 0: {said}. Name that one in the URL, and a ?prefix= to have a "
+    "cache of its own."
+)
 _OTHER_KEYS: Final = (
     "What the server of the cache {shown} holds under these names is something else: {said}. Choose another ?prefix= "
     "in the URL."
@@ -62,6 +66,7 @@ _TOLD: Final[Sequence[tuple[tuple[str, ...], type[StoreError], str]]] = [
     ((TOO_FAR,), StoreUnavailable, _TOO_FAR),
     ((MOVING, HALFWAY), StoreUnavailable, _MOVED),
     (("WRONGTYPE",), StoreRefused, _OTHER_KEYS),
+    (("SELECT is not allowed in cluster mode",), StoreRefused, _NO_DATABASES),
 ]
 """By what is said: what it is, and what the user is told."""
 _NOT_REDIS: Final = (
@@ -71,11 +76,38 @@ _NO_TLS: Final = (
     "No encrypted connection to {shown} came about: {said}. Check that the server speaks TLS at this port, and "
     "ssl_ca_certs= in the URL."
 )
+_CHANGING: Final = (failed.AskError, failed.TryAgainError)
+"""Where a slot of a cluster is on its way to another node; `MovedError` is one, too."""
+_ON_ITS_WAY: Final = (
+    "A slot of the cluster {shown} is on its way to another node ({said}), and has not arrived in time. If nobody "
+    "moves it any more, redis-cli --cluster check tells of it, and redis-cli --cluster fix ends that."
+)
+_DOWN: Final = (
+    "The cluster {shown} is down: {said}. A node of it is away that no replica stands in for, or it begins still. Its "
+    "CLUSTER NODES says more."
+)
+_AWAY: Final = "The cache {shown} cannot be reached: {said}. Check that the server runs and that the URL is right."
+_NODE_AWAY: Final = (
+    "The cluster {shown} cannot be reached in all its parts: {said} (its {node}). Check that the node runs, and that "
+    "programs reach it at this address, which it tells of itself (cluster-announce-ip)."
+)
 
 _PASSING: Final = (
-    *(failed.ConnectionError, failed.TimeoutError, OSError),
-    *(failed.ReadOnlyError, failed.TryAgainError, failed.ClusterDownError, failed.MasterDownError),
+    *(failed.ConnectionError, failed.TimeoutError, OSError, *_CHANGING),
+    *(failed.ReadOnlyError, failed.ClusterDownError, failed.MasterDownError),
 )
+
+
+def of_node(error: Exception, node: object) -> Exception:
+    """Note at which node of a cluster something failed."""
+    if not node_of(error):
+        error.add_note(f"node {node}")
+    return error
+
+
+def node_of(error: Exception) -> str:
+    """Return at which node of a cluster something failed, if it is known."""
+    return next((note for note in getattr(error, "__notes__", ()) if note.startswith("node ")), "")
 
 
 def code_of(error: Exception) -> str:
@@ -93,6 +125,11 @@ def may_pass(error: Exception) -> bool:
     return isinstance(error, _PASSING)
 
 
+def is_changing(error: Exception) -> bool:
+    """Tell whether slots of a cluster are on their way, or it is not whole."""
+    return isinstance(error, (*_CHANGING, failed.ClusterDownError))
+
+
 def translated(error: Exception, shown: str) -> StoreError:
     """Say in one sentence what failed, why, and what can be done."""
     said = " ".join(said_by(error).split()).rstrip(".") or type(error).__name__
@@ -108,6 +145,12 @@ def translated(error: Exception, shown: str) -> StoreError:
         return StoreRefused(_NO_TLS.format(shown=shown, said=said))
     if isinstance(error, failed.ResponseError) and not may_pass(error):
         return ChangeRefused(f"The cache {shown} cannot take this as it is: {said}.")
-    return StoreUnavailable(
-        f"The cache {shown} cannot be reached: {said}. Check that the server runs and that the URL is right."
-    )
+    return StoreUnavailable(_why_away(error).format(shown=shown, said=said, node=node_of(error)))
+
+
+def _why_away(error: Exception) -> str:
+    if isinstance(error, _CHANGING):
+        return _ON_ITS_WAY
+    if isinstance(error, failed.ClusterDownError):
+        return _DOWN
+    return _NODE_AWAY if node_of(error) else _AWAY

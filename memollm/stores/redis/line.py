@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from memollm.errors import StoreRefused
-from memollm.stores.listening import LOOK_EVERY, ListeningThread
+from memollm.stores.listening import LOOK_EVERY, UNKNOWN, ListeningThread
 from memollm.stores.redis.connections import Channel
 from memollm.stores.redis.failures import FAILURES
 from memollm.stores.redis.scripts import Command, books, keeping
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from memollm._types.calls import Place
     from memollm.stores.redis.address import RedisAddress
-    from memollm.stores.redis.connections import LentChannels
+    from memollm.stores.redis.connections import ServerWay
 
 BEATS: Final = 5
 """How often a process says in each lease that it lives."""
@@ -38,7 +38,7 @@ class ListeningLine(ListeningThread):
         self,
         address: RedisAddress,
         owner: str,
-        connections: LentChannels,
+        way: ServerWay,
         *,
         held: Callable[[], set[str]] | None,
         base_of: Callable[[Place], str],
@@ -46,7 +46,9 @@ class ListeningLine(ListeningThread):
         """`held` tells in which calls this process has something; who only reads has none."""
         self._address = address
         self._owner = owner
-        self._connections = connections
+        self._way = way
+        # A node of a cluster that does not answer is not to keep those waiting that do.
+        self._asking = way.swift(address.lease / 4)
         self._held = held
         self._base_of = base_of
         self._books = f"{address.prefix}:{{books}}"
@@ -62,7 +64,7 @@ class ListeningLine(ListeningThread):
     # Connecting.
 
     def _connect(self) -> None:
-        self._wire = Channel(self._address)
+        self._wire = Channel(self._way.listening())
 
     def _disconnect(self) -> None:
         self._wire.close()
@@ -79,9 +81,7 @@ class ListeningLine(ListeningThread):
         for channel in (f"{prefix}:told", f"{prefix}:line:{self._owner}"):
             self._wire.value("SUBSCRIBE", channel)
         self._is_heard = True
-        with self._connections.lent() as wire:
-            latest = wire.value("GET", f"{self._books}:epoch")
-        self._go_by(int(latest or 0))
+        self._go_by(int(self._way.value("GET", f"{self._books}:epoch") or 0))
         self._beat_at = time.monotonic() + self._beat_every
         self.is_up.set()
         self._poke()
@@ -141,11 +141,25 @@ class ListeningLine(ListeningThread):
             self._hearing.notify_all()
         self._say_heard()
 
-    def _say_heard(self) -> None:
-        # Who may not write is not waited for.
-        with suppress(*FAILURES), self._connections.lent() as wire:
-            lease = int(1000 * max(3 * self._beat_every, 1.0))
-            wire.run([Command(books(), self._books, (self._owner, "hear", lease, self.heard))])
+    def _say_heard(self) -> int | None:
+        """Say which epoch this process goes by; return the latest one, if that is known."""
+        lease = int(1000 * max(3 * self._beat_every, 1.0))
+        said = Command(books(), self._books, (self._owner, "hear", lease, self.heard))
+        with suppress(*FAILURES):
+            (latest,) = self._asking.run([said])
+            if isinstance(latest, Exception):
+                # Who may not write is not waited for.
+                latest = self._asking.value("GET", f"{self._books}:epoch")
+            return int(latest or 0)
+        return None
+
+    def _hear(self) -> None:
+        """Go by the latest epoch, though its notice was lost between the nodes of a cluster."""
+        latest = self._say_heard()
+        if latest is None:
+            self.epoch = UNKNOWN
+        elif latest != self.heard or self.epoch == UNKNOWN:
+            self._go_by(latest)
 
     def wait_for(self, epoch: int, seconds: float) -> None:
         """Wait until this process goes by an epoch, as long as it is told at all."""
@@ -168,7 +182,7 @@ class ListeningLine(ListeningThread):
         held = sorted(self._held()) if self._held is not None else []
         arguments = (self._owner, "beat", int(1000 * self._address.lease))
         self._ask([Command(keeping(), base, arguments) for base in held])
-        self._say_heard()
+        self._hear()
 
     def _tidy(self) -> None:
         """Tell the server what it need not remember any more."""
@@ -177,39 +191,46 @@ class ListeningLine(ListeningThread):
             base, id = self.answered.popleft()  # noqa: A001 - as in `Write`
             keys.setdefault(base, []).append(f"{base}:a:{self._owner}:{id}")
         some = [each[first : first + MANY] for each in keys.values() for first in range(0, len(each), MANY)]
-        with suppress(*FAILURES), self._connections.lent() as wire:
+        with suppress(*FAILURES):
             for first in range(0, len(some), MANY):
-                wire.ask([("UNLINK", *each) for each in some[first : first + MANY]])
+                self._asking.ask([("UNLINK", *each) for each in some[first : first + MANY]])
 
     def _look(self) -> None:
         with self._changed:
             places = list(self._watched)
         if places:
-            holders = self.holders(places)
+            # Where that cannot be known, those who wait ask for themselves.
+            holders = self._holders(places)
             self._wake([place for place, holder in zip(places, holders, strict=True) if holder != OTHERS])
 
     def holders(self, places: Sequence[Place]) -> list[int]:
         """Tell who is filling each place: nobody, this process, or others."""
+        known: list[int] = []
+        for holder in self._holders(places):
+            if isinstance(holder, Exception):
+                raise holder
+            known.append(holder)
+        return known
+
+    def _holders(self, places: Sequence[Place]) -> list[int | Exception]:
         by_base: dict[str, list[int]] = {}
         for nth, place in enumerate(places):
             by_base.setdefault(self._base_of(place), []).append(nth)
-        holders = [0] * len(places)
+        holders: list[Any] = [0] * len(places)
         commands = [
             Command(keeping(), base, (self._owner, "wait", *(places[nth].slot for nth in some)))
             for base, some in by_base.items()
         ]
         for some, answer in zip(by_base.values(), self._ask(commands), strict=True):
-            if isinstance(answer, Exception):
-                raise answer
-            for nth, holder in zip(some, answer, strict=True):
+            told = [answer] * len(some) if isinstance(answer, Exception) else answer
+            for nth, holder in zip(some, told, strict=True):
                 holders[nth] = holder
         return holders
 
     def _ask(self, commands: Sequence[Command]) -> list[Any]:
         answers: list[Any] = []
         for first in range(0, len(commands), MANY):
-            with self._connections.lent() as wire:
-                answers += wire.run(commands[first : first + MANY])
+            answers += self._asking.run(commands[first : first + MANY])
         return answers
 
     # Leaving.

@@ -6,7 +6,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from redis.exceptions import BusyLoadingError, ResponseError
+from redis.exceptions import BusyLoadingError, ReadOnlyError, ResponseError
 
 from memollm.errors import StoreRefused
 from memollm.stores.redis.scripts import SCHEMA_VERSION
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from memollm.stores.redis.address import RedisAddress
-    from memollm.stores.redis.connections import Channel
+    from memollm.stores.redis.connections import Channel, ServerWay
 
 OLDEST: Final = (6, 2)
 BETWEEN_LOOKS: Final = 0.02
@@ -23,9 +23,20 @@ OLDEST_THAT_WAITS: Final = (7, 2)
 """From which version on a client can wait until what it wrote is on the disk."""
 
 
+def is_of_cluster(wire: Channel) -> bool:
+    """Tell whether a server is a node of a cluster."""
+    try:
+        return _info(wire, "cluster").get("cluster_enabled") == "1"
+    except ResponseError:
+        # Who may not ask finds out by the first key that is elsewhere.
+        return False
+
+
 def require_known_server(wire: Channel, address: RedisAddress) -> bool:
     """Refuse what cannot be used; tell whether each write is to be waited for until it is on the disk."""
     info, shown = _info_when_loaded(wire, address.patience), address.shown
+    if info.get("cluster_enabled") == "1":
+        shown = f"{shown} (its node {address.options['host']}:{address.options['port']})"
     version = _version(info)
     if version < OLDEST:
         raise StoreRefused(
@@ -35,14 +46,11 @@ def require_known_server(wire: Channel, address: RedisAddress) -> bool:
     if info.get("redis_mode") == "sentinel":
         raise StoreRefused(f"What answers at {shown} is a sentinel, which keeps no data. Name the server in the URL.")
     if info.get("role") == "slave":
+        if info.get("cluster_enabled") == "1":
+            raise ReadOnlyError("it is a replica by now")
         raise StoreRefused(f"The server of the cache {shown} is a replica and takes no writes. Name the primary.")
-    if info.get("cluster_enabled") == "1":
-        raise StoreRefused(
-            f"What answers at {shown} is a node of a cluster, and memollm goes to one server. Name a server that is in "
-            "no cluster."
-        )
     _require_keeping(info, shown)
-    return _requires_waiting(wire, version, address)
+    return _requires_waiting(wire, version, shown, may_lose_a_second=address.may_lose_a_second)
 
 
 def _require_keeping(info: Mapping[str, str], shown: str) -> None:
@@ -64,28 +72,28 @@ def _require_keeping(info: Mapping[str, str], shown: str) -> None:
         )
 
 
-def _requires_waiting(wire: Channel, version: tuple[int, ...], address: RedisAddress) -> bool:
+def _requires_waiting(wire: Channel, version: tuple[int, ...], shown: str, *, may_lose_a_second: bool) -> bool:
     """Tell whether each write is to be waited for; refuse where none is sure to reach the disk."""
     syncs = _setting(wire, "appendfsync")
     if _setting(wire, "no-appendfsync-on-rewrite") == "yes":
         syncs = "no"
-    if syncs == "always" or (address.may_lose_a_second and syncs != "no"):
+    if syncs == "always" or (may_lose_a_second and syncs != "no"):
         return False
     if version >= OLDEST_THAT_WAITS and syncs != "no":
         return True
     raise StoreRefused(
-        f"The server of the cache {address.shown} writes to its disk only now and then (appendfsync "
+        f"The server of the cache {shown} writes to its disk only now and then (appendfsync "
         f"{syncs or 'unknown'}), so a power cut could lose samples that were paid for and give positions again. Set: "
         "CONFIG SET appendfsync always, and the same in its redis.conf, with no-appendfsync-on-rewrite no; or, with "
         "appendfsync everysec, accept the loss of a second by adding ?durability=second to the URL."
     )
 
 
-def require_known_schema(wire: Channel, books: str, shown: str, *, writes: bool) -> bool:
+def require_known_schema(way: ServerWay | Channel, books: str, shown: str, *, writes: bool) -> bool:
     """Refuse what a newer version has written; tell whether there is a cache, which is begun if it may be."""
     if writes:
-        wire.value("HSETNX", f"{books}:about", "version", SCHEMA_VERSION)
-    found: Any = wire.value("HGET", f"{books}:about", "version")
+        way.value("HSETNX", f"{books}:about", "version", SCHEMA_VERSION)
+    found: Any = way.value("HGET", f"{books}:about", "version")
     if found is not None and int(found) > SCHEMA_VERSION:
         raise StoreRefused(
             f"The cache {shown} was made by a newer memollm (schema {int(found)}, this one knows {SCHEMA_VERSION}). "
@@ -102,8 +110,8 @@ def _info_when_loaded(wire: Channel, patience: float) -> dict[str, str]:
     return info
 
 
-def _info(wire: Channel) -> dict[str, str]:
-    text: Any = wire.value("INFO")
+def _info(wire: Channel, *sections: str) -> dict[str, str]:
+    text: Any = wire.value("INFO", *sections)
     lines = text.decode(errors="replace").splitlines()
     return dict(line.split(":", 1) for line in lines if ":" in line and not line.startswith("#"))
 

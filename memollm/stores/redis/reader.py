@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from memollm.stores.redis.looking import RedisLooking
 from memollm.stores.redis.matching import RedisMatches
-from memollm.stores.redis.opening import require_known_schema
 from memollm.stores.redis.session import RedisSession
 
 if TYPE_CHECKING:
+    from memollm.stores.redis.address import RedisAddress
     from memollm.stores.redis.connections import Channel
     from memollm.stores.redis.session import OpenRedis
 
@@ -29,9 +29,8 @@ class RedisReader(RedisSession):
         """Reads vectors and matches."""
         return RedisMatches(self)
 
-    def _require_usable(self, channel: Channel) -> bool:
+    def _require_server(self, wire: Channel, address: RedisAddress) -> bool:  # noqa: ARG002 - as for those who write
         # What it keeps is for those to judge who write.
-        require_known_schema(channel, self.books, self.shown, writes=False)
         return False
 
     def _leave(self, opened: OpenRedis) -> None:

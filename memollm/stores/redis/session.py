@@ -14,9 +14,18 @@ from memollm.stores.listening import UNKNOWN
 from memollm.stores.redis.address import address_of
 from memollm.stores.redis.asking import Seen, pairs, sample_of
 from memollm.stores.redis.connections import LentChannels
-from memollm.stores.redis.failures import FAILURES, HALFWAY, MOVING, UNKNOWN_CALL, code_of, may_pass, translated
+from memollm.stores.redis.failures import (
+    FAILURES,
+    HALFWAY,
+    MOVING,
+    UNKNOWN_CALL,
+    code_of,
+    is_changing,
+    may_pass,
+    translated,
+)
 from memollm.stores.redis.line import ListeningLine
-from memollm.stores.redis.opening import require_known_schema, require_known_server
+from memollm.stores.redis.opening import BETWEEN_LOOKS, is_of_cluster, require_known_schema, require_known_server
 from memollm.stores.redis.scripts import Command, books, keeping, looking, moving
 from memollm.stores.serving import ServedSession
 
@@ -27,7 +36,8 @@ if TYPE_CHECKING:
     from memollm._types.counting import Account, Counts
     from memollm._types.samples import Sample
     from memollm.errors import StoreError
-    from memollm.stores.redis.connections import Channel
+    from memollm.stores.redis.address import RedisAddress
+    from memollm.stores.redis.connections import Channel, ServerWay
 
 MOST_BEHIND: Final = 1.0
 """Seconds that whoever replaced a sample waits for those who still go by the epoch before."""
@@ -40,22 +50,20 @@ MANY: Final = 500
 class OpenRedis:
     """What is open at a time, in this process."""
 
-    def __init__(self, owner: str, line: ListeningLine, connections: LentChannels, *, waits: bool) -> None:
+    def __init__(self, owner: str, line: ListeningLine, way: ServerWay) -> None:
         self.owner = owner
         self.line = line
-        self.connections = connections
-        self.waits = waits
-        """Whether each write is waited for until it is on the disk."""
+        self.way = way
 
     def close(self) -> None:
         """End all connections."""
         self.line.close()
-        self.connections.close()
+        self.way.close()
 
     def leave_to_parent(self) -> None:
         """Let go of all in a forked child."""
         self.line.leave_to_parent()
-        self.connections.leave_to_parent()
+        self.way.leave_to_parent()
 
 
 class RedisSession(ServedSession[OpenRedis]):
@@ -104,36 +112,63 @@ class RedisSession(ServedSession[OpenRedis]):
     # Opening and leaving.
 
     def _open(self) -> OpenRedis:
-        connections = LentChannels(self.address)
-        owner = secrets.token_hex(8)
         try:
-            with connections.lent() as wire:
-                waits = self._require_usable(wire)
-            held = self._held_bases if self.owns else None
-            line = ListeningLine(
-                self.address, owner, connections, held=held, base_of=lambda place: self.base(place.call)
-            )
+            way = self._way()
         except FAILURES as error:
-            connections.close()
             raise translated(error, self.shown) from error
-        except BaseException:
-            connections.close()
-            raise
+        owner, line = secrets.token_hex(8), None
+        held = self._held_bases if self.owns else None
         try:
+            line = ListeningLine(self.address, owner, way, held=held, base_of=lambda place: self.base(place.call))
             line.begin()
         except BaseException as error:
-            line.close()
-            connections.close()
+            if line is not None:
+                line.close()
+            way.close()
             if isinstance(error, FAILURES):
                 raise translated(error, self.shown) from error
             raise
-        return OpenRedis(owner, line, connections, waits=waits)
+        return OpenRedis(owner, line, way)
 
-    def _require_usable(self, channel: Channel) -> bool:
+    def _way(self) -> ServerWay:
+        """Reach a server, or all nodes of a cluster, and refuse what cannot be used."""
+        channels = LentChannels(self.address)
+        try:
+            with channels.lent() as wire:
+                if not is_of_cluster(wire):
+                    channels.waits = self._require_server(wire, self.address)
+                    require_known_schema(wire, self.books, self.shown, writes=self.owns)
+                    return channels
+        except BaseException:
+            channels.close()
+            raise
+        channels.close()
+        return self._way_to_cluster()
+
+    def _way_to_cluster(self) -> ServerWay:
+        from memollm.stores.redis.cluster import ClusterWay
+
+        way = ClusterWay(self.address, self._require_server)
+        until = time.monotonic() + self.address.patience
+        while True:
+            try:
+                way.open()
+                require_known_schema(way, self.books, self.shown, writes=self.owns)
+            except FAILURES as error:
+                # It is there, and another node takes the place of one that is not.
+                if not may_pass(error) or time.monotonic() > until:
+                    way.close()
+                    raise
+                time.sleep(BETWEEN_LOOKS)
+            except BaseException:
+                way.close()
+                raise
+            else:
+                return way
+
+    def _require_server(self, wire: Channel, address: RedisAddress) -> bool:
         """Refuse what cannot be used; tell whether each write is to be waited for until it is on the disk."""
-        waits = require_known_server(channel, self.address)
-        require_known_schema(channel, self.books, self.shown, writes=True)
-        return waits
+        return require_known_server(wire, address)
 
     def _held_bases(self) -> set[str]:
         """Return in which calls this process has something."""
@@ -157,21 +192,15 @@ class RedisSession(ServedSession[OpenRedis]):
     def _run(self, opened: OpenRedis, commands: Sequence[Command]) -> list[Any]:
         answers: list[Any] = []
         for first in range(0, len(commands), MANY):
-            with opened.connections.lent() as wire:
-                answers += wire.run(commands[first : first + MANY], waits=opened.waits)
+            answers += opened.way.run(commands[first : first + MANY])
         for answer in answers:
             if isinstance(answer, Exception):
                 raise answer
         return answers
 
     def ask(self, *command: Any) -> Any:
-        """Send one command that may be sent again."""
-
-        def send() -> Any:
-            with self.opened().connections.lent() as wire:
-                return wire.value(*command)
-
-        return self.patiently(send)
+        """Send one command that may be sent again; behind its name stands its key."""
+        return self.patiently(lambda: self.opened().way.value(*command))
 
     def ask_many(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
         """Send commands that may be sent again, and read something each."""
@@ -179,8 +208,7 @@ class RedisSession(ServedSession[OpenRedis]):
         def send() -> list[Any]:
             answers: list[Any] = []
             for first in range(0, len(commands), MANY):
-                with self.opened().connections.lent() as wire:
-                    answers += wire.ask(commands[first : first + MANY])
+                answers += self.opened().way.ask(commands[first : first + MANY])
             for answer in answers:
                 if isinstance(answer, Exception):
                     raise answer
@@ -190,9 +218,7 @@ class RedisSession(ServedSession[OpenRedis]):
 
     def wait_for_disk(self) -> None:
         """Wait until all that was written is on the disk, where the server does not see to that by itself."""
-        if self.opened().waits:
-            # A write of its own, since a connection waits for what it wrote itself, and for all before that.
-            self.book("loaded", time.time())
+        self.patiently(lambda: self.opened().way.sync(self.address.prefix))
 
     def keep(self, bases: Iterable[str], what: str, *arguments: object) -> list[Any]:
         """Do something to each of some calls."""
@@ -224,11 +250,9 @@ class RedisSession(ServedSession[OpenRedis]):
             tag = self.tag_of(self.base(call))
             commands.append(("SADD", f"{self.books}:functions", call.function))
             commands.append(("ZADD", f"{self.books}:calls:{call.function}", "NX", repr(now), tag))
-        if commands:
-            with self.opened().connections.lent() as wire:
-                for answer in wire.ask(commands):
-                    if isinstance(answer, Exception):
-                        raise answer
+        for answer in self.opened().way.ask(commands) if commands else ():
+            if isinstance(answer, Exception):
+                raise answer
 
     def unlist(self, function: str, tag: str) -> None:
         """Take a call off the list of all."""
@@ -276,7 +300,7 @@ class RedisSession(ServedSession[OpenRedis]):
 
     def is_away(self, error: Exception) -> bool:
         """Tell whether it is the server that does not answer."""
-        return not code_of(error)
+        return not code_of(error) and not is_changing(error)
 
     def translated(self, error: Exception) -> StoreError:
         """Say in one sentence what failed, why, and what can be done."""
@@ -287,7 +311,7 @@ class RedisSession(ServedSession[OpenRedis]):
         if code_of(error) == UNKNOWN_CALL:
             self.known.clear()
         elif code_of(error) not in {MOVING, HALFWAY} and self._open_as is not None:
-            self._open_as.connections.close()
+            self._open_as.way.renew()
 
     # Epochs.
 
@@ -299,13 +323,15 @@ class RedisSession(ServedSession[OpenRedis]):
         opened.line.wait_for(epoch, MOST_BEHIND)
         while (behind := self.book("behind", epoch)) and time.monotonic() < until:
             lines = [f"{self.address.prefix}:line:{owner.decode()}" for owner in behind]
-            counts = self.ask("PUBSUB", "NUMSUB", *lines)
-            if not any(counts[1::2]):
+            if not self._are_heard(lines):
                 # They have ended without a word.
                 self.ask("HDEL", f"{self.books}:heard", *behind)
                 return
             time.sleep(pause)
             pause = min(2 * pause, 0.02)
+
+    def _are_heard(self, lines: Sequence[str]) -> bool:
+        return self.patiently(lambda: self.opened().way.are_heard(lines))
 
     def epoch(self) -> int:
         """Return the epoch that this process was told of; below zero where it is not told."""

@@ -1,0 +1,27 @@
+"""A cluster of Redis servers keeps what every store promises."""
+
+import pytest
+from servers import require_redis
+
+require_redis()
+
+from memollm.stores.redis.store import RedisStore
+from memollm.testing import DurableConformance, SharedConformance, StoreConformance
+
+pytestmark = pytest.mark.usefixtures("deadline")
+
+
+class TestRedisCluster(StoreConformance, DurableConformance, SharedConformance):
+    @pytest.fixture(autouse=True)
+    def server(self, cluster):
+        self.url = cluster.fresh()
+
+    def make(self):
+        return RedisStore(self.url)
+
+    def reopen(self, store):
+        store.close()
+        return self.make()
+
+    def peer(self, store):
+        return self.make()
