@@ -26,7 +26,7 @@ HOPS: Final = 3
 """How often one request follows what has moved."""
 
 
-class Kind(NamedTuple):
+class AskedOfNode(NamedTuple):
     """How something is asked of a node."""
 
     key: Callable[[Any], str | bytes]
@@ -34,12 +34,12 @@ class Kind(NamedTuple):
     read: Callable[[Channel, Sequence[Any], bool], list[Any]]
 
 
-SCRIPTS: Final = Kind(
+SCRIPTS: Final = AskedOfNode(
     key=lambda command: command.base,
     send=lambda wire, commands, waits: wire.begin(commands, waits=waits),
     read=lambda wire, commands, waits: wire.end(commands, waits=waits),
 )
-COMMANDS: Final = Kind(
+COMMANDS: Final = AskedOfNode(
     key=lambda command: command[1],
     send=lambda wire, commands, _: wire.send(commands),
     read=lambda wire, commands, _: [wire.read() for _ in commands],
@@ -100,7 +100,7 @@ class ClusterWay:
             raise answer
         return answer
 
-    def _asked(self, commands: Sequence[Any], kind: Kind) -> list[Any]:
+    def _asked(self, commands: Sequence[Any], kind: AskedOfNode) -> list[Any]:
         if self.nodes.is_old:
             self.nodes.look()
         slots = [slot_of(kind.key(command)) for command in commands]
@@ -117,7 +117,11 @@ class ClusterWay:
         return answers
 
     def _side_by_side(
-        self, asked: Sequence[tuple[Node, Sequence[int]]], commands: Sequence[Any], kind: Kind, answers: list[Any]
+        self,
+        asked: Sequence[tuple[Node, Sequence[int]]],
+        commands: Sequence[Any],
+        kind: AskedOfNode,
+        answers: list[Any],
     ) -> None:
         """Ask nodes: all is sent before anything is read. They come in one order, so that nobody waits in a circle."""
         if not asked:

@@ -37,8 +37,8 @@ _REPLICA: Final = (
 )
 _NO_DATABASE: Final = "The server of the cache {shown} has no such database: {said}. Choose another number in the URL."
 _NO_DATABASES: Final = (
-    "The cluster of the cache {shown} has no database but 0: {said}. Name that one in the URL, and a ?prefix= to have a "
-    "cache of its own."
+    "The cluster of the cache {shown} has no database but 0: {said}. Name that one in the URL, and a ?prefix= to have "
+    "a cache of its own."
 )
 _OTHER_KEYS: Final = (
     "What the server of the cache {shown} holds under these names is something else: {said}. Choose another ?prefix= "
