@@ -432,18 +432,26 @@ class RedisCluster:
 
     def move(self, slot, source, target):
         """Move a slot with all that it has to another node, as those do that spread a cluster anew."""
+        self.begin_move(slot, source, target)
+        self.end_move(slot, source, target)
+
+    def begin_move(self, slot, source, target):
+        """Say where a slot is to go."""
         target.say("CLUSTER", "SETSLOT", slot, "IMPORTING", self.id_of(source))
         source.say("CLUSTER", "SETSLOT", slot, "MIGRATING", self.id_of(target))
-        self.move_keys(slot, source, target)
-        for node in (target, source, *(each for each in self.nodes if each not in (target, source))):
-            node.say("CLUSTER", "SETSLOT", slot, "NODE", self.id_of(target))
 
     @staticmethod
-    def move_keys(slot, source, target, *, at_once=3):
-        """Move the keys of a slot, some at a time."""
-        while keys := source.say("CLUSTER", "GETKEYSINSLOT", slot, at_once):
-            login = ("AUTH", PASSWORD, "KEYS", *keys)
-            source.say("MIGRATE", "127.0.0.1", target.port, "", 0, 10_000, *login)
+    def move_keys(source, target, keys):
+        """Move some keys of a slot."""
+        login = ("AUTH", PASSWORD, "KEYS", *keys)
+        assert source.say("MIGRATE", "127.0.0.1", target.port, "", 0, 10_000, *login) == b"OK"
+
+    def end_move(self, slot, source, target):
+        """Move the keys that are left of a slot, and say that it has arrived."""
+        while keys := source.say("CLUSTER", "GETKEYSINSLOT", slot, 3):
+            self.move_keys(source, target, keys)
+        for node in (target, source, *(each for each in self.nodes if each not in (target, source))):
+            node.say("CLUSTER", "SETSLOT", slot, "NODE", self.id_of(target))
 
     def stop(self):
         for node in self.nodes:

@@ -19,6 +19,7 @@ from memollm.stores.documents import notes_of
 from memollm.stores.looking import looking
 from memollm.stores.memory.store import MemoryStore
 from memollm.stores.s3.store import BucketStore
+from memollm.stores.serving import ServedSession
 from memollm.stores.sqlite.filelocks import lock_descriptor, unlock_descriptor
 from memollm.stores.sqlite.files import (
     NETWORK_FILESYSTEMS,
@@ -98,7 +99,8 @@ def _answering(store: Drawing) -> CheckResult:
         readers = len(looking(store).readers())
     except MemollmError as error:
         return CheckResult("store", WRONG, str(error))
-    return CheckResult("store", OK, f"it answers, and knows {counted(readers, 'reader')}")
+    name = store.described if isinstance(store, ServedSession) else "it"
+    return CheckResult("store", OK, f"{name} answers, and knows {counted(readers, 'reader')}")
 
 
 def _of_signing_key() -> Iterator[CheckResult]:

@@ -64,6 +64,11 @@ class ServedSession(Generic[Open]):
         self._has_hung = False
         self.drawn = Drawn(self.flights)
 
+    @property
+    def described(self) -> str:
+        """Say what it is, with no password."""
+        return self.shown
+
     # Opening and leaving.
 
     def opened(self) -> Open:

@@ -60,6 +60,11 @@ class ClusterWay:
         self._within: float | None = None
         self._rests: dict[Node, tuple[float, Exception]] = {}
 
+    @property
+    def described(self) -> str:
+        """Say what there is besides one server."""
+        return f", a cluster of {len(self.nodes.primaries)} nodes"
+
     def open(self) -> None:
         """Find the nodes, and refuse what cannot be used."""
         self.nodes.look()

@@ -166,6 +166,8 @@ class LentChannels(Lending[Channel]):
 
     # What a `ServerWay` does.
 
+    described = ""
+
     def run(self, commands: Sequence[Command]) -> list[Any]:
         """Run scripts."""
         with self.lent() as wire:
@@ -212,6 +214,11 @@ def synced(channels: LentChannels, base: str) -> None:
 
 class ServerWay(Protocol):
     """What a process asks a server by, or all nodes of a cluster."""
+
+    @property
+    def described(self) -> str:
+        """Say what there is besides one server."""
+        ...
 
     def run(self, commands: Sequence[Command]) -> list[Any]:
         """Run scripts; the errors of some stand in their places."""

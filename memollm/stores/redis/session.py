@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from contextlib import suppress
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
@@ -88,6 +89,12 @@ class RedisSession(ServedSession[OpenRedis]):
         """The calls that this process moves something to or from."""
         self.seen = Seen()
 
+    @property
+    def described(self) -> str:
+        """Say what it is, with no password."""
+        opened = self._open_as
+        return self.shown if opened is None else self.shown + opened.way.described
+
     # Names.
 
     def base(self, call: Call) -> str:
@@ -132,7 +139,7 @@ class RedisSession(ServedSession[OpenRedis]):
 
     def _way(self) -> ServerWay:
         """Reach a server, or all nodes of a cluster, and refuse what cannot be used."""
-        channels = LentChannels(self.address)
+        channels = self._first_that_answers()
         try:
             with channels.lent() as wire:
                 if not is_of_cluster(wire):
@@ -144,6 +151,14 @@ class RedisSession(ServedSession[OpenRedis]):
             raise
         channels.close()
         return self._way_to_cluster()
+
+    def _first_that_answers(self) -> LentChannels:
+        *some, last = self.address.nodes
+        for node in some:
+            channels = LentChannels(self.address.at(node))
+            with suppress(*FAILURES), channels.lent():
+                return channels
+        return LentChannels(self.address.at(last))
 
     def _way_to_cluster(self) -> ServerWay:
         from memollm.stores.redis.cluster import ClusterWay

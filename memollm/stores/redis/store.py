@@ -37,7 +37,7 @@ class RedisStore(RedisSession, ServedDrawing):
     """Keeps samples in a database of a Redis or Valkey server."""
 
     def __repr__(self) -> str:
-        return f"RedisStore({self.address.shown!r})"
+        return f"RedisStore({self.described!r})"
 
     @property
     def looking(self) -> RedisLooking:
