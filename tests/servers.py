@@ -435,6 +435,14 @@ class RedisCluster:
         self.begin_move(slot, source, target)
         self.end_move(slot, source, target)
 
+    def move_some(self, chance):
+        """Move the slot of some key to another node, as soon as the cluster is whole."""
+        self.until_up()
+        key = next(each for each in (node.say("RANDOMKEY") for node in chance.sample(self.nodes, 3)) if each)
+        source = self.node_of(key)
+        target = chance.choice([node for node in self.nodes if node is not source])
+        self.move(int(source.say("CLUSTER", "KEYSLOT", key)), source, target)
+
     def begin_move(self, slot, source, target):
         """Say where a slot is to go."""
         target.say("CLUSTER", "SETSLOT", slot, "IMPORTING", self.id_of(source))

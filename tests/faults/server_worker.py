@@ -1,6 +1,10 @@
-"""A program that draws from a shared cache until it is killed, or all is drawn: url, namespace, folder, samples."""
+"""A program that draws from a shared cache until it is killed, or all is drawn.
+
+Its arguments are url, namespace, folder, samples, and of how many questions it asks one.
+"""
 
 import os
+import random
 import sys
 import time
 import uuid
@@ -9,8 +13,10 @@ from pathlib import Path
 from memollm import Cache
 
 
-def main(url, namespace, folder, samples):
+def main(url, namespace, folder, samples, questions):
     paid, given = (os.open(Path(folder) / name, os.O_APPEND | os.O_CREAT | os.O_WRONLY) for name in ("paid", namespace))
+
+    chance = random.Random()
 
     def make(prompt):
         answer = uuid.uuid4().hex
@@ -21,7 +27,7 @@ def main(url, namespace, folder, samples):
     with Cache(url) as cache:
         ask = cache.cached_llm(make, name="ask", version=1, namespace=namespace)
         while True:
-            answer = ask("a question")
+            answer = ask(f"question {chance.randrange(questions)}")
             # Whoever is killed before this has been given a sample that nobody knows of.
             os.write(given, f"{answer}\n".encode())
             if sum(space.draws for space in cache.namespaces() if space.name == namespace) >= samples:
@@ -29,4 +35,4 @@ def main(url, namespace, folder, samples):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4], int(sys.argv[4]))
+    main(*sys.argv[1:4], *map(int, sys.argv[4:]))

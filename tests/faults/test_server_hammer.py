@@ -12,6 +12,7 @@ from servers import (
     PATIENCE,
     REDIS,
     PostgresServer,
+    RedisCluster,
     RedisServer,
     postgres_programs,
     require,
@@ -27,24 +28,31 @@ WORKER = Path(__file__).with_name("server_worker.py")
 def postgres():
     require_psycopg()
     require(postgres_programs(), "a PostgreSQL server")
-    return PostgresServer(), ""
+    return PostgresServer(), "", 1
 
 
 def redis():
     require_redis()
     require(REDIS, "a Redis server")
-    return RedisServer(), "?lease=3"
+    return RedisServer(), "?lease=3", 1
+
+
+def cluster():
+    require_redis()
+    require(REDIS, "a Redis server")
+    # It is away for two seconds when it has begun again.
+    return RedisCluster(), "?lease=6", 20
 
 
 @pytest.mark.deep
-@pytest.mark.parametrize("kind", [postgres, redis])
+@pytest.mark.parametrize("kind", [postgres, redis, cluster])
 @pytest.mark.parametrize(("samples", "kills"), [(60, 4), (2000, 80)], ids=["short", "long"])
 def test_processes_and_the_server_are_killed(tmp_path, monkeypatch, kind, samples, kills):
     """Nothing is given twice, nothing stored is lost, and no kill costs more than one call (P1, P3, P4, P5, P7)."""
     # It goes on for longer than other tests, and has deadlines of its own.
     faulthandler.cancel_dump_traceback_later()
     monkeypatch.setenv("MEMOLLM_SIGNING_KEY", "a secret of the whole team")
-    server, query = kind()
+    server, query, questions = kind()
     chance = random.Random(1)
     namespaces = ["a", "a", "b"] if samples < 100 else ["a", "a", "a", "a", "b", "b"]
     processes = {}
@@ -52,8 +60,8 @@ def test_processes_and_the_server_are_killed(tmp_path, monkeypatch, kind, sample
         server.start()
 
         def start(number):
-            command = [sys.executable, str(WORKER), server.url + query, namespaces[number], str(tmp_path), str(samples)]
-            processes[number] = subprocess.Popen(command, stderr=subprocess.PIPE)
+            told = [server.url + query, namespaces[number], tmp_path, samples, questions]
+            processes[number] = subprocess.Popen([sys.executable, WORKER, *map(str, told)], stderr=subprocess.PIPE)
 
         for number in range(len(namespaces)):
             start(number)
@@ -64,13 +72,16 @@ def test_processes_and_the_server_are_killed(tmp_path, monkeypatch, kind, sample
             _, said = processes[number].communicate(timeout=PATIENCE)
             assert said == b""
             start(number)
+            if kind is cluster:
+                server.move_some(chance)
             if count == kills // 2:
-                server.kill()
-                server.start()
+                one = chance.choice(server.nodes) if kind is cluster else server
+                one.kill()
+                one.start()
         for process in processes.values():
             _, said = process.communicate(timeout=20 * PATIENCE)
             assert (process.returncode, said) == (0, b"")
-        check(server.url, tmp_path, samples, kills, len(namespaces))
+        check(server.url, tmp_path, samples, questions, kills=kills, processes=len(namespaces))
     finally:
         for process in processes.values():
             process.kill()
@@ -91,9 +102,10 @@ def until_drawn(folder, count):
         time.sleep(0.005)
 
 
-def check(url, folder, samples, kills, processes):
+def check(url, folder, samples, questions, *, kills, processes):
     with Cache(url) as cache:
-        stored = cache.cached_llm(lambda prompt: "", name="ask", version=1).peek("a question")
+        ask = cache.cached_llm(lambda prompt: "", name="ask", version=1)
+        stored = [answer for number in range(questions) for answer in ask.peek(f"question {number}")]
     assert len(stored) == len(set(stored)) >= samples
     for namespace in ("a", "b"):
         given = lines(folder / namespace)

@@ -16,10 +16,10 @@ def asking(cache, start=0, **options):
     return cache.cached_llm(lambda x: next(numbers), name="ask", version="1", **options)
 
 
-def test_round_all_stores(redis, postgres, tmp_path, monkeypatch):
-    """From a file to Redis, to PostgreSQL and back: no slot is lost, none given twice, and readers go on (P1, P3)."""
+def test_round_all_stores(redis, cluster, postgres, tmp_path, monkeypatch):
+    """Through all kinds of stores and back to a file: no slot is lost, none given twice, and readers go on (P1, P3)."""
     monkeypatch.setenv("MEMOLLM_SIGNING_KEY", "a secret of the whole team")
-    places = [tmp_path / "first", redis.fresh(), postgres.fresh(), tmp_path / "last"]
+    places = [tmp_path / "first", redis.fresh(), cluster.fresh(), postgres.fresh(), tmp_path / "last"]
     first, *others = caches = [Cache(place) for place in places]
     for name, n in (("ahead", 5), ("behind", 2)):
         with namespace(name):
