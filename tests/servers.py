@@ -452,11 +452,12 @@ class RedisCluster:
     def move_keys(source, target, keys):
         """Move some keys of a slot."""
         login = ("AUTH", PASSWORD, "KEYS", *keys)
-        assert source.say("MIGRATE", "127.0.0.1", target.port, "", 0, 10_000, *login) == b"OK"
+        # What is remembered for a while alone may be gone by now.
+        assert source.say("MIGRATE", "127.0.0.1", target.port, "", 0, 10_000, *login) in {b"OK", b"NOKEY"}
 
     def end_move(self, slot, source, target):
         """Move the keys that are left of a slot, and say that it has arrived."""
-        while keys := source.say("CLUSTER", "GETKEYSINSLOT", slot, 3):
+        while keys := source.say("CLUSTER", "GETKEYSINSLOT", slot, 100):
             self.move_keys(source, target, keys)
         for node in (target, source, *(each for each in self.nodes if each not in (target, source))):
             node.say("CLUSTER", "SETSLOT", slot, "NODE", self.id_of(target))

@@ -20,6 +20,7 @@ from memollm._types.requests import Fill, Settle, Take, Write, Written
 from memollm._types.samples import MINE, Busy, Sample
 from memollm.errors import StoreUnavailable
 from memollm.stores.limiting import limiting
+from memollm.stores.looking import looking
 from memollm.stores.redis.connections import Channel
 from memollm.stores.redis.store import RedisStore
 from memollm.testing._bench import Hand, asked, call, written
@@ -399,6 +400,31 @@ def test_a_cursor_that_was_lost_is_passed(redis, store):
         assert take(store).at == [3]
         client.hset(cursors, "reader", earlier)
         assert take(store, 2).at == [4, 5]
+        # The reader had begun after what has come to the replica.
+        client.hdel(cursors, "reader")
+        assert take(store).at == [6]
+
+
+def test_a_call_that_was_lost_is_passed(redis, store):
+    """What a replica that lags knows nothing of goes on where this process has seen it, and is listed again (P1)."""
+    stock(store, b"0", b"1")
+    assert [take(store).at, take(store, 2).at] == [[0], [1, 2]]
+    redis.fresh()
+    assert take(store).at == [3]
+    assert [each.call for each in looking(store).survey()] == []
+    store.opened().line._when_found()
+    stock(store, b"0")
+    assert [each.call for each in looking(store).survey()] == [call()]
+
+
+@pytest.mark.parametrize("how", ["drop", "forget"])
+def test_a_cursor_that_was_removed_begins_anew(store, opened, redis, how):
+    """Whoever has seen a cursor that somebody removed since takes it for no lost one."""
+    stock(store, b"0", b"1")
+    take(store, 2).settle()
+    peer = keeping(opened(redis.url))
+    peer.drop("reader") if how == "drop" else peer.forget(call())
+    assert take(store).at == [0]
 
 
 # The server.

@@ -9,6 +9,7 @@
 --     :u      run -> stretches of slots it used       :a:OWNER:ID   what was answered, for who asks again
 --     :e      space -> number and vector, in it       :l            0 or 1 (a shadow) -> what it was given, being similar
 --     :g      whom something of it was given          `lends` of :call   a mark of those, while it has what they were given
+--     :z:GENERATION   for a day, that this cursor was removed; one that is gone without it was lost by a fail-over
 --     :n:OWNER:ID   samples on their way here, of no slot yet     :v:OWNER:ID   what became of a move that came here
 --     :i:OWNER   what it has: cSLOT -> ticket of a claim, pPOSITION:READER -> ticket:slot of a position in flight, and
 --                m -> id of what it moves here or away, as `:call` says: joining OWNER:ID, or leaving OWNER:ID:TAG
@@ -163,6 +164,15 @@ end
 
 local function set_cursor(reader, generation, next)
     call('HSET', base .. ':r', reader, generation .. ':' .. string.format('%.0f', next))
+end
+
+-- Note that a cursor is removed, so that nobody takes it for lost.
+local function remove_cursor(reader)
+    local generation = cursor_of(reader)
+    if generation then
+        call('SET', base .. ':z:' .. generation, 1, 'PX', 86400000)
+        call('HDEL', base .. ':r', reader)
+    end
 end
 
 local function end_of_lanes(recorder)

@@ -52,6 +52,7 @@ local function forget()
     local samples, drawing = call('HLEN', base .. ':s'), call_back(nil)
     for _, reader in ipairs(call('HKEYS', base .. ':r')) do
         call('DEL', base .. ':f:' .. reader, base .. ':x:' .. reader)
+        remove_cursor(reader)
     end
     for _, recorder in ipairs(call('SMEMBERS', base .. ':m')) do
         forget_lanes(recorder)
@@ -110,7 +111,7 @@ function doing.drop()
         return 0
     end
     set_back(reader)
-    call('HDEL', base .. ':r', reader)
+    remove_cursor(reader)
     return 1
 end
 

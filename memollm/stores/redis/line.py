@@ -42,8 +42,12 @@ class ListeningLine(ListeningThread):
         *,
         held: Callable[[], set[str]] | None,
         base_of: Callable[[Place], str],
+        when_found: Callable[[], None],
     ) -> None:
-        """`held` tells in which calls this process has something; who only reads has none."""
+        """`held` tells in which calls this process has something; who only reads has none.
+
+        `when_found` is called when the server was away: what it had last may be lost.
+        """
         self._address = address
         self._owner = owner
         self._way = way
@@ -51,6 +55,7 @@ class ListeningLine(ListeningThread):
         self._asking = way.swift(address.lease / 4)
         self._held = held
         self._base_of = base_of
+        self._when_found = when_found
         self._books = f"{address.prefix}:{{books}}"
         self.answered: deque[tuple[str, int]] = deque()
         """What has arrived, and the server need not remember: by which keys it does."""
@@ -82,6 +87,7 @@ class ListeningLine(ListeningThread):
             self._wire.value("SUBSCRIBE", channel)
         self._is_heard = True
         self._go_by(int(self._way.value("GET", f"{self._books}:epoch") or 0))
+        self._when_found()
         self._beat_at = time.monotonic() + self._beat_every
         self.is_up.set()
         self._poke()
@@ -158,7 +164,10 @@ class ListeningLine(ListeningThread):
         latest = self._say_heard()
         if latest is None:
             self.epoch = UNKNOWN
-        elif latest != self.heard or self.epoch == UNKNOWN:
+        elif self.epoch == UNKNOWN:
+            self._go_by(latest)
+            self._when_found()
+        elif latest != self.heard:
             self._go_by(latest)
 
     def wait_for(self, epoch: int, seconds: float) -> None:

@@ -97,7 +97,10 @@ end
 
 local function cursor_for(reader, recorder, seen, seen_next)
     local generation, next = cursor_of(reader)
-    if not generation then
+    if not generation and seen ~= '' and call('EXISTS', base .. ':z:' .. seen) == 0 then
+        -- It was not removed: what this process has seen is all that is known of it.
+        generation, next = seen, seen_next
+    elseif not generation then
         generation, next = new_generation(), reserve(reader, recorder, 0)
     elseif generation == seen and next < seen_next then
         -- This process has seen more: what it writes to has lost it.

@@ -126,7 +126,15 @@ class RedisSession(ServedSession[OpenRedis]):
         owner, line = secrets.token_hex(8), None
         held = self._held_bases if self.owns else None
         try:
-            line = ListeningLine(self.address, owner, way, held=held, base_of=lambda place: self.base(place.call))
+            line = ListeningLine(
+                self.address,
+                owner,
+                way,
+                held=held,
+                base_of=lambda place: self.base(place.call),
+                # They are put on the list of all once more.
+                when_found=self.known.clear,
+            )
             line.begin()
         except BaseException as error:
             if line is not None:
