@@ -41,7 +41,7 @@ def cluster():
     require_redis()
     require(REDIS, "a Redis server")
     # It is away for two seconds when it has begun again.
-    return RedisCluster(), "?lease=6", 20
+    return RedisCluster(), "?lease=6&patience=60", 20
 
 
 @pytest.mark.deep
