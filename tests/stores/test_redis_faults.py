@@ -19,6 +19,7 @@ from memollm._types.calls import Place, Want
 from memollm._types.requests import Fill, Settle, Take, Write, Written
 from memollm._types.samples import MINE, Busy, Sample
 from memollm.errors import StoreUnavailable
+from memollm.stores.keeping import keeping
 from memollm.stores.limiting import limiting
 from memollm.stores.looking import looking
 from memollm.stores.redis.connections import Channel
