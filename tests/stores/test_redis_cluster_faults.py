@@ -96,7 +96,7 @@ def test_another_node_is_one_to_begin_with(cluster, store):
     dead = f"{cluster.url.rpartition('@')[0]}@127.0.0.1:1,127.0.0.1:{cluster.nodes[2].port}/0"
     with Cache(dead) as cache:
         assert cache.store.peek(call())[0].record == b"zero"
-        assert repr(cache.store).endswith(f"127.0.0.1:{cluster.nodes[2].port}/0, a cluster of 3 nodes')")
+        assert repr(cache.store).endswith(f"127.0.0.1:{cluster.nodes[2].port}/0 (a cluster of 3 nodes)')")
         assert "hush" not in repr(cache.store)
 
 

@@ -63,7 +63,7 @@ class ClusterWay:
     @property
     def described(self) -> str:
         """Say what there is besides one server."""
-        return f", a cluster of {len(self.nodes.primaries)} nodes"
+        return f" (a cluster of {len(self.nodes.primaries)} nodes)"
 
     def open(self) -> None:
         """Find the nodes, and refuse what cannot be used."""
