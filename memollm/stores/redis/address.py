@@ -74,7 +74,7 @@ class RedisAddress(NamedTuple):
 
     def at(self, node: Node, *, within: float | None = None) -> RedisAddress:
         """Return how a node is reached; it may be that it is to answer within some seconds."""
-        options = {**self.options, "host": node.host, "port": node.port}
+        options: dict[str, Any] = {**self.options, "host": node.host, "port": node.port}
         if within is not None:
             for name in ("socket_timeout", "socket_connect_timeout"):
                 set_to: float | None = options.get(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from redis.exceptions import ClusterDownError, MovedError
 
@@ -22,28 +22,58 @@ if TYPE_CHECKING:
 
     Require = Callable[[Channel, RedisAddress], bool]
 
+C = TypeVar("C")
 HOPS: Final = 3
 """How often one request follows what has moved."""
 
 
-class AskedOfNode(NamedTuple):
+class NodeWork(Generic[C]):
     """How something is asked of a node."""
 
-    key: Callable[[Any], str | bytes]
-    send: Callable[[Channel, Sequence[Any], bool], None]
-    read: Callable[[Channel, Sequence[Any], bool], list[Any]]
+    def key(self, command: C) -> str | bytes:
+        """Return by what the node is found that is to be asked."""
+        raise NotImplementedError
+
+    def send(self, wire: Channel, commands: Sequence[C], *, waits: bool) -> None:
+        """Send it."""
+        raise NotImplementedError
+
+    def read(self, wire: Channel, commands: Sequence[C], *, waits: bool) -> Sequence[Any]:
+        """Read what it is answered."""
+        raise NotImplementedError
 
 
-SCRIPTS: Final = AskedOfNode(
-    key=lambda command: command.base,
-    send=lambda wire, commands, waits: wire.begin(commands, waits=waits),
-    read=lambda wire, commands, waits: wire.end(commands, waits=waits),
-)
-COMMANDS: Final = AskedOfNode(
-    key=lambda command: command[1],
-    send=lambda wire, commands, _: wire.send(commands),
-    read=lambda wire, commands, _: [wire.read() for _ in commands],
-)
+class ScriptWork(NodeWork["Command"]):
+    """Scripts are run."""
+
+    def key(self, command: Command) -> str:
+        """Return how the keys begin."""
+        return command.base
+
+    def send(self, wire: Channel, commands: Sequence[Command], *, waits: bool) -> None:
+        """Send them."""
+        wire.begin(commands, waits=waits)
+
+    def read(self, wire: Channel, commands: Sequence[Command], *, waits: bool) -> Sequence[Any]:
+        """Read what they return."""
+        return wire.end(commands, waits=waits)
+
+
+class CommandWork(NodeWork["Sequence[Any]"]):
+    """Commands are done."""
+
+    def key(self, command: Sequence[Any]) -> str | bytes:
+        """Return the key, which stands behind the name."""
+        key: str | bytes = command[1]
+        return key
+
+    def send(self, wire: Channel, commands: Sequence[Sequence[Any]], *, waits: bool) -> None:  # noqa: ARG002 - as of scripts
+        """Send them."""
+        wire.send(commands)
+
+    def read(self, wire: Channel, commands: Sequence[Sequence[Any]], *, waits: bool) -> Sequence[Any]:  # noqa: ARG002
+        """Read what they are answered."""
+        return [wire.read() for _ in commands]
 
 
 class ClusterWay:
@@ -92,11 +122,11 @@ class ClusterWay:
 
     def run(self, commands: Sequence[Command]) -> list[Any]:
         """Run scripts."""
-        return self._asked(commands, SCRIPTS)
+        return self._asked(commands, ScriptWork())
 
     def ask(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
         """Send commands, each to the node that has its key, which stands behind its name."""
-        return self._asked(commands, COMMANDS)
+        return self._asked(commands, CommandWork())
 
     def value(self, *command: Any) -> Any:
         """Send one command; return its answer, or raise."""
@@ -105,17 +135,17 @@ class ClusterWay:
             raise answer
         return answer
 
-    def _asked(self, commands: Sequence[Any], kind: AskedOfNode) -> list[Any]:
+    def _asked(self, commands: Sequence[C], work: NodeWork[C]) -> list[Any]:
         if self.nodes.is_old:
             self.nodes.look()
-        slots = [slot_of(kind.key(command)) for command in commands]
+        slots = [slot_of(work.key(command)) for command in commands]
         answers: list[Any] = [None] * len(commands)
         left: Sequence[int] = range(len(commands))
         for _ in range(HOPS):
             by_node: dict[Node, list[int]] = {}
             for nth in left:
                 by_node.setdefault(self.nodes.of(slots[nth]), []).append(nth)
-            self._side_by_side(sorted(by_node.items()), commands, kind, answers)
+            self._side_by_side(sorted(by_node.items()), commands, work, answers)
             left = [nth for nth in left if self._has_moved(answers[nth], slots[nth])]
             if not left:
                 break
@@ -124,8 +154,8 @@ class ClusterWay:
     def _side_by_side(
         self,
         asked: Sequence[tuple[Node, Sequence[int]]],
-        commands: Sequence[Any],
-        kind: AskedOfNode,
+        commands: Sequence[C],
+        work: NodeWork[C],
         answers: list[Any],
     ) -> None:
         """Ask nodes: all is sent before anything is read. They come in one order, so that nobody waits in a circle."""
@@ -138,16 +168,16 @@ class ClusterWay:
             self._require_rested(node)
             channels = self._channels_to(node)
             with channels.lent() as wire:
-                kind.send(wire, some, channels.waits)
+                work.send(wire, some, waits=channels.waits)
                 is_sent = True
-                self._side_by_side(asked[1:], commands, kind, answers)
-                found = kind.read(wire, some, channels.waits)
+                self._side_by_side(asked[1:], commands, work, answers)
+                found = work.read(wire, some, waits=channels.waits)
             self.nodes.away.discard(node)
         except FAILURES as error:
             self._lose(node, error)
             found = [of_node(error, node)] * len(some)
             if not is_sent:
-                self._side_by_side(asked[1:], commands, kind, answers)
+                self._side_by_side(asked[1:], commands, work, answers)
         for nth, answer in zip(numbers, found, strict=True):
             answers[nth] = answer
 
@@ -205,7 +235,7 @@ class ClusterWay:
 
     def swift(self, within: float) -> ClusterWay:
         """Return connections of their own to the same nodes, which wait for none of them for long."""
-        way = ClusterWay(self._address, lambda *_: False)
+        way = ClusterWay(self._address, _accept)
         way.nodes, way._within = self.nodes, within
         self._swift.append(way)
         return way
@@ -233,6 +263,11 @@ class ClusterWay:
             way.leave_to_parent()
         for channels in list(self._channels.values()):
             channels.leave_to_parent()
+
+
+def _accept(wire: Channel, address: RedisAddress) -> bool:  # noqa: ARG001 - as `Require` is called
+    """Take a node that was looked at before, whose disk is waited for by others."""
+    return False
 
 
 def _tag_in(slot: int) -> int:
