@@ -6,12 +6,12 @@ from servers import require_redis
 require_redis()
 
 from memollm.stores.redis.store import RedisStore
-from memollm.testing import DurableConformance, SharedConformance, StoreConformance
+from memollm.testing import DurableConformance, SharedConformance, SharedMatchingConformance, StoreConformance
 
 pytestmark = pytest.mark.usefixtures("deadline")
 
 
-class TestRedisCluster(StoreConformance, DurableConformance, SharedConformance):
+class TestRedisCluster(StoreConformance, DurableConformance, SharedConformance, SharedMatchingConformance):
     @pytest.fixture(autouse=True)
     def server(self, cluster):
         self.url = cluster.fresh()

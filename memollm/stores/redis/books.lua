@@ -54,6 +54,11 @@ function doing.charge()
     return {cmsgpack.pack(spent), 1}
 end
 
+-- Know that there are lists of vectors of these spaces.
+function doing.spaces()
+    return call('SADD', base .. ':spaces', unpack(ARGV, 3))
+end
+
 -- Note that a load is over.
 function doing.loaded()
     call('HSET', base .. ':about', 'loaded', ARGV[3])

@@ -182,8 +182,10 @@ class RedisMatching(RedisMatches):
         by_space: dict[bytes, list[StoredVector]] = {}
         for each in vectors:
             by_space.setdefault(each.space.digest(each.call.form), []).append(each)
-        if by_space:
-            self._session.ask("SADD", f"{self._session.books}:spaces", *(space.hex() for space in by_space))
+        names = [space.hex() for space in by_space]
+        for some in (names[first : first + TOGETHER] for first in range(0, len(names), TOGETHER)):
+            if not all(self._session.ask("SMISMEMBER", f"{self._session.books}:spaces", *some)):
+                self._session.book("spaces", *some)
         for space, every in by_space.items():
             for first in range(0, len(every), TOGETHER):
                 self._learn(space, every[first : first + TOGETHER])
