@@ -559,7 +559,7 @@ def keep(place):
 class Proxy:
     """Passes connections on to a server, and loses what a test says."""
 
-    def __init__(self, port, *, delay=0.0):
+    def __init__(self, port, *, delay=0.0, at=0):
         self.delay = delay
         self.asked = 0
         """How often clients have sent something."""
@@ -570,7 +570,7 @@ class Proxy:
         self._spare = 0
         self._is_cut = False
         self._sockets = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", at))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 from memollm._cache import Cache
 from memollm._calls.engines import require_place
@@ -13,11 +13,15 @@ from memollm.cli._place import chosen
 from memollm.errors import OptionError, StoreReadOnly
 from memollm.stores.looking import looking
 from memollm.stores.reading import reading_store
+from memollm.stores.serving import ServedSession
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from memollm.stores.sqlite.files import Files
+
+PROMPT: Final = 3.0
+"""Seconds that a command waits for a server that is away."""
 
 
 @contextmanager
@@ -31,7 +35,7 @@ def existing_cache() -> Generator[Cache]:
 def existing_at(place: str, by: str) -> Generator[Cache]:
     """Do so with one that is there at a place, which somebody named."""
     require_existing(place, by)
-    cache = Cache(place)
+    cache = promptly(Cache(place))
     if not _may_be_written(place, cache):
         cache = Cache(reading_store(cache.store))
     with cache:
@@ -43,8 +47,16 @@ def opened_at(place: str, by: str) -> Generator[Cache]:
     """Open the cache at a place, or make it."""
     require_place(place)
     _require_lasting(place, by)
-    with Cache(place) as cache:
+    with promptly(Cache(place)) as cache:
         yield cache
+
+
+def promptly(cache: Cache) -> Cache:
+    """Let whoever sits before a command wait for a server that is away as long as one does, and not as a program."""
+    if isinstance(cache.store, ServedSession):
+        store: ServedSession[Any] = cache.store
+        store.opening_patience = min(store.opening_patience, PROMPT)
+    return cache
 
 
 def _require_lasting(place: str, by: str) -> None:

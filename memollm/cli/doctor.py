@@ -13,6 +13,7 @@ from memollm._types.paths import absolute
 from memollm._types.secret import masked_url, veiled
 from memollm._upkeep.doctor import NOTE, OK, WRONG, CheckResult
 from memollm._values.signing import VARIABLE
+from memollm.cli._opening import promptly
 from memollm.cli._options import command, json_option
 from memollm.cli._output import list_json, say, say_wrapped
 from memollm.cli._place import chosen
@@ -52,7 +53,7 @@ def _findings() -> Iterator[CheckResult]:
 def _of_cache() -> Iterator[CheckResult]:
     try:
         place, by = chosen()
-        with Cache(place) as cache:
+        with promptly(Cache(place)) as cache:
             where = place if place == MEMORY or "://" in place else absolute(place)
             yield CheckResult("cache", OK, f"{_shown(where)} ({by})")
             yield from cache.doctor()

@@ -10,7 +10,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar, Final, Generic, Protocol, TypeVar, cast
 
 from memollm._types.locks import ThreadLock, interrupted, renewed_in_children
-from memollm.errors import StoreClosed, StoreError
+from memollm._types.warn import warn
+from memollm.errors import MemollmWarning, StoreClosed, StoreError, StoreUnavailable
 from memollm.stores.drawn import Drawn
 from memollm.stores.flights import Flights
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 PAUSE_FIRST: Final = 0.01
 PAUSE_LAST: Final = 0.25
+_WAITING: Final = "If it is about to start: it is waited for, {:g} seconds at most, or as ?patience= in the URL says."
 """Seconds between attempts to reach a server that was lost; the pause doubles."""
 
 
@@ -48,7 +50,7 @@ class ServedSession(Generic[Open]):
 
     def __init__(self, shown: str, patience: float) -> None:
         self.shown = shown
-        self._patience = patience
+        self._patience = self.opening_patience = patience
         self.flights = Flights()
         self._closed = False
         self._begin_process()
@@ -82,12 +84,41 @@ class ServedSession(Generic[Open]):
             if self._closed:
                 raise StoreClosed(f"The cache {self.shown} was closed. Make a new Cache to go on.")
             if self._open_as is None:
-                self._open_as = self._open()
+                self._open_as = self._opened_in_time()
                 self._when_dropped = weakref.finalize(self, _leave_soon, self._open_as)
                 self._when_dropped.atexit = False
             return self._open_as
 
+    def _opened_in_time(self) -> Open:
+        """Open; a server that is away is waited for, as by those that it was lost to, and who waits is told so."""
+        until: float | None = None
+        pause = PAUSE_FIRST
+        while True:
+            try:
+                opened = self._open()
+            except StoreUnavailable as error:
+                if not self.is_coming(error):
+                    raise
+                now = time.monotonic()
+                if until is None:
+                    seconds = 0 if self._has_hung else self.opening_patience
+                    until = now + seconds
+                    if seconds:
+                        warn(f"{error} {_WAITING.format(seconds)}", MemollmWarning)
+                if now >= until or self._closed:
+                    self._has_hung = True
+                    raise
+                time.sleep(pause)
+                pause = min(2 * pause, PAUSE_LAST)
+            else:
+                self._has_hung = False
+                return opened
+
     def _open(self) -> Open:
+        raise NotImplementedError
+
+    def is_coming(self, error: StoreUnavailable) -> bool:
+        """Tell whether what was not opened is a server that is away, as one that starts is: another error stays."""
         raise NotImplementedError
 
     def close(self) -> None:

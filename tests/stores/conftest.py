@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from kinds import postgres_kind, redis_kind
 from servers import (
     REDIS,
     RedisCluster,
@@ -124,6 +125,13 @@ def cluster():
         yield cluster.start()
     finally:
         cluster.stop()
+
+
+@pytest.fixture(params=["postgres", "redis"])
+def kind(request):
+    """Give each kind of server, with what tests need to know of it."""
+    server = request.getfixturevalue(request.param)
+    return postgres_kind(server) if request.param == "postgres" else redis_kind(server)
 
 
 @pytest.fixture

@@ -1,24 +1,17 @@
 """Opening a PostgreSQL store: what URLs say, what is refused and how, and what is shown of a password."""
 
-import asyncio
-import logging
-import os
 import socket
 import threading
 
 import pytest
-from servers import PASSWORD, make_guest, require_psycopg
+from servers import make_guest, require_psycopg
 
 psycopg = require_psycopg()
 
-import memollm
-from memollm import Cache, OptionError
+from memollm import Cache
 from memollm._types.calls import Want
-from memollm._types.samples import MINE
 from memollm.errors import (
-    MemollmWarning,
     NotStoredWarning,
-    StoreClosed,
     StoreReadOnly,
     StoreRefused,
     StoreUnavailable,
@@ -48,31 +41,6 @@ def refused(url, error=StoreRefused):
 # URLs.
 
 
-def test_a_url_is_a_cache(postgres):
-    """A cache is opened by its URL as one on disk is by its path, and two of one URL share what they hold."""
-    calls = []
-    with Cache(postgres.fresh()) as cache, Cache(postgres.url) as other:
-        first = cache.cached_llm(namespace="a", name="ask", version=1)(
-            lambda prompt: calls.append(prompt) or len(calls)
-        )
-        again = other.cached_llm(namespace="b", name="ask", version=1)(
-            lambda prompt: calls.append(prompt) or len(calls)
-        )
-        assert [first("x"), first("x"), again("x"), again("x"), again("x")] == [1, 2, 1, 2, 3]
-        assert [each.name for each in cache.namespaces()] == ["a", "b"]
-        assert PASSWORD not in repr(cache)
-        assert "hush" not in repr(cache)
-
-
-def test_functions_share_the_engine_of_a_url(postgres):
-    """What is decorated with one URL draws from one cache of this process."""
-    url = postgres.fresh()
-    first = memollm.cached_llm(cache=url, name="ask", version=1, namespace="a")(lambda: "x")
-    second = memollm.cached_llm(cache=url, name="ask", version=1, namespace="a")(lambda: "y")
-    assert (first(), second(), first.with_options(namespace="b")()) == ("x", "y", "x")
-    memollm._calls.engines._opened[url].close()
-
-
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
@@ -100,62 +68,7 @@ def test_what_a_url_says_to_us():
     )
 
 
-@pytest.mark.parametrize("query", ["schema=a-b", "schema=", "pool=0", "pool=many", "patience=-1", "nonsense"])
-def test_a_wrong_parameter_is_refused(query):
-    """What cannot be meant is refused at once, and the password is not shown."""
-    with pytest.raises(OptionError, match=r"^cache='postgresql://…@host/db") as raised:
-        Cache(f"postgresql://me:hush@host/db?{query}")
-    assert "hush" not in str(raised.value)
-
-
-def test_schemas_are_stores_of_their_own(postgres):
-    """Two schemas of one database share nothing."""
-    postgres.fresh()
-    for url in (postgres.url, postgres.another()):
-        with Cache(url) as cache:
-            assert cache.cached_llm(lambda url=url: url, name="ask", version=1, namespace="a")() == url
-
-
-def test_a_project_cannot_name_a_server(project):
-    """A project may come from anybody; what it says is shown without the password."""
-    (project / "pyproject.toml").write_text('[tool.memollm]\ncache = "postgresql://me:hush@host/db"\n')
-    with pytest.raises(OptionError, match="lies outside of the project") as raised:
-        memollm._calls.configuration.Configuration().get("cache")
-    assert "hush" not in str(raised.value)
-
-
-def test_a_team_without_a_key_is_told(postgres, monkeypatch):
-    """Who opens a shared cache without a shared key learns once what that means, and how to make one."""
-    monkeypatch.delenv("MEMOLLM_SIGNING_KEY")
-    with pytest.warns(MemollmWarning, match=r"MEMOLLM_SIGNING_KEY is not set.*token_hex") as warned:
-        Cache(postgres.url).close()
-    assert "hush" not in str(warned[0].message)
-
-
 # What is refused.
-
-
-def test_wrong_password(postgres):
-    """The sentence says what to look at."""
-    said = refused(postgres.url_at(postgres.port, user="memollm:hushed"))
-    assert "refuses this user. Check the name and the password" in said
-
-
-def test_no_such_database(postgres):
-    """A database is not made by itself."""
-    assert "has no such database. Create it with createdb" in refused(
-        postgres.url_at(postgres.port, database="nothing")
-    )
-
-
-def test_no_server():
-    """Where nobody listens, opening says so at once."""
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        port = closed.getsockname()[1]
-        said = refused(f"postgresql://me:hush@127.0.0.1:{port}/db", StoreUnavailable)
-    assert "cannot be reached: " in said
-    assert said.endswith("Check that the server runs and that the URL is right.")
 
 
 def test_another_kind_of_server():
@@ -180,16 +93,6 @@ def test_another_kind_of_server():
 def test_a_server_without_tls(postgres):
     """A connection that must be encrypted and cannot be is refused."""
     assert "No encrypted connection" in refused(f"{postgres.url}?sslmode=require")
-
-
-def test_newer_schema(postgres):
-    """A cache of a newer version is left as it is."""
-    url = postgres.another()
-    PostgresStore(url).opened()
-    schema = url.partition("schema=")[2]
-    with psycopg.connect(postgres.url, autocommit=True) as connection:
-        connection.execute(f"UPDATE {schema}.about SET version = 99")
-    assert "made by a newer memollm (schema 99, this one knows 2). Update memollm" in refused(url)
 
 
 def test_a_schema_of_an_early_version(postgres):
@@ -259,75 +162,4 @@ def test_reading_where_there_is_no_cache_yet(postgres):
         assert read("b") == "kept"
 
 
-def test_closed_store(postgres):
-    """A cache that was closed says so."""
-    store = PostgresStore(postgres.fresh())
-    store.opened()
-    store.close()
-    store.close()
-    with pytest.raises(StoreClosed, match="was closed"):
-        store.peek(call())
-
-
-def test_no_log_shows_a_password(postgres, caplog):
-    """Nothing that is logged on the way shows the password."""
-    caplog.set_level(logging.DEBUG)
-    with Cache(postgres.fresh()) as cache:
-        cache.cached_llm(lambda: 1, name="ask", version=1)()
-    assert "hush" not in caplog.text
-
-
 # Processes, threads and loops.
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_forked_child_draws_with_connections_of_its_own(postgres):
-    """A child begins anew and leaves the parent's session, locks and draws alone (P1, P5)."""
-    store = PostgresStore(postgres.fresh())
-    hand = Hand(store, Want(call(), "reader", 1, None))
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            own = Hand(store, Want(call(), "reader", 1, None))
-            status = 0 if (own.at, own.states) == ([1], [MINE]) else 2
-        finally:
-            os._exit(status)
-    assert os.waitpid(child, 0)[1] == 0
-    hand.fill(b"zero")
-    assert hand.settle().void == ()
-    assert Hand(store, Want(call(), "reader", 1, None)).at == [1]
-    store.close()
-
-
-def test_many_tasks_draw_together(postgres):
-    """What the tasks of a loop ask at one time is brought to the server in few round trips, each position once (P1)."""
-    with Cache(postgres.fresh()) as cache:
-
-        @cache.cached_llm(namespace="a", name="ask", version=1)
-        async def ask(prompt):
-            await asyncio.sleep(0)
-            return prompt
-
-        async def draw():
-            return await asyncio.gather(*(ask(at % 5) for at in range(100)))
-
-        sent = []
-        store = cache.store
-        plain = store._fetched
-        store._fetched = lambda *asked: sent.append(asked) or plain(*asked)
-        assert asyncio.run(draw()) == [at % 5 for at in range(100)]
-        assert len(sent) < 30
-        assert [space.draws for space in cache.namespaces()] == [100]
-
-
-def test_a_replaced_sample_is_new_in_every_process(postgres):
-    """What was replaced is given by nobody any more once it was told (pool=1 with a time to live)."""
-    now = [1000.0]
-    answers = iter(["old", "new"])
-    with Cache(postgres.fresh(), clock=lambda: now[0]) as cache, Cache(postgres.url, clock=lambda: now[0]) as other:
-        ask = cache.cached_llm(pool=1, ttl=10, name="ask", version=1)(lambda: next(answers))
-        read = other.cached_llm(pool=1, name="ask", version=1)(lambda: "called")
-        assert (ask(), read(), read()) == ("old", "old", "old")
-        now[0] += 11
-        assert (ask(), read()) == ("new", "new")

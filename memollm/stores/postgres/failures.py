@@ -41,6 +41,11 @@ _FAILED: Final = (
     "The server of the cache {shown} failed at this: {said}. Nothing of it was done; its log says more, and if "
     "it is damaged, restore it from a backup."
 )
+_AWAY: Final = (
+    *("Connection refused", "Connection reset", "closed the connection unexpectedly", "No such file or directory"),
+    "the database system is",
+)
+"""What is said where a server does not take a connection that may take one soon."""
 _TOLD: Final[Sequence[tuple[tuple[str, ...], type[StoreError], str]]] = [
     (("28",), StoreRefused, _NO_LOGIN),
     (("3D000",), StoreRefused, _NO_DATABASE),
@@ -92,11 +97,17 @@ def not_connected(error: psycopg.Error, shown: str) -> StoreError:
         return StoreRefused(
             f"No encrypted connection to {shown} came about: {said}. Check sslmode= and sslrootcert= in the URL."
         )
-    is_of_login = "FATAL" in said and "starting up" not in said and "shutting down" not in said
+    is_of_login = "FATAL" in said and "the database system is" not in said
     for text, start in _SAID.items() if is_of_login else ():
         if text in said:
             return next(kind(told.format(shown=shown, said=said)) for starts, kind, told in _TOLD if start in starts)
     return translated(error, shown)
+
+
+def is_away(error: BaseException | None) -> bool:
+    """Tell whether a server that exists did not take a connection, as one that starts; only the text tells."""
+    said = str(error)
+    return any(text in said for text in _AWAY) and "could not translate" not in said
 
 
 def _said(error: psycopg.Error) -> str:

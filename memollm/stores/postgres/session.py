@@ -15,7 +15,7 @@ from memollm.stores.postgres import sql
 from memollm.stores.postgres.address import address_of
 from memollm.stores.postgres.asking import Numbers
 from memollm.stores.postgres.connections import Connections
-from memollm.stores.postgres.failures import OWNER_LOST, may_pass, not_connected, translated
+from memollm.stores.postgres.failures import OWNER_LOST, is_away, may_pass, not_connected, translated
 from memollm.stores.postgres.line import DirectLine
 from memollm.stores.postgres.sql import statements
 from memollm.stores.serving import ServedSession
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
     from memollm._types.calls import Call
-    from memollm.errors import StoreError
+    from memollm.errors import StoreError, StoreUnavailable
     from memollm.stores.postgres.connections import Connection
 
 OF_OWNER: Final = ("bury_loose", "bury_new", "bury_claims", "bury_asked")
@@ -183,6 +183,10 @@ class ServerSession(ServedSession[OpenServer]):
     def is_away(self, error: Exception) -> bool:
         """Tell whether it is the server that does not answer."""
         return not (isinstance(error, psycopg.Error) and error.sqlstate == OWNER_LOST)
+
+    def is_coming(self, error: StoreUnavailable) -> bool:
+        """Tell whether what was not opened is a server that is away."""
+        return is_away(error.__cause__)
 
     def translated(self, error: Exception) -> StoreError:
         """Say in one sentence what failed, why, and what can be done."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ssl import SSLError
 from typing import TYPE_CHECKING, Final
 
 from redis import exceptions as failed
@@ -128,6 +129,15 @@ def may_pass(error: Exception) -> bool:
 def is_changing(error: Exception) -> bool:
     """Tell whether slots of a cluster are on their way, or it is not whole."""
     return isinstance(error, (*_CHANGING, failed.ClusterDownError))
+
+
+def is_away(error: BaseException | None) -> bool:
+    """Tell whether a server that exists did not take a connection: it was refused, or ended at once."""
+    while error is not None and not isinstance(error, SSLError):
+        if isinstance(error, ConnectionError) or "closed by server" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def translated(error: Exception, shown: str) -> StoreError:

@@ -21,6 +21,7 @@ from memollm.stores.redis.failures import (
     MOVING,
     UNKNOWN_CALL,
     code_of,
+    is_away,
     is_changing,
     may_pass,
     translated,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from memollm._types.calls import Call, Place
     from memollm._types.counting import Account, Counts
     from memollm._types.samples import Sample
-    from memollm.errors import StoreError
+    from memollm.errors import StoreError, StoreUnavailable
     from memollm.stores.redis.address import RedisAddress
     from memollm.stores.redis.connections import Channel, ServerWay
 
@@ -324,6 +325,10 @@ class RedisSession(ServedSession[OpenRedis]):
     def is_away(self, error: Exception) -> bool:
         """Tell whether it is the server that does not answer."""
         return not code_of(error) and not is_changing(error)
+
+    def is_coming(self, error: StoreUnavailable) -> bool:
+        """Tell whether what was not opened is a server that is away."""
+        return is_away(error.__cause__)
 
     def translated(self, error: Exception) -> StoreError:
         """Say in one sentence what failed, why, and what can be done."""
