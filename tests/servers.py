@@ -28,7 +28,8 @@ PORTS = range(20_000, 30_000)
 BUS = 10_000
 """By how much the port at which the nodes of a cluster talk to each other is higher."""
 schemas = itertools.count(1)
-REDIS = shutil.which("redis-server")
+REDIS = os.environ.get("REDIS_SERVER") or shutil.which("redis-server")
+"""The server that is tested; another version by its variable."""
 PROXIED = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
 
@@ -245,6 +246,11 @@ def require_redis():
     return pytest.importorskip("redis")
 
 
+def _words(value):
+    """Return what stands behind an option; what is several is given as such."""
+    return map(str, value if isinstance(value, tuple) else (value,))
+
+
 class RedisServer:
     """A server of its own; it takes a tenth of a second to start, so that none is shared."""
 
@@ -311,7 +317,7 @@ class RedisServer:
         while True:
             # The first time another port may do, where somebody was faster.
             self.port = known or free_port(has_bus="cluster-enabled" in self.options)
-            options = [text for name, value in self.options.items() for text in (f"--{name}", str(value))]
+            options = [text for name, value in self.options.items() for text in (f"--{name}", *_words(value))]
             with (self.folder / "log").open("ab") as log:
                 self.process = subprocess.Popen(
                     [REDIS, "--port", str(self.port), *options], stdin=subprocess.DEVNULL, stdout=log, stderr=log

@@ -156,7 +156,8 @@ def redis_guest(redis):
     """Return the URL of a user who may look, and write nothing."""
     with redis.client() as client:
         # As docs/servers.md says.
-        rule = "on >hush ~memollm:* &memollm:* +@all -@write -@dangerous +info +config|get +eval +evalsha"
+        rule = "on >hush resetchannels ~memollm:* &memollm:* +@all -@write -@dangerous +info +config|get "
+        rule += "+client|setname +eval +evalsha"
         client.execute_command("ACL", "SETUSER", "guest", *rule.split())
     yield redis.url_at(redis.port).replace("://:", "://guest:").replace(redis.url.split(":")[2].split("@")[0], "hush")
     with redis.client() as client:

@@ -191,7 +191,7 @@ def test_something_else_under_the_names(redis):
 def test_a_replica_is_refused(redis):
     """What takes no writes is no store."""
     require(REDIS, "a Redis server")
-    replica = RedisServer(replicaof=f"127.0.0.1 {redis.port}", masterauth="nobody")
+    replica = RedisServer(replicaof=("127.0.0.1", redis.port), masterauth="nobody")
     try:
         assert "is a replica" in refused(replica.start().url)
     finally:
