@@ -18,7 +18,7 @@ from memollm._types.allowance import Allowance, Charged
 from memollm._types.calls import Place, Want
 from memollm._types.requests import Fill, Settle, Take, Write, Written
 from memollm._types.samples import MINE, Busy, Sample
-from memollm.errors import StoreUnavailable
+from memollm.errors import StoreRefused, StoreUnavailable
 from memollm.stores.keeping import keeping
 from memollm.stores.limiting import limiting
 from memollm.stores.looking import looking
@@ -387,6 +387,19 @@ def test_waiting_process_is_told_of_a_fill(redis, store, opened):
     assert not woken.wait(0.2)
     hand.fill(b"zero")
     assert woken.wait(PATIENCE)
+
+
+def test_a_cache_that_was_emptied(redis, store, opened):
+    """What was emptied under a running program is said, also where another has begun it anew (P1)."""
+    stock(store, b"0")
+    assert take(store).at == [0]
+    for begin_anew in (lambda: None, lambda: opened(redis.url).opened()):
+        redis.fresh()
+        begin_anew()
+        for of in (call(), call("new")):
+            with pytest.raises(StoreRefused, match=r"was emptied while this program used it: by FLUSHALL"):
+                take(store, of=of)
+    assert take(opened(redis.url)).at == [0]
 
 
 def test_a_cursor_that_was_lost_is_passed(redis, store):

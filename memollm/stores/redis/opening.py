@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -89,17 +90,19 @@ def _requires_waiting(wire: Channel, version: tuple[int, ...], shown: str, *, ma
     )
 
 
-def require_known_schema(way: ServerWay | Channel, books: str, shown: str, *, writes: bool) -> bool:
-    """Refuse what a newer version has written; tell whether there is a cache, which is begun if it may be."""
+def require_known_schema(way: ServerWay | Channel, books: str, shown: str, *, writes: bool) -> bytes | None:
+    """Refuse what a newer version has written; return by what a cache is known again, which is begun if it may be."""
     if writes:
         way.value("HSETNX", f"{books}:about", "version", SCHEMA_VERSION)
+        way.value("HSETNX", f"{books}:about", "id", secrets.token_hex(8))
     found: Any = way.value("HGET", f"{books}:about", "version")
     if found is not None and int(found) > SCHEMA_VERSION:
         raise StoreRefused(
             f"The cache {shown} was made by a newer memollm (schema {int(found)}, this one knows {SCHEMA_VERSION}). "
             "Update memollm: pip install --upgrade memollm."
         )
-    return found is not None
+    known_as: bytes | None = way.value("HGET", f"{books}:about", "id")
+    return known_as
 
 
 def _info_when_loaded(wire: Channel, patience: float) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from memollm.errors import StoreRefused
 from memollm.stores.drawn import Drawn
 from memollm.stores.listening import UNKNOWN
 from memollm.stores.redis.address import address_of
@@ -45,6 +46,10 @@ MOST_BEHIND: Final = 1.0
 """Seconds that whoever replaced a sample waits for those who still go by the epoch before."""
 REMEMBERED: Final = 100_000
 """Of how many calls a process remembers that the server knows them."""
+_EMPTIED: Final = (
+    "The cache {shown} was emptied while this program used it: by FLUSHALL, or since its server came back without its "
+    "files. Nothing is drawn from what is left. Restore it, or start the program again to begin a new cache."
+)
 MANY: Final = 500
 """How many scripts are run in one round trip, where they are many."""
 
@@ -89,6 +94,8 @@ class RedisSession(ServedSession[OpenRedis]):
         self.moving: dict[str, None] = {}
         """The calls that this process moves something to or from."""
         self.seen = Seen()
+        self.known_as: bytes | None = None
+        """By what the cache is known again; another, or none, is there if it was emptied."""
 
     @property
     def described(self) -> str:
@@ -153,7 +160,7 @@ class RedisSession(ServedSession[OpenRedis]):
             with channels.lent() as wire:
                 if not is_of_cluster(wire):
                     channels.waits = self._require_server(wire, self.address)
-                    require_known_schema(wire, self.books, self.shown, writes=self.owns)
+                    self.known_as = require_known_schema(wire, self.books, self.shown, writes=self.owns)
                     return channels
         except BaseException:
             channels.close()
@@ -177,7 +184,7 @@ class RedisSession(ServedSession[OpenRedis]):
         while True:
             try:
                 way.open()
-                require_known_schema(way, self.books, self.shown, writes=self.owns)
+                self.known_as = require_known_schema(way, self.books, self.shown, writes=self.owns)
             except FAILURES as error:
                 # It is there, and another node takes the place of one that is not.
                 if not may_pass(error) or time.monotonic() > until:
@@ -268,15 +275,21 @@ class RedisSession(ServedSession[OpenRedis]):
 
     def register(self, calls: Sequence[Call], *, at: float | None = None) -> None:
         """Put calls on the list of all, in order of their making."""
+        if not calls:
+            return
         now = time.time() if at is None else at
         commands: list[tuple[Any, ...]] = []
         for call in calls:
             tag = self.tag_of(self.base(call))
             commands.append(("SADD", f"{self.books}:functions", call.function))
             commands.append(("ZADD", f"{self.books}:calls:{call.function}", "NX", repr(now), tag))
-        for answer in self.opened().way.ask(commands) if commands else ():
+        *answers, known_as = self.opened().way.ask([*commands, ("HGET", f"{self.books}:about", "id")])
+        for answer in (*answers, known_as):
             if isinstance(answer, Exception):
                 raise answer
+        if known_as != self.known_as:
+            # It would begin anew without a word.
+            raise StoreRefused(_EMPTIED.format(shown=self.shown))
 
     def unlist(self, function: str, tag: str) -> None:
         """Take a call off the list of all."""
