@@ -8,6 +8,7 @@ import random
 import sys
 import time
 import uuid
+import warnings
 from pathlib import Path
 
 from memollm import Cache
@@ -24,6 +25,8 @@ def main(url, namespace, folder, samples, questions):
         time.sleep(0.002)
         return answer
 
+    # It may begin while the server is away, and is told that it waits then.
+    warnings.filterwarnings("ignore", message="(?s).*it is waited for")
     with Cache(url) as cache:
         ask = cache.cached_llm(make, name="ask", version=1, namespace=namespace)
         while True:
