@@ -51,7 +51,8 @@ def default_cache() -> Cache:
 class Cache:
     """Samples and cursors in one place: a path (SQLite), `"memory:"`, the URL of a server, or a store of your own.
 
-    Before a server there may be a `tier`, which keeps copies of samples near: a folder of this machine, or `"memory:"`.
+    Before a server there may be a `tier`, which keeps copies of samples near: a folder of this machine, or `"memory:"`;
+    `"s3://bucket/prefix"` has the large ones, and the server what refers to them.
     Nothing is opened or made before the first use.
     """
 

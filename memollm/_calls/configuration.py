@@ -220,7 +220,7 @@ def configure(**options: Any) -> None:
     """Set defaults for this process; None takes one back.
 
     cache           a `Cache`, a path, the URL of a server, or "memory:"
-    tier            what stands before a cache on a server: a folder of this machine, or "memory:"
+    tier            what stands before a cache on a server: a folder of this machine, "memory:", or a bucket
     namespace       the reader of all functions that name none
     mode            "auto", "offline", "refresh", "readonly", "off" or "resume"
     on_change       what to do when a function's code has changed: "new", "warn", "error" or "ignore"

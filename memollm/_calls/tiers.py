@@ -1,4 +1,4 @@
-"""What `tier=` may be: a folder of this machine or memory, before a server."""
+"""What `tier=` may be: a folder of this machine, memory, or a bucket, before a server."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from memollm.stores.tier.copies import Copies
 
 MEMORY: Final = "memory:"
+BUCKET: Final = "s3://"
 NAMED: Final = ("schema", "prefix")
 """What a URL says besides its path of which cache of a server is meant."""
 
@@ -24,9 +25,15 @@ NAMED: Final = ("schema", "prefix")
 def require_tier(where: str, tier: object) -> str:
     """Return what a tier is, a path as an absolute one; refuse what can be none."""
     text = fspath(cast("str", tier)) if isinstance(tier, str | PathLike) else ""
+    if text.startswith(BUCKET):
+        from memollm.stores.s3.address import bucket_address
+
+        bucket_address(text, "tier")
+        return text
     if not text.strip() or ("://" in text or text == ":memory:"):
         raise OptionError(
-            f"{where}={masked_url(f'{tier!r}')}: a tier is a folder of this machine, or 'memory:'. Name one of these."
+            f"{where}={masked_url(f'{tier!r}')}: a tier is a folder of this machine, 'memory:', or a bucket that "
+            "speaks S3, 's3://bucket/prefix'. Name one of these."
         )
     return text if text == MEMORY else str(absolute(text))
 
@@ -43,9 +50,27 @@ def require_server_before(tier: str, place: object) -> None:
 
 def tiered(store: Drawing, url: str, tier: str) -> Drawing:
     """Put a tier before a server."""
+    if tier.startswith(BUCKET):
+        return _before_bucket(store, url, tier)
     from memollm.stores.tier.store import TierStore
 
     return TierStore(store, _copies(url, tier), shown=masked_url(tier))
+
+
+def _before_bucket(store: Drawing, url: str, tier: str) -> Drawing:
+    """Keep large records in a bucket, and copies of them in a folder of this user's."""
+    from memollm.stores.s3.address import bucket_address
+    from memollm.stores.tier.bucket import BucketTierStore
+    from memollm.stores.tier.objects import RecordObjects
+
+    address = bucket_address(tier, "tier")
+    try:
+        from memollm.stores.s3.bucket import Bucket
+    except ImportError as error:
+        raise OptionError(f"tier={address.shown!r} needs obstore ({error}): pip install 'memollm[s3]'.") from error
+    place = f"{BUCKET}{address.bucket}/{address.prefix}".rstrip("/")
+    copies = _copies(url, str(address.folder))
+    return BucketTierStore(store, copies, RecordObjects(Bucket(address, meanwhile=""), place), shown=address.shown)
 
 
 def _copies(url: str, tier: str) -> Copies:

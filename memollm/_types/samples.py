@@ -6,6 +6,8 @@ import hashlib
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from memollm._types.references import is_reference
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -88,7 +90,9 @@ class Replaced(NamedTuple):
 
 
 def digest_of(record: bytes) -> bytes:
-    """Return what a record is known by where it is not at hand itself."""
+    """Return what a record is known by where it is not at hand itself; a reference to it says the same."""
+    if is_reference(record):
+        return record[3:19]
     # One that a server can make, too.
     return hashlib.sha256(record).digest()[:16]
 

@@ -34,6 +34,7 @@ from memollm.stores.sqlite.reader import SqliteReader
 from memollm.stores.sqlite.schema import foreign_texts
 from memollm.stores.sqlite.sql import SCHEMA_VERSION
 from memollm.stores.sqlite.store import SqliteStore
+from memollm.stores.tier.bucket import BucketTierStore
 from memollm.stores.tier.store import TierStore
 
 if TYPE_CHECKING:
@@ -81,6 +82,16 @@ def _of_store(store: Drawing) -> Iterator[CheckResult]:
         yield _answering(store)
         if isinstance(store, TierStore):
             yield CheckResult("tier", OK, store.copies.look())
+        if isinstance(store, BucketTierStore):
+            yield _check_tier(store)
+
+
+def _check_tier(store: BucketTierStore) -> CheckResult:
+    """Tell whether the bucket answers that has the large records."""
+    try:
+        return CheckResult("bucket", OK, store.objects.look())
+    except StoreError as error:
+        return CheckResult("bucket", WRONG, str(error))
 
 
 def _check_bucket(store: BucketStore) -> CheckResult:

@@ -11,8 +11,9 @@ from typing import cast
 
 from xxhash import xxh3_64_hexdigest
 
+from memollm._types.references import is_reference, read_reference
 from memollm._types.samples import Absent
-from memollm.errors import DamagedRecord, StaleRecord
+from memollm.errors import DamagedRecord, MissingRecord, StaleRecord
 
 JSON, TREE, CLASSES, PICKLE = b"J1", b"T1", b"C1", b"P1"
 SIGNED = (CLASSES, PICKLE)
@@ -55,6 +56,11 @@ def unframed(record: bytes) -> tuple[bytes, bytes]:
     """Give kind and rest of a record, if it is as it was written and of a form that is known here."""
     if type(record) is Absent:
         raise record.error
+    if is_reference(record):
+        raise MissingRecord(
+            f"the record stands in a bucket, as {read_reference(record).shown}, and this cache was opened without it: "
+            f"give the cache tier={read_reference(record).place!r}, or set MEMOLLM_TIER"
+        )
     kind, rest = record[:2], record[HEAD:]
     if record[2:HEAD] != b":" + check(rest, int.from_bytes(kind, "big")):
         raise DamagedRecord(f"the record's bytes are not what was written (its check does not fit). {ANEW}")

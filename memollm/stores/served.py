@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from memollm._types.calls import Place
     from memollm._types.requests import Answer, Request
     from memollm.stores.drawn import Drawn
+    from memollm.stores.flights import Flights
     from memollm.stores.thin import HoldsRecords
 
 
@@ -32,6 +33,8 @@ class ServedDrawing(Drawing):
     drawn: Drawn
     holding: HoldsRecords | None = None
     """Who holds records that need not be sent again."""
+    tells_landed = True
+    """Whether who waits for what is filled is told here; who asks on behalf of others may do that itself."""
 
     def _brought(self, requests: Sequence[Request]) -> list[Answer]:
         """Bring requests to the server, and bring them again if an answer is lost."""
@@ -52,9 +55,8 @@ class ServedDrawing(Drawing):
         answers: list[Answer | StoreError] = []
         for some in _apart(requests):
             answers += self._performed(some)
-        for request, answer in zip(requests, answers, strict=True):
-            if isinstance(request, Write) and isinstance(answer, Written):
-                self.flights.landed(request.changes, answer)
+        if self.tells_landed:
+            landed(self.flights, requests, answers)
         return answers
 
     def _performed(self, requests: Sequence[Request]) -> list[Answer | StoreError]:
@@ -116,6 +118,13 @@ class ServedDrawing(Drawing):
             if nth not in busy:
                 wake(place)
         return [place for nth, place in enumerate(places) if nth in busy]
+
+
+def landed(flights: Flights, requests: Sequence[Request], answers: Sequence[Answer | StoreError]) -> None:
+    """Wake those who wait for what was filled or let go."""
+    for request, answer in zip(requests, answers, strict=True):
+        if isinstance(request, Write) and isinstance(answer, Written):
+            flights.landed(request.changes, answer)
 
 
 def _apart(requests: Sequence[Request]) -> list[list[Request]]:

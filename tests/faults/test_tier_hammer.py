@@ -13,6 +13,7 @@ from servers import PATIENCE
 from test_server_hammer import lines, postgres, redis
 
 from memollm import Cache
+from memollm.testing import FakeS3
 
 WORKER = Path(__file__).with_name("tier_worker.py")
 MACHINES = ("a", "a", "b", "b")
@@ -20,21 +21,26 @@ MACHINES = ("a", "a", "b", "b")
 
 @pytest.mark.deep
 @pytest.mark.parametrize("kind", [postgres, redis])
+@pytest.mark.parametrize("tier", ["folder", "bucket"])
 @pytest.mark.parametrize("kills", [6, 60], ids=["short", "long"])
-def test_no_older_answer_comes_back(tmp_path, monkeypatch, kind, kills):
+def test_no_older_answer_comes_back(tmp_path, monkeypatch, kind, tier, kills):
     """Nothing is given twice or lost, and no older answer is read after a newer one (P1, P7)."""
     # It goes on for longer than other tests, and has deadlines of its own.
     faulthandler.cancel_dump_traceback_later()
     monkeypatch.setenv("MEMOLLM_SIGNING_KEY", "a secret of the whole team")
     server, query = kind()
     chance, processes = random.Random(kills), {}
+    s3 = FakeS3().__enter__()
     try:
         server.start()
+        s3.misbehave(0.05)
 
         def start(nth, seed):
             machine = MACHINES[nth]
             command = [sys.executable, str(WORKER), server.url + query, str(tmp_path), machine, str(seed)]
-            environment = {**os.environ, "MEMOLLM_TIER": str(tmp_path / f"tier-{machine}")}
+            folder = tmp_path / f"tier-{machine}"
+            named = str(folder) if tier == "folder" else f"s3://bucket/samples?local={folder}"
+            environment = {**os.environ, **s3.environment, "MEMOLLM_TIER": named}
             processes[nth] = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment)
 
         for nth in range(len(MACHINES)):
@@ -46,13 +52,19 @@ def test_no_older_answer_comes_back(tmp_path, monkeypatch, kind, kills):
             start(nth, 100 + count)
         for process in processes.values():
             end(process)
-        check(server.url, tmp_path, kills + len(MACHINES))
+        s3.misbehave(0)
+        for name, value in s3.environment.items():
+            monkeypatch.setenv(name, value)
+        here = f"s3://bucket/samples?local={tmp_path / 'tier'}" if tier == "bucket" else None
+        check(server.url, here, tmp_path, kills + len(MACHINES))
+        assert bool(s3.objects) == (tier == "bucket")
     finally:
         for process in processes.values():
             process.kill()
             process.wait(PATIENCE)
             process.stderr.close()
         server.stop()
+        s3.__exit__()
 
 
 def end(process):
@@ -70,10 +82,10 @@ def until_seen(folder, count, processes):
         time.sleep(0.01)
 
 
-def check(url, folder, kills):
+def check(url, tier, folder, kills):
     given = (folder / "given").read_text().splitlines()
     assert len(given) == len(set(given)) > 0
-    with Cache(url) as cache:
+    with Cache(url, tier=tier) as cache:
         ask = cache.cached_llm(lambda text: "", name="ask", version=1)
         stored = {f"{text} {answer.partition(' ')[0]}" for text in ("one", "two", "three") for answer in ask.peek(text)}
     assert {*given} <= stored

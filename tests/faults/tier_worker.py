@@ -13,7 +13,7 @@ TEXTS = ("one", "two", "three")
 
 def main(url, folder, machine, seed):
     chance = random.Random(int(seed))
-    padding = random.Random(1).randbytes(3_000).hex()
+    padding = random.Random(1).randbytes(20_000).hex()
     paid, given, seen = (
         os.open(Path(folder) / name, os.O_APPEND | os.O_CREAT | os.O_WRONLY) for name in ("paid", "given", "seen")
     )

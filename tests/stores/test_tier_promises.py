@@ -8,10 +8,13 @@ require_redis()
 
 from memollm.stores.postgres.store import PostgresStore
 from memollm.stores.redis.store import RedisStore
+from memollm.stores.s3.address import bucket_address
+from memollm.stores.tier.bucket import BucketTierStore
 from memollm.stores.tier.folder import FolderCopies
 from memollm.stores.tier.memory import MemoryCopies
+from memollm.stores.tier.objects import RecordObjects
 from memollm.stores.tier.store import TierStore
-from memollm.testing import DurableConformance, SharedConformance, StoreConformance
+from memollm.testing import DurableConformance, FakeS3, SharedConformance, StoreConformance
 
 
 class TierConformance(StoreConformance, DurableConformance, SharedConformance):
@@ -62,3 +65,35 @@ class TestPostgresWithFolder(TierConformance):
 class TestPostgresWithMemory(TestPostgresWithFolder):
     def copies(self):
         return MemoryCopies()
+
+
+@pytest.mark.deep
+@pytest.mark.usefixtures("deadline")
+class TestRedisWithBucket(TestRedisWithFolder):
+    """Every record is an object."""
+
+    @pytest.fixture(autouse=True)
+    def bucket(self, monkeypatch):
+        obstore = pytest.importorskip("obstore")
+        assert obstore
+        with FakeS3() as s3:
+            for name, value in s3.environment.items():
+                monkeypatch.setenv(name, value)
+            yield
+
+    def make(self):
+        from memollm.stores.s3.bucket import Bucket
+
+        bucket = Bucket(bucket_address("s3://bucket/tier", "tier"))
+        objects = RecordObjects(bucket, "s3://bucket/tier", least=0)
+        return BucketTierStore(self.server(self.url), self.copies(), objects, shown="tier")
+
+
+@pytest.mark.deep
+@pytest.mark.usefixtures("deadline")
+class TestPostgresWithBucket(TestRedisWithBucket):
+    server = PostgresStore
+
+    @pytest.fixture(autouse=True)
+    def begun(self, postgres, tmp_path):
+        self.url, self.folder = postgres.fresh(), tmp_path

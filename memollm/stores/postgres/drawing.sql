@@ -19,6 +19,22 @@ BEGIN
     RETURN true;
 END $$;
 
+-- What is known of a record; a reference to one in a bucket says the same of it. References are short, so that no long
+-- record is read for that.
+CREATE OR REPLACE FUNCTION memollm.is_reference(record bytea) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN octet_length(record) BETWEEN 44 AND 1500 THEN substring(record FOR 3) = '\x40313a' ELSE false END;
+$$;
+
+CREATE OR REPLACE FUNCTION memollm.digest_of(record bytea) RETURNS bytea LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN memollm.is_reference(record) THEN substring(record FROM 4 FOR 16)
+        ELSE substring(sha256(record) FOR 16) END;
+$$;
+
+CREATE OR REPLACE FUNCTION memollm.size_of(record bytea) RETURNS integer LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN memollm.is_reference(record)
+        THEN ('x' || encode(substring(record FROM 40 FOR 4), 'hex'))::bit(32)::integer ELSE octet_length(record) END;
+$$;
+
 -- Epochs are moments, in seconds since 2025, or more where they are many: so none comes twice after another cache has
 -- taken the place of one, or an older state of it was restored. Locks bear their numbers, which have 31 bits.
 CREATE OR REPLACE FUNCTION memollm.moment() RETURNS bigint LANGUAGE sql AS $$
@@ -658,7 +674,7 @@ BEGIN
                 ELSE
                     IF found_at.record IS NOT NULL THEN
                         INSERT INTO memollm.replaced (call, slot, stored, digest)
-                        VALUES (this, step.n, found_at.stored, substring(sha256(found_at.record) FOR 16))
+                        VALUES (this, step.n, found_at.stored, memollm.digest_of(found_at.record))
                         ON CONFLICT DO NOTHING;
                         begun := memollm.begin_epoch();
                         kind := 'epoch'; at := begun;

@@ -28,11 +28,11 @@ ORDER BY 1, 4, 2;
 -- name: counted  Everything that was counted.
 SELECT * FROM memollm.tally ORDER BY day, run, namespace, function;
 -- name: inventory  Every call that has samples: how large it is, when its first one was made and when it was last used.
-SELECT call.id, call.function, count(*), sum(octet_length(slot.record)) + octet_length(call.form),
+SELECT call.id, call.function, count(*), sum(memollm.size_of(slot.record)) + octet_length(call.form),
     min(slot.stored), greatest(call.used, max(slot.stored))
 FROM memollm.call JOIN memollm.slot ON slot.call = call.id WHERE slot.record IS NOT NULL GROUP BY call.id;
 -- name: survey  Every call that has samples, or those of a function, and what its samples are and took together.
-SELECT call.key, call.form, call.function, count(*), sum(octet_length(slot.record)) + octet_length(call.form),
+SELECT call.key, call.form, call.function, count(*), sum(memollm.size_of(slot.record)) + octet_length(call.form),
     min(slot.stored), greatest(call.used, max(slot.stored)), sum(slot.seconds),
     sum(slot.input_tokens)::bigint, sum(slot.output_tokens)::bigint, sum(slot.cost)
 FROM memollm.call JOIN memollm.slot ON slot.call = call.id

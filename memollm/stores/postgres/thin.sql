@@ -2,7 +2,7 @@
 
 -- name: perform_thin  Do it, and tell of samples that the asker may hold only what their records are known by.
 SELECT CASE WHEN is_held THEN 'held' ELSE kind END, request, nth, at, of_ticket, of_generation,
-    CASE WHEN is_held THEN substring(sha256(body) FOR 16) ELSE body END, stored, seconds, input_tokens, output_tokens,
+    CASE WHEN is_held THEN memollm.digest_of(body) ELSE body END, stored, seconds, input_tokens, output_tokens,
     cost, latency
 FROM memollm.perform(%s, %s, %s::bigint[], %s, %s::jsonb, %s::jsonb, %s::jsonb, %s::bytea[], %s) WITH ORDINALITY
     AS done (kind, request, nth, at, of_ticket, of_generation, body, stored, seconds, input_tokens, output_tokens, cost,

@@ -50,7 +50,12 @@ function asking.survey()
     local size, first, last, seconds, input, output, cost, has_cost = 0, math.huge, 0, 0, 0, 0, 0, false
     for n = 2, #samples, 2 do
         local stored, took, taken_in, given_out, price = struct.unpack('>ddi8i8d', samples[n])
-        size = size + #samples[n] - 64
+        -- A reference says how large the record is that stands in a bucket.
+        if #samples[n] > 107 and #samples[n] <= 1564 and string.sub(samples[n], 65, 67) == '@1:' then
+            size = size + struct.unpack('>I8', samples[n], 100)
+        else
+            size = size + #samples[n] - 64
+        end
         first, last = math.min(first, stored), math.max(last, stored)
         seconds, input, output = seconds + took, input + taken_in, output + given_out
         if price == price then

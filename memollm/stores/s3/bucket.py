@@ -23,6 +23,7 @@ PAUSE_LAST: Final = 2.0
 """Seconds between two attempts; the pause doubles."""
 TIMEOUT: Final = "60s"
 CONNECT_TIMEOUT: Final = "5s"
+MEANWHILE: Final = " Samples stay on this machine, and are exchanged when that can be: memollm sync does so at once."
 LONGEST_SAID: Final = 300
 NEXT_PAGE: Final = 1000
 NOT_THERE: Final = FileNotFoundError
@@ -39,8 +40,10 @@ class Bucket:
     the object. Here a body is put that no other is equal to, and what is there then says whose it is.
     """
 
-    def __init__(self, address: BucketAddress) -> None:
+    def __init__(self, address: BucketAddress, *, meanwhile: str = MEANWHILE) -> None:
+        """`meanwhile` says what becomes of samples while the bucket takes none."""
         self.address = address
+        self._meanwhile = meanwhile
         self._client: Any = None
         self._pid = os.getpid()
 
@@ -131,8 +134,8 @@ class Bucket:
 
     def _read_only(self, error: Exception) -> StoreReadOnly:
         return StoreReadOnly(
-            f"{self.address.shown} takes nothing from this user: {_said(error)}. What is made here stays on this "
-            "machine; ask for the right to put objects there."
+            f"{self.address.shown} takes nothing from this user: {_said(error)}. Ask for the right to put objects "
+            f"there.{self._meanwhile}"
         )
 
     def _refused(self, error: Exception) -> StoreRefused:
@@ -143,10 +146,7 @@ class Bucket:
 
     def _unavailable(self, error: BaseException | None) -> StoreUnavailable:
         said = "it answers neither yes nor no" if error is None else _said(error)
-        return StoreUnavailable(
-            f"{self.address.shown} cannot be reached: {said}. Samples are kept on this machine, and exchanged when it "
-            "can be: memollm sync does so at once."
-        )
+        return StoreUnavailable(f"{self.address.shown} cannot be reached: {said}.{self._meanwhile}")
 
 
 def _client(address: BucketAddress) -> Any:

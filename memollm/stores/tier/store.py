@@ -107,7 +107,7 @@ class TierStore(Drawing):
         return AskedIn(server.epoch(), server.lasting_epoch() if isinstance(server, TellsEpochs) else UNTOLD)
 
     def _asked(self, requests: Sequence[Request], moment: AskedIn) -> list[Answer | StoreError]:
-        answers = self.server.perform(requests)
+        answers = self._performed(requests)
         sent: dict[Place, Copy] = {}
         lacking: list[_Lacking] = []
         for request, answer in zip(requests, answers, strict=True):
@@ -121,7 +121,12 @@ class TierStore(Drawing):
         self._keep(sent, moment)
         return answers
 
+    def _performed(self, requests: Sequence[Request]) -> list[Answer | StoreError]:
+        """Have the server do what each asks for."""
+        return self.server.perform(requests)
+
     def _keep(self, sent: Mapping[Place, Copy], moment: AskedIn) -> None:
+        sent = {place: copy for place, copy in sent.items() if type(copy.sample.record) is not Absent}
         if not sent:
             return
         self.copies.put(sent)
@@ -186,7 +191,7 @@ class TierStore(Drawing):
         self.copies.drop({each.place for each in lacking})
         looks = [Look(each.request.ticket, [each.place], each.request.newer_than) for each in lacking]
         with self._telling.silent():
-            answers: list[Any] = self.server.perform(looks)
+            answers: list[Any] = self._performed(looks)
         for each, answer in zip(lacking, answers, strict=True):
             if not isinstance(answer, list):
                 # The draw that was given it gives its position back.

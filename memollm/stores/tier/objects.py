@@ -1,0 +1,130 @@
+"""Records in a bucket: each an object that is named by what it holds, put before anything refers to it."""
+
+from __future__ import annotations
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from memollm._types.references import is_reference, read_reference, reference_to
+from memollm._types.samples import Absent
+from memollm._types.warn import warn
+from memollm.errors import MemollmError, MemollmWarning, MissingRecord, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Protocol
+
+    class Bucketlike(Protocol):
+        """What is asked of a bucket."""
+
+        def put(self, name: str, body: bytes, *, patience: float | None = None) -> bool:
+            """Put an object where there is none; tell whether this one is there then."""
+            ...
+
+        def get(self, name: str, *, patience: float | None = None) -> bytes | None:
+            """Read an object, if it is there."""
+            ...
+
+
+Each = TypeVar("Each")
+Result = TypeVar("Result")
+LEAST: Final = 16 << 10
+"""From how many bytes on a record is an object; a server is asked for a smaller one in less than a bucket takes."""
+AT_A_TIME: Final = 8
+"""How many requests a bucket is sent at one time."""
+ANEW: Final = 'To have it made anew, .forget its call, or draw it with mode="refresh"'
+
+
+class RecordObjects:
+    """Puts large records into a bucket, and has them from there."""
+
+    def __init__(self, bucket: Bucketlike, place: str, *, least: int = LEAST) -> None:
+        """`place` is the bucket and prefix as a URL: what references say."""
+        self.place = place
+        self._bucket = bucket
+        self._least = least
+        self._has_warned = False
+
+    # Putting.
+
+    def referred(self, record: bytes) -> bytes:
+        """Return what a server is to keep: a reference, once the record is in the bucket, or else the record."""
+        if len(record) < self._least and not is_reference(record):
+            return record
+        try:
+            reference = reference_to(record, self.place)
+            if self._bucket.put(read_reference(reference).name, record):
+                return reference
+            error: MemollmError = MissingRecord(f"{read_reference(reference).shown} is another object")
+        except StoreError as failed:
+            error = failed
+        self._warn(error)
+        return record
+
+    def referred_all(self, records: Iterable[bytes]) -> dict[bytes, bytes]:
+        """Do so with several at a time."""
+        each = [*dict.fromkeys(records)]
+        return dict(zip(each, _together(self.referred, each), strict=True))
+
+    def _warn(self, error: MemollmError) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            warn(f"Large records are kept by the server as long as the tier takes none: {error}", MemollmWarning)
+
+    # Having.
+
+    def whole(self, record: bytes) -> bytes:
+        """Return the record that a reference stands for; what stands in its place says why it cannot be had."""
+        if not is_reference(record):
+            return record
+        reference = read_reference(record)
+        try:
+            if reference.place != self.place:
+                return _absent(record, f"the record stands in another bucket: give the cache tier={reference.place!r}")
+            found = self._bucket.get(reference.name)
+        except StoreError as error:
+            return _absent(record, f"the record stands in a bucket as {reference.shown}, and cannot be had: {error}")
+        if found is None:
+            return _absent(
+                record, f"the record was put into a bucket, and {reference.shown} is not there any more. {ANEW}"
+            )
+        if hashlib.sha256(found).digest() != reference.sha:
+            return _absent(record, f"{reference.shown} is not the record that was put there. {ANEW}")
+        return found
+
+    def whole_all(self, records: Iterable[bytes]) -> dict[bytes, bytes]:
+        """Do so with several at a time."""
+        each = [*dict.fromkeys(records)]
+        return dict(zip(each, _together(self.whole, each), strict=True))
+
+    def look(self) -> str:
+        """Tell whether the bucket answers."""
+        self._bucket.get("objects/none")
+        return f"{self.place} answers"
+
+
+def required(record: bytes) -> bytes:
+    """Return a record; raise why, if it could not be had."""
+    if type(record) is Absent:
+        raise record.error
+    return record
+
+
+def _absent(reference: bytes, why: str) -> Absent:
+    absent = Absent(reference)
+    absent.error = MissingRecord(f"{why}.")
+    return absent
+
+
+def _together(work: Callable[[Each], Result], each: Sequence[Each]) -> list[Result]:
+    """Do work that waits for a network with several things at one time."""
+    if len(each) > 1:
+        try:
+            pool = ThreadPoolExecutor(min(AT_A_TIME, len(each)), thread_name_prefix="memollm-tier")
+            with pool:
+                return list(pool.map(work, each))
+        except RuntimeError:
+            # At the end of the interpreter no thread begins any more.
+            pass
+    return [work(one) for one in each]

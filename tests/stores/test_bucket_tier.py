@@ -1,0 +1,233 @@
+"""A bucket behind a server: large records are objects, put before anything refers to them and had once a machine."""
+
+import hashlib
+import random
+import threading
+
+import pytest
+from servers import require_redis
+
+require_redis()
+pytest.importorskip("obstore")
+
+from memollm import Cache, MemollmWarning, MissingRecord
+from memollm._types.calls import Place
+from memollm._types.references import is_reference, read_reference
+from memollm._types.requests import Fill, Write
+from memollm._types.samples import Sample, digest_of
+from memollm.errors import StoreUnavailable
+from memollm.testing import FakeS3
+from memollm.testing._bench import call
+
+pytestmark = pytest.mark.usefixtures("deadline")
+
+
+def large(seed):
+    """Return a text that no compression makes small."""
+    return random.Random(seed).randbytes(20_000).hex()
+
+
+@pytest.fixture
+def s3(monkeypatch):
+    with FakeS3() as s3:
+        for name, value in s3.environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("MEMOLLM_SIGNING_KEY", "0123456789abcdef" * 4)
+        yield s3
+
+
+@pytest.fixture
+def machine(redis, s3, tmp_path):
+    """Open the cache as a program of a machine does; what it pays for is in `machine.paid`."""
+    url, opened = redis.fresh(), []
+
+    def make(name="here", query="", **options):
+        tier = f"s3://bucket/samples?local={tmp_path / name}{query}"
+        opened.append(Cache(url, tier=tier, **options))
+        return opened[-1]
+
+    make.paid, make.url = [], url
+    yield make
+    for cache in opened:
+        cache.close()
+
+
+def asking(cache, paid, namespace="a"):
+    """Decorate a function whose answers are large."""
+
+    def make(seed):
+        paid.append(seed)
+        return large(f"{seed} {len(paid)}")
+
+    return cache.cached_llm(make, name="ask", version=1, namespace=namespace)
+
+
+def count_of(s3, method):
+    return sum(request.method == method for request in s3.requests)
+
+
+def test_a_large_record_is_an_object(machine, s3):
+    """The server keeps where it stands; what is small stays there whole."""
+    cache = machine()
+    ask = asking(cache, machine.paid)
+    answer = ask("x")
+    small = cache.cached_llm(lambda text: text, name="small", version=1, namespace="a")
+    assert small("y") == "y"
+    (path,) = s3.objects
+    ((record,),) = [[each.record for each in cache.store.server.peek(of).values()] for of in calls(cache, "ask")]
+    assert is_reference(record)
+    assert f"bucket/samples/{read_reference(record).name}" == path
+    assert hashlib.sha256(s3.objects[path]).hexdigest() == path.rpartition("/")[2]
+    assert digest_of(record) == digest_of(s3.objects[path])
+    ((small_record,),) = [
+        [each.record for each in cache.store.server.peek(of).values()] for of in calls(cache, "small")
+    ]
+    assert not is_reference(small_record)
+    assert ask.peek("x") == [answer]
+    assert cache.holds().bytes > len(s3.objects[path])
+
+
+def calls(cache, function):
+    return [stored.call for stored in cache.store.looking.calls(function)]
+
+
+def test_an_object_is_had_once_a_machine(machine, s3):
+    """Another machine has the record from the bucket, and its programs have it from then on."""
+    answer = asking(machine("there"), machine.paid)("x")
+    assert count_of(s3, "GET") == 0
+    for namespace in ("b", "c", "d"):
+        assert asking(machine("here"), machine.paid, namespace)("x") == answer
+    assert count_of(s3, "GET") == 1
+    assert machine.paid == ["x"]
+
+
+def test_equal_records_are_one_object(machine, s3):
+    """What two calls have answered alike is put once."""
+    cache = machine()
+    same = cache.cached_llm(lambda text: large("same"), name="same", version=1, namespace="a")
+    assert same("x") == same("y") == large("same")
+    assert len(s3.objects) == 1
+
+
+def test_who_waits_in_this_process_is_given_the_record(machine):
+    """A thread that waits for the slot of another is told the answer, not where it stands (P5)."""
+    cache, begun, go = machine(), threading.Event(), threading.Event()
+
+    def make(text):
+        begun.set()
+        assert go.wait(30)
+        return large(text)
+
+    ask = cache.cached_llm(make, name="ask", version=1, pool=1)
+    answers = []
+    threads = [threading.Thread(target=lambda: answers.append(ask("x"))) for _ in range(2)]
+    threads[0].start()
+    assert begun.wait(30)
+    threads[1].start()
+    go.set()
+    for thread in threads:
+        thread.join(30)
+    assert answers == [large("x")] * 2
+
+
+@pytest.mark.parametrize("fault", ["removed", "changed"])
+def test_a_missing_object_is_an_error_and_no_call(machine, s3, fault):
+    """A sample whose object is gone is named; it is not paid for again, and its position is given when it is back."""
+    answer = asking(machine("there"), machine.paid)("x")
+    ((path, content),) = s3.objects.items()
+    s3.remove(path) if fault == "removed" else s3.put(path, b"another")
+    ask = asking(machine("here"), machine.paid, "b")
+    with pytest.raises(MissingRecord, match=path.rpartition("/")[2]) as missing:
+        ask("x")
+    assert "s3://bucket/samples/objects/" in str(missing.value)
+    assert ".forget its call" in str(missing.value)
+    s3.put(path, content)
+    assert ask("x") == answer
+    assert machine.paid == ["x"]
+
+
+def test_a_bucket_that_is_away_is_an_error_and_no_call(machine, s3):
+    """A draw whose record cannot be had now says so, and costs nothing."""
+    asking(machine("there"), machine.paid)("x")
+    ask = asking(machine("here", "&patience=0"), machine.paid, "b")
+    s3.fail(503, times=20)
+    with pytest.raises(MissingRecord, match="cannot be had"):
+        ask("x")
+    assert machine.paid == ["x"]
+
+
+def test_what_a_bucket_does_not_take_stays_in_the_server(machine, s3):
+    """An answer that was paid for is kept while the bucket is away; that is said once (P7)."""
+    cache = machine(query="&patience=0")
+    ask = asking(cache, machine.paid)
+    s3.fail(503, times=20)
+    with pytest.warns(MemollmWarning, match="Large records are kept by the server") as told:
+        answers = [ask("x"), ask("x")]
+    assert len(told) == 1
+    assert s3.objects == {}
+    assert asking(machine("there"), machine.paid, "b").draw(2, "x") == answers
+    assert machine.paid == ["x", "x"]
+
+
+def test_a_lost_reply_of_a_put_is_no_loss(machine, s3):
+    """Where the bucket took the object and nobody was told, it counts (P7)."""
+    s3.lose_replies()
+    answer = asking(machine(), machine.paid)("x")
+    assert len(s3.objects) == 1
+    assert asking(machine("there"), machine.paid, "b")("x") == answer
+
+
+def test_what_dies_between_object_and_reference_leaves_garbage_only(machine, s3, monkeypatch):
+    """The object is put first: if the server never hears of it, the slot is vacant, and the next draw makes it anew."""
+    cache = machine()
+    asking(cache, machine.paid)("opening")
+    store, refused = cache.store, StoreUnavailable("gone.")
+    monkeypatch.setattr(store.server, "perform", lambda requests: [refused] * len(requests))
+    record = large("lost").encode()
+    ticket = store.flights.depart()
+    assert store.perform([Write(store.flights.new_id(), [Fill(ticket, Place(call(), 0), Sample(record, 1.0))])]) == [
+        refused
+    ]
+    monkeypatch.undo()
+    assert len(s3.objects) == 2
+    assert store.peek(call()) == {}
+
+
+def test_an_export_has_the_records(machine, s3, tmp_path):
+    """What is taken out needs no bucket, and what is brought in is put there."""
+    cache = machine()
+    answers = [asking(cache, machine.paid)("x") for _ in range(3)]
+    cache.export("all.jsonl")
+    cache.copy(tmp_path / "copy")
+    with Cache(tmp_path / "loaded") as loaded, Cache(tmp_path / "copy") as copied:
+        loaded.load("all.jsonl")
+        for each in (loaded, copied):
+            assert asking(each, machine.paid, "b").draw(3, "x") == answers
+        tier = f"s3://bucket/other?local={tmp_path / 'other'}"
+        with Cache(f"{machine.url}?prefix=other", tier=tier) as other:
+            loaded.copy(other)
+            assert asking(other, machine.paid, "c").draw(3, "x") == answers
+    assert len([path for path in s3.objects if path.startswith("bucket/other/objects/")]) == 3
+    assert len(machine.paid) == 3
+
+
+def test_without_the_tier_a_record_says_where_it_stands(machine, tmp_path):
+    """Whoever opens the cache without the bucket is told what to say, and pays for nothing."""
+    asking(machine(), machine.paid)("x")
+    without, told = Cache(machine.url), "tier='s3://bucket/samples', or set MEMOLLM_TIER"
+    with without, pytest.raises(MissingRecord, match=told):
+        asking(without, machine.paid, "b")("x")
+    other = Cache(machine.url, tier=f"s3://bucket/elsewhere?local={tmp_path / 'other'}")
+    with other, pytest.raises(MissingRecord, match="another bucket: give the cache tier='s3://bucket/samples'"):
+        asking(other, machine.paid, "b")("x")
+    assert machine.paid == ["x"]
+
+
+def test_the_doctor_asks_the_bucket(machine, s3):
+    """What is wrong with the tier is found without a draw."""
+    cache = machine(query="&patience=0")
+    assert [(each.state, each.text) for each in cache.doctor() if each.about == "bucket"] == [
+        ("ok", "s3://bucket/samples answers")
+    ]
+    s3.fail(503, times=20)
+    assert [each.state for each in cache.doctor() if each.about == "bucket"] == ["wrong"]
