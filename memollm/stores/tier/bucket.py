@@ -9,6 +9,7 @@ from memollm._types.calls import Place
 from memollm._types.references import is_reference
 from memollm._types.requests import Fill, Look, Take, Write, Written
 from memollm._types.samples import Sample, digest_of
+from memollm.errors import StoreError
 from memollm.stores.served import landed
 from memollm.stores.tier.objects import required
 from memollm.stores.tier.store import TierStore
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from memollm._types.calls import Call
     from memollm._types.listings import Move
     from memollm._types.requests import Answer, Request
-    from memollm.errors import StoreError
     from memollm.stores.drawing import Drawing
     from memollm.stores.keeping import Keeping
     from memollm.stores.reading import Readable
@@ -93,8 +93,8 @@ class BucketTierStore(TierStore):
         for nth, answer in enumerate(answers):
             if isinstance(answer, Written) and answer.lost:
                 answers[nth] = answer._replace(lost={place: _with(each, whole) for place, each in answer.lost.items()})
-            elif isinstance(answer, list):
-                _replace_states(cast("list[Any]", answer), whole)
+            elif not isinstance(answer, Written | StoreError):
+                _replace_states(answer, whole)
 
     def _near(self, found: dict[bytes, Place]) -> dict[bytes, bytes]:
         """Return the records of which copies are here."""
