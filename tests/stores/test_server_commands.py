@@ -163,8 +163,9 @@ def test_what_similar_calls_were_lent_is_shown(server, command, request):
         finally:
             answers.close()
         assert (told.stored.text, told.asked.text) == texts
-    guest = request.getfixturevalue("redis_guest" if url.startswith("redis") else "guest")
-    for place in (url, guest):
+    guests = {"postgres": "guest", "redis": "redis_guest"}
+    kind = request.node.callspec.params["server"]
+    for place in (url, *(request.getfixturevalue(guests[each]) for each in guests if each == kind)):
         (pair,) = json.loads(command(place, "similar", "--json"))
         assert (pair["stored"], pair["asked"], pair["shadow"]) == (*texts, False)
 
