@@ -359,7 +359,7 @@ SLOTS = 16_384
 class RedisCluster:
     """Three nodes that have a third of all slots each, and replicas of them, if there are to be any."""
 
-    def __init__(self, *, replicas=0, timeout=5000):
+    def __init__(self, *, replicas=0, timeout=5000, **options):
         options = {
             "cluster-enabled": "yes",
             "cluster-node-timeout": timeout,
@@ -367,6 +367,7 @@ class RedisCluster:
             # A replica takes over though it lags.
             "cluster-replica-validity-factor": 0,
             "repl-diskless-sync-delay": 0,
+            **options,
         }
         self.nodes = [RedisServer(**options) for _ in range(3 * (1 + replicas))]
 

@@ -64,6 +64,11 @@ def calls_of_all(cluster, store):
     raise AssertionError(calls)
 
 
+def is_mine():
+    """Tell whether this is no thread of a store."""
+    return threading.current_thread() is threading.main_thread()
+
+
 def until(condition):
     end = time.monotonic() + PATIENCE
     while not condition():
@@ -170,11 +175,14 @@ def test_nodes_are_asked_side_by_side(cluster, store, monkeypatch):
         stock(store, b"zero", b"one", of=each)
         take(store, reader="a", of=each)
     done = []
-    for name in ("send", "read"):
-        plain = getattr(Channel, name)
-        monkeypatch.setattr(
-            Channel, name, lambda wire, *told, name=name, plain=plain: done.append(name) or plain(wire, *told)
-        )
+    for name, plain in (("send", Channel.send), ("read", Channel.read)):
+
+        def do(wire, *told, name=name, plain=plain):
+            if is_mine():
+                done.append(name)
+            return plain(wire, *told)
+
+        monkeypatch.setattr(Channel, name, do)
     answers = store.perform([Take(store.flights.depart(), [want(of=each)]) for each in calls])
     assert [answer[0].positions for answer in answers] == [[0]] * 3
     assert done == ["send"] * 3 + ["read"] * 3
@@ -190,7 +198,7 @@ def test_one_node_that_fails_has_its_draws_asked_again(cluster, store, monkeypat
 
     def end(wire, commands, *, waits):
         answers = plain(wire, commands, waits=waits)
-        if len(failed) < 2:
+        if len(failed) < 2 and is_mine():
             failed.append(wire)
             raise ConnectionError("so it is")
         return answers
@@ -279,7 +287,6 @@ def test_a_killed_node_loses_nothing_that_was_stored(cluster, store, opened):
     # The node at which the store listens.
     node = next(node for node in cluster.nodes if node.port == store.opened().line._wire._connection.port)
     node.kill()
-    until(lambda: store.epoch() != -1 or store.opened().line.is_up.is_set() is False)
     starting = threading.Timer(0.1, node.start)
     starting.start()
     for hand in hands:
@@ -330,7 +337,7 @@ def take_or_none(store, of):
 def test_a_notice_that_was_lost_between_nodes(cluster, opened):
     """Nodes tell each other without receipt: who has missed what was replaced learns of it at the next beat (P2)."""
     cluster.fresh()
-    store = opened(f"{cluster.url}?lease=0.5")
+    store = opened(f"{cluster.url}?lease=2")
     store.opened()
     before = store.epoch()
     cluster.node_of("memollm:{books}:epoch").say("INCR", "memollm:{books}:epoch")
@@ -340,6 +347,7 @@ def test_a_notice_that_was_lost_between_nodes(cluster, opened):
 
 def test_whoever_listens_at_any_node_is_waited_for(cluster, store, opened, monkeypatch):
     """An epoch is over when all have heard of it, at whichever nodes they listen (P2)."""
+    monkeypatch.setattr("memollm.stores.redis.session.MOST_BEHIND", PATIENCE)
     peers = []
     for node in cluster.nodes:
         place = Node("127.0.0.1", node.port)

@@ -12,6 +12,7 @@ from memollm._types.samples import EVER, Taken
 from memollm.errors import ChangeRefused
 from memollm.stores.redis.asking import MANY, AskingCalls, Group, has_replaced, new_number, state_of
 from memollm.stores.redis.failures import FAILURES, HALFWAY, code_of
+from memollm.stores.redis.line import OTHERS
 from memollm.stores.redis.scripts import Command, drawing, thin_drawing
 from memollm.stores.redis.session import RedisSession
 from memollm.stores.served import ServedDrawing
@@ -186,4 +187,5 @@ class RedisStore(RedisSession, ServedDrawing):
             holders = self.holders(places)
         except FAILURES:
             return set()
-        return {nth for nth, holder in enumerate(holders) if holder}
+        # What this process has there, and is no draw's of it any more, nobody fills.
+        return {nth for nth, holder in enumerate(holders) if holder == OTHERS}
