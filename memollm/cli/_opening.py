@@ -53,9 +53,11 @@ def opened_at(place: str, by: str) -> Generator[Cache]:
 
 def promptly(cache: Cache) -> Cache:
     """Let whoever sits before a command wait for a server that is away as long as one does, and not as a program."""
-    if isinstance(cache.store, ServedSession):
-        store: ServedSession[Any] = cache.store
-        store.opening_patience = min(store.opening_patience, PROMPT)
+    # A tier stands before its server.
+    store: object = getattr(cache.store, "server", cache.store)
+    if isinstance(store, ServedSession):
+        session: ServedSession[Any] = store
+        session.opening_patience = min(session.opening_patience, PROMPT)
     return cache
 
 
