@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Row = tuple[Any, ...]
 KIND, REQUEST, NTH, AT, TICKET, GENERATION, BODY = range(7)
+GIVEN: Final = ("given", "given, held")
+"""A whole draw: one sample at one position."""
 REMEMBERED = 100_000
 """How many calls a process remembers the numbers of."""
 NO_REQUEST = -1
@@ -288,6 +290,8 @@ def _taken(take: Take, rows: list[Row]) -> list[Taken]:
     for row in rows:
         if row[KIND] == "want":
             taken.append(([], [], row[GENERATION]))
+        elif row[KIND] in GIVEN:
+            taken.append(([row[AT]], [_state(row)], row[GENERATION]))
         else:
             taken[-1][0].append(row[AT])
             taken[-1][1].append(_state(row))
@@ -298,9 +302,9 @@ def _taken(take: Take, rows: list[Row]) -> list[Taken]:
 
 
 def _state(row: Row) -> State:
-    if row[KIND] == "sample":
+    if row[KIND] in {"sample", "given"}:
         return Sample._make(row[BODY:])
-    if row[KIND] == "held":
+    if row[KIND] in {"held", "given, held"}:
         return Sample(Digest(row[BODY]), *row[BODY + 1 :])
     return MINE if row[KIND] == "mine" else Busy(row[TICKET])
 

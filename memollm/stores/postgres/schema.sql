@@ -157,6 +157,18 @@ CREATE TABLE memollm.catalog (
     document text NOT NULL,
     PRIMARY KEY (kind, name)
 );
+-- A step of what a process asks, and a row of what it is answered: see `perform` in drawing.sql.
+CREATE TYPE memollm.step AS (
+    k text, q integer, i integer, id bigint, z boolean, t bigint, c integer, r integer, n bigint, p bigint, l text,
+    w double precision, f boolean, g bigint, b integer, s double precision, se double precision, ti bigint, "to" bigint,
+    co double precision, la double precision, o text[], rf boolean, u boolean
+);
+CREATE TYPE memollm.answered AS (
+    kind text, request integer, nth integer, at bigint, of_ticket bigint, of_generation bigint, body bytea,
+    stored double precision, seconds double precision, input_tokens bigint, output_tokens bigint, cost double precision,
+    latency double precision
+);
+CREATE TYPE memollm.done AS (answers memollm.answered[], remembered jsonb, has_changed boolean);
 -- name: version  Which schema is there, if any.
 SELECT version FROM memollm.about;
 -- name: set_version  The schema is the latest now.

@@ -105,8 +105,8 @@ class ServerSession(ServedSession[OpenServer]):
             if version < sql.SCHEMA_VERSION:
                 for statement in sql.MIGRATIONS[version - sql.FIRST_VERSION :] if version else [self.sql["schema"]]:
                     connection.execute(statement)
-                connection.execute(self.sql["drawing_functions"])
-                connection.execute(self.sql["matching_functions"])
+                for functions in sql.FUNCTIONS:
+                    connection.execute(self.sql[functions])
                 connection.execute(self.sql["set_version"], (sql.SCHEMA_VERSION,))
 
     def _require_known(self, version: int) -> None:
