@@ -28,6 +28,7 @@ A store that ends with its object takes `StoreConformance` alone, and one that d
 
 from __future__ import annotations
 
+from memollm.testing._bursts import BurstCases
 from memollm.testing._crowds import CrowdCases, CrowdKeepingCases
 from memollm.testing._drawing import DrawingCases
 from memollm.testing._filling import FillingCases
@@ -51,7 +52,7 @@ __all__ = [
 ]
 
 
-class DrawingConformance(DrawingCases, FillingCases, RepeatCases, LaneCases, ResumingCases, CrowdCases):
+class DrawingConformance(DrawingCases, FillingCases, RepeatCases, LaneCases, ResumingCases, BurstCases, CrowdCases):
     """What every store promises, which draws and may do nothing else; a subclass provides `make`."""
 
 

@@ -229,7 +229,8 @@ class Asking:
         if len(self._steps) != 1 or self._again:
             return None
         step = self._steps[0]
-        if step["k"] != "take" or step["n"] != 1 or "r" not in step or {"l", "u"} & step.keys():
+        # It is answered as the first request, of which what needs no step may stand before it.
+        if step["q"] or step["k"] != "take" or step["n"] != 1 or "r" not in step or {"l", "u"} & step.keys():
             return None
         (call,), (reader,), numbers = self._calls, self._readers, self._numbers
         number, numbered = numbers.calls.get(call), numbers.readers.get(reader)
