@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -15,11 +15,23 @@ from memollm.stores.postgres.address import KEPT
 from memollm.stores.postgres.failures import not_connected
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from memollm.stores.postgres.address import Address
 
-    Connection = psycopg.Connection[tuple[Any, ...]]
+OLDEST: Final = 14_00_00
 
-OLDEST = 14_00_00
+
+class Connection(psycopg.Connection[tuple[Any, ...]]):
+    """A connection with a cursor that is kept: making one takes as long as all that a draw does here besides."""
+
+    _kept: psycopg.Cursor[tuple[Any, ...]] | None = None
+
+    def fetched(self, statement: bytes, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """Run a statement; one thread at a time does."""
+        if self._kept is None:
+            self._kept = self.cursor(binary=True)
+        return self._kept.execute(statement, values).fetchall()
 
 
 def connect(conninfo: str, shown: str, *, prepares: bool = True) -> Connection:
@@ -29,7 +41,7 @@ def connect(conninfo: str, shown: str, *, prepares: bool = True) -> Connection:
     except psycopg.ProgrammingError as error:
         raise not_connected(error, shown) from error
     # A pooler may give each transaction another session, which does not know what the one before has prepared.
-    return psycopg.connect(
+    return Connection.connect(
         conninfo,
         autocommit=True,
         prepare_threshold=5 if prepares else None,

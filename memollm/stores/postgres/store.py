@@ -9,7 +9,7 @@ import msgspec
 import psycopg
 
 from memollm.errors import ChangeRefused
-from memollm.stores.postgres.asking import AT, KIND, Asking
+from memollm.stores.postgres.asking import AT, KIND, Asking, Sending
 from memollm.stores.postgres.failures import RENUMBERED
 from memollm.stores.postgres.line import claimants
 from memollm.stores.postgres.session import ServerSession
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from memollm._types.calls import Place
     from memollm._types.requests import Answer, Request
-    from memollm.stores.postgres.asking import Row, Sending
+    from memollm.stores.postgres.asking import Row
     from memollm.stores.postgres.keeping import PostgresKeeping
     from memollm.stores.postgres.limiting import PostgresLimiting
     from memollm.stores.postgres.line import DirectLine
@@ -92,9 +92,10 @@ class PostgresStore(ServerSession, ServedDrawing):
                 return asking, []
             self.opened()
             held = [] if self.holding is None else asking.held(self.holding)
-            one, asked = None if held or self.drawn.many_arrived() else asking.one_draw, asking.asked
+            one = None if held or self.drawn.many_arrived() else asking.one_draw
+            asked = one or asking.asked
             self.drawn.begin(requests)
-            rows = self._sent_one(one) if one else self._sent(asked, held)
+            rows = self._sent(asked, held) if isinstance(asked, Sending) else self._sent_one(asked)
             if rows is None:
                 # Calls have other numbers now, and nothing was done.
                 self.numbers.forget_calls()
@@ -129,7 +130,7 @@ class PostgresStore(ServerSession, ServedDrawing):
     def _fetched(self, opened: OpenServer, statement: bytes, values: tuple[Any, ...]) -> list[Row] | None:
         with opened.connections.lent() as connection:
             try:
-                return connection.execute(statement, values, binary=True).fetchall()
+                return connection.fetched(statement, values)
             except psycopg.Error as error:
                 if error.sqlstate == RENUMBERED:
                     return None
