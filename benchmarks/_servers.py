@@ -1,4 +1,4 @@
-"""Servers of databases that a benchmark starts on a port of loopback, whose files are in memory: no disk is measured."""
+"""Servers of databases that a benchmark starts on a port of loopback, in folders of their own."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from benchmarks._caches import folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,41 +33,45 @@ def postgres_programs() -> Path | None:
 
 @contextmanager
 def postgres_server() -> Iterator[int]:
-    """Run a PostgreSQL server that syncs, as the user `bench` may use it without a password; it runs not as root."""
+    """Run a PostgreSQL server that syncs to where caches are made; it takes the user `bench` without a password."""
     programs = postgres_programs()
     assert programs is not None, "asked before"
+    # It does not run as root, and whoever it runs as has to get there.
     user: dict[str, Any] = {"user": "postgres", "group": "postgres"} if os.geteuid() == 0 else {}
-    with roomy_folder() as folder:
+    with folder() as parent:
+        parent.chmod(0o711)
+        home = parent / "server"
+        home.mkdir(mode=0o700)
         if user:
-            shutil.chown(folder, "postgres", "postgres")
-        made = [programs / "initdb", "-D", folder / "data", "-U", "bench", "-A", "trust", "-E", "UTF8", "--no-sync"]
+            shutil.chown(home, "postgres", "postgres")
+        made = [programs / "initdb", "-D", home / "data", "-U", "bench", "-A", "trust", "-E", "UTF8", "--no-sync"]
         subprocess.run(
-            list(map(str, made)), check=True, stdout=subprocess.DEVNULL, cwd=folder, timeout=2 * PATIENCE, **user
+            list(map(str, made)), check=True, stdout=subprocess.DEVNULL, cwd=home, timeout=2 * PATIENCE, **user
         )
         port = free_port()
         options = {"listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": "", "fsync": "on"}
-        command = [str(programs / "postgres"), "-D", str(folder / "data")]
+        command = [str(programs / "postgres"), "-D", str(home / "data")]
         command += [f"-c{name}={value}" for name, value in options.items()]
-        with running(command, cwd=folder, **user):
+        with running(command, cwd=home, **user):
             wait_for(port)
             yield port
 
 
 @contextmanager
 def redis_server() -> Iterator[int]:
-    """Run a Redis server that syncs."""
+    """Run a Redis server that syncs; its file is in memory, so that no disk is measured."""
     port = free_port()
     options = {"port": port, "bind": "127.0.0.1", "save": "", "appendonly": "yes", "appendfsync": "always"}
-    with roomy_folder() as folder:
-        said = [text for name, value in {**options, "dir": folder}.items() for text in (f"--{name}", str(value))]
+    with in_memory() as home:
+        said = [text for name, value in {**options, "dir": home}.items() for text in (f"--{name}", str(value))]
         with running([REDIS, *said]):
             wait_for(port)
             yield port
 
 
 @contextmanager
-def roomy_folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(dir=IN_MEMORY if IN_MEMORY.is_dir() else None, ignore_cleanup_errors=True) as made:
+def in_memory() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY if IN_MEMORY.is_dir() else None) as made:
         yield Path(made)
 
 

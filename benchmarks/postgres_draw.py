@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -32,12 +31,12 @@ def url(port: int) -> str:
 
 @contextmanager
 def bare(port: int) -> Iterator[Callable[[], object]]:
-    """Give an UPDATE of a row of one's own, which is on disk when it returns."""
+    """Give an UPDATE of a row, which is on disk when it returns."""
     import psycopg
 
-    row = (os.getpid(),)
     with psycopg.connect(url(port), autocommit=True) as connection:
-        connection.execute("CREATE TABLE IF NOT EXISTS bare (process bigint PRIMARY KEY, next bigint NOT NULL)")
-        connection.execute("INSERT INTO bare VALUES (%s, 0) ON CONFLICT DO NOTHING", row)
-        text = b"UPDATE bare SET next = next + 1 WHERE process = %s RETURNING next"
-        yield lambda: connection.execute(text, row).fetchone()
+        with suppress(psycopg.errors.UniqueViolation, psycopg.errors.DuplicateTable):
+            connection.execute("CREATE TABLE bare (id integer PRIMARY KEY, next bigint NOT NULL)")
+        connection.execute("INSERT INTO bare VALUES (1, 0) ON CONFLICT DO NOTHING")
+        text = b"UPDATE bare SET next = next + 1 WHERE id = %s RETURNING next"
+        yield lambda: connection.execute(text, (1,)).fetchone()
