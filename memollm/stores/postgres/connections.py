@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 OLDEST: Final = 14_00_00
 
 
-class Connection(psycopg.Connection[tuple[Any, ...]]):
+class KeptConnection(psycopg.Connection[tuple[Any, ...]]):
     """A connection with a cursor that is kept: making one takes as long as all that a draw does here besides."""
 
     _kept: psycopg.Cursor[tuple[Any, ...]] | None = None
@@ -34,14 +34,14 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
         return self._kept.execute(statement, values).fetchall()
 
 
-def connect(conninfo: str, shown: str, *, prepares: bool = True) -> Connection:
+def connect(conninfo: str, shown: str, *, prepares: bool = True) -> KeptConnection:
     """Make a connection; what the URL says wins over what we would."""
     try:
         given = conninfo_to_dict(conninfo)
     except psycopg.ProgrammingError as error:
         raise not_connected(error, shown) from error
     # A pooler may give each transaction another session, which does not know what the one before has prepared.
-    return Connection.connect(
+    return KeptConnection.connect(
         conninfo,
         autocommit=True,
         prepare_threshold=5 if prepares else None,
@@ -49,7 +49,7 @@ def connect(conninfo: str, shown: str, *, prepares: bool = True) -> Connection:
     )
 
 
-def require_known_server(connection: Connection, shown: str) -> None:
+def require_known_server(connection: KeptConnection, shown: str) -> None:
     """Refuse what cannot be used."""
     version = connection.info.server_version
     if version < OLDEST:
@@ -64,7 +64,7 @@ def require_known_server(connection: Connection, shown: str) -> None:
         )
 
 
-class Connections(Lending["Connection"]):
+class Connections(Lending["KeptConnection"]):
     """Connections that are lent to one thread at a time."""
 
     def __init__(self, address: Address, *, prepares: bool) -> None:
@@ -72,20 +72,20 @@ class Connections(Lending["Connection"]):
         self._address = address
         self._prepares = prepares
 
-    def connect(self) -> Connection:
+    def connect(self) -> KeptConnection:
         """Make one."""
         return connect(self._address.conninfo, self._address.shown, prepares=self._prepares)
 
-    def end(self, connection: Connection) -> None:
+    def end(self, connection: KeptConnection) -> None:
         """End one."""
         connection.close()
 
-    def leave(self, connection: Connection) -> None:
+    def leave(self, connection: KeptConnection) -> None:
         """Let go of one in a forked child."""
         leave_to_parent(connection)
 
 
-def leave_to_parent(connection: Connection) -> None:
+def leave_to_parent(connection: KeptConnection) -> None:
     """Let go of a connection in a forked child; the session, with its locks, ends with the parent alone."""
     with suppress(OSError, psycopg.Error):
         # Not the socket of the parent is closed, but the child's own number for it.

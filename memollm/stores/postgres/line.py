@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from memollm._types.calls import Place
     from memollm.stores.postgres.address import Address
-    from memollm.stores.postgres.connections import Connection
+    from memollm.stores.postgres.connections import KeptConnection
 
 PROBES: Final = 3
 PID: Final = b"SELECT pg_backend_pid()"
@@ -53,7 +53,7 @@ class DirectLine(ListeningThread):
     def _may_come_back(self, error: Exception) -> bool:
         return isinstance(error, StoreRefused) or super()._may_come_back(error)
 
-    def _connected(self) -> Connection:
+    def _connected(self) -> KeptConnection:
         connection = connect(self._address.direct, self._address.shown, prepares=False)
         try:
             require_known_server(connection, self._address.shown)
@@ -65,7 +65,7 @@ class DirectLine(ListeningThread):
             raise
         return connection
 
-    def _refuse_shared_sessions(self, connection: Connection) -> None:
+    def _refuse_shared_sessions(self, connection: KeptConnection) -> None:
         """Refuse a pooler that gives a session to another connection as soon as a transaction is over."""
         for _ in range(PROBES):
             (mine,) = _one(connection, PID)
@@ -90,7 +90,7 @@ class DirectLine(ListeningThread):
         self.is_up.set()
         self._poke()
 
-    def _own(self, connection: Connection) -> None:
+    def _own(self, connection: KeptConnection) -> None:
         """Be the owner that this process has been already, or a new one."""
         if not self.owner:
             (self.owner,) = _one(connection, self._sql["new_owner"])
@@ -100,7 +100,7 @@ class DirectLine(ListeningThread):
         connection.execute(self._sql["owner_is_back"], (self.owner,))
 
     @property
-    def connection(self) -> Connection:
+    def connection(self) -> KeptConnection:
         """The connection; only before `begin`, and by the thread."""
         return self._connection
 
@@ -127,7 +127,7 @@ class DirectLine(ListeningThread):
                 [place for place in list(self._watched) if place.call.key.hex() == key and place.slot == int(slot)]
             )
 
-    def _hear(self, connection: Connection) -> None:
+    def _hear(self, connection: KeptConnection) -> None:
         """Go by the latest epoch: whoever has begun it waits until nobody goes by the one before."""
         while True:
             (latest,) = _one(connection, self._sql["epoch"])
@@ -145,7 +145,7 @@ class DirectLine(ListeningThread):
 
     # Watching.
 
-    def _look(self, connection: Connection) -> None:
+    def _look(self, connection: KeptConnection) -> None:
         with self._changed:
             places = list(self._watched)
         if places:
@@ -174,7 +174,7 @@ class DirectLine(ListeningThread):
 
 
 def claimants(
-    connection: Connection, sql: dict[str, bytes], owner: int, places: Sequence[Place]
+    connection: KeptConnection, sql: dict[str, bytes], owner: int, places: Sequence[Place]
 ) -> list[tuple[int, int, int]]:
     """Tell who alive is filling which of some places, and that somebody waits for it."""
     keys, forms = [place.call.key for place in places], [place.call.form for place in places]
@@ -182,12 +182,12 @@ def claimants(
     return connection.execute(sql["claimants"], values).fetchall()
 
 
-def _one(connection: Connection, statement: bytes, values: Sequence[Any] = ()) -> tuple[Any, ...]:
+def _one(connection: KeptConnection, statement: bytes, values: Sequence[Any] = ()) -> tuple[Any, ...]:
     """Run a statement that gives one row."""
     (row,) = connection.execute(statement, values or None).fetchall()
     return row
 
 
-def _is_pooled(connection: Connection) -> bool:
+def _is_pooled(connection: KeptConnection) -> bool:
     """Tell whether a pooler answers, which makes numbers of its own for the sessions that it hides."""
     return bool(_one(connection, PID)[0] != connection.pgconn.backend_pid)

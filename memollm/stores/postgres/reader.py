@@ -11,7 +11,7 @@ from memollm.stores.postgres.matching import PostgresMatches
 from memollm.stores.postgres.session import OpenServer, ServerSession
 
 if TYPE_CHECKING:
-    from memollm.stores.postgres.connections import Connection
+    from memollm.stores.postgres.connections import KeptConnection
 
 
 class NothingThere(Exception):
@@ -40,7 +40,7 @@ class PostgresReader(ServerSession):
         except NothingThere:
             return []
 
-    def _bring_up_to_date(self, connection: Connection) -> None:
+    def _bring_up_to_date(self, connection: KeptConnection) -> None:
         version = self._version(connection)
         if not version:
             raise NothingThere
@@ -51,7 +51,7 @@ class PostgresReader(ServerSession):
                 "who may write it. Open it as one once."
             )
 
-    def _bury(self, connection: Connection) -> None:
+    def _bury(self, connection: KeptConnection) -> None:
         """Leave the dead to those who write."""
 
     def _leave(self, opened: OpenServer) -> None:

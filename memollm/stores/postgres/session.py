@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from memollm._types.calls import Call
     from memollm.errors import StoreError, StoreUnavailable
-    from memollm.stores.postgres.connections import Connection
+    from memollm.stores.postgres.connections import KeptConnection
 
 OF_OWNER: Final = ("bury_loose", "bury_new", "bury_claims", "bury_asked")
 MOST_BEHIND: Final = 1.0
@@ -87,7 +87,7 @@ class ServerSession(ServedSession[OpenServer]):
             raise
         return OpenServer(line, connections)
 
-    def _bring_up_to_date(self, connection: Connection) -> None:
+    def _bring_up_to_date(self, connection: KeptConnection) -> None:
         """Make the tables, or migrate them; refuse those of a newer version."""
         if self._version(connection) == sql.SCHEMA_VERSION:
             return
@@ -98,7 +98,7 @@ class ServerSession(ServedSession[OpenServer]):
         finally:
             connection.execute(self.sql["unlock_schema"])
 
-    def _make_or_migrate(self, connection: Connection) -> None:
+    def _make_or_migrate(self, connection: KeptConnection) -> None:
         with connection.transaction():
             version = self._version(connection)
             self._require_known(version)
@@ -121,12 +121,12 @@ class ServerSession(ServedSession[OpenServer]):
                 "cannot read. It was left as it is; name another ?schema= in the URL, or drop that schema."
             )
 
-    def _version(self, connection: Connection) -> int:
+    def _version(self, connection: KeptConnection) -> int:
         (is_there,) = connection.execute(self.sql["has_schema"]).fetchone() or (False,)
         row = connection.execute(self.sql["version"]).fetchone() if is_there else None
         return int(row[0]) if row else 0
 
-    def _bury(self, connection: Connection) -> None:
+    def _bury(self, connection: KeptConnection) -> None:
         """Forget those who are long dead: nobody goes by what they had any more, so this is only for space."""
         connection.execute(self.sql["find_dead"])
         dead = [owner for (owner,) in connection.execute(self.sql["long_dead"]).fetchall()]
@@ -150,7 +150,7 @@ class ServerSession(ServedSession[OpenServer]):
     # Asking.
 
     @contextmanager
-    def transaction(self) -> Generator[Connection]:
+    def transaction(self) -> Generator[KeptConnection]:
         """Give a connection with a transaction under way."""
         opened = self.opened()
         try:

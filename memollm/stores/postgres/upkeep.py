@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from memollm._types.calls import Call
     from memollm._types.counting import Account, Counts, Use
     from memollm._types.listings import Move
-    from memollm.stores.postgres.connections import Connection
+    from memollm.stores.postgres.connections import KeptConnection
 
 OF_CALL: Final = (
     "forget_cursors", "forget_loose", "forget_recorded", "forget_used", "forget_replaced", "forget_vectors",
@@ -25,7 +25,7 @@ OF_CALL: Final = (
 class Upkeeping:
     """What one transaction changes besides drawing."""
 
-    def __init__(self, connection: Connection, sql: Mapping[str, bytes], me: int) -> None:
+    def __init__(self, connection: KeptConnection, sql: Mapping[str, bytes], me: int) -> None:
         self._connection = connection
         self._sql = sql
         self.me = me
