@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import secrets
 import shutil
 import time
@@ -11,7 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from benchmarks._measure import Row, absolute
-from benchmarks.redis_draw import SERVER, server
+from benchmarks._servers import REDIS, postgres_programs, postgres_server, redis_server
 from benchmarks.similar import VECTORS, directions
 from memollm import Cache, Embedder, Similar
 from memollm._similar.vectors import blocks_of
@@ -21,35 +20,22 @@ from memollm.stores.matching import StoredVector, every_vector, matching
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-POSTGRES = "BENCHMARK_POSTGRES"
-"""The URL of a server in which a schema may be made, and removed."""
 TOGETHER = 1000
 MISSES = 15
 ADDED = 1000
 
 
 def run() -> Iterator[Row | str]:
-    if find_spec("redis") is None or shutil.which(SERVER) is None:
-        yield "Redis: the client redis or a redis-server not installed"
+    if find_spec("redis") is None or shutil.which(REDIS) is None:
+        yield "Redis: the client redis or a redis-server is not installed"
     else:
-        with server() as port:
+        with redis_server() as port:
             yield from measured(f"redis://127.0.0.1:{port}", "Redis")
-    if POSTGRES not in os.environ:
-        yield f"PostgreSQL: no server is named by {POSTGRES}"
-        return
-    schema = f"bench_{secrets.token_hex(4)}"
-    url = os.environ[POSTGRES]
-    try:
-        yield from measured(f"{url}{'&' if '?' in url else '?'}schema={schema}", "PostgreSQL")
-    finally:
-        remove(url, schema)
-
-
-def remove(url: str, schema: str) -> None:
-    import psycopg
-
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE'.encode())
+    if find_spec("psycopg") is None or postgres_programs() is None:
+        yield "PostgreSQL: the client psycopg or a PostgreSQL server is not installed"
+    else:
+        with postgres_server() as port:
+            yield from measured(f"postgresql://bench@127.0.0.1:{port}/postgres", "PostgreSQL")
 
 
 def measured(url: str, whose: str) -> Iterator[Row]:
