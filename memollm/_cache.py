@@ -15,7 +15,7 @@ from memollm._types.public import public
 from memollm._types.secret import veiled
 from memollm._types.tables import html_table
 from memollm._upkeep.holdings import Holdings, Namespace, Namespaces
-from memollm.errors import OptionError
+from memollm.errors import OptionError, StoreReadOnly
 from memollm.stores.keeping import keeping
 from memollm.stores.looking import looking
 
@@ -255,8 +255,15 @@ class Cache:
                 raise OptionError("export(recording=True) writes the samples of all functions: leave the parts out.")
             return record(self.store, self._engine.codec, path)
         self._engine.keeper.hand_over()
-        told = now_and_then(progress)
-        return export(self.store, path, told=told, function=function, namespace=namespace, run=run)
+        told, which = now_and_then(progress), {"function": function, "namespace": namespace, "run": run}
+        return self._read_from(lambda store: export(store, path, told=told, **which))
+
+    def _read_from(self, work: Callable[[Drawing], T]) -> T:
+        """Work with the store, or with what only reads it where it cannot be written."""
+        try:
+            return work(self.store)
+        except StoreReadOnly:
+            return work(self._engine.reading.store)
 
     def load(self, path: Place, *, trust: Iterable[str] = (), progress: Told | None = None) -> Loaded:
         """Bring in what a file holds that `export` wrote; what is here already is neither doubled nor reordered.
@@ -285,7 +292,8 @@ class Cache:
             raise OptionError(f"{self!r} cannot be copied to itself. Name another cache.")
         try:
             engine.keeper.hand_over()
-            return copy(self.store, other.store, other.codec, shown=repr(self), told=now_and_then(progress))
+            told = now_and_then(progress)
+            return self._read_from(lambda store: copy(store, other.store, other.codec, shown=repr(self), told=told))
         finally:
             if target is not to:
                 target.close()

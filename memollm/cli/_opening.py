@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 PROMPT: Final = 3.0
 """Seconds that a command waits for a server that is away."""
+ARGUMENTS: Final = ("FROM", "TO")
+"""By which copy is told of caches."""
 
 
 @contextmanager
@@ -63,7 +65,7 @@ def promptly(cache: Cache) -> Cache:
 
 def _require_lasting(place: str, by: str) -> None:
     if place == "memory:":
-        raise OptionError(f"'memory:' (by {by}) lives inside one program; name a cache on disk with --cache.")
+        raise OptionError(f"'memory:' (by {by}) lives inside one program; name a cache on disk{_option(by)}.")
 
 
 def _may_be_written(place: str, cache: Cache) -> bool:
@@ -75,6 +77,11 @@ def _may_be_written(place: str, cache: Cache) -> bool:
     except StoreReadOnly:
         return False
     return True
+
+
+def _option(by: str) -> str:
+    """Say how a cache is named, where that is not by the argument that was wrong."""
+    return "" if by in ARGUMENTS else " with --cache PATH"
 
 
 def require_existing(place: str, by: str) -> None:
@@ -101,13 +108,13 @@ def require_file(database: Path, by: str) -> None:
             raise OptionError(f"{database} ({by}) is a folder with a database's name. Name the file in it.")
         # A cache whose first program was killed may be all in its log.
         if not status.st_size and not database.with_name(database.name + "-wal").exists():
-            raise OptionError(f"{database} ({by}) is empty: nothing is stored there. Name another with --cache PATH.")
+            raise OptionError(f"{database} ({by}) is empty: nothing is stored there. Name another{_option(by)}.")
     except (FileNotFoundError, NotADirectoryError) as error:
         raise OptionError(
-            f"there is no cache at {database} ({by}). Name one with --cache PATH, or draw once to have it made."
+            f"there is no cache at {database} ({by}). Name one{_option(by)}, or draw once to have it made."
         ) from error
     except OSError as error:
         raise OptionError(
             f"{database} ({by}) cannot be looked at: {error.strerror}. Make its folder readable for this user, or name "
-            "another cache with --cache PATH."
+            f"another cache{_option(by)}."
         ) from error

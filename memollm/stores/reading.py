@@ -88,6 +88,11 @@ class ReadingStore(MemoryDrawing):
         return cast("Looking", _LookingHere(looking(self._base), self._standing))
 
     @property
+    def snapshot(self) -> Any:
+        """Gives what the other store holds, to be taken out, where that can be."""
+        return cast("Any", self._base).snapshot
+
+    @property
     def matching(self) -> Matching | None:
         """Reads the other store's vectors and matches, and notes nothing."""
         found: Matching | None = getattr(self._base, "matching", None)

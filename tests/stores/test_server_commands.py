@@ -11,6 +11,8 @@ import pytest
 from memollm import Cache, Embedder, Similar
 from memollm.cli._running import run
 from memollm.stores.claims import telling_claims
+from memollm.stores.reading import reading_store
+from memollm.stores.sqlite.store import SqliteStore
 from memollm.testing import hashed_ngrams
 from memollm.ui.answers import Answers
 
@@ -187,3 +189,39 @@ def test_what_is_being_made_is_told(postgres):
         go_on.set()
         assert answer.result() == "q"
         assert claims() == []
+
+
+def test_who_may_only_read_takes_out(server, request, command, tmp_path):
+    """A user who may write nothing exports a server's cache and copies it away, with cursors (P2)."""
+    guest = request.getfixturevalue("guest" if server.url.startswith("postgres") else "redis_guest")
+    stock(server.fresh())
+    command(guest, "export", tmp_path / "all.jsonl")
+    assert "4 samples" in command(tmp_path / "cache", "load", tmp_path / "all.jsonl")
+    assert "4 samples added" in command(None, "copy", guest, tmp_path / "copied")
+    with Cache(guest) as reading:
+        assert reading.export(tmp_path / "again.jsonl").samples == 4
+        assert reading.copy(tmp_path / "copied").added == 0
+    for path in ("cache", "copied"):
+        with Cache(tmp_path / path) as cache:
+            ask = cache.cached_llm(lambda prompt: "called", name="ask", version=1, namespace="ablation")
+            assert [ask("What is 17 x 23?"), ask("What is 17 x 23?")] == ["answer 2", "called"]
+
+
+def test_a_file_that_is_only_read_is_taken_out(tmp_path):
+    """What only reads a file exports what a writer would, byte for byte, whether somebody has it open or nobody has."""
+    stock(tmp_path / "cache")
+    with Cache(tmp_path / "cache") as writing, Cache(reading_store(writing.store)) as reading:
+        writing.export(tmp_path / "all.jsonl")
+        reading.export(tmp_path / "while.jsonl")
+    with Cache(reading_store(SqliteStore(tmp_path / "cache"))) as reading:
+        reading.export(tmp_path / "after.jsonl")
+        assert reading.copy(tmp_path / "copied").added == 4
+    for name in ("while", "after"):
+        assert (tmp_path / f"{name}.jsonl").read_bytes() == (tmp_path / "all.jsonl").read_bytes()
+
+
+def test_copying_from_nowhere(command, tmp_path):
+    """Who names no cache to copy from is told of no option that copy does not take."""
+    said = command(None, "copy", tmp_path / "none", tmp_path / "to", code=2)
+    assert "there is no cache at" in said
+    assert "--cache" not in said

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from memollm._upkeep.transfer.exporting import Choice, Export, transfer_of
+from memollm._upkeep.transfer.exporting import Choice, Export, snapshot_of
 from memollm._upkeep.transfer.loading import UNSOUND, Check, Load, batches
 from memollm.errors import StoreRefused
 
@@ -37,7 +37,7 @@ def copy(source: Drawing, target: Drawing, codec: Codec, *, shown: str, told: Ca
     """
     work, choice = Load(target, codec), Choice(source)
     choice.with_runs = True
-    with transfer_of(source).snapshot() as snapshot:
+    with snapshot_of(source) as snapshot:
         export = Export(choice, snapshot, told)
         for batch in batches(_checked(export.lines(), shown)):
             work.put(batch)

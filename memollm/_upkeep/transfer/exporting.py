@@ -35,6 +35,7 @@ from memollm.stores.transfer import Cursor, Part, Stretch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
     from os import PathLike
 
     from memollm._types.calls import Call
@@ -60,6 +61,12 @@ class Exported(NamedTuple):
 def transfer_of(store: Drawing) -> Transfer:
     """Give access to a store's content."""
     return keeping(store).transfer()
+
+
+def snapshot_of(store: Drawing) -> AbstractContextManager[Snapshot]:
+    """Give a store's content to be taken out, also of one that is only read."""
+    found: Callable[[], AbstractContextManager[Snapshot]] | None = getattr(store, "snapshot", None)
+    return transfer_of(store).snapshot() if found is None else found()
 
 
 def kept_vectors(store: Drawing) -> Matching | None:
@@ -264,8 +271,8 @@ def joined(stretches: Iterable[Stretch]) -> list[Stretch]:
 def export(store: Drawing, path: str | PathLike[str], *, told: Told, **which: str | None) -> Exported:
     """Write a cache, or the part of it that is asked for, into a file."""
     path = Path(path).expanduser()
-    transfer, choice = transfer_of(store), Choice(store, **which)
-    with written(path) as file, transfer.snapshot() as snapshot:
+    choice = Choice(store, **which)
+    with snapshot_of(store) as snapshot, written(path) as file:
         work = Export(choice, snapshot, told)
         for line in work.lines():
             file.write(encode(line) + b"\n")

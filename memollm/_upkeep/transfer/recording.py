@@ -19,7 +19,7 @@ import msgspec
 from memollm._keys.keyer import hash_of
 from memollm._types.calls import Call
 from memollm._types.samples import Sample
-from memollm._upkeep.transfer.exporting import Exported, transfer_of
+from memollm._upkeep.transfer.exporting import Exported, snapshot_of
 from memollm._upkeep.transfer.files import UnreadableFile, lines_of, written
 from memollm._upkeep.transfer.lines import (
     Amount,
@@ -105,7 +105,7 @@ def record(store: Drawing, codec: Codec, path: str | PathLike[str]) -> Exported:
     """Write the samples of a cache as a recording."""
     path = Path(path).expanduser()
     calls = samples = left_out = 0
-    with written(path) as file, transfer_of(store).snapshot() as snapshot:
+    with written(path) as file, snapshot_of(store) as snapshot:
         found: list[tuple[Call, list[RecordedSample]]] = []
         for entry in snapshot.entries(Part(None, None, None)):
             lines = [_recorded(codec, entry.call, slot, sample) for slot, sample in snapshot.samples(entry)]

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from memollm.errors import StoreUnavailable
+from memollm.errors import StoreRefused, StoreUnavailable
 from memollm.stores.postgres import sql
 from memollm.stores.postgres.looking import PostgresLooking
 from memollm.stores.postgres.matching import PostgresMatches
 from memollm.stores.postgres.session import OpenServer, ServerSession
+from memollm.stores.postgres.transfer import reading
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from memollm.stores.postgres.connections import KeptConnection
+    from memollm.stores.postgres.transfer import PostgresSnapshot
 
 
 class NothingThere(Exception):
@@ -32,6 +37,16 @@ class PostgresReader(ServerSession):
     def matching(self) -> PostgresMatches:
         """Reads vectors and matches."""
         return PostgresMatches(self.rows)
+
+    @contextmanager
+    def snapshot(self) -> Generator[PostgresSnapshot]:
+        """Read inside one transaction."""
+        try:
+            self.opened()
+        except NothingThere:
+            raise StoreRefused(f"There is no cache at {self.address.shown} yet, so nothing can be taken out.") from None
+        with reading(self) as snapshot:
+            yield snapshot
 
     def rows(self, statement: str, *values: Any, **named: Any) -> list[tuple[Any, ...]]:
         """Run a statement by its name; nothing is found where there is nothing yet."""

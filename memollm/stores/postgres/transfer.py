@@ -24,6 +24,15 @@ PAGE = 500
 """How many rows are read at a time where all may be too many for a machine's memory."""
 
 
+@contextmanager
+def reading(store: ServerSession) -> Generator[PostgresSnapshot]:
+    """Read inside one transaction, which keeps nobody from writing."""
+    with store.transaction() as connection:
+        work = Upkeeping(connection, store.sql, store.opened().line.owner)
+        work.do("snapshot")
+        yield PostgresSnapshot(work, connection)
+
+
 class PostgresTransfer(Transfer):
     """Reads a snapshot, and merges in one transaction."""
 
@@ -35,12 +44,10 @@ class PostgresTransfer(Transfer):
 
     @contextmanager
     def snapshot(self) -> Generator[PostgresSnapshot]:
-        """Read inside one transaction, which keeps nobody from writing."""
+        """Read what is there now."""
         self._store.settle_left()
-        with self._store.transaction() as connection:
-            work = self._work(connection)
-            work.do("snapshot")
-            yield PostgresSnapshot(work, connection)
+        with reading(self._store) as snapshot:
+            yield snapshot
 
     def merge(self, work: Callable[[Shelf], T]) -> T:
         """Work while nobody draws."""

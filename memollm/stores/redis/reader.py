@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from memollm.errors import StoreUnavailable
 from memollm.stores.redis.looking import RedisLooking
 from memollm.stores.redis.matching import RedisMatches
 from memollm.stores.redis.session import RedisSession
+from memollm.stores.redis.transfer import RedisSnapshot
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from memollm.stores.redis.address import RedisAddress
     from memollm.stores.redis.connections import Channel
     from memollm.stores.redis.session import OpenRedis
@@ -28,6 +33,16 @@ class RedisReader(RedisSession):
     def matching(self) -> RedisMatches:
         """Reads vectors and matches."""
         return RedisMatches(self)
+
+    @contextmanager
+    def snapshot(self) -> Generator[RedisSnapshot]:
+        """Read what is there, each call at one moment; what somebody else has begun to move is not ours to end."""
+        if self.ask("HLEN", f"{self.books}:moves"):
+            raise StoreUnavailable(
+                f"Samples of the cache {self.shown} are being moved, or whoever moved them has died. Nothing was taken "
+                "out; try again later, or open it once as a user who may write it."
+            )
+        yield RedisSnapshot(self)
 
     def _require_server(self, wire: Channel, address: RedisAddress) -> bool:  # noqa: ARG002 - as for those who write
         # What it keeps is for those to judge who write.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -28,12 +28,13 @@ from memollm.stores.sqlite.schema import refuse_foreign_entries
 from memollm.stores.sqlite.sql import SCHEMA_VERSION, statements
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
     from pathlib import Path
 
     from memollm._types.calls import Call
     from memollm._types.samples import Sample
     from memollm.stores.matches import StoredMatches
+    from memollm.stores.sqlite.transfer import SqliteSnapshot
 
 
 class NoCache(Exception):
@@ -96,6 +97,30 @@ class SqliteReader:
         from memollm.stores.matches import StoredMatches
 
         return StoredMatches(self._rows)
+
+    @contextmanager
+    def snapshot(self) -> Generator[SqliteSnapshot]:
+        """Read on a connection of its own, inside one transaction."""
+        from memollm.stores.sqlite.transfer import SqliteSnapshot
+
+        try:
+            connection = self._connected()
+        except NoCache:
+            raise StoreRefused(f"There is no cache at {self.files.database}, so nothing can be taken out.") from None
+        except sqlite3.DatabaseError as error:
+            refuse_unreadable(self.files.database, error)
+            raise self._unreadable(error) from error
+        try:
+            connection.execute("BEGIN")
+            yield SqliteSnapshot(connection)
+        finally:
+            connection.close()
+
+    def _connected(self) -> Connection:
+        how = self._look()
+        if how is None:
+            raise NoCache
+        return self._open(how[0])
 
     # Opening.
 
