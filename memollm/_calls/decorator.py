@@ -200,6 +200,12 @@ class _Methods:
         keep = keeping(engine.store)
         return sum(keep.forget(each.call) for each in looking(engine.store).calls(function))
 
+    def index_similar(self, **options: Any) -> Any:
+        """Embed the stored calls that similar ones cannot find yet, and return how many; with the options of `map`."""
+        from memollm._calls.similar_index import index_similar  # Few programs ask for it.
+
+        return index_similar(self._self_function, self._self_invocation((), {}), **options)
+
     def __dir__(self) -> list[str]:
         """Name what the function has and what is added to it, for tab completion."""
         return sorted({*dir(self.__wrapped__), *ADDED})

@@ -7,7 +7,8 @@ from typing import Any, Final, cast
 from memollm._calls.pickling import caller
 
 ADDED: Final = (
-    "draw", "explain", "forget", "forget_all", "key", "map", "one", "peek", "stats", "tally", "with_options",
+    "draw", "explain", "forget", "forget_all", "index_similar", "key", "map", "one", "peek", "stats", "tally",
+    "with_options",
 )  # fmt: skip
 """What a decorated function has besides the function's own."""
 HELPERS: Final = frozenset({"pydoc"})

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, cast
 
-from memollm._calls.door_call import DoorCall, functions_of
+from memollm._calls.engines import engine_of
 from memollm._calls.invocation import Invocation
 from memollm._calls.kind import Kind
-from memollm._calls.options import Options
+from memollm._calls.memos import NewBatchMemo, NewMemo, OwnMemo
 from memollm._calls.typing import Cached
-from memollm._drive.calls import call, call_async
-from memollm._drive.similarity import SetAside, lent_or_made, lent_or_made_async, read_from
+from memollm._drive.similarity import SetAside, lent_or_made, lent_or_made_async
 from memollm._keys.keyer import Keyer
 from memollm._similar.gates import is_async
 from memollm._similar.matcher import Matcher, Search
@@ -26,83 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from memollm._calls.function import Function
+    from memollm._draws.engine import Engine
     from memollm._drive.calls import Called
     from memollm._similar.options import Embedder, Similar
     from memollm._types.warn import CodeLine
-
-
-def _one_of(name: str, version: str) -> str:
-    """Write a name and a version in such a way that no other two are written so."""
-    return json.dumps([name, version])
-
-
-class OwnMemo:
-    """A function of the user's that memoizes itself, by its own `cached_llm`."""
-
-    def __init__(self, option: str, function: Any, read: Callable[[Any], Any]) -> None:
-        if not isinstance(function.__memollm_key__(), tuple):
-            raise OptionError(f"{option}={function!r}: it must be a function, not a method.")
-        self.is_async = is_async(function)
-        self._function = function
-        self._read = read
-
-    @property
-    def identity(self) -> str:
-        """Its name and its version, as it is now."""
-        name, version, *_ = self._function.__memollm_key__()
-        return _one_of(str(name), str(version))
-
-    def call(self, *arguments: str) -> Any:
-        """Call it."""
-        return self._read(self._function(*arguments))
-
-    def call_async(self, *arguments: str) -> Any:
-        """Call it in a task."""
-        return read_from(self._function(*arguments), self._read)
-
-
-class NewMemo:
-    """A function of the user's that is memoized here, with `pool=1` by its name and its version."""
-
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        who: Callable[[], tuple[str, str]],
-        read: Callable[[Any], Any],
-        *,
-        is_async: bool,
-        cache: Any,
-    ) -> None:
-        self.is_async = is_async
-        self._function, self._read, self._who, self._cache = function, read, who, cache
-        self._made = self._make()
-
-    @property
-    def identity(self) -> str:
-        """Its name and its version, as it is now: what it reads is looked at."""
-        return _one_of(*self._who())
-
-    def _make(self) -> tuple[tuple[str, str], tuple[Any, Any]]:
-        name, version = who = self._who()
-        return who, functions_of(Options(name=name, version=version, pool=1, cache=self._cache))
-
-    def _doors(self) -> tuple[Any, Any]:
-        """Return what memoizes it as who it is now, in threads and in tasks."""
-        if self._made[0] != self._who():
-            self._made = self._make()
-        return self._made[1]
-
-    def call(self, *arguments: str) -> Any:
-        """Draw it, as a thread does."""
-        return call(DoorCall(self._doors()[0], lambda: self._read(self._function(*arguments)), None, (arguments,), {}))
-
-    def call_async(self, *arguments: str) -> Any:
-        """Draw it, as a task does."""
-        made = partial(self._awaited, arguments)
-        return call_async(DoorCall(self._doors()[1], made, None, (arguments,), {}))
-
-    def _awaited(self, arguments: tuple[str, ...]) -> Any:
-        return read_from(self._function(*arguments), self._read)
 
 
 def _identity_of(option: str, function: Callable[..., Any]) -> Callable[[], tuple[str, str]]:
@@ -153,13 +78,26 @@ def _vector_reader(name: str, embedder: Embedder) -> Callable[[Any], Any]:
     return read
 
 
+def _vectors(returned: Any, embedder: Embedder, name: str) -> list[Any]:
+    """Read the vectors of several texts."""
+    from memollm._similar.vectors import normalized
+
+    given = returned if embedder.read is None else embedder.read(returned)
+    return [normalized(vector, name) for vector in given]
+
+
 def _embedding(embedder: Embedder, name: str, cache: Any) -> OwnMemo | NewMemo:
     embed, read = embedder.embed, _vector_reader(name, embedder)
+
+    def several(returned: Any) -> list[Any]:
+        return _vectors(returned, embedder, name)
+
     if isinstance(embed, Cached):
-        return OwnMemo("embed", embed, read)
+        return OwnMemo("embed", embed, read, several if embedder.batch else None)
     who = _identity_of_embedder(embedder)
-    function: Callable[[str], Any] = (lambda text: embed([text])) if embedder.batch else embed
-    return NewMemo(function, who, read, is_async=embedder.is_async, cache=cache)
+    if embedder.batch:
+        return NewBatchMemo(embed, who, several, is_async=embedder.is_async, cache=cache)
+    return NewMemo(embed, who, read, is_async=embedder.is_async, cache=cache)
 
 
 def _verifying(verify: Any, cache: Any) -> OwnMemo | NewMemo:
@@ -185,12 +123,17 @@ def require_similar(function: Function) -> None:
 
 def matcher_of(function: Function, plan: Any) -> Matcher:
     """Make what looks for similar calls of a function, by its options."""
+    return Matcher(plan, cast("Similar", function.options.similar), *memos_of(function))
+
+
+def memos_of(function: Function) -> tuple[OwnMemo | NewMemo, OwnMemo | NewMemo | None]:
+    """Return what embeds and what verifies texts for a function."""
     options = function.options
     similar = cast("Similar", options.similar)
     if function.memos is None:
         verify = None if similar.verify is None else _verifying(similar.verify, options.cache)
         function.memos = _embedding(similar.embedder, function.name, options.cache), verify
-    return Matcher(plan, similar, *function.memos)
+    return function.memos
 
 
 class SimilarInvocation(Invocation):
@@ -236,11 +179,34 @@ class SimilarInvocation(Invocation):
 
         return found_or_made
 
+    @property
+    def similar(self) -> Similar:
+        """What the user says of similar calls."""
+        return cast("Similar", self._function.options.similar)
+
+    @property
+    def is_async(self) -> bool:
+        """Whether the function is a coroutine function."""
+        return self._function.kind is Kind.COROUTINE
+
+    def writes_to(self) -> Engine:
+        """Return the engine of the function's cache, which is another one than the plan's where nothing is kept."""
+        return engine_of(self._function.options.cache)
+
+    def embedding(self) -> OwnMemo | NewMemo:
+        """Return what embeds texts."""
+        return memos_of(self._function)[0]
+
+    def known_as(self) -> tuple[str, set[str]]:
+        """Return the function's name, and the versions whose samples are used."""
+        identity = self.plan.keyer.identity(self._instance)
+        older = {keyer.answers for keyer in self._older_keyers(self.plan)}
+        return identity.name, {identity.version, *(version for version in older if version is not None)}
+
     def _search(self, matcher: Matcher) -> Search:
         whole = self._args if self._instance is None else (self._instance, *self._args)
         arguments = self.plan.keyer.arguments(whole, self._kwargs)
-        text = cast("Similar", self._function.options.similar).text
-        return matcher.search(self._calls[0], arguments.get(text))
+        return matcher.search(self._calls[0], arguments.get(self.similar.text))
 
     def lends(self) -> str:
         """Say which call's sample this one was given, as long as that is given still."""

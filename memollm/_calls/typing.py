@@ -110,6 +110,21 @@ class Cached(Generic[P, C_co, D_co, S_co], metaclass=ABCMeta):
 
         # Of a coroutine function, then of a plain one.
         @overload
+        def index_similar(
+            self: Cached[P, Later[X], D_co, S_co],
+            *,
+            on_error: Literal["raise", "skip"] = "raise",
+            **options: Unpack[MapOptions],
+        ) -> Later[int]: ...
+        @overload
+        def index_similar(
+            self: Cached[P, X, D_co, S_co],
+            *,
+            on_error: Literal["raise", "skip"] = "raise",
+            **options: Unpack[MapOptions],
+        ) -> int: ...
+        def index_similar(self, **options: Any) -> Any: ...
+        @overload
         def map(
             self: Cached[P, Later[X], D_co, S_co],
             items: Items,

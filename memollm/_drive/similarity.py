@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from memollm._drive.calls import in_own_thread
+from memollm._drive.maps import stream, stream_async
 from memollm._similar.matcher import AskUser
 from memollm._spending.meter import metering
 from memollm._types.hiding import hides
@@ -13,6 +14,7 @@ from memollm._types.hiding import hides
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Generator, Sequence
 
+    from memollm._drive.jobs import Job, Mapped
     from memollm._similar.matcher import Search, SearchWork
     from memollm._spending.budget import Budget
     from memollm._spending.program import ProgramBudget
@@ -114,6 +116,21 @@ async def _done_async(step: AskUser | SearchWork) -> Any:
     if isinstance(step, AskUser) and step.memo.is_async:
         return await step.memo.call_async(*step.arguments)
     return await in_own_thread(lambda: _done(step))
+
+
+def take_up(job: Callable[[], Job], take: Callable[[Mapped[Any]], int]) -> int:
+    """Do a job's requests, and take up what comes of each at once; return how many were."""
+    return sum(map(take, stream(job())))
+
+
+async def take_up_async(job: Callable[[], Job], take: Callable[[Mapped[Any]], int], *, is_async: bool) -> int:
+    """Do so in a task: nothing of it blocks the event loop."""
+    if not is_async:
+        return cast("int", await in_own_thread(lambda: take_up(job, take)))
+    taken, made = 0, await in_own_thread(job)
+    async for mapped in stream_async(made):
+        taken += await in_own_thread(lambda mapped=mapped: take(mapped))  # type: ignore[misc]
+    return taken
 
 
 async def read_from(awaited: Awaitable[Any], read: Callable[[Any], Any]) -> Any:

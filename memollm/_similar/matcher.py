@@ -7,6 +7,7 @@ that goes wrong here keeps a call from being made: that is told as a warning, on
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from memollm._keys.rekeying import as_version
@@ -28,6 +29,8 @@ COMPARED: Final = 50
 """How many of the nearest texts are looked at; those that a gate keeps out may be nearer than what is wanted."""
 VERIFIED: Final = 3
 """How many of those that the gates let pass are shown to `verify`, which is paid for."""
+REMEMBERED: Final = 1000
+"""Of how many calls a process remembers that their embedding failed."""
 FLOOR: Final = 0.5
 """The cosine from which on a shadow is noted, where no threshold is said."""
 
@@ -76,6 +79,8 @@ class Matcher:
         self._embed = embed
         self._verify = verify
         self._warned: set[str] = set()
+        self._failed: dict[Call, str] = {}
+        """Calls whose texts could not be embedded, to be tried again."""
 
     @property
     def _rule(self) -> str:
@@ -187,11 +192,14 @@ class Matcher:
             vector = yield AskUser(self._embed, (text,))
         except Exception as error:  # noqa: BLE001 - the user's function; the call is made all the same
             self._warn("embed= raised", error)
+            if len(self._failed) < REMEMBERED:
+                self._failed[call] = text
             return None
         if self._embed.identity != who:
             # What it reads has changed meanwhile, so nobody can say whose vector this is.
             return None
         here = _Sought(call, VectorSpace(f"{who} {len(vector)}", self._similar.text), vector)
+        yield from self._try_again(here, who)
         found: list[Lent] = [] if self._plan.refreshes else (yield SearchWork(lambda: self._near(here)))
         for lent in found:
             agreed = yield from self._verified(*lent.texts)
@@ -202,6 +210,25 @@ class Matcher:
                 break
         # Before the call is made: whoever dies in it leaves nothing that a later call would not find.
         yield SearchWork(lambda: self._learn(here))
+        return None
+
+    def _try_again(self, here: _Sought, who: str) -> Search:
+        """Embed a text whose embedding failed before, of a call that this one may be compared with; once."""
+        if not self._failed:
+            return None
+        others = self._asked(here.call).others
+        waiting = (call for call in [*self._failed] if parted(call.form, self._similar.text)[1] in others)
+        call = next(waiting, None)
+        text = None if call is None else self._failed.pop(call, None)
+        if call is None or text is None or call == here.call:
+            return None
+        try:
+            vector = yield AskUser(self._embed, (text,))
+        except Exception:  # noqa: BLE001 - it was told of the first time, and index_similar tries it again
+            return None
+        if self._embed.identity == who:
+            space = here.space._replace(embedder=f"{who} {len(vector)}")
+            yield SearchWork(partial(self._learn, _Sought(call, space, vector)))
         return None
 
     def _near(self, here: _Sought) -> list[Lent]:
