@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from contextlib import closing
 
@@ -41,6 +42,7 @@ def call_of(form, key=b"k" * 16):
 
 
 FORM = '{{"memollm":1,"function":{{"name":"f","version":"1"}},"arguments":{{"n":1,"q":"{}"}}}}'
+VERSION = re.compile('"version:([0-9])"')
 TABLES = ("vector", "likeness")
 SPACE = VectorSpace("e 2", "q")
 
@@ -100,6 +102,19 @@ def test_adopting_takes_vectors_and_matches_along(cache):
     assert cache.adopt("answer", version="1") == 1
     assert newer("Please tell me, what is the capital of France?") == f"to {FRANCE}"
     assert newer(FRANCE) == f"to {FRANCE}"
+
+
+def test_adopting_takes_a_match_of_what_was_only_lent_to(cache):
+    """A call without a sample of its own is adopted with its match, so that it goes where it went."""
+    answer = answering(cache)
+    answer(FRANCE)
+    answer(FRANCE_TOO)
+    newer = answering(cache, lambda question: "new", version=2)
+    newer.key(FRANCE)
+    cache.adopt("answer", version="1")
+    (match,) = matching(cache.store).matches()
+    assert {VERSION.search(call.form)[1] for call in (match.call, match.of)} == {"2"}
+    assert newer._self_invocation((FRANCE_TOO,), {}).lends()
 
 
 def test_adopting_joins_vectors(cache):

@@ -37,7 +37,9 @@ class MemoryLooking(Looking, TellsClaims):
         """List what is stored of a function."""
         with self._content.lock:
             samples = self._content.samples
-            return [Stored(call, len(kept)) for call, kept in samples.items() if call.function == function]
+            # What was only lent to is stored as well: its match goes where it goes.
+            known = dict.fromkeys([*samples, *self._content.vectors.calls()])
+            return [Stored(call, len(samples.get(call) or ())) for call in known if call.function == function]
 
     def survey(self, *, function: str | None = None, text: str | None = None) -> list[Surveyed]:
         """List the calls that have samples."""

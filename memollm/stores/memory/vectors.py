@@ -6,6 +6,8 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from memollm._types.calls import Call
     from memollm._types.listings import Move
     from memollm.stores.matching import StoredMatch, StoredVector
@@ -29,6 +31,11 @@ class MemoryVectors:
             number = self.known[vector.call, digest] = next(self._numbers)
             self.vectors[number] = vector
             self.spaces.setdefault(digest, []).append(number)
+
+    def calls(self) -> Iterator[Call]:
+        """Give the calls of which anything is kept."""
+        yield from (vector.call for vector in self.vectors.values())
+        yield from (call for call, _ in self.matches)
 
     def _remove(self, number: int) -> StoredVector:
         vector = self.vectors.pop(number)
