@@ -115,9 +115,12 @@ class SimilarIndex:
             return 0
         group, vectors = self._groups[mapped.at], self.memo.vectors(mapped.result)
         kept = matching(self._invocation.plan.engine.store)
-        for each, vector in zip(group, vectors, strict=True):
-            space = VectorSpace(f"{self._identity} {len(vector)}", self._text)
-            kept.learn(StoredVector(each.call, space, vector.tobytes()))
+        kept.learn(
+            *(
+                StoredVector(each.call, VectorSpace(f"{self._identity} {len(vector)}", self._text), vector.tobytes())
+                for each, vector in zip(group, vectors, strict=True)
+            )
+        )
         return len(group)
 
 

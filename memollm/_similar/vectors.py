@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 MOST_SPACES: Final = 1000
 """How many kinds of vectors a process remembers."""
 LEAST: Final = 256
-"""For how many vectors there is room at first."""
+"""For how many vectors there is room at first,"""
+MOST_ROWS: Final = 16_384
+"""and in a piece that is full."""
 NUMBER_BYTES: Final = 4
 SCORED: Final = 10**6
 """Scores are told in millionths: float32 has no more."""
@@ -64,28 +66,33 @@ class Near(NamedTuple):
     score: float
 
 
-class _Held(NamedTuple):
-    """The vectors that are known; what is behind the first `known` is room for more."""
+class _Piece(NamedTuple):
+    """Some vectors, one after the other; what is behind the first `known` is room for more."""
 
     matrix: Vectors
     numbers: Numbers
     known: int
-    last: int
-    """The highest number that was read, also of what is no vector."""
+
+    @property
+    def room(self) -> int:
+        return len(self.numbers) - self.known
+
+    def reached(self, vector: Vectors, at_least: float) -> tuple[Numbers, NDArray[np.float64]]:
+        """Return the numbers and the cosines of those that are near enough."""
+        scores = self.matrix[: self.known] @ vector
+        found = np.flatnonzero(scores >= at_least)
+        return self.numbers[found], scores[found].astype(np.float64)
 
 
 class VectorBlock:
-    """The vectors of one space."""
+    """The vectors of one space, in pieces, so that no growth copies them all."""
 
     def __init__(self, width: int) -> None:
         self._width = width
-        self._held = _Held(np.empty((0, width), np.float32), np.empty(0, np.int64), 0, 0)
+        self._pieces: tuple[_Piece, ...] = ()
+        self.last = 0
+        """The highest number that was read."""
         self._lock = ForkedLock()
-
-    @property
-    def last(self) -> int:
-        """The highest number that is known."""
-        return self._held.last
 
     def add(self, after: int, rows: Sequence[tuple[int, bytes]]) -> None:
         """Take up rows that were read behind a number, unless another thread has done so meanwhile."""
@@ -95,31 +102,46 @@ class VectorBlock:
         numbers = np.fromiter((number for number, _ in whole), np.int64, len(whole))
         vectors = np.frombuffer(b"".join(vector for _, vector in whole), np.float32).reshape(-1, self._width)
         with self._lock:
-            if self._held.last == after:
-                self._held = self._grown(self._held, numbers, vectors, rows[-1][0])
+            if self.last == after:
+                while len(numbers):
+                    taken = self._take(vectors, numbers)
+                    vectors, numbers = vectors[taken:], numbers[taken:]
+                # Those of another length are passed over, and are not read again.
+                self.last = rows[-1][0]
 
-    def _grown(self, held: _Held, numbers: Numbers, vectors: Vectors, last: int) -> _Held:
-        end = held.known + len(numbers)
-        matrix, ids = held.matrix, held.numbers
-        if end > len(ids):
-            room = max(LEAST, end, 2 * held.known)
-            matrix, ids = np.empty((room, self._width), np.float32), np.empty(room, np.int64)
-            matrix[: held.known], ids[: held.known] = held.matrix[: held.known], held.numbers[: held.known]
+    def _take(self, vectors: Vectors, numbers: Numbers) -> int:
+        """Put as many as there is room for into the last piece, or into one more; return how many."""
+        pieces = self._pieces
+        if not pieces or (not pieces[-1].room and len(pieces[-1].numbers) == MOST_ROWS):
+            pieces = (*pieces, self._piece(LEAST if not pieces and len(numbers) < LEAST else MOST_ROWS))
+        *before, piece = pieces
+        if not piece.room:
+            more = self._piece(min(MOST_ROWS, 4 * piece.known))
+            more.matrix[: piece.known], more.numbers[: piece.known] = piece.matrix, piece.numbers
+            piece = more._replace(known=piece.known)
+        taken = min(piece.room, len(numbers))
+        end = piece.known + taken
         # Whoever searches meanwhile looks at what was there before.
-        matrix[held.known : end], ids[held.known : end] = vectors, numbers
-        return _Held(matrix, ids, end, last)
+        piece.matrix[piece.known : end], piece.numbers[piece.known : end] = vectors[:taken], numbers[:taken]
+        self._pieces = (*before, piece._replace(known=end))
+        return taken
+
+    def _piece(self, rows: int) -> _Piece:
+        return _Piece(np.empty((rows, self._width), np.float32), np.empty(rows, np.int64), 0)
 
     def nearest(self, vector: Vectors, at_least: float, most: int) -> list[Near]:
         """Return the vectors whose cosine is high enough, the nearest first, and of equals the one that came first."""
-        held = self._held
-        scores = held.matrix[: held.known] @ vector
-        found = np.flatnonzero(scores >= at_least - 1 / SCORED)
-        if len(found) > most:
-            found = found[np.argpartition(-scores[found], most - 1)[:most]]
+        reached = [piece.reached(vector, at_least - 1 / SCORED) for piece in self._pieces]
+        if not reached:
+            return []
+        numbers, scores = (np.concatenate(parts) for parts in zip(*reached, strict=True))
+        if len(numbers) > most:
+            best = np.argpartition(-scores, most - 1)[:most]
+            numbers, scores = numbers[best], scores[best]
         # What is compared here is what is kept, so that a score that reached a threshold does so for ever.
-        told = {int(at): min(1.0, round(float(scores[at]) * SCORED) / SCORED) for at in found}
-        nearest = sorted((at for at in told if told[at] >= at_least), key=lambda at: (-told[at], at))
-        return [Near(int(held.numbers[at]), told[at]) for at in nearest]
+        told = np.minimum(np.round(scores * SCORED) / SCORED, 1.0)
+        order = np.lexsort((numbers, -told))
+        return [Near(int(numbers[at]), float(told[at])) for at in order if told[at] >= at_least]
 
 
 class VectorBlocks:

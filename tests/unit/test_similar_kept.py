@@ -6,10 +6,12 @@ import re
 import sqlite3
 from contextlib import closing
 
+import numpy as np
 import pytest
 
 import memollm
 from memollm import Cache, Embedder, OptionError, Similar
+from memollm._similar import vectors
 from memollm._types.calls import Call
 from memollm.stores.matching import StoredMatch, VectorSpace, matching
 from memollm.testing import FakeClock, hashed_ngrams
@@ -87,6 +89,34 @@ def test_what_is_forgotten_leaves_nothing(tmp_path):
         answer.forget_all()
     with closing(sqlite3.connect(tmp_path / "cache" / "memollm.db")) as connection:
         assert [connection.execute(f"SELECT count(*) FROM {table}").fetchone() for table in TABLES] == [(0,), (0,)]
+
+
+def test_vectors_are_searched_in_pieces_as_in_one(monkeypatch):
+    """However vectors come and fill the pieces, the nearest are found, and those of another length passed over."""
+    monkeypatch.setattr(vectors, "LEAST", 2)
+    monkeypatch.setattr(vectors, "MOST_ROWS", 9)
+    random = np.random.default_rng(1)
+    partition, known = vectors.VectorBlock(4), []
+    number = 0
+    for added in (1, 1, 3, 0, 20, 2, 9, 1):
+        rows = []
+        for _ in range(added):
+            number += 1 + number % 3
+            damaged = number % 5 == 0
+            vector = vectors.normalized(random.standard_normal(3 if damaged else 4), "f")
+            rows.append((number, vector.tobytes()))
+            known += [] if damaged else [(number, vector)]
+        if rows:
+            partition.add(partition.last, rows)
+            partition.add(0, rows)
+        assert partition.last == number
+        asked = vectors.normalized(random.standard_normal(4), "f")
+        told = [(min(1.0, round(float(vector @ asked) * 1e6) / 1e6), number) for number, vector in known]
+        above = sorted((-score, number) for score, number in told if score >= 0.2)
+        found = partition.nearest(asked, 0.2, 100)
+        assert [near.number for near in found] == [number for _, number in above]
+        assert [near.score for near in found] == pytest.approx([-score for score, _ in above], abs=2e-6)
+        assert [near.number for near in partition.nearest(asked, 0.2, 2)] == [number for _, number in above[:2]]
 
 
 # Maintenance.
