@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from memollm._cache import Cache
 from memollm._calls.engines import require_place
@@ -58,8 +58,7 @@ def promptly(cache: Cache) -> Cache:
     # A tier stands before its server.
     store: object = getattr(cache.store, "server", cache.store)
     if isinstance(store, ServedSession):
-        session = cast("ServedSession[Any]", store)
-        session.opening_patience = min(session.opening_patience, PROMPT)
+        store.opening_patience = min(store.opening_patience, PROMPT)
     return cache
 
 
