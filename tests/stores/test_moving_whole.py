@@ -30,13 +30,15 @@ def team_key(monkeypatch):
 class Target:
     """Where a cache is that samples come to."""
 
-    def __init__(self, fresh, bury=lambda: None):
+    def __init__(self, fresh, bury=lambda: None, stride=1):
         self.fresh = fresh
+        self.steps = itertools.count(0, stride)
+        """At which somebody is killed."""
         self.bury = bury
         """Let so much time pass that who was killed is taken for dead."""
 
 
-@pytest.fixture(params=["sqlite", "postgres", "redis"])
+@pytest.fixture(params=["sqlite", "postgres", "redis", pytest.param("cluster", marks=pytest.mark.deep)])
 def target(request, tmp_path):
     """Give each kind of store."""
     if request.param == "sqlite":
@@ -47,11 +49,13 @@ def target(request, tmp_path):
         return Target(server.fresh)
 
     def bury():
-        with server.client() as client:
-            for leases in client.keys("memollm:*:o"):
-                client.hset(leases, mapping=dict.fromkeys(client.hkeys(leases), 1))
+        for node in getattr(server, "nodes", [server]):
+            with node.client() as client:
+                for leases in client.keys("memollm:*:o"):
+                    client.hset(leases, mapping=dict.fromkeys(client.hkeys(leases), 1))
 
-    return Target(server.fresh, bury)
+    # A cluster takes its time.
+    return Target(server.fresh, bury, stride=5 if request.param == "cluster" else 1)
 
 
 def asking(cache, **options):
@@ -98,9 +102,10 @@ def killed_at(step, work, *places):
 
 
 try:
+    from memollm.stores.redis.cluster import ClusterWay
     from memollm.stores.redis.connections import Channel
 
-    _REQUESTS = [(Channel, "ask")]
+    _REQUESTS = [(Channel, "ask"), (ClusterWay, "ask"), (ClusterWay, "run")]
 except ImportError:
     _REQUESTS = []
 
@@ -117,7 +122,7 @@ def offline(ask):
 def test_a_copy_that_is_killed(target, old, tmp_path):
     """A call is there whole or not at all; its reader is given nothing again, and the copy goes on (P1, P4)."""
     source, samples = old
-    for step in itertools.count():
+    for step in target.steps:
         url = target.fresh()
         was_killed = killed_at(step, Cache.copy, tmp_path / "old", url)
         target.bury()
@@ -212,7 +217,7 @@ GOING_ON = (draw_old, draw_new, adopt_again, copy_on)
 @pytest.mark.parametrize("first", [0, *(pytest.param(each, marks=pytest.mark.deep) for each in (1, 2, 3))])
 def test_an_adoption_that_is_killed(target, first, tmp_path):
     """Each sample is in one of two calls, and a reader is given it once, whatever comes first (P1, P2, P7)."""
-    for step in itertools.count():
+    for step in target.steps:
         url = target.fresh()
         with Cache(url) as cache:
             samples = asking(cache, namespace="other").draw(N, "q")
