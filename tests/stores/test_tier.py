@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 from hands import stock, take
-from hypothesis import given, strategies as some
+from hypothesis import HealthCheck, given, settings, strategies as some
 from servers import Proxy, require_psycopg, require_redis
 
 require_psycopg()
@@ -342,6 +342,7 @@ def test_processes_see_what_others_keep(tmp_path):
         copies.close()
 
 
+@settings(deadline=None, suppress_health_check=list(HealthCheck))
 @given(some.lists(some.tuples(some.booleans(), some.integers(0, 12)), max_size=40))
 def test_held_slots_are_told_as_stretches(changes):
     """Stretches are what a set of the same slots holds."""
