@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from servers import PATIENCE
-from test_server_hammer import lines, postgres, redis
+from test_server_hammer import cluster, lines, postgres, redis
 
 from memollm import Cache
 from memollm.testing import FakeS3
@@ -20,7 +20,7 @@ MACHINES = ("a", "a", "b", "b")
 
 
 @pytest.mark.deep
-@pytest.mark.parametrize("kind", [postgres, redis])
+@pytest.mark.parametrize("kind", [postgres, redis, cluster])
 @pytest.mark.parametrize("tier", ["folder", "bucket"])
 @pytest.mark.parametrize("kills", [6, 60], ids=["short", "long"])
 def test_no_older_answer_comes_back(tmp_path, monkeypatch, kind, tier, kills):
@@ -28,7 +28,7 @@ def test_no_older_answer_comes_back(tmp_path, monkeypatch, kind, tier, kills):
     # It goes on for longer than other tests, and has deadlines of its own.
     faulthandler.cancel_dump_traceback_later()
     monkeypatch.setenv("MEMOLLM_SIGNING_KEY", "a secret of the whole team")
-    server, query = kind()
+    server, query, _ = kind()
     chance, processes = random.Random(kills), {}
     s3 = FakeS3().__enter__()
     try:
