@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from memollm._types.calls import Call, Place, recorder
 from memollm._types.counting import Account, Counts
-from memollm._types.listings import Item, ListedReader, ReaderOfCall, Standing, Stored, Surveyed
+from memollm._types.listings import Standing
 from memollm.stores.claims import TellsClaims
 from memollm.stores.documents import damaged, document_of
-from memollm.stores.looking import Looking, mentions
+from memollm.stores.lists import StoredLists
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,11 +18,11 @@ if TYPE_CHECKING:
     from memollm.stores.postgres.session import ServerSession
 
 
-class PostgresLooking(Looking, TellsClaims):
+class PostgresLooking(StoredLists, TellsClaims):
     """Makes lists of rows."""
 
     def __init__(self, session: ServerSession) -> None:
-        self._rows = session.rows
+        super().__init__(session.rows)
 
     def standing(self, reader: str, call: Call) -> Standing:
         """Tell where a reader stands in a call."""
@@ -37,35 +36,6 @@ class PostgresLooking(Looking, TellsClaims):
             else:
                 lanes[at] = lane
         return Standing(ahead, frozenset(loose), lanes)
-
-    def calls(self, function: str) -> list[Stored]:
-        """List what is stored of a function."""
-        rows = self._rows("calls_of_function", function)
-        return [Stored(Call(key, form, name), samples) for key, form, name, samples in rows]
-
-    def survey(self, *, function: str | None = None, text: str | None = None) -> list[Surveyed]:
-        """List the calls that have samples."""
-        listed = [
-            Surveyed(Call(key, form, name), *figures)
-            for key, form, name, *figures in self._rows("survey", function, function)
-            if text is None or mentions(form, text)
-        ]
-        return sorted(listed, key=attrgetter("made"))
-
-    def readers_of(self, call: Call) -> list[ReaderOfCall]:
-        """List the readers of a call, of which there is a row for each lane."""
-        lanes: dict[tuple[str, int], list[str]] = {}
-        for name, draws, lane in self._rows("readers_of", call.key, call.form):
-            lanes.setdefault((name, draws), []).extend([] if lane is None else [lane])
-        return [ReaderOfCall(name, draws, tuple(each)) for (name, draws), each in lanes.items()]
-
-    def readers(self) -> list[ListedReader]:
-        """List the readers."""
-        return [ListedReader(*row) for row in self._rows("list_readers")]
-
-    def inventory(self) -> list[Item]:
-        """List every call that has samples."""
-        return [Item(*row) for row in self._rows("inventory")]
 
     def counted(self) -> Mapping[Account, Counts]:
         """Read all that was counted."""

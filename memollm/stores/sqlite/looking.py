@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from memollm._types.calls import NAMESPACES, RUNS, Call, Place, recorder
 from memollm._types.counting import Account, Counts, DrawnStretch
-from memollm._types.listings import Item, ListedReader, ReaderOfCall, Standing, Stored, Surveyed
+from memollm._types.listings import Standing
 from memollm._types.samples import MOST, NUMBERS, Sample, cleaned
 from memollm.stores.claims import TellsClaims
-from memollm.stores.looking import Looking, mentions
+from memollm.stores.lists import StoredLists
 from memollm.stores.sqlite.catalog import documents_of
 from memollm.stores.sqlite.files import Files
 from memollm.stores.sqlite.owner_locks import is_alive
@@ -27,12 +26,12 @@ FAR: Final = 4
 LAST_SLOT: Final = 1 << 62
 
 
-class SqliteLooking(Looking, TellsClaims, Transcribed):
+class SqliteLooking(StoredLists, TellsClaims, Transcribed):
     """Makes lists of rows."""
 
     def __init__(self, rows: Callable[..., list[Any]], database: Path) -> None:
         """`rows` runs a statement by its name, with its values."""
-        self._rows = rows
+        super().__init__(rows)
         self._database = database
 
     def standing(self, reader: str, call: Call) -> Standing:
@@ -46,36 +45,6 @@ class SqliteLooking(Looking, TellsClaims, Transcribed):
             else:
                 lanes[at] = lane
         return Standing(ahead, frozenset(loose), lanes)
-
-    def calls(self, function: str) -> list[Stored]:
-        """List what is stored of a function."""
-        rows = self._rows("calls_of_function", function)
-        return [Stored(Call(key, form, name), samples) for key, form, name, samples in rows]
-
-    def survey(self, *, function: str | None = None, text: str | None = None) -> list[Surveyed]:
-        """List the calls that have samples."""
-        listed = [
-            Surveyed(Call(key, form, function), *figures)
-            for key, form, function, *figures in self._rows("survey", function)
-            if text is None or mentions(form, text)
-        ]
-        # Rows come by number, so this is hardly any work; the database would carry every form through its sorter.
-        return sorted(listed, key=attrgetter("made"))
-
-    def readers_of(self, call: Call) -> list[ReaderOfCall]:
-        """List the readers of a call, of which there is a row for each lane."""
-        lanes: dict[tuple[str, int], list[str]] = {}
-        for name, draws, lane in self._rows("readers_of", call.key, call.form):
-            lanes.setdefault((name, draws), []).extend([] if lane is None else [lane])
-        return [ReaderOfCall(name, draws, tuple(each)) for (name, draws), each in lanes.items()]
-
-    def readers(self) -> list[ListedReader]:
-        """List the readers."""
-        return [ListedReader(*row) for row in self._rows("list_readers")]
-
-    def inventory(self) -> list[Item]:
-        """List every call that has samples."""
-        return [Item(*row) for row in self._rows("inventory")]
 
     def transcript(self, *, run: str | None, namespace: str | None, lane: str | None) -> list[DrawnStretch]:
         """List what was given, in the order of asking."""

@@ -43,7 +43,7 @@ SELECT call.key, call.form, call.function, count(*), sum(length(sample.record)) 
     min(max(coalesce(CAST(total(sample.seconds) AS REAL), 0), 0), 253370764799),
     CAST(total(sample.input_tokens) AS INTEGER), CAST(total(sample.output_tokens) AS INTEGER), CAST(sum(sample.cost) AS REAL)
 FROM call JOIN sample ON sample.call = call.id
-WHERE (?1 IS NULL OR call.function = ?1) AND typeof(call.key) = 'blob' AND typeof(call.form) = 'text' AND typeof(call.function) = 'text'
+WHERE (? IS NULL OR call.function = ?) AND typeof(call.key) = 'blob' AND typeof(call.form) = 'text' AND typeof(call.function) = 'text'
 GROUP BY call.id;
 -- name: readers_of  Readers of a call with what they have drawn of it and not given back, once for each of their lanes.
 WITH this AS (SELECT id FROM call WHERE key = ?1 AND form = ?2),
