@@ -303,9 +303,10 @@ def test_a_killed_node_loses_nothing_that_was_stored(cluster, store, opened):
     cluster.until_up()
 
 
+@pytest.mark.deep
 def test_a_node_that_stays_away_is_named(cluster, opened):
     """A draw of a call that it has is refused in a sentence, and calls of other nodes are drawn meanwhile."""
-    store = opened(f"{cluster.fresh()}?patience=0.1")
+    store = opened(f"{cluster.fresh()}?patience=1")
     calls = calls_of_all(cluster, store)
     for each in calls:
         stock(store, b"zero", of=each)
