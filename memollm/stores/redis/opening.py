@@ -22,6 +22,7 @@ OLDEST: Final = (6, 2)
 BETWEEN_LOOKS: Final = 0.02
 OLDEST_THAT_WAITS: Final = (7, 2)
 """From which version on a client can wait until what it wrote is on the disk."""
+VALKEY_BEGAN_AS: Final = (7, 2)
 
 
 def is_of_cluster(wire: Channel) -> bool:
@@ -120,10 +121,10 @@ def _info(wire: Channel, *sections: str) -> dict[str, str]:
 
 
 def _version(info: Mapping[str, str]) -> tuple[int, ...]:
-    """Return the version of Redis that a server is as good as; Valkey tells that one, too."""
+    """Return the version of Redis that a server is as good as."""
     with suppress(ValueError):
         if "valkey_version" in info:
-            return max(OLDEST_THAT_WAITS, tuple(map(int, info["valkey_version"].split(".")[:2])))
+            return VALKEY_BEGAN_AS
         return tuple(map(int, info.get("redis_version", "0").split(".")[:2]))
     return (0,)
 
