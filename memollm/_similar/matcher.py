@@ -14,7 +14,7 @@ from memollm._keys.rekeying import as_version
 from memollm._similar.gates import ReadText, passed
 from memollm._types.samples import EVER, Lent
 from memollm._types.warn import warn
-from memollm.errors import MemollmWarning, OptionError, RecordError, StoreError
+from memollm.errors import MemollmWarning, OptionError, RecordError, StoreError, UntrustedRecord
 from memollm.stores.matching import StoredMatch, StoredVector, VectorSpace, matching, parted
 
 if TYPE_CHECKING:
@@ -162,6 +162,9 @@ class Matcher:
             return None
         try:
             engine.codec.decode(sample.record, call.key)
+        except UntrustedRecord as error:
+            self._warn("the sample of a similar call is not trusted", error)
+            return None
         except RecordError:
             return None
         return sample
