@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, cast
 
+from memollm._types.calls import NAMESPACES, RUNS, Call
+from memollm._types.counting import DrawnStretch
 from memollm.errors import StoreRefused
 from memollm.stores.looking import looking
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    from memollm._types.counting import DrawnStretch
+    Row = tuple[str, str, str, bytes, str, str, int, int, float]
 
 
 class Transcribing(Protocol):
@@ -32,6 +34,50 @@ class Transcribed(Protocol):
         ...
 
 
+# What stores share.
+
+
+def runner_of(drawn: DrawnStretch) -> str:
+    """Return under which name a store knows the run of a stretch as a reader."""
+    return RUNS + drawn.run
+
+
+def reader_of(drawn: DrawnStretch) -> str:
+    """Return under which name a store knows as whom it drew."""
+    return NAMESPACES + drawn.namespace if drawn.namespace else runner_of(drawn)
+
+
+def sought(run: str | None, namespace: str | None) -> tuple[str | None, str | None]:
+    """Return the names of the runner and of the reader that are looked for, as far as one name says it."""
+    return None if run is None else RUNS + run, NAMESPACES + namespace if namespace else None
+
+
+def once_each(drawn: Iterable[DrawnStretch]) -> list[DrawnStretch]:
+    """Put those into one that are of one run, reader, call and first slot."""
+    kept: dict[tuple[str, str, Call, int], DrawnStretch] = {}
+    for each in drawn:
+        had = kept.setdefault((each.run, each.namespace, each.call, each.first), each)
+        if each.last > had.last:
+            kept[each.run, each.namespace, each.call, each.first] = had._replace(last=each.last)
+    return list(kept.values())
+
+
+def stretches_of(rows: Iterable[Row], namespace: str | None) -> list[DrawnStretch]:
+    """Make stretches of rows that name the runner, the reader, the lane, the call, the slots and the moment."""
+    return [
+        DrawnStretch(by.removeprefix(RUNS), _named(whose), lane, Call(key, form, function), first, last, at)
+        for by, whose, lane, key, form, function, first, last, at in rows
+        if namespace is None or namespace == _named(whose)
+    ]
+
+
+def _named(reader: str) -> str:
+    return reader.removeprefix(NAMESPACES) if reader.startswith(NAMESPACES) else ""
+
+
+# Which stores do it.
+
+
 def transcribing(store: object) -> Transcribing | None:
     """Return what notes transcripts in a store, if it keeps any."""
     keeping = getattr(store, "keeping", None)
@@ -51,6 +97,7 @@ def transcript_of(
     found = transcribed(store)
     if found is None:
         raise StoreRefused(
-            f"{type(store).__name__} does not keep in which order runs draw; use a path (SQLite) as the cache for that."
+            f"{type(store).__name__} does not keep in which order runs draw; use a path (SQLite) or the URL of a "
+            "server as the cache for that."
         )
     return found.transcript(run=run, namespace=namespace, lane=lane)

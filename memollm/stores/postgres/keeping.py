@@ -9,12 +9,13 @@ from memollm.stores.keeping import Keeping
 from memollm.stores.postgres.looking import read_document
 from memollm.stores.postgres.transfer import PostgresTransfer
 from memollm.stores.postgres.upkeep import Upkeeping
+from memollm.stores.transcripts import Transcribing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from memollm._types.calls import Call
-    from memollm._types.counting import Account, Counts, Use
+    from memollm._types.counting import Account, Counts, DrawnStretch, Use
     from memollm._types.listings import Move
     from memollm.stores.looking import Document
     from memollm.stores.postgres.session import ServerSession
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class PostgresKeeping(Keeping):
+class PostgresKeeping(Keeping, Transcribing):
     """Changes what is stored, while nobody draws."""
 
     def __init__(self, store: ServerSession) -> None:
@@ -72,6 +73,14 @@ class PostgresKeeping(Keeping):
             upkeep.do("unsynced")
             if upkeep.do("remember_asked", upkeep.me, id).rowcount:
                 upkeep.count(counts, uses)
+
+    def transcribe(self, drawn: Sequence[DrawnStretch]) -> None:
+        """Note what runs were given, which is no reason to wait for a disk either."""
+        with self._store.transaction() as connection:
+            upkeep = Upkeeping(connection, self._store.sql, 0)
+            upkeep.do("unsynced")
+            if drawn:
+                upkeep.transcribe(drawn)
 
     def note(self, kind: str, name: str, document: Document, *, instead_of: Document | None) -> bool:
         """Keep a document."""

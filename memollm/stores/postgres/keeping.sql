@@ -13,6 +13,8 @@ SELECT id FROM memollm.call WHERE key = %s AND form = %s;
 SELECT id FROM memollm.reader WHERE name = %s;
 -- name: bring_reader  A reader's number, which it is given if it has none.
 SELECT memollm.number_of_reader(%s);
+-- name: bring_lane  The same of a lane.
+SELECT memollm.number_of_lane(%s);
 -- name: remove_call  A forgotten call, unless somebody is filling a slot of it at this moment, or has drawn from it.
 DELETE FROM memollm.call WHERE id = %(id)s AND NOT EXISTS (SELECT 1 FROM memollm.slot WHERE call = %(id)s)
     AND NOT EXISTS (SELECT 1 FROM memollm.cursor WHERE call = %(id)s);
@@ -31,6 +33,8 @@ DELETE FROM memollm.loose WHERE reader = %s;
 DELETE FROM memollm.recorded WHERE recorder = %s;
 -- name: reserve_again  A reader that begins anew passes over what is recorded for lanes.
 SELECT memollm.reserve(call, reader, %(recorder)s, 0) FROM memollm.cursor WHERE reader = %(reader)s;
+-- name: drop_drawn  Nor was it given anything.
+DELETE FROM memollm.drawn WHERE reader = %s;
 -- name: rewrite_sample  A record that is signed for its call is signed anew when it moves.
 UPDATE memollm.slot SET record = %s WHERE call = %s AND slot = %s;
 -- name: forget_samples  The samples of a call; who is filling a slot goes on.
@@ -48,6 +52,8 @@ DELETE FROM memollm.loose WHERE call = %s;
 DELETE FROM memollm.recorded WHERE call = %s;
 -- name: forget_used  What runs used of a call.
 DELETE FROM memollm.used WHERE call = %s;
+-- name: forget_drawn  What runs were given of a call.
+DELETE FROM memollm.drawn WHERE call = %s;
 -- name: forget_replaced  What was replaced of a call.
 DELETE FROM memollm.replaced WHERE call = %s;
 -- name: end_sequence  A reader that is drawing a forgotten call is told that its sequence is no more.
@@ -76,6 +82,11 @@ WITH moved AS (DELETE FROM memollm.used WHERE call = %(old)s RETURNING run, firs
 INSERT INTO memollm.used (run, call, first, last)
 SELECT run, %(new)s, first + %(start)s, last + %(start)s FROM moved
 ON CONFLICT (call, run, first) DO UPDATE SET last = greatest(used.last, excluded.last);
+-- name: append_drawn  what they were given,
+WITH moved AS (DELETE FROM memollm.drawn WHERE call = %(old)s RETURNING *)
+INSERT INTO memollm.drawn (runner, reader, call, first, last, lane, at)
+SELECT runner, reader, %(new)s, first + %(start)s, last + %(start)s, lane, at FROM moved
+ON CONFLICT (call, runner, reader, first) DO UPDATE SET last = greatest(drawn.last, excluded.last);
 -- name: append_replaced  what was replaced,
 WITH moved AS (DELETE FROM memollm.replaced WHERE call = %(old)s RETURNING slot, stored, digest)
 INSERT INTO memollm.replaced (call, slot, stored, digest)
@@ -132,6 +143,15 @@ WITH touching AS (
 SELECT least(%(first)s, min(first)), greatest(%(last)s, max(last)) FROM touching;
 -- name: put_use  The stretch.
 INSERT INTO memollm.used (run, call, first, last) VALUES (%s, %s, %s, %s);
+-- name: add_drawn  Runs were given stretches of slots, as whom and in which lane; what they were given before stays in its place.
+INSERT INTO memollm.drawn (runner, reader, call, first, last, lane, at)
+SELECT runner.id, reader.id, call.id, first, last, coalesce(lane.id, 0), at
+FROM unnest(%s::text[], %s::text[], %s::bytea[], %s::text[], %s::bigint[], %s::bigint[], %s::text[], %s::double precision[])
+    AS given (runner, reader, key, form, first, last, lane, at)
+JOIN memollm.reader AS runner ON runner.name = given.runner JOIN memollm.reader ON reader.name = given.reader
+LEFT JOIN memollm.lane ON lane.name = given.lane
+JOIN memollm.call ON call.key = given.key AND call.digest = sha256(convert_to(given.form, 'UTF8'))
+ON CONFLICT (call, runner, reader, first) DO UPDATE SET last = greatest(drawn.last, excluded.last);
 -- name: put_note  A document that was not there.
 INSERT INTO memollm.catalog (kind, name, document) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING;
 -- name: lock_note  The document that is there.

@@ -10,15 +10,17 @@ from memollm._types.listings import Standing
 from memollm.stores.claims import TellsClaims
 from memollm.stores.documents import damaged, document_of
 from memollm.stores.lists import StoredLists
+from memollm.stores.transcripts import Transcribed, sought, stretches_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from memollm._types.counting import DrawnStretch
     from memollm.stores.looking import Document
     from memollm.stores.postgres.session import ServerSession
 
 
-class PostgresLooking(StoredLists, TellsClaims):
+class PostgresLooking(StoredLists, TellsClaims, Transcribed):
     """Makes lists of rows."""
 
     def __init__(self, session: ServerSession) -> None:
@@ -36,6 +38,11 @@ class PostgresLooking(StoredLists, TellsClaims):
             else:
                 lanes[at] = lane
         return Standing(ahead, frozenset(loose), lanes)
+
+    def transcript(self, *, run: str | None, namespace: str | None, lane: str | None) -> list[DrawnStretch]:
+        """List what was given, in the order of asking."""
+        runner, reader = sought(run, namespace)
+        return stretches_of(self._rows("transcript", runner=runner, reader=reader, lane=lane), namespace)
 
     def counted(self) -> Mapping[Account, Counts]:
         """Read all that was counted."""

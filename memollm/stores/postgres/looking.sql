@@ -52,6 +52,14 @@ LEFT JOIN LATERAL (
 ) AS given ON true
 LEFT JOIN memollm.lane ON lane.id = given.lane
 WHERE cursor.call = (SELECT id FROM this) ORDER BY reader.name, lane.name;
+-- name: transcript  What was given of a run, as a reader and in a lane, or in any, in the order of asking.
+SELECT runner.name, reader.name, coalesce(lane.name, ''), call.key, call.form, call.function, drawn.first, drawn.last, drawn.at
+FROM memollm.drawn JOIN memollm.reader AS runner ON runner.id = drawn.runner
+JOIN memollm.reader ON reader.id = drawn.reader JOIN memollm.call ON call.id = drawn.call
+LEFT JOIN memollm.lane ON lane.id = drawn.lane
+WHERE (%(runner)s::text IS NULL OR runner.name = %(runner)s) AND (%(reader)s::text IS NULL OR reader.name = %(reader)s)
+    AND (%(lane)s::text IS NULL OR coalesce(lane.name, '') = %(lane)s)
+ORDER BY drawn.at, drawn.first;
 -- name: claims  Every slot that somebody alive is filling.
 SELECT call.key, call.form, call.function, slot.slot FROM memollm.slot JOIN memollm.call ON call.id = slot.call
 WHERE slot.owner IN (

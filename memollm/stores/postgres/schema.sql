@@ -120,6 +120,19 @@ CREATE TABLE memollm.used (
     last bigint NOT NULL,
     PRIMARY KEY (call, run, first)
 );
+-- What runs were given, as which reader and in which lane: 0 outside of lanes.
+CREATE TABLE memollm.drawn (
+    runner integer NOT NULL,
+    reader integer NOT NULL,
+    call bigint NOT NULL,
+    first bigint NOT NULL,
+    last bigint NOT NULL,
+    lane integer NOT NULL,
+    at double precision NOT NULL,
+    PRIMARY KEY (call, runner, reader, first)
+);
+CREATE INDEX drawn_by_reader ON memollm.drawn (reader);
+CREATE INDEX drawn_by_runner ON memollm.drawn (runner);
 CREATE TABLE memollm.replaced (
     call bigint NOT NULL,
     slot bigint NOT NULL,

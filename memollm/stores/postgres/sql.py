@@ -11,7 +11,7 @@ PACKAGE: Final = __name__.rpartition(".")[0]
 FILES: Final = ("schema", "names", "positions", "drawing", "looking", "keeping", "transfer", "thin", "matching")
 FUNCTIONS: Final = ("naming_functions", "position_functions", "drawing_functions", "matching_functions")
 """What makes the functions of the server anew."""
-FIRST_VERSION: Final = 3
+FIRST_VERSION: Final = 4
 """The oldest schema that can be brought up to date; what was before it was never released."""
 MIGRATIONS: Final[list[bytes]] = []
 """Statements that make each version after the first out of the one before it."""

@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING, Any, Final
 from memollm._types.calls import recorder
 from memollm.stores.keeping import in_use
 from memollm.stores.matching import VectorSpace
+from memollm.stores.transcripts import once_each, reader_of, runner_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from memollm._types.calls import Call
-    from memollm._types.counting import Account, Counts, Use
+    from memollm._types.counting import Account, Counts, DrawnStretch, Use
     from memollm._types.listings import Move
     from memollm.stores.postgres.connections import KeptConnection
 
 OF_CALL: Final = (
-    "forget_cursors", "forget_loose", "forget_recorded", "forget_used", "forget_replaced", "forget_vectors",
-    "forget_matches", "forget_sources", "unused",
+    "forget_cursors", "forget_loose", "forget_recorded", "forget_used", "forget_drawn", "forget_replaced",
+    "forget_vectors", "forget_matches", "forget_sources", "unused",
 )  # fmt: skip
 
 
@@ -111,7 +112,7 @@ class Upkeeping:
 
     def _append(self, old: int, new: int) -> None:
         both = {"old": old, "new": new, "start": self.value("end_of_call", id=new)}
-        for statement in ("samples", "loose", "used", "replaced", "recorded", "matches", "sources"):
+        for statement in ("samples", "loose", "used", "drawn", "replaced", "recorded", "matches", "sources"):
             self.do(f"append_{statement}", **both)
         self.do("join_use", **both)
         self.do("leave_rest", **both)
@@ -135,6 +136,7 @@ class Upkeeping:
         number = self.value("find_reader", reader)
         self.do("drop_loose", number)
         self.do("drop_recorded", number)
+        self.do("drop_drawn", number)
         is_there: bool = self.do("drop_cursors", number).rowcount > 0
         return is_there
 
@@ -152,6 +154,21 @@ class Upkeeping:
                 self.do("touch", use.at, number)
                 if use.run is not None:
                     self.use(use.run, number, use.first, use.last)
+
+    def transcribe(self, drawn: Sequence[DrawnStretch]) -> None:
+        """Note what runs were given, one process at a time."""
+        self.do("lock_uses")
+        stretches = once_each(drawn)
+        # In the order of their names, as draws bring them.
+        for name in sorted({*map(runner_of, stretches), *map(reader_of, stretches)}):
+            self.do("bring_reader", name)
+        for lane in sorted({each.lane for each in stretches if each.lane}):
+            self.do("bring_lane", lane)
+        rows = [
+            (runner_of(each), reader_of(each), each.call.key, each.call.form, each.first, each.last, each.lane, each.at)
+            for each in stretches
+        ]
+        self.do("add_drawn", *map(list, zip(*rows, strict=True)))
 
     def use(self, run: str, call: int, first: int, last: int) -> None:
         """Note a stretch, as one with those that it touches."""

@@ -20,6 +20,7 @@ from memollm.stores.redis.asking import new_number, pairs
 from memollm.stores.redis.looking import call_of
 from memollm.stores.redis.matching import RedisMatching
 from memollm.stores.redis.moving import Arrival, HeldCall, SetReader
+from memollm.stores.redis.transcripts import moved_drawn
 from memollm.stores.transfer import Lane, Stretch
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ class Adoption:
                     lanes=_lanes(leaving.content[1], start),
                     readers=_readers(there[0], leaving.content[0], start),
                     uses=_uses(leaving.content[3], start),
+                    drawn=moved_drawn(leaving.content[6], start),
                     move=leaving.held.move,
                 )
             )

@@ -8,6 +8,7 @@
 --     :d      what was replaced                       :m            the recorders
 --     :u      run -> stretches of slots it used       :a:OWNER:ID   what was answered, for who asks again
 --     :e      space -> number and vector, in it       :l            0 or 1 (a shadow) -> what it was given, being similar
+--     :t      runner\0reader\0first -> last:moment:lane of what runs were given
 --     :g      whom something of it was given          `lends` of :call   a mark of those, while it has what they were given
 --     :z:GENERATION   for a day, that this cursor was removed; one that is gone without it was lost by a fail-over
 --     :n:OWNER:ID   samples on their way here, of no slot yet     :v:OWNER:ID   what became of a move that came here
@@ -214,6 +215,20 @@ local function loose_of(reader)
         end
     end
     return loose
+end
+
+-- Note what runs were given, as fields and values of a hash, from one of them on. What was given before keeps its place.
+local function note_drawn(drawn, from)
+    for n = from, #drawn, 2 do
+        local had = call('HGET', base .. ':t', drawn[n])
+        local last, rest = string.match(had or '', '^(%d+)(.*)$')
+        local now = string.match(drawn[n + 1], '^%d+')
+        if not had then
+            call('HSET', base .. ':t', drawn[n], drawn[n + 1])
+        elseif tonumber(last) < tonumber(now) then
+            call('HSET', base .. ':t', drawn[n], now .. rest)
+        end
+    end
 end
 
 -- Note which slots a run used: stretches that touch are one.

@@ -57,7 +57,7 @@ local function forget()
     for _, recorder in ipairs(call('SMEMBERS', base .. ':m')) do
         forget_lanes(recorder)
     end
-    call('UNLINK', base .. ':r', base .. ':s', base .. ':d', base .. ':u', base .. ':e', base .. ':l', base .. ':g')
+    call('UNLINK', base .. ':r', base .. ':s', base .. ':d', base .. ':u', base .. ':t', base .. ':e', base .. ':l', base .. ':g')
     call('HDEL', base .. ':call', 'used', 'lends')
     local count = 0
     for reader in pairs(drawing) do
@@ -69,6 +69,14 @@ local function forget()
         call('DEL', base .. ':call')
     end
     return {samples, is_kept and 1 or 0}
+end
+
+local function forget_drawn(reader)
+    for _, stretch in ipairs(call('HKEYS', base .. ':t')) do
+        if string.match(stretch, '^[^%z]*%z([^%z]*)%z') == reader then
+            call('HDEL', base .. ':t', stretch)
+        end
+    end
 end
 
 local function set_back(reader)
@@ -107,6 +115,7 @@ function doing.drop()
     if call('SISMEMBER', base .. ':m', reader) == 1 then
         forget_lanes(reader)
     end
+    forget_drawn(reader)
     if not cursor_of(reader) then
         return 0
     end
@@ -174,6 +183,14 @@ function doing.use()
     return 1
 end
 
+-- Note what runs were given. ARGV: ..., fields and values.
+function doing.transcribe()
+    if call('HEXISTS', base .. ':call', 'made') == 1 then
+        note_drawn(ARGV, 3)
+    end
+    return 0
+end
+
 function doing.held()
     return is_held() and 1 or 0
 end
@@ -201,7 +218,7 @@ function doing.vacate()
     return 0
 end
 
-local goes_on = {evict = true, leave = true, beat = true, wait = true, use = true, held = true, settle = true, vacate = true}
+local goes_on = {evict = true, leave = true, beat = true, wait = true, use = true, held = true, transcribe = true, settle = true, vacate = true}
 
 bury_the_dead(moment)
 if not goes_on[what] then

@@ -11,19 +11,21 @@ from memollm.stores.redis.adopting import Adoption
 from memollm.stores.redis.asking import new_number
 from memollm.stores.redis.looking import RedisLooking, call_of, read_document
 from memollm.stores.redis.matching import RedisMatching
+from memollm.stores.redis.transcripts import fields_of
 from memollm.stores.redis.transfer import RedisTransfer
+from memollm.stores.transcripts import Transcribing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from memollm._types.calls import Call
-    from memollm._types.counting import Account, Counts, Use
+    from memollm._types.counting import Account, Counts, DrawnStretch, Use
     from memollm._types.listings import Move
     from memollm.stores.looking import Document
     from memollm.stores.redis.session import RedisSession
 
 
-class RedisKeeping(Keeping):
+class RedisKeeping(Keeping, Transcribing):
     """Changes what is stored, call by call."""
 
     def __init__(self, store: RedisSession) -> None:
@@ -94,6 +96,11 @@ class RedisKeeping(Keeping):
         for use in uses:
             base = self._store.base(use.call)
             self._store.keep([base], "use", repr(use.at), use.run or "", use.first, use.last)
+
+    def transcribe(self, drawn: Sequence[DrawnStretch]) -> None:
+        """Note what runs were given, call by call."""
+        for call, fields in fields_of(drawn).items():
+            self._store.keep([self._store.base(call)], "transcribe", *fields)
 
     def note(self, kind: str, name: str, document: Document, *, instead_of: Document | None) -> bool:
         """Keep a document."""

@@ -103,7 +103,11 @@ function asking.all()
         lanes[#lanes + 1] = {recorder, lanes_in_order(recorder)}
     end
     return {readers, lanes, call('SMEMBERS', base .. ':d'), call('HGETALL', base .. ':u'), call('HKEYS', base .. ':s'),
-        call('HMGET', base .. ':call', 'made', 'used')}
+        call('HMGET', base .. ':call', 'made', 'used'), call('HGETALL', base .. ':t')}
+end
+
+function asking.drawn()
+    return {about(), call('HGETALL', base .. ':t')}
 end
 
 return asking[what]()

@@ -13,15 +13,18 @@ from memollm._types.listings import Item, ListedReader, ReaderOfCall, Standing, 
 from memollm.stores.documents import damaged, document_of
 from memollm.stores.looking import Looking, mentions
 from memollm.stores.redis.asking import pairs
+from memollm.stores.redis.transcripts import rows_of
+from memollm.stores.transcripts import Transcribed, sought, stretches_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from memollm._types.counting import DrawnStretch
     from memollm.stores.looking import Document
     from memollm.stores.redis.session import RedisSession
 
 
-class RedisLooking(Looking):
+class RedisLooking(Looking, Transcribed):
     """Makes lists of what scripts find, atomic a call."""
 
     def __init__(self, session: RedisSession) -> None:
@@ -90,6 +93,14 @@ class RedisLooking(Looking):
             for name, draws in readers:
                 listed.setdefault(name.decode(), []).append(draws)
         return [ListedReader(name, len(draws), sum(draws)) for name, draws in sorted(listed.items())]
+
+    def transcript(self, *, run: str | None, namespace: str | None, lane: str | None) -> list[DrawnStretch]:
+        """List what was given, in the order of asking."""
+        found = [(call_of(about), fields) for about, fields in self.look(self.tags(), "drawn")]
+        rows = [row for call, fields in found if call is not None for row in rows_of(call, fields)]
+        runner, _ = sought(run, namespace)
+        wanted = [row for row in rows if runner in {None, row[0]} and lane in {None, row[2]}]
+        return stretches_of(sorted(wanted, key=lambda row: (row[-1], row[-3])), namespace)
 
     def counted(self) -> Mapping[Account, Counts]:
         """Read all that was counted."""

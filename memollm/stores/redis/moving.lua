@@ -140,14 +140,14 @@ end
 
 -- Let all be there. ARGV: ..., what comes as MessagePack, the samples of some slots, and what was replaced. What comes is
 --     {what the call is, with how many samples it had, slots, how many more were brought before, how many were replaced,
---     lanes, readers, uses, a move}
+--     lanes, readers, uses, what runs were given, a move}
 -- Return 1, 0 if the call is not held any more, or -1 if somebody was faster with one of the slots.
 function doing.join()
     local answer = base .. ':a:' .. me .. ':' .. id
     if call('EXISTS', answer) == 1 then
         return 1
     end
-    local it, slots, count_staged, count_replaced, lanes, readers, uses, move = unpack(cmsgpack.unpack(ARGV[4]))
+    local it, slots, count_staged, count_replaced, lanes, readers, uses, drawn, move = unpack(cmsgpack.unpack(ARGV[4]))
     local staged = base .. ':n:' .. mine
     if call('HGET', about, 'joining') ~= mine
         or call('HLEN', staged) ~= count_staged
@@ -175,6 +175,7 @@ function doing.join()
     for _, each in ipairs(uses) do
         note_use(each[1], each[2], each[3])
     end
+    note_drawn(drawn, 1)
     if move then
         call('SET', base .. ':v:' .. move, 'here')
     end

@@ -60,6 +60,8 @@ class Arrival(NamedTuple):
     lanes: Sequence[Lane] = ()
     readers: Sequence[SetReader] = ()
     uses: Sequence[Stretch] = ()
+    drawn: Sequence[str] = ()
+    """What runs were given, as fields and values of a hash."""
     move: str | None = None
     """By which the call is to know of it, if it comes from another."""
 

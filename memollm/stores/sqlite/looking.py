@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from memollm._types.calls import NAMESPACES, RUNS, Call, Place, recorder
+from memollm._types.calls import Call, Place, recorder
 from memollm._types.counting import Account, Counts, DrawnStretch
 from memollm._types.listings import Standing
 from memollm._types.samples import MOST, NUMBERS, Sample, cleaned
@@ -13,7 +13,7 @@ from memollm.stores.lists import StoredLists
 from memollm.stores.sqlite.catalog import documents_of
 from memollm.stores.sqlite.files import Files
 from memollm.stores.sqlite.owner_locks import is_alive
-from memollm.stores.transcripts import Transcribed
+from memollm.stores.transcripts import Transcribed, sought, stretches_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -48,12 +48,7 @@ class SqliteLooking(StoredLists, TellsClaims, Transcribed):
 
     def transcript(self, *, run: str | None, namespace: str | None, lane: str | None) -> list[DrawnStretch]:
         """List what was given, in the order of asking."""
-        runner, reader = None if run is None else RUNS + run, NAMESPACES + namespace if namespace else None
-        return [
-            DrawnStretch(by.removeprefix(RUNS), _named(whose), lane, Call(key, form, function), first, last, at)
-            for by, whose, lane, key, form, function, first, last, at in self._rows("transcript", runner, reader, lane)
-            if namespace is None or namespace or not whose.startswith(NAMESPACES)
-        ]
+        return stretches_of(self._rows("transcript", *sought(run, namespace), lane), namespace)
 
     def counted(self) -> Mapping[Account, Counts]:
         """Read all that was counted."""
@@ -75,10 +70,6 @@ class SqliteLooking(StoredLists, TellsClaims, Transcribed):
     def notes(self, kind: str, name: str | None = None) -> Mapping[str, Document]:
         """Read documents of the catalog."""
         return documents_of(self._rows(f"notes_{kind}", name))
-
-
-def _named(reader: str) -> str:
-    return reader.removeprefix(NAMESPACES) if reader.startswith(NAMESPACES) else ""
 
 
 def counted(rows: Iterable[tuple[Any, ...]]) -> dict[Account, Counts]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from memollm._types.calls import NAMESPACES, RUNS, resumed, walked
+from memollm._types.calls import resumed, walked
 from memollm.stores.keeping import in_use
 from memollm.stores.matching import VectorSpace
 from memollm.stores.sqlite.ledger import Ledger, new_generation
+from memollm.stores.transcripts import reader_of, runner_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -165,7 +166,6 @@ class Upkeep:
         for each in drawn:
             call = numbers.known_call(each.call)
             if call is not None:
-                runner, _ = numbers.reader_numbers(RUNS + each.run)
-                reader = numbers.reader_numbers(NAMESPACES + each.namespace)[0] if each.namespace else runner
+                runner, reader = (numbers.reader_numbers(name)[0] for name in (runner_of(each), reader_of(each)))
                 lane = numbers.lane_number(each.lane) if each.lane else 0
                 self._do("add_drawn", runner, reader, call, each.first, each.last, lane, each.at)
