@@ -234,6 +234,48 @@ class PostgresServer(ReachedPostgres):
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+class PostgresStandby(PostgresServer):
+    """A server that follows another, which waits for it with each commit from when it has started."""
+
+    def __init__(self, primary):
+        # As the server of its own that it becomes; what it holds is the primary's.
+        self.programs, self.options, self.process = primary.programs, primary.options, None
+        ReachedPostgres.__init__(self, Path(tempfile.mkdtemp(prefix="memollm-pg-", dir=roomy_folder())), 0)
+        self.primary = primary
+        if self.user:
+            shutil.chown(self.folder, "postgres", "postgres")
+        command = [self.programs / "pg_basebackup", "-D", self.folder / "data", "-d", primary.url, "-R", "--no-sync"]
+        subprocess.run(
+            [*map(str, command), "--checkpoint=fast"],
+            check=True,
+            capture_output=True,
+            cwd=self.folder,
+            timeout=2 * PATIENCE,
+            **self.user,
+        )
+
+    def follow(self):
+        """Start it, and have the primary wait for it from then on."""
+        import psycopg
+
+        self.start()
+        with psycopg.connect(self.primary.url, autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            connection.execute("SELECT pg_reload_conf()")
+            until = time.monotonic() + PATIENCE
+            while connection.execute("SELECT sync_state FROM pg_stat_replication").fetchall() != [("sync",)]:
+                assert time.monotonic() < until, (self.folder / "log").read_text()
+                time.sleep(0.05)
+        return self
+
+    def promote(self):
+        """Let it be the primary, when the other one has died."""
+        import psycopg
+
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            assert connection.execute("SELECT pg_promote()").fetchone() == (True,)
+
+
 # Redis.
 
 

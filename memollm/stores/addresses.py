@@ -51,4 +51,7 @@ def said_by_url(url: str, ours: Sequence[str]) -> SaidByUrl:
             raise OptionError(f"cache={shown!r}: {name}= stands there more than once. Say it once.")
     theirs = [(name, value) for name, value in given if name not in ours]
     left: Any = parts._replace(query=urlencode(theirs, quote_via=quote))
-    return SaidByUrl(shown, {name: value for name, value in given if name in ours}, urlunsplit(left))
+    # Where no host stands between them, two of the slashes are left out, and it is a URL no more.
+    scheme, colon, rest = urlunsplit(left).partition(":")
+    whole = f"{scheme}{colon}{rest if rest.startswith('//') else '//' + rest}"
+    return SaidByUrl(shown, {name: value for name, value in given if name in ours}, whole)

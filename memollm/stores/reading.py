@@ -174,9 +174,12 @@ class ReadingStore(MemoryDrawing):
         return {*standing.loose, *walked(standing.next, end + n * max(1, len(want.order)))}
 
     def _forget_what_was_replaced(self) -> None:
-        """Begin anew where something was; never in the middle of a request, which goes by all that it has read."""
+        """Begin anew where something was; never in the middle of a request, which goes by all that it has read.
+
+        Where nobody tells of it, the epoch is below zero, and anything may have been replaced.
+        """
         epoch = self._base.epoch()
-        if epoch != self._at_hand_epoch or self._count_at_hand > SAMPLES_AT_HAND:
+        if epoch < 0 or epoch != self._at_hand_epoch or self._count_at_hand > SAMPLES_AT_HAND:
             self._at_hand, self._at_hand_epoch, self._count_at_hand = {}, epoch, 0
 
     def _read(self, call: Call, slots: Iterable[int], *, wait: bool) -> None:

@@ -251,3 +251,19 @@ def test_what_another_reader_was_given_is_read_again_here(stores):
     assert [take(reading, 1, reader=run_2).records for _ in range(3)] == [[b"1"], [b"3"], []]
     assert take(reading, reader="namespace:a").at == [4]
     assert everything(base) == before
+
+
+def test_where_nobody_tells_what_is_replaced_it_is_read_anew(stores, monkeypatch):
+    """An epoch below zero says nothing, so nothing is kept at hand from one draw to the next."""
+    base, reading = stores
+    stock(base, b"old")
+    monkeypatch.setattr(reading._base, "epoch", lambda: -1, raising=False)
+
+    def read():
+        (taken,) = asked(reading, Take(reading.flights.depart(), [Want(call(), None, 1, 1)]))
+        return taken.states[0].record
+
+    assert read() == b"old"
+    keeping(base).forget(call())
+    stock(base, b"new")
+    assert read() == b"new"

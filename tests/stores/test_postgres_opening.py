@@ -8,6 +8,8 @@ from servers import make_guest, require_psycopg
 
 psycopg = require_psycopg()
 
+from psycopg.conninfo import conninfo_to_dict
+
 from memollm import Cache
 from memollm._types.calls import Want
 from memollm.errors import (
@@ -66,6 +68,42 @@ def test_what_a_url_says_to_us():
         3,
         1.5,
     )
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:pw@a:5432,b:5433/db?target_session_attrs=any",
+        "postgresql://me:pw@[::1]:5432,[::2]:5433/db",
+        "postgresql:///db?host=%2Ftmp",
+        "postgresql:///db",
+    ],
+)
+def test_the_client_is_told_what_the_url_says(url):
+    """Several hosts, and none, are left as they are, and no password is shown of them."""
+    address = address_of(url + ("&" if "?" in url else "?") + "schema=team")
+    assert conninfo_to_dict(address.conninfo) == conninfo_to_dict(address.direct) == conninfo_to_dict(url)
+    assert "pw" not in address.shown
+
+
+@pytest.fixture
+def silent():
+    """Give a port at which nobody listens, nor will."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
+def test_of_several_servers_the_one_is_meant_that_takes_changes(postgres, silent):
+    """One that only reads is passed over, unless the URL says another; the direct connection goes to the same."""
+    url = postgres.fresh().replace(f":{postgres.port}/", f":{silent},127.0.0.1:{postgres.port}/")
+    reads_only = "?options=-c%20default_transaction_read_only%3Don"
+    with Cache(url) as cache:
+        assert cache.cached_llm(lambda prompt: "kept", name="ask", version=1)("x") == "kept"
+    assert "session is read-only" in refused(f"{url}{reads_only}&patience=0", StoreUnavailable)
+    said = refused(f"{url}{reads_only}&target_session_attrs=any", StoreReadOnly)
+    assert "takes no changes, as a standby does" in said
+    assert "Name the primary in the URL, or both servers" in said
 
 
 # What is refused.

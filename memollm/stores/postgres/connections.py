@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from memollm.stores.postgres.address import Address
 
 OLDEST: Final = 14_00_00
+SEVERAL: Final = ","
+"""What stands between the hosts of a URL that names several."""
+WRITABLE: Final = "read-write"
+"""Which of several servers is meant, unless the URL says it: the primary, and not a standby."""
 
 
 class KeptConnection(psycopg.Connection[tuple[Any, ...]]):
@@ -40,12 +44,15 @@ def connect(conninfo: str, shown: str, *, prepares: bool = True) -> KeptConnecti
         given = conninfo_to_dict(conninfo)
     except psycopg.ProgrammingError as error:
         raise not_connected(error, shown) from error
+    kept = {name: value for name, value in KEPT.items() if name not in given}
+    if SEVERAL in f"{given.get('host')}{given.get('hostaddr')}":
+        kept.setdefault("target_session_attrs", given.get("target_session_attrs") or WRITABLE)
     # A pooler may give each transaction another session, which does not know what the one before has prepared.
     return KeptConnection.connect(
         conninfo,
         autocommit=True,
         prepare_threshold=5 if prepares else None,
-        **{name: value for name, value in KEPT.items() if name not in given},
+        **kept,
     )
 
 

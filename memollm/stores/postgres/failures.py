@@ -33,6 +33,10 @@ _READ_ONLY: Final = (
     "The cache {shown} cannot be written by this user: {said}. Have its owner grant the right to write, or name "
     "another ?schema= in the URL."
 )
+_STANDBY: Final = (
+    "The server of the cache {shown} takes no changes, as a standby does: {said}. Name the primary in the URL, or both "
+    "servers: postgresql://a:5432,b:5432/db."
+)
 _OTHER_SCHEMA: Final = (
     "The cache {shown} is not as this version of memollm made it: {said}. Use the version that made it, or another "
     "?schema= in the URL."
@@ -43,7 +47,8 @@ _FAILED: Final = (
 )
 _AWAY: Final = (
     *("Connection refused", "Connection reset", "closed the connection unexpectedly", "No such file or directory"),
-    "the database system is",
+    # Of several servers none is the primary yet, while a standby is about to become it.
+    *("the database system is", "session is read-only", "server is in hot standby mode"),
 )
 """What is said where a server does not take a connection that may take one soon."""
 _TOLD: Final[Sequence[tuple[tuple[str, ...], type[StoreError], str]]] = [
@@ -51,7 +56,8 @@ _TOLD: Final[Sequence[tuple[tuple[str, ...], type[StoreError], str]]] = [
     (("3D000",), StoreRefused, _NO_DATABASE),
     ((TOO_FAR,), StoreUnavailable, _TOO_FAR),
     (("22", "54"), ChangeRefused, "The cache {shown} cannot take this as it is: {said}."),
-    (("42501", "25006"), StoreReadOnly, _READ_ONLY),
+    (("25006",), StoreReadOnly, _STANDBY),
+    (("42501",), StoreReadOnly, _READ_ONLY),
     (("53",), StoreUnavailable, "The server of the cache {shown} has no room: {said}. Make some, and draw again."),
     (("42", "0A"), StoreRefused, _OTHER_SCHEMA),
     (("23", "58", "XX"), StoreUnavailable, _FAILED),

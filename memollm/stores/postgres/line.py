@@ -80,13 +80,14 @@ class DirectLine(ListeningThread):
                 )
 
     def begin(self) -> None:
-        """Take the owner's lock, once the schema is there, and listen."""
+        """Take the owner's lock, once the schema is there, and listen where something is told."""
         connection = self._connection
         if self._owns:
             self._own(connection)
         connection.pgconn.notify_handler = self._on_notice
-        connection.execute(composed.SQL("LISTEN {}").format(composed.Identifier(channel(self._address.schema))))
-        self._hear(connection)
+        if self._owns or not _is_standby(connection):
+            connection.execute(composed.SQL("LISTEN {}").format(composed.Identifier(channel(self._address.schema))))
+            self._hear(connection)
         self.is_up.set()
         self._poke()
 
@@ -186,6 +187,11 @@ def _one(connection: KeptConnection, statement: bytes, values: Sequence[Any] = (
     """Run a statement that gives one row."""
     (row,) = connection.execute(statement, values or None).fetchall()
     return row
+
+
+def _is_standby(connection: KeptConnection) -> bool:
+    """Tell whether it is a server that follows another: it takes no change, and passes on no notice."""
+    return bool(_one(connection, b"SELECT pg_is_in_recovery()")[0])
 
 
 def _is_pooled(connection: KeptConnection) -> bool:
