@@ -52,6 +52,6 @@ def said_by_url(url: str, ours: Sequence[str]) -> SaidByUrl:
     theirs = [(name, value) for name, value in given if name not in ours]
     left: Any = parts._replace(query=urlencode(theirs, quote_via=quote))
     # Where no host stands between them, two of the slashes are left out, and it is a URL no more.
-    scheme, colon, rest = urlunsplit(left).partition(":")
+    scheme, colon, rest = str(urlunsplit(left)).partition(":")
     whole = f"{scheme}{colon}{rest if rest.startswith('//') else '//' + rest}"
     return SaidByUrl(shown, {name: value for name, value in given if name in ours}, whole)
