@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from memollm._upkeep.explain import Neighbour
     from memollm._views.report.data import Asked, Report, Sums, Text, TurnData
 
 
@@ -143,25 +144,6 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
-class DifferenceData:
-    """A place where a stored call differs."""
-
-    path: str
-    here: str
-    stored: str
-    code: str
-
-
-@dataclass(frozen=True, slots=True)
-class NearData:
-    """A stored call that is like another."""
-
-    key: str
-    samples: int
-    differences: tuple[DifferenceData, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Reasons:
     """Why a call was made, or would be: the nearest stored calls, and how they differ."""
 
@@ -169,7 +151,7 @@ class Reasons:
     key: str
     samples: int
     """Of the call itself."""
-    near: tuple[NearData, ...]
+    near: tuple[Neighbour, ...]
     note: str
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import astuple, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from memollm._keys.keyer import hash_of
 from memollm._types.calls import Call
-from memollm._upkeep.explain import COMPARED, explain, nearest_of
+from memollm._upkeep.explain import COMPARED, Difference, explain, nearest_of
 from memollm._views.finding import described
 from memollm._views.functions import all_versions
 from memollm._views.report.collect import Bounds, Room, asked_of, named, turn_of, written
@@ -20,11 +20,9 @@ from memollm.stores.looking import looking
 from memollm.stores.transcripts import transcript_of
 from memollm.ui.data import (
     CallData,
-    DifferenceData,
     DrawnBy,
     FoundCalls,
     FunctionVersions,
-    NearData,
     Reasons,
     TurnsData,
     VersionData,
@@ -164,18 +162,14 @@ def explained(cache: Cache, form: str) -> Reasons:
     return _reasons(call, told.samples, told.nearest, told.note)
 
 
-def _reasons(call: Call, samples: int, near: Sequence[Neighbour], note: str) -> Reasons:
+def _reasons(call: Call, samples: int, nearest: Sequence[Neighbour], note: str) -> Reasons:
     return Reasons(
         named(call.function),
         call.key.hex(),
         samples,
         tuple(
-            NearData(
-                each.key,
-                each.samples,
-                tuple(DifferenceData(*map(written, (of.path, of.here, of.stored, of.code))) for of in each.differences),
-            )
-            for each in near
+            replace(near, differences=tuple(Difference(*map(written, astuple(each))) for each in near.differences))
+            for near in nearest
         ),
         written(note),
     )

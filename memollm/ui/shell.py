@@ -1,4 +1,4 @@
-"""The page itself, which holds no data: the report's style and scripts, and those that ask for what is new."""
+"""The page itself, which holds no data: the report's overview, style and scripts, and those that ask for more."""
 
 from __future__ import annotations
 
@@ -30,5 +30,8 @@ def shell() -> tuple[str, str]:
     """Return the page and its policy."""
     style = part("report.css") + part("live.css", HERE)
     script = "".join([*map(part, COMMON), *(part(name, HERE) for name in SCRIPTS)])
-    said = policy(style, script) + MORE
-    return Template(part("live.html", HERE)).substitute(policy=policy(style, script), style=style, script=script), said
+    allowed = policy(style, script)
+    html = Template(part("live.html", HERE)).substitute(
+        policy=allowed, style=style, overview=part("overview.html"), script=script
+    )
+    return html, allowed + MORE

@@ -36,7 +36,12 @@ def page(report: Report) -> str:
     """Write a report as HTML."""
     style, script = part("report.css"), "".join(map(part, SCRIPTS))
     return Template(part("report.html")).substitute(
-        mark=MARK, policy=policy(style, script), style=style, script=script, data=_data(report)
+        mark=MARK,
+        policy=policy(style, script),
+        style=style,
+        overview=part("overview.html"),
+        data=_data(report),
+        script=script,
     )
 
 
