@@ -18,7 +18,7 @@ from memollm.stores.postgres.connections import Connections
 from memollm.stores.postgres.failures import OWNER_LOST, is_away, may_pass, not_connected, translated
 from memollm.stores.postgres.line import DirectLine
 from memollm.stores.postgres.sql import statements
-from memollm.stores.serving import ServedSession
+from memollm.stores.serving import PAUSE_FIRST, ServedSession
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -204,14 +204,21 @@ class ServerSession(ServedSession[OpenServer]):
     def outlast(self, epoch: int) -> None:
         """Wait until nobody goes by an earlier epoch, but for those who do not answer."""
         until = time.monotonic() + MOST_BEHIND
-        with suppress(psycopg.Error), self.opened().connections.lent() as connection:
-            while (left := until - time.monotonic()) > 0:
-                ((behind,),) = connection.execute(self.sql["behind"], (epoch,)).fetchall()
-                if behind is None:
-                    return
-                with suppress(psycopg.errors.LockNotAvailable), connection.transaction():
-                    connection.execute(b"SET LOCAL lock_timeout = %d" % max(1, int(left * 1000)))
-                    connection.execute(self.sql["outlast"], (behind,))
+        while time.monotonic() < until:
+            # Whoever loses the connection meanwhile has not waited yet.
+            with suppress(psycopg.Error), self.opened().connections.lent() as connection:
+                self._outlast(connection, epoch, until)
+                return
+            time.sleep(PAUSE_FIRST)
+
+    def _outlast(self, connection: KeptConnection, epoch: int, until: float) -> None:
+        while (left := until - time.monotonic()) > 0:
+            ((behind,),) = connection.execute(self.sql["behind"], (epoch,)).fetchall()
+            if behind is None:
+                return
+            with suppress(psycopg.errors.LockNotAvailable), connection.transaction():
+                connection.execute(b"SET LOCAL lock_timeout = %d" % max(1, int(left * 1000)))
+                connection.execute(self.sql["outlast"], (behind,))
 
     def epoch(self) -> int:
         """Return the epoch that this process was told of; below zero where it is not told."""
