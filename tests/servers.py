@@ -33,6 +33,14 @@ REDIS = os.environ.get("REDIS_SERVER") or shutil.which("redis-server")
 PROXIED = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 
 
+def until(condition):
+    """Wait until something is so."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.005)
+
+
 def free_port(*, has_bus=False):
     """Find a port that nobody listens at."""
     for port in random.SystemRandom().sample(PORTS, 100):

@@ -6,9 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from hands import take
 from kinds import postgres_kind, redis_kind
 from servers import (
     REDIS,
+    Proxy,
     RedisCluster,
     RedisServer,
     make_guest,
@@ -27,17 +29,23 @@ SLOT = Place(call(), 0)
 
 
 @pytest.fixture
-def opened():
-    """Make stores that are closed after the test."""
+def closing():
+    """Let stores be closed after the test."""
     stores = []
 
-    def make(path, **options):
-        stores.append(SqliteStore(Path(path), **options))
-        return stores[-1]
+    def keep(store):
+        stores.append(store)
+        return store
 
-    yield make
+    yield keep
     for store in stores:
         store.close()
+
+
+@pytest.fixture
+def opened(closing):
+    """Make stores that are closed after the test."""
+    return lambda path, **options: closing(SqliteStore(Path(path), **options))
 
 
 @pytest.fixture
@@ -67,15 +75,15 @@ time.sleep(600)
 
 
 @pytest.fixture
-def owner(tmp_path):
-    """Start a process that holds three positions and their claims; it can only be killed."""
+def running():
+    """Start programs that say something when they are ready, and can only be killed."""
     processes = []
 
-    def start(how, folder=tmp_path / "cache"):
-        command = [sys.executable, "-c", OWNER, str(folder), how]
+    def start(program, *arguments, says):
+        command = [sys.executable, "-c", program, *arguments]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         processes.append(process)
-        assert process.stdout.readline() == b"ready\n"
+        assert process.stdout.readline() == says
         return process
 
     yield start
@@ -84,6 +92,12 @@ def owner(tmp_path):
         process.stdin.close()
         process.wait(PATIENCE)
         process.stdout.close()
+
+
+@pytest.fixture
+def owner(tmp_path, running):
+    """Start a process that holds three positions and their claims; it can only be killed."""
+    return lambda how, folder=tmp_path / "cache": running(OWNER, str(folder), how, says=b"ready\n")
 
 
 @pytest.fixture
@@ -133,6 +147,42 @@ def kind(request):
     """Give each kind of server, with what tests need to know of it."""
     server = request.getfixturevalue(request.param)
     return postgres_kind(server) if request.param == "postgres" else redis_kind(server)
+
+
+@pytest.fixture
+def proxy(kind):
+    """Stand between a store and its server."""
+    proxy = Proxy(kind.server.port)
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def behind(kind, proxy, closing):
+    """Make stores whose every connection but the listening one goes through the proxy."""
+
+    def make(**options):
+        url = kind.server.url_at(proxy.port) + kind.direct(kind.server.port)
+        said = "&".join(f"{name}={value}" for name, value in options.items())
+        store = closing(kind.store(f"{url}{'&' if '?' in url else '?'}{said}" if said else url))
+        # The call, the reader and the connection are known, so that what is lost next is an answer.
+        take(store, of=call("first")).settle()
+        store.peek(call())
+        return store
+
+    kind.server.fresh()
+    with kind.listening_apart(kind.server):
+        yield make
+
+
+@pytest.fixture
+def own_server(kind):
+    """Give a server that this test may kill."""
+    server = kind.own_server()
+    try:
+        yield server.start()
+    finally:
+        server.stop()
 
 
 @pytest.fixture

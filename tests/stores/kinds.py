@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import socket
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
+from unittest import mock
+
+from servers import REDIS, PostgresServer, RedisServer, postgres_programs, require, until
+
+from memollm.testing._bench import call
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
+    from contextlib import AbstractContextManager
 
 
 class Kind(NamedTuple):
@@ -30,6 +37,14 @@ class Kind(NamedTuple):
     """Let the store of a URL be one of a newer version."""
     not_away: list[Exception]
     """What the client says where no server is about to come."""
+    own_server: Callable[[], Any]
+    """Make a server of its own, which a test may kill."""
+    listening_apart: Callable[[Any], AbstractContextManager[None]]
+    """Let listening connections go to the server by itself, where a URL cannot say so."""
+    hasty: str
+    """What a URL says so that a process that was killed is known to be dead soon."""
+    taken_for_dead: Callable[[Any, Any], AbstractContextManager[None]]
+    """Let others take the process of a store for dead."""
 
 
 def postgres_kind(server: Any) -> Kind:
@@ -42,6 +57,10 @@ def postgres_kind(server: Any) -> Kind:
         PostgresStore(url).opened()
         with psycopg.connect(server.url, autocommit=True) as connection:
             connection.execute(f"UPDATE {url.partition('schema=')[2]}.about SET version = 99".encode())
+
+    def own_server() -> PostgresServer:
+        require(postgres_programs(), "a PostgreSQL server")
+        return PostgresServer()
 
     return Kind(
         "postgresql",
@@ -60,7 +79,38 @@ def postgres_kind(server: Any) -> Kind:
             psycopg.OperationalError('could not translate host name "nowhere" to address: Name or service not known'),
             psycopg.errors.ConnectionTimeout("connection timeout expired"),
         ],
+        own_server,
+        lambda _: nullcontext(),
+        "",
+        postgres_taken_for_dead,
     )
+
+
+def terminate(server: Any, store: Any) -> None:
+    """End the direct connection of a store at the server, as a network that is cut for long does."""
+    import psycopg
+
+    line = store.opened().line
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute("SELECT pg_terminate_backend(%s)", (line.connection.info.backend_pid,))
+
+
+@contextmanager
+def postgres_taken_for_dead(server: Any, store: Any) -> Generator[None]:
+    """End the connection that has the lock of a store, which takes it again only after this."""
+    import psycopg
+
+    line = store.opened().line
+
+    def is_dead() -> bool:
+        return connection.execute("SELECT memollm.lives(%s, 0)", (line.owner,)).fetchone() == (False,)
+
+    with mock.patch.object(line, "_come_back"):
+        terminate(server, store)
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            until(is_dead)
+        yield
+    line._come_back()
 
 
 def _caused(error: Exception, cause: Exception) -> Exception:
@@ -78,6 +128,10 @@ def redis_kind(server: Any) -> Kind:
         with server.client() as client:
             client.hset(f"{url.partition('prefix=')[2]}:{{books}}:about", "version", 99)
 
+    def own_server() -> RedisServer:
+        require(REDIS, "a Redis server")
+        return RedisServer()
+
     return Kind(
         "redis",
         server,
@@ -94,4 +148,30 @@ def redis_kind(server: Any) -> Kind:
             _caused(redis.ConnectionError("Error -2 connecting to nowhere:1."), socket.gaierror(-2, "not known")),
             _caused(redis.TimeoutError("Timeout connecting to server"), TimeoutError("timed out")),
         ],
+        own_server,
+        redis_listening_apart,
+        "?lease=0.5",
+        redis_taken_for_dead,
     )
+
+
+@contextmanager
+def redis_listening_apart(server: Any) -> Generator[None]:
+    """Let listening connections go to the server, whatever a URL says."""
+    from memollm.stores.redis import line
+
+    plain = line.Channel
+
+    def channel(address: Any) -> Any:
+        return plain(address._replace(options={**address.options, "port": server.port}))
+
+    with mock.patch.object(line, "Channel", channel):
+        yield
+
+
+@contextmanager
+def redis_taken_for_dead(server: Any, store: Any) -> Generator[None]:
+    """End the lease that a store has on a call."""
+    with server.client() as client:
+        client.hset(f"{store.base(call())}:o", store.opened().owner, 1)
+    yield

@@ -7,7 +7,7 @@ import time
 from contextlib import contextmanager
 
 import pytest
-from servers import PATIENCE, REDIS, RedisCluster, require, require_redis
+from servers import PATIENCE, REDIS, RedisCluster, require, require_redis, until
 
 require_redis()
 
@@ -35,17 +35,9 @@ def team_key(monkeypatch):
 
 
 @pytest.fixture
-def opened():
+def opened(closing):
     """Make stores that are closed after the test."""
-    stores = []
-
-    def make(url):
-        stores.append(RedisStore(url))
-        return stores[-1]
-
-    yield make
-    for store in stores:
-        store.close()
+    return lambda url: closing(RedisStore(url))
 
 
 @pytest.fixture
@@ -67,13 +59,6 @@ def calls_of_all(cluster, store):
 def is_mine():
     """Tell whether this is no thread of a store."""
     return threading.current_thread() is threading.main_thread()
-
-
-def until(condition):
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 # Opening.

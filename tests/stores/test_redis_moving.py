@@ -24,17 +24,9 @@ pytestmark = pytest.mark.usefixtures("deadline")
 
 
 @pytest.fixture
-def opened():
+def opened(closing):
     """Make stores that are closed after the test."""
-    stores = []
-
-    def make(url):
-        stores.append(RedisStore(url))
-        return stores[-1]
-
-    yield make
-    for store in stores:
-        store.close()
+    return lambda url: closing(RedisStore(url))
 
 
 @pytest.fixture
