@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound="Callable[..., Any]")
 SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+LISTED: Final = 50
+"""How many a table lists if nothing is said."""
 
 
 def cache_option(function: Function) -> Function:
@@ -46,6 +48,23 @@ def json_option(function: Function) -> Function:
 def full_option(function: Function) -> Function:
     """Take `--full`."""
     return click.option("--full", is_flag=True, help="Show everything, however long.")(function)
+
+
+def limit_option(function: Function) -> Function:
+    """Take `--limit`, as `how_many` reads it."""
+    return click.option(
+        "--limit",
+        metavar="N",
+        type=click.IntRange(0),
+        help=f"How many to list, 0 for all; a table lists {LISTED} if nothing is said.",
+    )(function)
+
+
+def how_many(total: int, limit: int | None, *, every: bool) -> int:
+    """Return how many to list of so many; if no limit is said, it may be every one."""
+    if limit is None:
+        return total if every else LISTED
+    return limit or total
 
 
 def yes_option(function: Function) -> Function:

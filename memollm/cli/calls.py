@@ -12,7 +12,7 @@ import click
 from memollm._views.finding import SHORT, described, require_function
 from memollm.cli._amounts import seconds_of
 from memollm.cli._opening import existing_cache
-from memollm.cli._options import command, full_option, function_option, json_option
+from memollm.cli._options import command, full_option, function_option, how_many, json_option, limit_option
 from memollm.cli._output import Column, list_json, note, say, show_table
 from memollm.cli._words import age_text, moment
 from memollm.errors import printable
@@ -31,7 +31,6 @@ COLUMNS: Final = (
     Column("FUNCTION", gives_way=True),
     Column("ARGUMENTS", gives_way=True),
 )
-LIMIT: Final = 50
 WORD: Final = re.compile("[a-z]{3,}")
 UNWRITTEN: Final = "(not kept: keep_arguments=false) true null nan infinity"
 """What is printed of a call though its form may not say it so."""
@@ -62,12 +61,7 @@ ORDERS: Final[dict[str, Callable[[Surveyed], float]]] = {
     default="made",
     help="List first what has the most of it: made (the latest), used, samples, size or cost.",
 )
-@click.option(
-    "--limit",
-    metavar="N",
-    type=click.IntRange(0),
-    help=f"How many to list, 0 for all; a table lists {LIMIT} if nothing is said.",
-)
+@limit_option
 @full_option
 @json_option
 def ls(
@@ -101,7 +95,7 @@ def ls(
         if made_in[0] <= each.made <= made_in[1] and samples_in[0] <= each.samples <= samples_in[1]
     ]
     found.sort(key=ORDERS[sort], reverse=True)
-    wanted = (len(found) if as_json or full else LIMIT) if limit is None else limit or len(found)
+    wanted = how_many(len(found), limit, every=as_json or full)
     if as_json:
         list_json(map(_document, found[:wanted]))
     else:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import click
-
 from memollm._types.tables import cost_cell
 from memollm._views.runs import SHORT, known_runs
 from memollm.cli._opening import existing_cache
-from memollm.cli._options import command, full_option, json_option
+from memollm.cli._options import command, full_option, how_many, json_option, limit_option
 from memollm.cli._output import Column, list_json, note, say, show_table
 from memollm.cli._words import age_text, duration_text, moment
 
@@ -26,16 +24,10 @@ COLUMNS: Final = (
     Column("SPENT", right=True),
     Column("TIME", right=True),
 )
-LIMIT: Final = 50
 
 
 @command("runs")
-@click.option(
-    "--limit",
-    metavar="N",
-    type=click.IntRange(0),
-    help=f"How many to list, 0 for all; a table lists {LIMIT} if nothing is said.",
-)
+@limit_option
 @full_option
 @json_option
 def runs(*, limit: int | None, full: bool, as_json: bool) -> None:
@@ -45,7 +37,7 @@ def runs(*, limit: int | None, full: bool, as_json: bool) -> None:
     """
     with existing_cache() as cache:
         found = known_runs(cache)
-    wanted = (len(found) if as_json or full else LIMIT) if limit is None else limit or len(found)
+    wanted = how_many(len(found), limit, every=as_json or full)
     if as_json:
         list_json(map(_document, found[:wanted]))
     elif found:
