@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from memollm._types.secret import masked_url
@@ -10,6 +10,9 @@ from memollm.errors import OptionError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+POOL: Final = 8
+PATIENCE: Final = 20.0
 
 
 class SaidByUrl(NamedTuple):
@@ -24,6 +27,16 @@ class SaidByUrl(NamedTuple):
     def refuse(self, reason: str) -> OptionError:
         """Say what of it cannot be meant."""
         return OptionError(f"cache={self.shown!r}: {reason}")
+
+    @property
+    def pool(self) -> int:
+        """How many connections a process has at most, besides the one that listens."""
+        return int(self.number("pool", POOL, least=1))
+
+    @property
+    def patience(self) -> float:
+        """Seconds for which a process tries to reach a server again that it has lost."""
+        return self.number("patience", PATIENCE)
 
     def number(self, name: str, default: float, *, least: float = 0.0, most: float = 1e6) -> float:
         """Return what is given as a number."""

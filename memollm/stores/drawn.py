@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from memollm._types.calls import Place, Position
 from memollm._types.requests import Fill, Look, Release, Settle, Take, Write, Written
@@ -29,6 +29,17 @@ class HeldByDraw:
 
     positions: list[Position] = field(default_factory=list[Position])
     claims: dict[Place, None] = field(default_factory=dict[Place, None])
+
+
+class LeftByDraw(NamedTuple):
+    """What a draw has at the server when it is settled."""
+
+    delivered: Sequence[Position] = ()
+    """What taking alone has delivered, and the draw gives back as it knows nothing of it."""
+    positions: Sequence[tuple[Position, bool, bool]] = ()
+    """What it has in flight: whether it goes back, and whether it was refused."""
+    claims: Sequence[Place] = ()
+    """What it does not go on filling."""
 
 
 class Drawn:
@@ -72,6 +83,19 @@ class Drawn:
             if _is_delivered(want, taken)
             for position in _positions(want, taken)
         ]
+
+    def left_by(self, settle: Settle) -> LeftByDraw:
+        """Tell what a draw that is settled has at the server, as far as it is known here."""
+        returned, held = settle.returned, self.held_by(settle.ticket)
+        delivered = self.delivered(settle.ticket) if returned is None else ()
+        if held is None:
+            return LeftByDraw(delivered)
+        back = set(held.positions if returned is None else returned)
+        return LeftByDraw(
+            delivered,
+            [(position, position in back, position in settle.refused) for position in held.positions],
+            () if settle.keeps_claims else [*held.claims],
+        )
 
     def over(self) -> list[tuple[int, HeldByDraw, bool]]:
         """List the draws that are over and have not said so: what each holds, and whether its positions are void.

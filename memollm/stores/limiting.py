@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from memollm.errors import StoreRefused
 
 if TYPE_CHECKING:
     from memollm._types.allowance import Allowance, Charged
+
+KEPT: Final = 30 * 86_400.0
+"""Seconds after which a program that has spent nothing more is forgotten."""
 
 
 class Limiting(Protocol):

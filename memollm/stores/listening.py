@@ -8,6 +8,8 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from memollm.errors import StoreRefused
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -31,6 +33,7 @@ class ListeningThread:
 
     def __init__(self) -> None:
         self._may_fail_by: tuple[type[Exception], ...] = (*self.failures, OSError, ValueError, KeyError)
+        self._may_refuse_by: tuple[type[Exception], ...] = (*self.failures, OSError, StoreRefused)
         self._changed = threading.RLock()
         self._watched: dict[Place, list[Wake]] = {}
         self.epoch = UNKNOWN
@@ -111,9 +114,7 @@ class ListeningThread:
             try:
                 self._connect()
                 self.begin()
-            except Exception as error:
-                if not self._may_come_back(error):
-                    raise
+            except self._may_refuse_by:
                 with suppress(Exception):
                     self._disconnect()
                 # Who waits looks now and then by itself.
@@ -121,9 +122,6 @@ class ListeningThread:
                 self.is_up.wait(RECONNECT_EVERY)
             else:
                 return
-
-    def _may_come_back(self, error: Exception) -> bool:
-        return isinstance(error, (OSError, *self.failures))
 
     # Watching.
 

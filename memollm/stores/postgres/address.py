@@ -14,10 +14,6 @@ if TYPE_CHECKING:
 SCHEMES: Final = ("postgresql", "postgres")
 OURS: Final = ("schema", "direct", "pool", "patience")
 """What the URL says to us, and not to PostgreSQL."""
-POOL: Final = 8
-"""How many connections a process has at most, besides its direct one."""
-PATIENCE: Final = 20.0
-"""Seconds for which a process tries to reach a server again that it has lost."""
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 KEPT: Final[Mapping[str, Any]] = {
     # A machine that is gone without a word is noticed within half a minute.
@@ -63,8 +59,8 @@ def address_of(url: str) -> Address:
         _direct(direct, said.url) if direct else said.url,
         direct is not None,
         schema,
-        int(said.number("pool", POOL, least=1)),
-        said.number("patience", PATIENCE),
+        said.pool,
+        said.patience,
         said.shown,
     )
 

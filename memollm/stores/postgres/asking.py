@@ -188,22 +188,17 @@ class Asking:
 
     def settle(self, number: int, settle: Settle) -> None:
         """Add the steps that settle a draw: what it holds is known here, or else to the server."""
-        ticket, returned = settle.ticket, settle.returned
+        ticket, left = settle.ticket, self._drawn.left_by(settle)
         if self._drawn.is_unsure(ticket):
             self._again = True
             self._step(number, "unknown", None, t=ticket, f=settle.keeps_claims)
-        if returned is None:
-            for position in self._drawn.delivered(ticket):
-                self._free(number, position)
-        held = self._drawn.held_by(ticket)
-        if held is None:
-            return
-        back = None if returned is None else set(returned)
-        for position in held.positions:
-            step = self._go(number, ticket, position, returned=back is None or position in back)
-            if position in settle.refused:
+        for position in left.delivered:
+            self._free(number, position)
+        for position, is_back, is_refused in left.positions:
+            step = self._go(number, ticket, position, returned=is_back)
+            if is_refused:
                 step["rf"] = True
-        for place in () if settle.keeps_claims else held.claims:
+        for place in left.claims:
             self._end(number, ticket, place)
 
     def settle_left(self) -> tuple[list[tuple[int, HeldByDraw, bool]], list[int]]:

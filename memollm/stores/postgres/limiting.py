@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from psycopg import Rollback
 
 from memollm._types.allowance import Charged
-from memollm.stores.limiting import Limiting
+from memollm.stores.limiting import KEPT, Limiting
 from memollm.stores.postgres.upkeep import Upkeeping
 
 if TYPE_CHECKING:
     from memollm._types.allowance import Allowance
     from memollm.stores.postgres.session import ServerSession
-
-KEPT: Final = 30 * 86_400.0
-"""Seconds after which a program that has spent nothing more is forgotten."""
 
 
 class PostgresLimiting(Limiting):

@@ -50,9 +50,6 @@ class DirectLine(ListeningThread):
     def _descriptor(self) -> int:
         return self._connection.pgconn.socket
 
-    def _may_come_back(self, error: Exception) -> bool:
-        return isinstance(error, StoreRefused) or super()._may_come_back(error)
-
     def _connected(self) -> KeptConnection:
         connection = connect(self._address.direct, self._address.shown, prepares=False)
         try:

@@ -27,10 +27,6 @@ LEASE: Final = 15.0
 """Seconds after which a process that has said nothing is taken for dead."""
 LEAST_LEASE: Final = 0.5
 LONGEST_LEASE: Final = 3600.0
-POOL: Final = 8
-"""How many connections a process has at most, besides the one that listens."""
-PATIENCE: Final = 20.0
-"""Seconds for which a process tries to reach a server again that it has lost."""
 SECOND: Final = "second"
 KEPT: Final[Mapping[str, Any]] = {
     "socket_connect_timeout": 10.0,
@@ -100,8 +96,8 @@ def address_of(url: str) -> RedisAddress:
         f"{prefix}@{options['db']}" if options.get("db") else prefix,
         said.number("lease", LEASE, least=LEAST_LEASE, most=LONGEST_LEASE),
         durability == SECOND,
-        int(said.number("pool", POOL, least=1)),
-        said.number("patience", PATIENCE),
+        said.pool,
+        said.patience,
         said.shown,
     )
 

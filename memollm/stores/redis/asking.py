@@ -171,19 +171,13 @@ class AskingCalls:
 
     def _settle(self, number: int, id: int, nth: int, settle: Settle) -> None:  # noqa: A002 - the same
         """Add the steps that settle a draw: what it holds is known here, or else to the server."""
-        ticket, returned = settle.ticket, settle.returned
+        ticket, left = settle.ticket, self._drawn.left_by(settle)
         self._unknown(number, id, nth, ticket, keeps_claims=settle.keeps_claims)
-        if returned is None:
-            for position in self._drawn.delivered(ticket):
-                self._back(number, id, nth, position)
-        held = self._drawn.held_by(ticket)
-        if held is None:
-            return
-        back = None if returned is None else set(returned)
-        for position in held.positions:
-            is_back = back is None or position in back
-            self._go(number, id, nth, ticket, position, is_back=is_back, is_refused=position in settle.refused)
-        for place in () if settle.keeps_claims else held.claims:
+        for position in left.delivered:
+            self._back(number, id, nth, position)
+        for position, is_back, is_refused in left.positions:
+            self._go(number, id, nth, ticket, position, is_back=is_back, is_refused=is_refused)
+        for place in left.claims:
             self._step(number, id, place.call, nth, ("e", str(ticket), place.slot))
 
     def _unknown(self, number: int, id: int | None, nth: int, ticket: int, *, keeps_claims: bool) -> None:  # noqa: A002

@@ -8,7 +8,6 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from memollm.errors import StoreRefused
 from memollm.stores.listening import LOOK_EVERY, UNKNOWN, ListeningThread
 from memollm.stores.redis.connections import Channel
 from memollm.stores.redis.failures import FAILURES
@@ -76,9 +75,6 @@ class ListeningLine(ListeningThread):
 
     def _descriptor(self) -> int:
         return self._wire.descriptor
-
-    def _may_come_back(self, error: Exception) -> bool:
-        return isinstance(error, StoreRefused) or super()._may_come_back(error)
 
     def begin(self) -> None:
         """Listen, and go by the latest epoch."""

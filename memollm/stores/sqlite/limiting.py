@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from memollm._types.allowance import Charged
-from memollm.stores.limiting import Limiting
+from memollm.stores.limiting import KEPT, Limiting
 
 if TYPE_CHECKING:
     from memollm._types.allowance import Allowance
     from memollm.stores.sqlite.ledger import Ledger
     from memollm.stores.sqlite.session import Session
-
-KEPT: Final = 30 * 86_400.0
-"""Seconds after which a program that has spent nothing more is forgotten."""
 
 
 class SqliteLimiting(Limiting):
