@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from memollm._calls.door import Door, DoorOptions
-    from memollm._calls.typing import Decorate
+    from memollm._calls.typing import Cached, Decorate
     from memollm._draws.engine import Engine
     from memollm._drive.progress import Told
     from memollm._spending.stats import Stats
@@ -335,7 +335,7 @@ class Cache:
 
     def similar_report(
         self,
-        function: str | None = None,
+        function: str | Cached[..., Any, Any, Any] | None = None,
         *,
         same: Callable[[Any, Any], object] | None = None,
         gates: Sequence[str | Callable[[str, str], Any]] | None = None,
@@ -343,14 +343,20 @@ class Cache:
     ) -> SimilarReport:
         """Replay the calls that shadows looked at, for each threshold; printed, it is a table.
 
-        Two answers agree if `same` says so, or if the texts that people compare are equal. `gates` are those by which
-        you mean to lend: all named ones if you say nothing. The `last` so many calls are replayed.
+        With the name of a function it is about that one; with the decorated function itself, about the embedder and
+        `verify` that it has now. Else there is a table for each embedder: the report is of the one that was used last,
+        and `others` has the rest. Two answers agree if `same` says so, or if the texts that people compare are equal.
+        `gates` are those by which you mean to lend: all named ones if you say nothing. The `last` so many calls are
+        replayed.
         """
+        from memollm._calls.similarity import name_and_rule
         from memollm._similar.gates import require_gates
         from memollm._upkeep.similarity import similar_report
 
         asked = require_gates(gates)
-        return similar_report(self.store, self._engine.codec, function=function, same=same, gates=asked, last=last)
+        name, rule = name_and_rule(function)
+        codec = self._engine.codec
+        return similar_report(self.store, codec, function=name, rule=rule, same=same, gates=asked, last=last)
 
     def verify(self, *, repair: bool = False, progress: Told | None = None) -> Verified:
         """Check what is stored: structure, keys, records, signatures, and rows that belong to nothing.

@@ -14,7 +14,7 @@ from memollm._calls.typing import Cached
 from memollm._drive.similarity import SetAside, lent_or_made, lent_or_made_async
 from memollm._keys.keyer import Keyer
 from memollm._similar.gates import is_async
-from memollm._similar.matcher import Matcher, Search
+from memollm._similar.matcher import Matcher, Search, rule_of
 from memollm._spending.track import similar_call
 from memollm._types.secret import veiled
 from memollm._types.suggest import did_you_mean
@@ -134,6 +134,22 @@ def memos_of(function: Function) -> tuple[OwnMemo | NewMemo, OwnMemo | NewMemo |
         verify = None if similar.verify is None else _verifying(similar.verify, options.cache)
         function.memos = _embedding(similar.embedder, function.name, options.cache), verify
     return function.memos
+
+
+def is_decorated(function: Any) -> bool:
+    """Tell whether a function memoizes itself."""
+    return isinstance(function, Cached)
+
+
+def name_and_rule(function: Any) -> tuple[str | None, str | None]:
+    """Return the name of a function that a user means, and by what it finds similar calls now, where it is given."""
+    if function is None or isinstance(function, str):
+        return function, None
+    if not is_decorated(function):
+        raise OptionError(f"function={veiled(repr(function))}: it must be a decorated function, or the name of one.")
+    name, *_ = function.__memollm_key__()
+    its: Function = function._self_function  # noqa: SLF001 - it is one of ours
+    return str(name), None if its.options.similar is None else rule_of(*memos_of(its))
 
 
 class SimilarInvocation(Invocation):

@@ -11,6 +11,7 @@ from memollm._similar.words import (
     MONTHS,
     NUMBERS,
     ORDINALS,
+    ROMAN,
     SCALES,
     SHORT_UNITS,
     TIMES,
@@ -19,7 +20,7 @@ from memollm._similar.words import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Hashable
 
 # Dates.
 
@@ -139,59 +140,119 @@ ONE: Final = {"one": 1.0}
 
 TEN: Final = 10
 
-_STUCK: Final = re.compile(r"(?<![^\W\d_])[^\W\d_]+\d+(?:\.\d+)*")
-"""What ends in digits that are part of a name: B12, sha256, GPT4."""
+_STUCK: Final = re.compile(
+    r"(?<![\w.])(?P<head>[^\W\d_]+-?)?(?P<digits>\d+(?:\.\d+)*)(?P<tail>[^\W\d_][^\W_]*)?(?P<more>(?:-[^\W_]+)*)"
+)
+"""What has digits that are part of a name: B12, sha256, gpt-4o-mini, 3070ti, 1.0.0-beta."""
+_NO_NAME: Final = re.compile(r"st|nd|rd|th|s|e\d+|x|k|m|bn|b|am|pm", re.IGNORECASE)
 
 
 def numbers(text: str) -> Hashable:
     """Return the numbers outside of dates, in their order: "three hundred" and 300 are one; and names with digits."""
-    stuck = tuple(each.casefold() for each in _STUCK.findall(_without_dates(text)[1]))
-    return _alone(text), stuck
+    rest = _without_dates(text)[1]
+    return _alone(text), tuple(name for match in _STUCK.finditer(rest) if (name := _stuck(match)))
+
+
+def _stuck(match: re.Match[str]) -> str:
+    """Return what is more than a number of digits and what they stand with; "gpt-4" and "gpt 4" are the same."""
+    head, digits, tail, more = (each.casefold() for each in match.groups(default=""))
+    if tail and (
+        _NO_NAME.fullmatch(tail)
+        or tail in UNITS
+        or tail in SHORT_UNITS
+        or _SYMBOL.match(match.string, match.end("digits"))
+    ):
+        tail = ""
+    if not (head or tail or digits.count(".") > 1):
+        more = ""
+    return (
+        f"{head if head[-1:] != '-' else ''}{digits}{tail}{more}" if tail or more or (head and head[-1] != "-") else ""
+    )
 
 
 def _alone(text: str) -> tuple[float | str, ...]:
-    found: list[float | str] = []
-    last_end = -2
+    read = _Numbers()
     _, rest = _without_dates(text)
     for match in _NUMBER.finditer(rest):
-        word = (match["word"] or "").casefold()
-        goes_on = match.start() <= last_end + 2
+        read.take(match)
+    return tuple(read.found)
+
+
+HUNDRED: Final = 100
+
+
+class _Numbers:
+    """Reads numbers as they come, and those in words, which may go on with one another."""
+
+    def __init__(self) -> None:
+        self.found: list[float | str] = []
+        self._end = -2
+        """Where the last one ended."""
+        self._whole, self._part, self._last = 0.0, 0.0, 0.0
+        """Of one in words: what is multiplied already, what comes behind that, and what was added last."""
+
+    def take(self, match: re.Match[str]) -> None:
+        """Take a number, or a word that may be one."""
+        word, goes_on = (match["word"] or "").casefold(), match.start() <= self._end + 2
         if not word:
-            found.append(_value(match))
-        elif not _count(word, found, goes_on):
-            continue
-        last_end = match.end()
-    return tuple(found)
+            self.found.append(value := _value(match))
+            self._whole, self._part, self._last = 0.0, value if isinstance(value, float) else -1.0, 0.0
+        elif not (self._joins_by(word) if goes_on and word == "and" else self._count(word, goes_on)):
+            return
+        self._end = match.end()
 
+    def _joins_by(self, word: str) -> bool:
+        """Tell whether a number may go on behind "and": one hundred and one."""
+        return word == "and" and self._is_round(HUNDRED)
 
-def _count(word: str, found: list[float | str], goes_on: bool) -> bool:  # noqa: FBT001 - of one caller
-    """Count a number in words, which may go on with the one before it; tell whether it is one."""
-    value, place = NUMBERS.get(word, ONE.get(word)), ORDINALS.get(word)
-    if word in TIMES_OVER:
-        found.append(TIMES_OVER[word])
-    elif place is not None:
-        # A twenty-first is one number.
-        tens = found.pop() if goes_on and place < TEN and _may_go_on(found) else 0.0
-        found.append(_place(float(tens) + place))
-    elif value is None or (word in ONE and not (goes_on and _may_go_on(found))):
-        # Alone, one is a pronoun as often as a number.
-        return False
-    elif goes_on and found and isinstance(before := found[-1], float) and (word in TIMES or _joins(before, value)):
-        found[-1] = before * value if word in TIMES else before + value
-    else:
-        found.append(float(value))
-    return True
+    def _is_round(self, by: int) -> bool:
+        number = self._whole + self._part
+        return bool(self.found) and isinstance(self.found[-1], float) and number >= by and self._part % by == 0
 
+    def _count(self, word: str, goes_on: bool) -> bool:  # noqa: FBT001 - of one caller
+        """Count a number in words, which may go on with the one before it; tell whether it is one."""
+        value, place = NUMBERS.get(word, ONE.get(word, ROMAN.get(word))), ORDINALS.get(word)
+        if word in TIMES_OVER:
+            self.found.append(TIMES_OVER[word])
+        elif place is not None:
+            # A twenty-first is one number.
+            tens = self.found.pop() if goes_on and place < TEN and self._is_round(TEN) else 0.0
+            self.found.append(_place(float(tens) + place))
+        elif value is None or (word in ONE and not (goes_on and self._is_round(TEN))):
+            # Alone, one is a pronoun as often as a number.
+            return False
+        elif not (goes_on and self._goes_on(word, float(value))):
+            self._begin(float(value))
+            return True
+        else:
+            return True
+        self._whole, self._part, self._last = 0.0, -1.0, 0.0
+        return True
 
-def _joins(before: float, value: float) -> bool:
-    """Tell whether two numbers are one, as twenty and one are."""
-    return value < TEN <= before and before % TEN == 0
+    def _begin(self, value: float) -> None:
+        self.found.append(value)
+        self._whole, self._part, self._last = 0.0, value, value
 
-
-def _may_go_on(found: Sequence[float | str]) -> bool:
-    """Tell whether a number that was just read may go on with a digit, as thirty does with one."""
-    before = found[-1] if found else 0.0
-    return isinstance(before, float) and bool(before) and before % TEN == 0
+    def _goes_on(self, word: str, value: float) -> bool:
+        """Tell whether a number goes on with a word, and add it or multiply by it."""
+        if self._part < 0 or not (self.found and isinstance(self.found[-1], float)):
+            return False
+        if word in TIMES:
+            if value == HUNDRED and self._part > HUNDRED:
+                # One hundred and two hundred are two numbers.
+                self.found[-1] = self._whole + self._part - self._last
+                self._begin(self._last * value)
+                return True
+            if value == HUNDRED:
+                self._part *= value
+            else:
+                self._whole, self._part = self._whole + (self._part or 1.0) * value, 0.0
+        elif value >= 1 and ((value < TEN and self._is_round(TEN)) or (value < HUNDRED and self._is_round(HUNDRED))):
+            self._part, self._last = self._part + value, value
+        else:
+            return False
+        self.found[-1] = self._whole + self._part
+        return True
 
 
 _SYMBOL: Final = re.compile(r"(?<=\d)\s?([kKMGTmµμn]?(?:Hz|[WAVgBb]))(?![^\W_])")

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from memollm._keys.rekeying import as_version
-from memollm._similar.gates import ReadText, passed
+from memollm._similar.gates import ReadText, name_of, passed
 from memollm._types.samples import EVER, Lent
 from memollm._types.warn import warn
 from memollm.errors import MemollmWarning, OptionError, RecordError, StoreError, UntrustedRecord
@@ -30,7 +30,7 @@ COMPARED: Final = 50
 VERIFIED: Final = 3
 """How many of those that the gates let pass are shown to `verify`, which is paid for."""
 REMEMBERED: Final = 1000
-"""Of how many calls a process remembers that their embedding failed."""
+"""Of how many calls a process remembers that their embedding failed, and of how many pairs that they passed."""
 FLOOR: Final = 0.5
 """The cosine from which on a shadow is noted, where no threshold is said."""
 
@@ -70,6 +70,11 @@ class SearchWork(NamedTuple):
 Search = Generator[AskUser | SearchWork, Any, "Lent | None"]
 
 
+def rule_of(embed: Memo, verify: Memo | None) -> str:
+    """Say by what similar calls are found."""
+    return embed.identity if verify is None else f"{embed.identity} {verify.identity}"
+
+
 class Matcher:
     """Finds the similar calls of one function, for one plan."""
 
@@ -81,11 +86,13 @@ class Matcher:
         self._warned: set[str] = set()
         self._failed: dict[Call, str] = {}
         """Calls whose texts could not be embedded, to be tried again."""
+        self._passed: set[tuple[bytes, bytes]] = set()
+        """The keys of calls whose texts have passed the gates that are ours."""
 
     @property
     def _rule(self) -> str:
         """By what a match was found: one that was found by something else is none any more."""
-        return f"{self._embed.identity} {self._verify.identity if self._verify is not None else ''}".rstrip()
+        return rule_of(self._embed, self._verify)
 
     def takes(self, lent: Lent) -> bool:
         """Tell whether this would have lent the same: it was found by what the user has said here, too."""
@@ -141,18 +148,28 @@ class Matcher:
         if asked.text is None or text is None or others not in asked.others:
             return None
         sample = self._sample(of, newer_than)
-        agreed = None if sample is None else self._agreed(asked.text, text)
+        agreed = None if sample is None else self._agreed(asked.text, text, (asked.call.key, of.key))
         if sample is None or agreed is None:
             return None
         return Lent(sample, of, asked.call, score, (asked.text.text, text), agreed, self)
 
-    def _agreed(self, asked: ReadText, stored: str) -> tuple[str, ...] | None:
-        """Return the gates that two texts have passed; one that raises is closed."""
+    def _agreed(self, asked: ReadText, stored: str, keys: tuple[bytes, bytes]) -> tuple[str, ...] | None:
+        """Return the gates that two texts have passed; one that raises is closed.
+
+        What ours have said of the texts of two calls is remembered; the user's are asked each time.
+        """
+        every = tuple(self._similar.gates)
+        asking = (gate for gate in every if not (isinstance(gate, str) and keys in self._passed))
         try:
-            return passed(self._similar.gates, asked, stored)
+            if passed(asking, asked, stored) is None:
+                return None
         except Exception as error:  # noqa: BLE001 - the user's function; the call is made all the same
             self._warn("a gate of gates= raised", error)
             return None
+        if len(self._passed) >= REMEMBERED:
+            self._passed.clear()
+        self._passed.add(keys)
+        return tuple(map(name_of, every))
 
     def _sample(self, call: Call, newer_than: float) -> Sample | None:
         """Return the sample of a call if it counts and can be read."""

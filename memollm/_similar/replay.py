@@ -134,7 +134,7 @@ class _Replay:
     def decide(self, place: int, other: int) -> tuple[bool, bool | None]:
         """Tell whether the rest of the gates let two texts pass, and what `verify` said of them."""
         asked, stored = self._readings[place], self._readings[other]
-        if not all(_opens(gate, asked, stored) for gate in self._others):
+        if not all(is_open(gate, asked, stored) for gate in self._others):
             return False, False
         return True, True if self._course.verified is None else self._course.verified(place, other)
 
@@ -248,10 +248,3 @@ def _classes(readings: Sequence[ReadText], gates: Sequence[str | Gate]) -> NDArr
             numbers: dict[Any, int] = {}
             columns.append([numbers.setdefault(reading.part(gate), len(numbers)) for reading in readings])
     return np.array(columns, np.int64).reshape(len(columns), len(readings)).T
-
-
-def _opens(gate: str | Gate, asked: ReadText, stored: ReadText) -> bool:
-    try:
-        return is_open(gate, asked, stored)
-    except Exception:  # noqa: BLE001 - the user's function; one that raises is closed, as where it lends
-        return False

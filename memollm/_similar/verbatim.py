@@ -6,6 +6,8 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING, Final
 
+from memollm._similar.spelling import without_dots
+
 if TYPE_CHECKING:
     from collections.abc import Hashable
 
@@ -16,7 +18,7 @@ _QUOTED: Final = re.compile(
 # Lengths are bounded, so that no text makes a pattern go over it again and again.
 _CODE: Final = re.compile(
     r"```.*?```|`[^`\n]+`|https?://[^\s)>\]]+|(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,64}\.[\w.]{1,64}|"
-    r"[~.]{0,2}/[\w.~-]+(?:/[\w.~-]+)*|\b[A-Za-z_]\w{0,60}(?:\.\w{1,60}){0,6}\([^)\n]{0,200}\)|\b\w*_\w+\b|"
+    r"\b[A-Za-z]:\\[\w\\.~-]*|(?<![\w@#])[@#][A-Za-z_]\w*|[~.]{0,2}/[\w.~-]+(?:/[\w.~-]+)*|\b[A-Za-z_]\w{0,60}(?:\.\w{1,60}){0,6}\([^)\n]{0,200}\)|\b\w*_\w+\b|"
     r"\b[a-z]+(?:[A-Z][a-z0-9]+)+\b|\b[A-Za-z_][\w-]{0,60}(?:\.[A-Za-z_]\w{0,60})+\b|\[[^\]\s]{1,60}\]|(?<!\S)!(?=\w)|\b0x[0-9a-f]+\b|"
     r"(?<!\w)--?[A-Za-z][\w-]*|[=!<>]=|=>|->|&&|\|\||[<>^*+/%=](?=\s*[\w(])",
     re.DOTALL,
@@ -34,4 +36,5 @@ def quotations(text: str) -> Hashable:
 
 def code(text: str) -> Hashable:
     """Return code, paths, URLs, signs, and the era of years."""
+    text = without_dots(text)
     return tuple(_CODE.findall(text)), tuple(_SIGNS.findall(text)), tuple(_ERAS.findall(text.casefold()))

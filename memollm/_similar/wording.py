@@ -17,6 +17,7 @@ from memollm._similar.words import (
     NEGATIONS,
     OPPOSED,
     PREFIXES,
+    ROMAN,
     SIDES,
     UNNAMED,
 )
@@ -46,7 +47,9 @@ def denied(text: str) -> Denied:
     said = words(text)
     times = sum(map(_denies, said)) + len(_FREE.findall(text))
     of = frozenset(after for word, after in pairwise(said) if _denies(word))
-    return Denied(times, Counter(said), of, frozenset(word for word in said if _LIKE_DENIED.match(word)))
+    return Denied(
+        times, Counter(said), of, frozenset(word for word in said if word != "into" and _LIKE_DENIED.match(word))
+    )
 
 
 def agree_in_negations(one: Denied, other: Denied) -> bool:
@@ -129,7 +132,7 @@ def _names(text: str) -> Iterator[str]:
         begins = _SENTENCE.search(text[max(0, match.start() - 3) : match.start()]) is not None
         name = word.casefold().removesuffix("'s")
         has_capital = word[0].isupper() and (not begins or word.isupper()) and word.casefold() not in NO_NAMES
-        if has_capital or name in NAMES:
+        if (has_capital and name not in ROMAN) or name in NAMES:
             yield name
 
 

@@ -85,6 +85,14 @@ ORDINALS: Final[Mapping[str, float]] = {
 }
 """Numbers that count a place, which are no others: the third of five is not three of five."""
 TIMES_OVER: Final = {"twice": "2 times", "double": "2 times", "thrice": "3 times", "triple": "3 times"}
+ROMAN: Final[Mapping[str, int]] = {
+    word: number
+    for word, number in _counted(
+        "ii iii iv v vi vii viii ix x xi xii xiii xiv xv xvi xvii xviii xix xx xxi xxii xxiii xxiv xxv", first=2
+    ).items()
+    if len(word) > 1
+}
+"""Numbers as they stand behind the names of kings and wars."""
 TIMES: Final = _set("times")
 """What a number before it is multiplied by."""
 SCALES: Final = {"k": 1e3, "m": 1e6, "bn": 1e9, "b": 1e9}
@@ -113,6 +121,13 @@ FREE: Final = _set("free")
 """Words that say little."""
 ALIKE: Final = _groups("free", "synonyms")
 """Which words say the same often enough."""
+
+APART: Final = _by_line("apart")
+"""Words that say little, and yet another thing than those of other lines,"""
+ASKING: Final = _by_line("asking")
+"""and those that do so where a question begins with them."""
+POLITE: Final = tuple(sorted((tuple(line.split()) for line in _LISTS["polite"]), key=len, reverse=True))
+"""What stands before a question or behind it and is no part of it."""
 
 UNNAMED: Final = _set("unnamed")
 """Words that are written with a capital letter and name nothing."""

@@ -82,8 +82,10 @@ class Budget:
         # With nothing left, not even a call of unknown cost is made.
         return foreseen if self.limit_cost is None or self.cost < self.limit_cost else float("inf")
 
-    def _exceeded(self, function: str, calls: int) -> BudgetExceeded:
-        under_way = f", {self._under_way} more under way" if self._under_way else ""
+    def _exceeded(self, function: str, calls: int, *, own: int = 0) -> BudgetExceeded:
+        """Say what is spent; of those that are set aside so many are the calls that are refused."""
+        others = self._under_way - own
+        under_way = f", {others} more under way" if others else ""
         more = "1 call" if calls == 1 else f"{calls} calls"
         return BudgetExceeded(
             f"{more} of {function} would exceed the budget: {self} are spent{under_way}. Nothing was called, and the "
@@ -105,9 +107,9 @@ class Budget:
             while self._released:
                 self._put_back(*self._released.popleft())
             if self.limit_calls is not None and self.calls + self._under_way > self.limit_calls:
-                raise self._exceeded(function, 1)
+                raise self._exceeded(function, 1, own=1)
             if self.limit_cost is not None and self._foreseen(function, 0) > self.limit_cost:
-                raise self._exceeded(function, 1)
+                raise self._exceeded(function, 1, own=1)
 
     def release(self, function: str, calls: int) -> None:
         """Know that calls which were set aside were not made, or raised.

@@ -24,7 +24,9 @@ def similar_pairs(cache: Cache, function: str | None = None) -> list[SimilarPair
 def replayed_report(cache: Cache, function: str | None = None, last: int = LATEST) -> SimilarReport:
     """Replay what shadows have seen."""
     codec = cache.__memollm_engine__().codec
-    return similar_report(cache.store, codec, function=function, last=last, read=_reading(codec))
+    return similar_report(
+        cache.store, codec, function=function, last=last, read=_reading(codec), says_yes=_saying(codec)
+    )
 
 
 def _reading(codec: Codec) -> Callable[[bytes, bytes], Any]:
@@ -37,6 +39,18 @@ def _reading(codec: Codec) -> Callable[[bytes, bytes], Any]:
         return found.answer
 
     return read
+
+
+def _saying(codec: Codec) -> Callable[[bytes, bytes], bool]:
+
+    def says_yes(record: bytes, key: bytes) -> bool:
+        """Tell what an answer of `verify` means without loading anything."""
+        found = shown(codec, record, key)
+        if found.is_hidden:
+            raise RecordError(found.text)
+        return bool(found.value)
+
+    return says_yes
 
 
 def became(pair: SimilarPair) -> str:

@@ -60,8 +60,9 @@ def similar(
 
     A list has both texts and their score, the latest first; what a shadow has only looked at says whether the two
     answers agreed. The report replays the calls that shadows looked at: it says of each threshold what a cache that
-    lends would have lent, with all gates, and how much of that was right, and picks the lowest threshold whose
-    precision is as wanted. Answers agree if they are equal; nothing of them is loaded.
+    lends would have lent, with all gates, and how much of that was right, and picks the lowest threshold from which on
+    every one has the wanted precision. Each embedder has a table of its own, the latest first. Answers agree if they
+    are equal; nothing of them is loaded.
     """
     with existing_cache() as cache:
         if function is not None:
@@ -85,15 +86,28 @@ def similar(
 
 def _show_report(report: SimilarReport, precision: float, *, as_json: bool) -> None:
     if as_json:
-        lines = [_line_document(line) for line in report.steps()]
-        show_json({"measures": report.measures(), "thresholds": lines, "advice": report.advice(precision)})
+        others = [_report_document(other, precision) for other in report.others]
+        show_json({**_report_document(report, precision), "others": others})
         return
-    say(report.measures())
-    if report.calls:
-        say()
-        show_table([Column(name.upper(), right=True) for name in HEAD], [line.cells() for line in report.steps()])
-        say()
-        say(report.advice(precision))
+    for number, each in enumerate(report.each()):
+        if number:
+            say()
+        say(each.measures())
+        if each.calls:
+            say()
+            show_table([Column(name.upper(), right=True) for name in HEAD], [line.cells() for line in each.steps()])
+            say()
+            say(each.advice(precision))
+
+
+def _report_document(report: SimilarReport, precision: float) -> dict[str, object]:
+    (alone, *_) = report.each()
+    return {
+        "embedder": alone.embedder,
+        "measures": alone.measures(),
+        "thresholds": [_line_document(line) for line in alone.steps()],
+        "advice": alone.advice(precision),
+    }
 
 
 def _row(pair: SimilarPair) -> tuple[str, ...]:

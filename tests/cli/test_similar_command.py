@@ -55,3 +55,31 @@ def test_counts_what_was_lent(memollm, filled):
     """`stats` counts it apart from hits and from what was made."""
     assert "1 similar" in memollm("stats", "--cache", filled).out
     assert json.loads(memollm("stats", "--json", "--cache", filled).out)["counted"]["similar"] == 1
+
+
+def test_each_embedder_is_reported_by_itself(memollm, filled):
+    """Two embedders have two tables, the one that was used last first."""
+    with Cache(filled) as cache:
+        similar = Similar("question", embed=Embedder(hashed_ngrams, name="other"), shadow=True)
+        look = cache.cached_llm(lambda question: "Rome", similar=similar, pool=1, name="look", version=1)
+        look("What is the capital of Italy?")
+        look("Tell me, what is the capital of Italy?")
+    told = json.loads(memollm("similar", "report", "--json", "--cache", filled).out)
+    assert told["embedder"].startswith("other ")
+    assert [each["embedder"].partition(" ")[0] for each in told["others"]] == ["hashed"]
+    assert memollm("similar", "report", "--cache", filled).out.count("A replay of 2 calls") == 2
+
+
+@pytest.mark.parametrize("no", [0.0, [], "", None, False])
+def test_what_verify_says_counts_by_its_truth(memollm, tmp_path, no):
+    """An answer of `verify` that is false in Python is a no, in the command as in the library."""
+    folder, said = tmp_path / "similar", iter(["0", no])
+    with Cache(folder) as cache:
+        verify = cache.cached_llm(lambda asked, stored: next(said), pool=1, name="reads", version=1)
+        similar = Similar("question", embed=Embedder(hashed_ngrams, name="hashed"), verify=verify, shadow=True)
+        look = cache.cached_llm(lambda question: question[-3:], similar=similar, pool=1, name="look", version=1)
+        for text in ("the owl hunts", "so the owl hunts", "at night bats hunt", "so at night bats hunt"):
+            look(text)
+        lent = [line.lent for line in cache.similar_report("look").lines()]
+    told = json.loads(memollm("similar", "report", "--function", "look", "--json", "--cache", folder).out)
+    assert max(lent) == max(line["lent"] for line in told["thresholds"]) == 1

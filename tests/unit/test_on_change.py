@@ -146,6 +146,24 @@ def test_similar_calls_of_older_code_lend(edit, on_change):
     assert edit.ask("one", **options)("Tell me of the owls!") == "one tell me of the owls 1"
 
 
+@pytest.mark.parametrize("on_change", ["warn", "ignore"])
+def test_a_report_replays_older_code_with_what_it_is_lent_to(edit, on_change):
+    """What a shadow's report says of code that has changed is what lending does: calls of both are one partition."""
+    shadow = Similar("prompt", embed=Embedder(hashed_ngrams, name="hashed"), shadow=True)
+    options = {"pool": 1, "similar": shadow, "on_change": on_change}
+    for style, text in (("one", "{}"), ("two", "all {}"), ("three", "so {}")):
+        ask = edit.ask(style, **options)
+        for known in ("tell of the owls", "where do my bats live"):
+            ask(text.format(known))
+    report = edit.opened[-1].similar_report(same=lambda one, other: ("owls" in one) == ("owls" in other))
+    line = report.lines()[-1]
+    assert (line.calls, line.lent, line.agreed) == (6, 4, 4)
+    alone = edit.ask("four", **options | {"on_change": "new"})
+    alone("tell me of the owls")
+    alone("tell me all of the owls")
+    assert edit.opened[-1].similar_report().calls == 8
+
+
 def test_with_new_nothing_old_is_lent(edit):
     """Under "new" no vector and no match of older code is looked at."""
     edit.ask("one", pool=1, similar=NEAR)("tell me of the owls")

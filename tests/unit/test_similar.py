@@ -14,6 +14,7 @@ import memollm
 from memollm import BudgetExceeded, Cache, CacheMiss, Embedder, MemollmWarning, OptionError, Similar, StoreRefused
 from memollm._calls import similarity
 from memollm._calls.context import current_program
+from memollm._similar import matcher
 from memollm._similar.matcher import Matcher
 from memollm._types.allowance import Charged
 from memollm.stores.drawing import Drawing
@@ -539,6 +540,28 @@ def test_what_was_lent_is_given_back_to_budgets(cache):
         assert answer("Something else entirely?") == "Something else entirely? 2"
 
 
+def test_gates_are_asked_once_about_what_is_lent_again(cache, monkeypatch):
+    """What was lent before asks the named gates no more in a process, and those of the user's each time."""
+    asked, open_to = [], [True]
+
+    def own(asked_text, stored):
+        return open_to[0]
+
+    def passed(gates, *texts):
+        asking = [*gates]
+        asked.append([gate if isinstance(gate, str) else "own" for gate in asking])
+        return gates_passed(asking, *texts)
+
+    gates_passed = matcher.passed
+    monkeypatch.setattr(matcher, "passed", passed)
+    answer = answering(cache, similar=similar(gates=["numbers", own]))
+    answer(FRANCE)
+    assert [answer(FRANCE_TOO) for _ in range(3)] == [f"{FRANCE} 1"] * 3
+    assert asked == [["numbers", "own"], ["own"], ["own"]]
+    open_to[0] = False
+    assert answer(FRANCE_TOO) == f"{FRANCE_TOO} 2"
+
+
 @pytest.mark.parametrize("ask", [answering, answering_async])
 def test_an_embedding_may_use_the_room_of_its_own_call(cache, ask):
     """A budget of one call pays an embedding and what it finds; if it finds nothing, the function has no room left."""
@@ -552,7 +575,7 @@ def test_an_embedding_may_use_the_room_of_its_own_call(cache, ask):
         assert draw(answer, FRANCE_TOO) == f"{FRANCE} 1"
     assert spent.calls == 1
     with memollm.budget(calls=1) as spent:
-        with pytest.raises(BudgetExceeded):
+        with pytest.raises(BudgetExceeded, match="1 of 1 calls are spent\\. Nothing was called"):
             draw(answer, "Something else entirely?")
         assert spent.calls == 1
     with memollm.budget(calls=1) as spent:  # The embedding is kept.

@@ -36,6 +36,39 @@ def test_a_pair_is_told_as_the_table_says():
     assert [(pair, gates) for pair, gates in told if pair[0] not in OPEN and None in gates] == []
 
 
+FRAMES = (
+    "{}, please?",
+    "{}? Thanks!",
+    "{} exactly?",
+    "{} step by step?",
+    "{}? Explain it to me.",
+    "{}? Keep it short.",
+)
+FRAMED_IN_FRONT = ("Please, {}", "Hi! {}", "Can you tell me: {}", "I wonder, {}", "Quick question: {}", "So {}")
+
+
+@pytest.mark.parametrize("frame", [*FRAMES, *FRAMED_IN_FRONT])
+def test_what_is_polite_opens_no_gate(frame):
+    """A pair that differs is kept out also where one of the two is asked politely, before or behind the question."""
+    differ = [pair for kind, *pair in PAIRS if kind not in OPEN | {"lost"}]
+    framed = [(one, frame.format(_begun(other, frame).rstrip(".?! "))) for one, other in differ]
+    passing = [pair for pair in framed if closed(GATES, *pair) is None]
+    assert len(passing) <= len(differ) // 100, passing
+
+
+def _begun(text, frame):
+    """Write a text as it stands behind what begins the sentence."""
+    return text[0].lower() + text[1:] if frame in FRAMED_IN_FRONT and text[1:2].islower() else text
+
+
+def test_what_is_polite_keeps_few_apart():
+    """Of pairs that are the same few are kept apart because one of them is asked politely."""
+    same = [pair for kind, *pair in PAIRS if kind == "same"]
+    for one, other in (("Hi! {}", "{} Thanks!"), ("{}", "{} Please explain."), ("{}", "Quick question. {}")):
+        apart = [pair for pair in same if closed(GATES, one.format(pair[0]), other.format(pair[1])) is not None]
+        assert len(apart) <= len(same) // 20, apart
+
+
 def test_the_docs_tell_what_gates_do_not_hold():
     """How many pairs differ and pass, and how many are the same and are kept apart, is what the docs say."""
     kinds = Counter(kind for kind, *_ in PAIRS)
@@ -96,6 +129,21 @@ def test_a_text_agrees_with_itself():
         ("numbers", "three hundred five", "305"),
         ("numbers", "2 million", "2000000"),
         ("numbers", "the 3rd", "the third"),
+        ("numbers", "one hundred and one nights", "101 nights"),
+        ("numbers", "a thousand and one nights", "1001 nights"),
+        ("numbers", "two thousand three hundred and five", "2,305"),
+        ("numbers", "three million two hundred thousand", "3.2 million"),
+        ("numbers", "one hundred and two hundred", "100 and 200"),
+        ("numbers", "World War II", "World War 2"),
+        ("numbers", "how to use GPT-4", "how to use gpt 4"),
+        ("numbers", "a 10-day trip", "a 10 day trip"),
+        ("numbers", "5km in 2s at 3pm", "5 km in 2 s at 3 pm"),
+        ("code", "at 5 p.m. sharp", "at 5 pm sharp"),
+        ("code", "in the U.S.A.", "in the USA"),
+        ("names", "Louis XIV of France", "Louis 14 of France"),
+        ("swaps", "the colour of an organised centre", "the color of an organized center"),
+        ("swaps", "a travelling dialogue in defence", "a traveling dialog in defense"),
+        ("negations", 'translate "hello" to French', 'translate "hello" into French'),
         ("numbers", "the 21st", "the twenty-first"),
         ("numbers", "the 13th", "the thirteenth"),
         ("units", "5 kB", "5 KB"),
@@ -127,6 +175,17 @@ def test_gates_are_fast_on_long_texts():
         ("numbers", "vitamin B12", "vitamin B6"),
         ("numbers", "API v1", "API v2"),
         ("numbers", "sha1 hashing", "sha256 hashing"),
+        ("numbers", "gpt-4", "gpt-4o"),
+        ("numbers", "gpt-4o", "gpt-4o-mini"),
+        ("numbers", "o1", "o1-mini"),
+        ("numbers", "a 3070", "a 3070ti"),
+        ("numbers", "version 1.0.0-beta", "version 1.0.0-alpha"),
+        ("numbers", "one hundred and one", "one hundred"),
+        ("code", "open C:\\a", "open C:\\b"),
+        ("code", "tell @alice", "tell @bob"),
+        ("swaps", "is it for him", "is it from him"),
+        ("swaps", "was it safe", "is it safe"),
+        ("swaps", "can I swim", "must I swim"),
         ("numbers", "thirty days", "thirty-one days"),
         ("numbers", "three hundred days", "three hundred one days"),
         ("numbers", "the eleventh president", "the twelfth president"),

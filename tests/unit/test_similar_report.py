@@ -9,8 +9,11 @@ import sys
 
 import pytest
 
-from memollm import Cache, Embedder, OptionError, Similar
+from memollm import Cache, Embedder, MemollmWarning, OptionError, Similar
+from memollm._similar.replay import Replayed
 from memollm._upkeep import shadows
+from memollm._upkeep.shadows import ShadowReplay
+from memollm._upkeep.similarity import SimilarReport
 from memollm.testing import hashed_ngrams
 
 HASHED = Embedder(hashed_ngrams, name="hashed")
@@ -158,12 +161,14 @@ def test_a_report_of_nothing_says_so(cache):
         report.threshold_for(0)
 
 
-def test_a_gate_that_raises_is_closed_in_a_replay(cache):
-    """A gate of the user's that raises keeps out, as where it lends."""
+def test_a_gate_that_raises_is_closed_in_a_replay_and_told_once(cache):
+    """A gate of the user's that raises keeps out, and a warning says so once, as where it lends."""
     look = asking(cache, truth)
-    look("an owl at night")
-    look("the owl at night")
-    report = cache.similar_report(gates=[lambda asked, stored: 1 / 0])
+    for text in OWLS:
+        look(text)
+    with pytest.warns(MemollmWarning, match=r"gate.*ZeroDivisionError") as told:
+        report = cache.similar_report(gates=[lambda asked, stored: 1 / 0])
+    assert len(told) == 1
     assert [line.lent for line in report.lines()] == [0] * len(report.lines())
 
 
@@ -193,3 +198,77 @@ def test_a_replay_without_numpy_names_the_extra(cache, monkeypatch):
     monkeypatch.setitem(sys.modules, "memollm._similar.replay", None)
     with pytest.raises(OptionError, match=r"memollm\[similar\]"):
         cache.similar_report()
+
+
+# Each embedder by itself.
+
+
+def test_each_embedder_has_a_table_of_its_own(cache):
+    """What two embedders looked at is never added up: each text counts once, by the one that saw it."""
+    first, second = (
+        asking(cache, truth, embed=Embedder(hashed_ngrams, name="hashed", version=version)) for version in (1, 2)
+    )
+    for text in OWLS:
+        first(text)
+    alone = cache.similar_report().lines()
+    for text in ("the owl hunts", "at night the owl hunts", "so at night the owl hunts"):
+        second(text)
+    report = cache.similar_report()
+    assert [each.calls for each in report.each()] == [3, 4], "the one that was used last comes first"
+    assert report.others[0].lines() == alone
+    assert str(report).count("A replay of") == 2
+    assert [line.partition(":")[0] for line in report.advice(0.9).splitlines()] == [
+        "hashed (version 2, 128 numbers)",
+        "hashed (version 1, 128 numbers)",
+    ]
+
+
+def test_a_decorated_function_means_the_embedder_that_it_has(cache):
+    """Asked with the function itself, the report is about its embedder and its `verify` alone."""
+    other = Embedder(hashed_ngrams, name="other")
+    looks = [asking(cache, truth), asking(cache, truth, embed=other, verify=lambda asked, stored: True)]
+    for look, texts in zip(looks, (OWLS, ("the owl hunts", "at night the owl hunts")), strict=True):
+        for text in texts:
+            look(text)
+    assert [(cache.similar_report(look).calls, cache.similar_report(look).others) for look in looks] == [
+        (4, ()),
+        (2, ()),
+    ]
+    assert "verify=" in cache.similar_report(looks[1]).embedder
+    with pytest.raises(OptionError, match="decorated function"):
+        cache.similar_report(truth)
+
+
+# What the advice says.
+
+
+def lines(*told):
+    """Make a report of what thresholds would have lent: threshold, lent, agreed."""
+    replay = ShadowReplay(tuple(Replayed(level, lent, agreed, lent, 0) for level, lent, agreed in told), 302, by="e")
+    return SimilarReport((), replay, ())
+
+
+def test_a_higher_threshold_that_is_worse_is_named():
+    """Where no threshold is as wanted with all above it, the advice names the one that is not, and one that is."""
+    report = lines((0.98, 1, 0), (0.97, 151, 150))
+    assert report.threshold_for(0.99) is None
+    told = report.advice(0.99)
+    assert "0.97 has 99.3%, but of what 0.98 would have lent, 0 of 1 are right" in told
+    assert "would have lent anything" in lines((0.98, 0, 0)).advice(0.99)
+    with pytest.raises(OptionError, match="precision='a'"):
+        report.advice("a")
+
+
+def test_the_advice_says_what_it_counts(cache):
+    """Where one call lends most, what that tells is counted in calls that lend once each."""
+    replay = ShadowReplay((Replayed(0.9, 1_059, 1_059, 1_000_059, 0),), 1_119, by="e")
+    assert "as much as 1 call that would have lent once each" in SimilarReport((), replay, ()).advice(0.9)
+    assert "little" not in lines((0.9, 60, 60)).advice(0.9)
+
+
+def test_a_function_that_no_shadow_knows_is_told(cache):
+    """Of a function of which nothing was noted, the report names those that it knows."""
+    look = asking(cache, truth)
+    for text in OWLS:
+        look(text)
+    assert "There is something of answer." in str(cache.similar_report("nix"))
