@@ -6,8 +6,8 @@ import hashlib
 import struct
 from typing import Final, NamedTuple
 
-MARK: Final = b"@1:"
-"""How a reference begins, and no record of ours."""
+MARK: Final = b"@@:"
+"""How a reference begins, and no record of ours, also where a bit of that has flipped."""
 HEAD: Final = struct.Struct(">3s32sQ")
 LONGEST: Final = 1500
 """No reference is longer, since no bucket and prefix are; servers look for one among short records alone."""

@@ -10,7 +10,7 @@
 -- What is known of a record; a reference to one in a bucket says the same of it. References are short, so that no long
 -- record is read for that.
 CREATE OR REPLACE FUNCTION memollm.is_reference(record bytea) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
-    SELECT CASE WHEN octet_length(record) BETWEEN 44 AND 1500 THEN substring(record FOR 3) = '\x40313a' ELSE false END;
+    SELECT CASE WHEN octet_length(record) BETWEEN 44 AND 1500 THEN substring(record FOR 3) = '\x40403a' ELSE false END;
 $$;
 
 CREATE OR REPLACE FUNCTION memollm.digest_of(record bytea) RETURNS bytea LANGUAGE sql IMMUTABLE AS $$

@@ -51,7 +51,7 @@ function asking.survey()
     for n = 2, #samples, 2 do
         local stored, took, taken_in, given_out, price = struct.unpack('>ddi8i8d', samples[n])
         -- A reference says how large the record is that stands in a bucket.
-        if #samples[n] > 107 and #samples[n] <= 1564 and string.sub(samples[n], 65, 67) == '@1:' then
+        if #samples[n] > 107 and #samples[n] <= 1564 and string.sub(samples[n], 65, 67) == '@@:' then
             size = size + struct.unpack('>I8', samples[n], 100)
         else
             size = size + #samples[n] - 64
