@@ -16,11 +16,13 @@ from redis.exceptions import RedisError, ResponseError
 from memollm._types.calls import Want
 from memollm._types.requests import Settle, Take
 from memollm._types.samples import MINE, Busy
+from memollm._upkeep.transfer.exporting import snapshot_of
 from memollm.errors import StoreRefused, StoreUnavailable
 from memollm.stores.keeping import keeping
 from memollm.stores.looking import looking
 from memollm.stores.redis.connections import Channel
 from memollm.stores.redis.store import RedisStore
+from memollm.stores.transfer import Part
 from memollm.testing._bench import asked, call, written
 
 LEASE = 0.5
@@ -111,6 +113,23 @@ def test_a_line_that_is_cut_knows_nothing(redis, proxy, opened):
 
 
 # Owners.
+
+
+@pytest.mark.parametrize("reads", ["who may write", "who only reads"])
+def test_what_a_dead_process_had_is_free_where_it_is_copied(redis, store, opened, reads):
+    """A dead process's positions are free in a copy, and void for one that was only paused, not given in both (P1, P3)."""
+    peer = opened(redis.url)
+    hand = take(store, 3)
+    written(store, hand.fills(b"zero", b"one", b"two")[:2])
+    with redis.client() as client:
+        client.hset(f"{store.base(call())}:o", store.opened().owner, 1)
+    source = peer if reads == "who may write" else peer.reader()
+    with snapshot_of(source) as snapshot:
+        (entry,) = snapshot.entries(Part())
+        found = {cursor.reader: (cursor.next, list(cursor.free)) for cursor in snapshot.cursors(entry)}
+    void = [position.at for position in hand.settle().void]
+    # Who may not bury it leaves it what it has.
+    assert (found["reader"], void) == (((3, [0, 1, 2]), [0, 1, 2]) if source is peer else ((3, [2]), []))
 
 
 def test_an_owner_lives_as_long_as_it_says_so(redis, opened):

@@ -1,4 +1,6 @@
--- What can be seen of one call, changing nothing. ARGV: owner, what is asked, and what that needs.
+-- What can be seen of one call. It changes nothing, but for one thing: who takes all of it out, and may write, buries the
+-- dead before. Whoever is paused for longer than its lease would go on with what is not given any more elsewhere.
+-- ARGV: owner, what is asked, and what that needs.
 local what, argument = ARGV[2], ARGV[3]
 
 local function text_of(number)
@@ -80,8 +82,12 @@ function asking.standing()
     return {next or 0, loose_of(argument), lanes_in_order(ARGV[4])}
 end
 
--- Everything of it but the samples, of which the slots are told: what comes later is not of this moment.
+-- Everything of it but the samples, of which the slots are told: what comes later is not of this moment. What the dead
+-- have in flight is free, if they are buried ('1'), or counts as given still.
 function asking.all()
+    if argument == '1' then
+        bury_the_dead(now())
+    end
     local readers, lanes = {}, {}
     local cursors = call('HGETALL', base .. ':r')
     for n = 1, #cursors, 2 do

@@ -95,7 +95,7 @@ class RedisSnapshot(Snapshot):
 
     def _all(self, entry: Entry) -> Any:
         if self._read[0] != entry.handle:
-            self._read = entry.handle, self._looking.look([entry.handle], "all")[0]
+            self._read = entry.handle, self._looking.all_of([entry.handle])[0]
         return self._read[1]
 
     def replaced(self, entry: Entry) -> list[Replaced]:
