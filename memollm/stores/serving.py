@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, ClassVar, Final, Generic, Protocol, TypeVar, c
 
 from memollm._types.locks import ThreadLock, interrupted, renewed_in_children
 from memollm._types.warn import warn
-from memollm.errors import MemollmWarning, StoreClosed, StoreError, StoreUnavailable
+from memollm.errors import MemollmWarning, StoreClosed, StoreError
 from memollm.stores.drawn import Drawn
 from memollm.stores.flights import Flights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from memollm._types.requests import Answer, Request
 
@@ -63,7 +63,8 @@ class ServedSession(Generic[Open]):
         self._opening, self._is_opening = opening.lock, opening.mine
         self._open_as: Open | None = None
         self._when_dropped: weakref.finalize[..., ServedSession[Open]] | None = None
-        self._has_hung = False
+        self._waited_for: frozenset[str] = frozenset()
+        """Parts of the server that were waited for in vain and have not answered since; the empty name is all of it."""
         self.drawn = Drawn(self.flights)
 
     @property
@@ -96,28 +97,28 @@ class ServedSession(Generic[Open]):
         while True:
             try:
                 opened = self._open()
-            except StoreUnavailable as error:
+            except StoreError as error:
                 if not self.is_coming(error):
                     raise
                 now = time.monotonic()
                 if until is None:
-                    seconds = 0 if self._has_hung else self.opening_patience
+                    seconds = 0 if self._waited_for else self.opening_patience
                     until = now + seconds
                     if seconds:
                         warn(f"{error} {_WAITING.format(seconds)}", MemollmWarning)
                 if now >= until or self._closed:
-                    self._has_hung = True
+                    self._waited_for |= {""}
                     raise
                 time.sleep(pause)
                 pause = min(2 * pause, PAUSE_LAST)
             else:
-                self._has_hung = False
+                self._waited_for = frozenset()
                 return opened
 
     def _open(self) -> Open:
         raise NotImplementedError
 
-    def is_coming(self, error: StoreUnavailable) -> bool:
+    def is_coming(self, error: StoreError) -> bool:
         """Tell whether what was not opened is a server that is away, as one that starts is: another error stays."""
         raise NotImplementedError
 
@@ -163,17 +164,22 @@ class ServedSession(Generic[Open]):
                 now = time.monotonic()
                 if until is None:
                     # Whoever has waited in vain once does not wait again before the server has answered.
-                    hurries = self._has_hung and self.is_away(error)
-                    until = now + (0 if hurries else self._patience)
+                    until = now + (0 if self._hurries(error) else self._patience)
                 if not self.may_pass(error) or now >= until:
-                    self._has_hung = self._has_hung or self.may_pass(error)
+                    if self.may_pass(error) and self.is_away(error):
+                        self._waited_for |= {self.part_of(error), *self.parts_away()}
                     raise self.translated(error) from error
                 self.get_ready(error, pause)
                 time.sleep(pause)
                 pause = min(2 * pause, PAUSE_LAST)
             else:
-                self._has_hung = False
+                if self._waited_for:
+                    self._waited_for &= frozenset(self.parts_away())
                 return done
+
+    def _hurries(self, error: Exception) -> bool:
+        part, known = self.part_of(error), self._waited_for
+        return bool(known) and self.is_away(error) and (not part or part in known or "" in known)
 
     def may_pass(self, error: Exception) -> bool:
         """Tell whether the same may come about a moment later: the server restarts, or a connection was cut."""
@@ -182,6 +188,14 @@ class ServedSession(Generic[Open]):
     def is_away(self, error: Exception) -> bool:  # noqa: ARG002 - for those who can tell
         """Tell whether it is the server that does not answer."""
         return True
+
+    def part_of(self, error: Exception) -> str:  # noqa: ARG002 - for those that have parts
+        """Name the part of the server that does not answer, if that is known; others may."""
+        return ""
+
+    def parts_away(self) -> Collection[str]:
+        """Name the parts that did not answer when they were asked last."""
+        return ()
 
     def translated(self, error: Exception) -> StoreError:
         """Say in one sentence what failed, why, and what can be done."""

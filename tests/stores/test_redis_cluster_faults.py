@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 from servers import PATIENCE, REDIS, RedisCluster, require, require_redis, until
@@ -12,12 +13,14 @@ from servers import PATIENCE, REDIS, RedisCluster, require, require_redis, until
 require_redis()
 
 from hands import stock, take, want
+from redis.exceptions import ClusterDownError, TryAgainError
 
 from memollm import Cache
 from memollm._types.calls import Place
 from memollm._types.requests import Take
 from memollm._types.samples import MINE, Busy
 from memollm.errors import OptionError, StoreRefused, StoreUnavailable
+from memollm.stores import serving
 from memollm.stores.keeping import keeping
 from memollm.stores.redis.address import Node, address_of
 from memollm.stores.redis.cluster import ClusterWay
@@ -308,6 +311,69 @@ def test_a_node_that_stays_away_is_named(cluster, opened):
         cluster.nodes[gone].start()
         cluster.until_up()
     until(lambda: take_or_none(store, calls[gone]) == [0])
+
+
+@pytest.fixture
+def pauses(monkeypatch):
+    """Let no time pass where a server is waited for; return how long that would have been."""
+    pauses = []
+    clock = SimpleNamespace(sleep=pauses.append, monotonic=lambda: sum(pauses))
+    monkeypatch.setattr(serving, "time", clock)
+    return pauses
+
+
+def waited(pauses, store, of):
+    """Tell whether a draw has waited before it was refused."""
+    before = len(pauses)
+    with pytest.raises(StoreUnavailable):
+        take(store, of=of)
+    return len(pauses) > before
+
+
+def test_a_node_that_stays_away_is_waited_for_once(cluster, opened, pauses, monkeypatch):
+    """Whether it was there when a program began or not, and whatever other nodes answer meanwhile (P7)."""
+    told = []
+    monkeypatch.setattr(serving, "warn", lambda text, _: told.append(text))
+    url = f"{cluster.fresh()}?patience=7"
+    store, late = opened(url), opened(url)
+    calls = calls_of_all(cluster, store)
+    for each in calls:
+        stock(store, b"zero", of=each)
+    # Not the one that the URL names.
+    gone, there = 1, calls[0]
+    cluster.nodes[gone].kill()
+    try:
+        assert waited(pauses, store, calls[gone])
+        assert take(store, of=there).at == [0]
+        assert not waited(pauses, store, calls[gone])
+        assert [waited(pauses, late, there) for _ in range(3)] == [True, False, False]
+        assert ["7 seconds at most" in text for text in told] == [True]
+    finally:
+        cluster.nodes[gone].start()
+        cluster.until_up()
+    until(lambda: [take_or_none(each, calls[gone]) is not None for each in (store, late)] == [True, True])
+
+
+def test_a_cluster_that_is_down_is_waited_for_once(cluster, store, pauses, monkeypatch):
+    """Slots on their way are waited for each time, since that is soon over; a cluster that is down is not."""
+    store.peek(call())
+    for error, expected in ((ClusterDownError("down"), [True, False]), (TryAgainError("moving"), [True, True])):
+        monkeypatch.setattr(store.opened().way, "value", raising(error))
+        assert [waits(pauses, store) for _ in range(2)] == expected
+
+
+def raising(error):
+    def fail(*_):
+        raise error
+
+    return fail
+
+
+def waits(pauses, store):
+    before = len(pauses)
+    with pytest.raises(StoreUnavailable):
+        store.peek(call())
+    return len(pauses) > before
 
 
 def take_or_none(store, of):

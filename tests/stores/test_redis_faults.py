@@ -117,7 +117,7 @@ def test_a_line_that_is_cut_knows_nothing(redis, proxy, opened):
 
 @pytest.mark.parametrize("reads", ["who may write", "who only reads"])
 def test_what_a_dead_process_had_is_free_where_it_is_copied(redis, store, opened, reads):
-    """A dead process's positions are free in a copy, and void for one that was only paused, not given in both (P1, P3)."""
+    """A dead process's positions are free in a copy, and void for one that was only paused (P1, P3)."""
     peer = opened(redis.url)
     hand = take(store, 3)
     written(store, hand.fills(b"zero", b"one", b"two")[:2])

@@ -3,7 +3,6 @@
 import itertools
 import socket
 import threading
-from types import SimpleNamespace
 
 import pytest
 from servers import REDIS, RedisServer, require, require_redis
@@ -13,6 +12,7 @@ require_redis()
 from memollm import Cache, OptionError
 from memollm._types.calls import Want
 from memollm.errors import StoreReadOnly, StoreRefused, StoreUnavailable
+from memollm.stores import serving
 from memollm.stores.redis import opening
 from memollm.stores.redis.address import address_of
 from memollm.stores.redis.connections import WAITS, Channel
@@ -74,11 +74,17 @@ def test_a_wrong_place_is_refused(url, said):
         Cache(url)
 
 
-def test_a_server_that_reads_its_files_is_waited_for():
-    """While it loads it does not say yet that it keeps an append-only file."""
-    answers = iter([b"loading:1\r\naof_enabled:0\r\n", b"loading:1\r\n", b"loading:0\r\naof_enabled:1\r\n"])
-    info = opening._info_when_loaded(SimpleNamespace(value=lambda *_: next(answers)), patience=60)
-    assert info["aof_enabled"].strip() == "1"
+def test_a_server_that_reads_its_files_is_waited_for(redis, monkeypatch):
+    """While it loads it does not say yet that it keeps an append-only file, and it is waited for as one that starts."""
+    found, loading, told = opening._info, [{"loading": "1", "aof_enabled": "0"}] * 2, []
+    monkeypatch.setattr(opening, "_info", lambda *asked: {**found(*asked), **(loading.pop() if loading else {})})
+    monkeypatch.setattr(serving, "warn", lambda text, _: told.append(text))
+    store = RedisStore(redis.fresh())
+    assert store.peek(call()) == {}
+    store.close()
+    assert not loading
+    assert len(told) == 1
+    assert "it still reads its files" in told[0]
 
 
 def test_a_parameter_that_the_client_does_not_know(redis):

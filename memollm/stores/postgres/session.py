@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
     from memollm._types.calls import Call
-    from memollm.errors import StoreError, StoreUnavailable
+    from memollm.errors import StoreError
     from memollm.stores.postgres.connections import KeptConnection
 
 OF_OWNER: Final = ("bury_loose", "bury_new", "bury_claims", "bury_asked")
@@ -184,7 +184,7 @@ class ServerSession(ServedSession[OpenServer]):
         """Tell whether it is the server that does not answer."""
         return not (isinstance(error, psycopg.Error) and error.sqlstate == OWNER_LOST)
 
-    def is_coming(self, error: StoreUnavailable) -> bool:
+    def is_coming(self, error: StoreError) -> bool:
         """Tell whether what was not opened is a server that is away."""
         return is_away(error.__cause__)
 

@@ -11,7 +11,7 @@ from redis.exceptions import ClusterDownError, MovedError
 
 from memollm.stores.redis.address import Node
 from memollm.stores.redis.connections import Channel, LentChannels, synced
-from memollm.stores.redis.failures import FAILURES, of_node
+from memollm.stores.redis.failures import FAILURES, name_of, of_node
 from memollm.stores.redis.nodes import SlotMap, slot_of
 
 if TYPE_CHECKING:
@@ -94,6 +94,11 @@ class ClusterWay:
     def described(self) -> str:
         """Say what there is besides one server."""
         return f" (a cluster of {len(self.nodes.primaries)} nodes)"
+
+    @property
+    def away(self) -> list[str]:
+        """Name the nodes that did not answer when they were asked last."""
+        return [name_of(node) for node in list(self.nodes.away)]
 
     def open(self) -> None:
         """Find the nodes, and refuse what cannot be used."""

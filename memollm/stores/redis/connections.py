@@ -150,6 +150,9 @@ class LentChannels(Lending[Channel]):
         self.waits = False
         """Whether each write of a script is waited for until it is on the disk."""
 
+    away: Final[Sequence[str]] = ()
+    """It is one."""
+
     # Lending.
 
     def connect(self) -> Channel:
@@ -218,6 +221,11 @@ class ServerWay(Protocol):
     @property
     def described(self) -> str:
         """Say what there is besides one server."""
+        ...
+
+    @property
+    def away(self) -> Sequence[str]:
+        """Name the nodes of a cluster that did not answer when they were asked last."""
         ...
 
     def run(self, commands: Sequence[Command]) -> list[Any]:

@@ -99,11 +99,24 @@ _PASSING: Final = (
 )
 
 
+_OF_CLUSTER: Final = "a cluster"
+
+
+def of_cluster(error: Exception) -> None:
+    """Note that what failed was a cluster, in which another node may take the place of one that does not answer."""
+    error.add_note(_OF_CLUSTER)
+
+
 def of_node(error: Exception, node: object) -> Exception:
     """Note at which node of a cluster something failed."""
     if not node_of(error):
-        error.add_note(f"node {node}")
+        error.add_note(name_of(node))
     return error
+
+
+def name_of(node: object) -> str:
+    """Return as what a node of a cluster is named."""
+    return f"node {node}"
 
 
 def node_of(error: Exception) -> str:
@@ -127,14 +140,21 @@ def may_pass(error: Exception) -> bool:
 
 
 def is_changing(error: Exception) -> bool:
-    """Tell whether slots of a cluster are on their way, or it is not whole."""
-    return isinstance(error, (*_CHANGING, failed.ClusterDownError))
+    """Tell whether slots of a cluster are on their way."""
+    return isinstance(error, _CHANGING)
 
 
-def is_away(error: BaseException | None) -> bool:
-    """Tell whether a server that exists did not take a connection: it was refused, or ended at once."""
+def is_coming(error: BaseException | None) -> bool:
+    """Tell whether what could not be opened is a server that starts, or a cluster that is to be whole again."""
+    if isinstance(error, Exception) and _OF_CLUSTER in getattr(error, "__notes__", ()):
+        return may_pass(error)
+    return _is_away(error)
+
+
+def _is_away(error: BaseException | None) -> bool:
+    """Tell whether a server that exists took no connection, or ended it at once, or says that it starts still."""
     while error is not None and not isinstance(error, SSLError):
-        if isinstance(error, ConnectionError) or "closed by server" in str(error):
+        if isinstance(error, ConnectionError | failed.BusyLoadingError) or "closed by server" in str(error):
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from memollm.stores.redis.connections import Channel, ServerWay
 
 OLDEST: Final = (6, 2)
-BETWEEN_LOOKS: Final = 0.02
 OLDEST_THAT_WAITS: Final = (7, 2)
 """From which version on a client can wait until what it wrote is on the disk."""
 VALKEY_BEGAN_AS: Final = (7, 2)
@@ -36,7 +34,7 @@ def is_of_cluster(wire: Channel) -> bool:
 
 def require_known_server(wire: Channel, address: RedisAddress) -> bool:
     """Refuse what cannot be used; tell whether each write is to be waited for until it is on the disk."""
-    info, shown = _info_when_loaded(wire, address.patience), address.shown
+    info, shown = _info(wire), address.shown
     if info.get("cluster_enabled") == "1":
         shown = f"{shown} (its node {address.options['host']}:{address.options['port']})"
     version = _version(info)
@@ -104,14 +102,6 @@ def require_known_schema(way: ServerWay | Channel, books: str, shown: str, *, wr
         )
     known_as: bytes | None = way.value("HGET", f"{books}:about", "id")
     return known_as
-
-
-def _info_when_loaded(wire: Channel, patience: float) -> dict[str, str]:
-    """Ask a server what it is; while it reads its files it does not say yet that it writes them."""
-    until = time.monotonic() + patience
-    while (info := _info(wire)).get("loading") == "1" and time.monotonic() < until:
-        time.sleep(BETWEEN_LOOKS)
-    return info
 
 
 def _info(wire: Channel, *sections: str) -> dict[str, str]:

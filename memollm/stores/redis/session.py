@@ -22,13 +22,15 @@ from memollm.stores.redis.failures import (
     MOVING,
     UNKNOWN_CALL,
     code_of,
-    is_away,
     is_changing,
+    is_coming,
     may_pass,
+    node_of,
+    of_cluster,
     translated,
 )
 from memollm.stores.redis.line import ListeningLine
-from memollm.stores.redis.opening import BETWEEN_LOOKS, is_of_cluster, require_known_schema, require_known_server
+from memollm.stores.redis.opening import is_of_cluster, require_known_schema, require_known_server
 from memollm.stores.redis.scripts import Command, books, keeping, looking, moving
 from memollm.stores.serving import ServedSession
 
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from memollm._types.calls import Call, Place
     from memollm._types.counting import Account, Counts
     from memollm._types.samples import Sample
-    from memollm.errors import StoreError, StoreUnavailable
+    from memollm.errors import StoreError
     from memollm.stores.redis.address import RedisAddress
     from memollm.stores.redis.connections import Channel, ServerWay
 
@@ -180,22 +182,15 @@ class RedisSession(ServedSession[OpenRedis]):
         from memollm.stores.redis.cluster import ClusterWay
 
         way = ClusterWay(self.address, self._require_server)
-        until = time.monotonic() + self.address.patience
-        while True:
-            try:
-                way.open()
-                self.known_as = require_known_schema(way, self.books, self.shown, writes=self.owns)
-            except FAILURES as error:
-                # It is there, and another node takes the place of one that is not.
-                if not may_pass(error) or time.monotonic() > until:
-                    way.close()
-                    raise
-                time.sleep(BETWEEN_LOOKS)
-            except BaseException:
-                way.close()
-                raise
-            else:
-                return way
+        try:
+            way.open()
+            self.known_as = require_known_schema(way, self.books, self.shown, writes=self.owns)
+        except BaseException as error:
+            way.close()
+            if isinstance(error, FAILURES):
+                of_cluster(error)
+            raise
+        return way
 
     def _require_server(self, wire: Channel, address: RedisAddress) -> bool:
         """Refuse what cannot be used; tell whether each write is to be waited for until it is on the disk."""
@@ -339,9 +334,17 @@ class RedisSession(ServedSession[OpenRedis]):
         """Tell whether it is the server that does not answer."""
         return not code_of(error) and not is_changing(error)
 
-    def is_coming(self, error: StoreUnavailable) -> bool:
+    def is_coming(self, error: StoreError) -> bool:
         """Tell whether what was not opened is a server that is away."""
-        return is_away(error.__cause__)
+        return is_coming(error.__cause__)
+
+    def part_of(self, error: Exception) -> str:
+        """Name the node of a cluster that does not answer."""
+        return node_of(error)
+
+    def parts_away(self) -> Sequence[str]:
+        """Name the nodes that did not answer when they were asked last."""
+        return [] if self._open_as is None else self._open_as.way.away
 
     def translated(self, error: Exception) -> StoreError:
         """Say in one sentence what failed, why, and what can be done."""
