@@ -193,6 +193,8 @@ class Cache:
     def adopt(self, name: str, *, to: str | None = None, version: str | None = None, dry_run: bool = False) -> int:
         """Give samples of an older version of a function to its latest, all or nothing; return how many.
 
+        On Redis each call is adopted whole or not at all, one after another; if that is cut short, adopt again.
+
         `version` says which older one, if not the one before; `to` gives them to a function of another name, after a
         rename. Where both have samples the adopted ones come after, and what a namespace has drawn stays drawn. With
         `dry_run` nothing is changed: it tells how many samples would be adopted.

@@ -138,8 +138,9 @@ def _version(name: str, versions: list[ListedVersion], said: str) -> ListedVersi
 def adopt(*, name: str, to: str | None, version: str | None, dry_run: bool) -> None:
     """Give samples of an older version of a function to its latest.
 
-    All or nothing; nothing is lost. Where both have samples the adopted ones come after, and what a namespace has drawn
-    stays drawn. The latest version is the one that was drawn or keyed last, so run the changed program once before.
+    All or nothing, and on Redis so for each call; nothing is lost. Where both have samples the adopted ones come after,
+    and what a namespace has drawn stays drawn. The latest version is the one that was drawn or keyed last, so run the
+    changed program once before.
     """
     with existing_cache() as cache:
         require_function(cache, name)

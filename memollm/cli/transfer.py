@@ -74,7 +74,7 @@ def copy(source: str, target: str, *, as_json: bool) -> None:
 
     FROM and TO are paths or URLs. Samples come with all that namespaces and runs have drawn of them. What is in TO
     already is neither doubled nor reordered. Whatever ended a copy, running it again completes it. Others may draw from
-    both meanwhile, but not from a TO on Redis. TO is made if there is none.
+    both meanwhile. TO is made if there is none.
     """
     if was_said():
         raise OptionError("copy is told both caches: memollm copy FROM TO, without --cache.")

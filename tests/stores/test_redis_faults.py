@@ -118,7 +118,8 @@ def test_a_line_that_is_cut_knows_nothing(redis, proxy, opened):
 @pytest.mark.parametrize("reads", ["who may write", "who only reads"])
 def test_what_a_dead_process_had_is_free_where_it_is_copied(redis, store, opened, reads):
     """A dead process's positions are free in a copy, and void for one that was only paused (P1, P3)."""
-    peer = opened(redis.url)
+    # It does not say that it lives in the middle of this.
+    store, peer = opened(f"{redis.url}?lease=3600"), opened(redis.url)
     hand = take(store, 3)
     written(store, hand.fills(b"zero", b"one", b"two")[:2])
     with redis.client() as client:
