@@ -29,6 +29,8 @@ class HeldByDraw:
 
     positions: list[Position] = field(default_factory=list[Position])
     claims: dict[Place, None] = field(default_factory=dict[Place, None])
+    unsure: set[Place] = field(default_factory=set[Place])
+    """Which of the claims were looked at without an answer having come: maybe there is none."""
 
 
 class LeftByDraw(NamedTuple):
@@ -122,7 +124,23 @@ class Drawn:
                     case Write():
                         self._unsure[request.id] = None
                     case Look():
-                        self._of(request.ticket).claims.update(dict.fromkeys(request.places))
+                        self._looks(request)
+
+    def _looks(self, look: Look) -> None:
+        """Know that places may be claimed, which is for their end alone: nobody may wait for such a draw to fill them.
+
+        It may be told that others fill them, and wait for that together with whoever waits for it.
+        """
+        held = self._of(look.ticket)
+        held.unsure.update(place for place in look.places if place not in held.claims)
+        held.claims.update(dict.fromkeys(look.places))
+
+    def filling(self) -> dict[Place, int]:
+        """Return by which draws which places are claimed for certain."""
+        with self._lock:
+            return {
+                place: ticket for ticket, held in self.held.items() for place in held.claims if place not in held.unsure
+            }
 
     def many_arrived(self) -> bool:
         """Tell whether there is much that the server need not remember any more."""
@@ -194,10 +212,11 @@ class Drawn:
 
     def _looked(self, look: Look, answer: Any) -> None:
         """Know that what others are filling is not claimed: who takes it for its own would wait for itself."""
-        claims = self._of(look.ticket).claims
+        held = self._of(look.ticket)
+        held.unsure.difference_update(look.places)
         for place, state in zip(look.places, answer, strict=True):
             if state is not MINE:
-                claims.pop(place, None)
+                held.claims.pop(place, None)
 
     def _changed(self, change: Change) -> None:
         held = None

@@ -107,7 +107,7 @@ class ServedDrawing(Drawing):
 
     def _own(self, places: Sequence[Place]) -> tuple[dict[Place, int], list[Place]]:
         """Tell which places draws of this process are filling."""
-        mine = {place: ticket for ticket, held in list(self.drawn.held.items()) for place in list(held.claims)}
+        mine = self.drawn.filling()
         own = {place: mine[place] for place in places if place in mine and self.flights.aloft(mine[place])}
         return own, [place for place in places if place not in own]
 
