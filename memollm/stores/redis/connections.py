@@ -150,7 +150,7 @@ class LentChannels(Lending[Channel]):
         self.waits = False
         """Whether each write of a script is waited for until it is on the disk."""
 
-    away: Final[Sequence[str]] = ()
+    away: Sequence[str] = ()
     """It is one."""
 
     # Lending.
