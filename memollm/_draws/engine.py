@@ -223,7 +223,12 @@ class Engine:
         told = f"An answer of {function} was not stored. {error}"
         if told not in self._warned:
             self._warned.add(told)
-            warn(told, NotStoredWarning)
+            try:
+                warn(told, NotStoredWarning)
+            except NotStoredWarning:
+                # Where the user has made it an error, each answer that is not stored is one.
+                self._warned.discard(told)
+                raise
 
     def after_fork_in_child(self) -> None:
         """Begin anew: threads and locks belong to the parent."""

@@ -220,7 +220,7 @@ def _measures(replay: ShadowReplay, gates: Sequence[str], known: Sequence[str]) 
     yield (
         f"A replay of {_calls(replay.calls)} in the order in which they were made, each text once: what a cache that "
         f"lends from a threshold on, with {asked}, would have lent, and whether that agrees with the answer that was "
-        "made. A text that is lent to is not learned, as where it is done."
+        "made. A text that is lent to is not learned, just as in real lending."
     )
     yield f"Texts were compared by {replay.by}."
     if replay.left_out:

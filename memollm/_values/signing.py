@@ -84,7 +84,8 @@ class Signer:
         if known is None:
             raise UntrustedRecord(
                 f"the record is signed by key {key_id}, yours is {self.key_id}, so it is not loaded: it could run "
-                f"code. If you trust whoever wrote it, get their key: set {VARIABLE} to it, or Cache(...).trust(it)",
+                f"code. If you trust whoever wrote it, get their key (their {VARIABLE}, or what the file {FILE} "
+                f"holds that `memollm doctor` names to them): set {VARIABLE} to it, or Cache(...).trust(it)",
             )
         if not hmac.compare_digest(mac, known.of(message)):
             raise UntrustedRecord(

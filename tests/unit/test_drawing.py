@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import threading
+import warnings
 
 import pytest
 
@@ -552,6 +553,18 @@ def test_an_unstorable_result_is_returned_with_a_warning(cache):
         assert list(ask("x")) == [0, 1, 2]
     assert ask.peek("x") == []
     assert cache.namespaces() == [memollm.Namespace("a", 1, 0)]
+
+
+def test_each_unstorable_result_is_an_error_where_the_user_says_so(cache):
+    """Who makes the warning an error is stopped each time, and not only by the first; nothing stays claimed."""
+    ask = asking(cache, lambda _: (number for number in range(3)), pool=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", NotStoredWarning)
+        for _ in range(2):
+            with pytest.raises(NotStoredWarning, match="ask"):
+                ask("x")
+    with pytest.warns(NotStoredWarning, match="ask"):
+        assert list(ask("x")) == [0, 1, 2]
 
 
 def test_an_error_keeps_its_cause(cache):
