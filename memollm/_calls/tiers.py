@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from os import PathLike, fspath
 from typing import TYPE_CHECKING, Final, cast
@@ -18,8 +19,17 @@ if TYPE_CHECKING:
 
 MEMORY: Final = "memory:"
 BUCKET: Final = "s3://"
-NAMED: Final = ("schema", "prefix")
-"""What a URL says besides its path of which cache of a server is meant."""
+NAMED: Final = {
+    "schema": "",
+    "prefix": "",
+    "host": "PGHOST",
+    "hostaddr": "PGHOSTADDR",
+    "port": "PGPORT",
+    "dbname": "PGDATABASE",
+    "service": "PGSERVICE",
+    "db": "",
+}
+"""What a URL says besides its path of which cache of a server is meant, and where the environment says it."""
 
 
 def require_tier(where: str, tier: object) -> str:
@@ -87,7 +97,12 @@ def name_of_cache(url: str) -> str:
     """Return how a file is named that is about one cache of a server: not by who asks, and how."""
     parts = urlsplit(url)
     asked = parse_qs(parts.query)
-    named = [each for name in NAMED for each in asked.get(name, [])]
+    of_postgres = parts.scheme.startswith("postgres")
+    named = [
+        f"{name}={each}"
+        for name, variable in NAMED.items()
+        for each in asked.get(name) or ([os.environ.get(variable, "")] if of_postgres and variable else [])
+    ]
     whole = "\n".join([parts.hostname or "", str(parts.port or ""), parts.path.strip("/"), *named])
     host = re.sub(r"[^a-z0-9.-]", "", parts.hostname or "")[:40] or "server"
     return f"{host}-{hashlib.sha256(whole.encode()).hexdigest()[:12]}"

@@ -30,7 +30,10 @@ class Thin(Protocol):
 
 @runtime_checkable
 class TellsEpochs(Protocol):
-    """A store whose epochs are the same numbers in all processes, and change with what they tell of or not at all."""
+    """A store whose epochs are the same numbers in all processes, and change with what they tell of or not at all.
+
+    No other cache has the same numbers, be it of the same name, a clone, or this one restored from a backup.
+    """
 
     def lasting_epoch(self) -> int:
         """Return the epoch by which this process goes, as all processes know it; below zero where it is not told."""

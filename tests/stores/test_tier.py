@@ -3,7 +3,7 @@
 import itertools
 import random
 import sqlite3
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
 from hands import stock, take
@@ -159,6 +159,27 @@ def test_a_memo_hit_takes_no_request(counting, machine):
         assert memo(second, of=call("other")).record == b"other"
     with counting.expected(asked=0):
         assert memo(second, of=call("other")).record == b"other"
+
+
+@pytest.mark.parametrize("how", ["another", "made anew"])
+def test_a_copy_of_another_cache_is_never_believed(postgres, tmp_path, how):
+    """Two caches in one epoch that have one file, by whatever name, are each given their own samples (P8)."""
+    import psycopg
+
+    one = postgres.another()
+    other = one if how == "made anew" else postgres.another()
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        for url, record in ((one, b"one"), (other, b"other")):
+            schema = url.rpartition("=")[2]
+            connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+            with closing(PostgresStore(url)) as store:
+                stock(store, record)
+                stock(store, b"opening", of=call("opening"))
+            connection.execute(f"UPDATE {schema}.about SET epoch = 5")
+            for _ in range(2):
+                with closing(TierStore(PostgresStore(url), FolderCopies(tmp_path / "tier.db"), shown="")) as store:
+                    memo(store, of=call("opening"))
+                    assert memo(store).record == record
 
 
 # What is replaced.

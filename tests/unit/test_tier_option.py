@@ -97,3 +97,15 @@ def test_a_file_is_named_by_the_cache():
     others = [f"{URL}?prefix=a", "redis://127.0.0.1:1/1", "redis://127.0.0.1:2/0", "redis://host:1/0"]
     assert len({*same, *map(name_of_cache, others)}) == 5
     assert same.pop().startswith("127.0.0.1-")
+
+
+def test_a_database_is_told_by_all_that_names_it(monkeypatch):
+    """What libpq reads of a URL besides its path, and of the environment, names another cache, too."""
+    url = "postgresql://host"
+    named = [f"{url}?{each}=a" for each in ("dbname", "host", "hostaddr", "port", "service", "schema")]
+    names = {name_of_cache(each) for each in (url, *named)}
+    for variable in ("PGHOST", "PGPORT", "PGDATABASE", "PGSERVICE"):
+        with monkeypatch.context() as patch:
+            patch.setenv(variable, "b")
+            names.add(name_of_cache(url))
+    assert len(names) == 11

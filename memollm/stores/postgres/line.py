@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
@@ -37,6 +38,7 @@ class DirectLine(ListeningThread):
         self._sql = statements(address.schema)
         self.is_pooled = False
         self.owner = 0
+        self._identity = b""
         super().__init__()
 
     # Connecting.
@@ -84,6 +86,7 @@ class DirectLine(ListeningThread):
         connection.pgconn.notify_handler = self._on_notice
         if self._owns or not _is_standby(connection):
             connection.execute(composed.SQL("LISTEN {}").format(composed.Identifier(channel(self._address.schema))))
+            (self._identity,) = connection.execute(self._sql["identity"], binary=True).fetchall()[0]
             self._hear(connection)
         self.is_up.set()
         self._poke()
@@ -136,6 +139,13 @@ class DirectLine(ListeningThread):
             before, self.epoch = self.epoch, latest
             if before != UNKNOWN:
                 connection.execute(self._sql["leave_epoch"], (before,))
+
+    def lasting_epoch(self) -> int:
+        """Return what stands for the epoch of this cache, and of no other; below zero where it is not known."""
+        identity, epoch = self._identity, self.epoch
+        if epoch < 0 or identity is not self._identity:
+            return UNKNOWN
+        return int.from_bytes(blake2b(identity + b"%d" % epoch, digest_size=8).digest()) >> 1
 
     def _lose(self) -> None:
         self._announced = UNKNOWN

@@ -70,6 +70,9 @@ ORDER BY slot.call, slot.slot;
 SELECT nth, owner, ticket FROM memollm.wait_for(%s, %s, %s, %s);
 -- name: epoch  How often something was replaced or removed.
 SELECT epoch FROM memollm.about;
+-- name: identity  By which this cache is told from any other, and from itself restored, cloned or failed over.
+SELECT sha256(concat_ws(' ', 'memollm.about'::regclass::oid, (SELECT oid FROM pg_database WHERE datname = current_database()),
+    extract(epoch FROM pg_postmaster_start_time()))::bytea);
 -- name: hear_epoch  This process goes by an epoch.
 SELECT pg_advisory_lock_shared($EPOCHS, %s);
 -- name: leave_epoch  And no longer by another.

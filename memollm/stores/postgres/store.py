@@ -9,6 +9,7 @@ import msgspec
 import psycopg
 
 from memollm.errors import ChangeRefused
+from memollm.stores.listening import UNKNOWN
 from memollm.stores.postgres.asking import AT, KIND, Asking, Sending
 from memollm.stores.postgres.failures import RENUMBERED
 from memollm.stores.postgres.line import claimants
@@ -137,8 +138,9 @@ class PostgresStore(ServerSession, ServedDrawing):
                 raise
 
     def lasting_epoch(self) -> int:
-        """Return the epoch that this process was told of: a number of the server's, which begins with what it tells."""
-        return self.epoch()
+        """Return what stands for the epoch that this process was told of, in this cache and in no other."""
+        opened = self._open_as
+        return UNKNOWN if opened is None else opened.line.lasting_epoch()
 
     # Watching.
 

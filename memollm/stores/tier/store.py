@@ -104,7 +104,10 @@ class TierStore(Drawing):
 
     def _moment(self) -> AskedIn:
         server = self.server
-        return AskedIn(server.epoch(), server.lasting_epoch() if isinstance(server, TellsEpochs) else UNTOLD)
+        if isinstance(server, TellsEpochs):
+            lasting = server.lasting_epoch()
+            return AskedIn(lasting, lasting)
+        return AskedIn(server.epoch(), UNTOLD)
 
     def _asked(self, requests: Sequence[Request], moment: AskedIn) -> list[Answer | StoreError]:
         answers = self._performed(requests)
