@@ -13,10 +13,12 @@ import msgspec
 
 from memollm._keys.keyer import KEY_BYTES, hash_of
 from memollm._types.calls import Call
-from memollm._types.samples import is_sound
+from memollm._types.references import read_reference
+from memollm._types.samples import Absent, is_sound
+from memollm._types.tables import counted
 from memollm._upkeep.transfer import transfer_of
 from memollm._upkeep.transfer.lines import CallLine, encode, sample_line
-from memollm.errors import OptionError, RecordError, StaleRecord, UntrustedRecord, printable
+from memollm.errors import MissingRecord, OptionError, RecordError, StaleRecord, UntrustedRecord, printable
 from memollm.stores.checking import Checkable, Fault, Kept, Unreadable
 from memollm.stores.transfer import Part
 
@@ -61,6 +63,10 @@ class Verified:
     kept: Kept
     faults: tuple[Fault, ...]
     repaired: Repaired | None = None
+    elsewhere: int = 0
+    """Samples that stand in a bucket which this program has not named; they were not checked."""
+    bucket: str = ""
+    """That bucket, as `tier=` names it."""
 
     @property
     def ok(self) -> bool:
@@ -84,6 +90,11 @@ class Verified:
             yield f"{self.untrusted:,} samples are signed by a key that is not trusted here: Cache(...).trust(it)"
         if self.newer:
             yield f"{self.newer:,} samples were written by a later memollm; upgrade it to read them"
+        if self.elsewhere:
+            yield (
+                f"not checked, because this program has not named their bucket: {counted(self.elsewhere, 'sample')} in "
+                f"{self.bucket}; give the cache tier={self.bucket!r}, or set MEMOLLM_TIER"
+            )
         if self.kept.ahead:
             yield f"cursors past every sample: {self.kept.ahead:,}, as pools and draws that came to nothing leave them"
         if self.kept.leftovers:
@@ -117,7 +128,8 @@ class Content:
     def __init__(self, codec: Codec, told: Callable[[int, int], object]) -> None:
         self._codec = codec
         self._told = told
-        self.calls = self.samples = self.untrusted = self.newer = 0
+        self.calls = self.samples = self.untrusted = self.newer = self.elsewhere = 0
+        self.bucket = ""
 
     def findings(self, inside: Inside) -> Iterator[Finding]:
         """Read everything; whatever is wrong is a finding, and reading goes on as long as it can."""
@@ -150,6 +162,11 @@ class Content:
             self.untrusted += not self._codec.is_trusted(record, context=call.key)
         except StaleRecord:
             self.newer += 1
+        except MissingRecord as error:
+            if type(record) is Absent:
+                return Fault("record", where, str(error))
+            self.elsewhere += 1
+            self.bucket = read_reference(record).place
         except UntrustedRecord:
             return Fault(
                 "signature", where, "it says that a key of yours signed it, and that is not so; it is never read"
@@ -241,7 +258,9 @@ def examine(inside: Inside, codec: Codec, told: Callable[[int, int], object]) ->
     except Unreadable as error:
         what = f"not all calls can be read ({error}); a repair salvages what can"
         faults.append(Fault("structure", "table call", what))
-    return Verified(content.calls, content.samples, content.untrusted, content.newer, inside.kept(), tuple(faults))
+    counts = content.calls, content.samples, content.untrusted, content.newer
+    elsewhere, bucket = content.elsewhere, content.bucket
+    return Verified(*counts, inside.kept(), tuple(faults), elsewhere=elsewhere, bucket=bucket)
 
 
 def mend(checks: Checks, codec: Codec) -> tuple[Path, Path | None, int, tuple[str, ...]]:

@@ -15,7 +15,7 @@ from memollm._types.calls import Place
 from memollm._types.references import is_reference, read_reference
 from memollm._types.requests import Fill, Write
 from memollm._types.samples import Sample, digest_of
-from memollm.errors import StoreUnavailable
+from memollm.errors import StoreRefused, StoreUnavailable
 from memollm.testing import FakeS3
 from memollm.testing._bench import call
 
@@ -221,6 +221,71 @@ def test_without_the_tier_a_record_says_where_it_stands(machine, tmp_path):
     with other, pytest.raises(MissingRecord, match="another bucket: give the cache tier='s3://bucket/samples'"):
         asking(other, machine.paid, "b")("x")
     assert machine.paid == ["x"]
+
+
+def test_a_draw_of_several_keeps_what_it_has_called(machine, s3):
+    """Beside a slot whose object is gone, vacant ones are filled; the draw raises, and the next is given all (P7)."""
+    answer = asking(machine("there"), machine.paid)("x")
+    ((path, content),) = s3.objects.items()
+    s3.remove(path)
+    ask = asking(machine("here"), machine.paid, "b")
+    with pytest.raises(MissingRecord, match="not there any more"):
+        ask.draw(2, "x")
+    assert machine.paid == ["x", "x"]
+    s3.put(path, content)
+    assert ask.draw(2, "x") == [answer, large("x 2")]
+    assert machine.paid == ["x", "x"]
+
+
+@pytest.mark.parametrize("fault", ["removed", "changed"])
+def test_what_has_lost_its_object_is_listed_and_left_out(machine, s3, tmp_path, fault):
+    """A check names each sample that has lost its object; all others are exported and copied, and that is said."""
+    cache = machine("there")
+    asking(cache, machine.paid)("x")
+    (path,) = s3.objects
+    answer = asking(cache, machine.paid)("x")
+    s3.remove(path) if fault == "removed" else s3.put(path, b"another")
+    other = machine("here")
+    (found,) = other.verify().faults
+    assert (found.kind, found.where.split()[0], found.where.split()[-2:]) == ("record", "ask", ["slot", "0"])
+    assert path.rpartition("/")[2] in found.what
+    with pytest.warns(MemollmWarning, match="1 sample had to be left out.*objects/"):
+        exported = other.export("some.jsonl")
+    with pytest.warns(MemollmWarning, match="1 sample had to be left out"):
+        copied = other.copy(tmp_path / "copy")
+    with pytest.warns(MemollmWarning, match="1 sample had to be left out"):
+        recorded = other.export("some.recording.jsonl", recording=True)
+    assert [(each.samples, each.damaged) for each in (exported, copied, recorded)] == [(1, 1)] * 3
+    with Cache(tmp_path / "copy") as copy:
+        assert asking(copy, machine.paid).peek("x") == [answer]
+
+
+@pytest.mark.parametrize("tier", [None, "s3://bucket/elsewhere"])
+def test_what_stands_in_a_bucket_that_is_not_named_is_not_left_out(machine, tmp_path, tier):
+    """Without its tier nothing of a cache is taken out, and nothing of it is called damaged."""
+    asking(machine(), machine.paid)("x")
+    with Cache(machine.url, tier=tier and f"{tier}?local={tmp_path / 'other'}") as cache:
+        found = cache.verify()
+        assert found.ok
+        assert found.elsewhere == 1
+        assert (
+            "has not named their bucket: 1 sample in s3://bucket/samples; give the cache tier='s3://bucket/samples'"
+            in str(found)
+        )
+        for take_out in (cache.export, cache.copy):
+            with pytest.raises(StoreRefused, match="give the cache tier='s3://bucket/samples', or set MEMOLLM_TIER"):
+                take_out(tmp_path / "out.jsonl")
+        with pytest.raises(StoreRefused, match="has not named"):
+            cache.export("all.jsonl", recording=True)
+
+
+def test_a_bucket_that_is_away_ends_an_export(machine, s3, tmp_path):
+    """What can be had again later is not left out."""
+    asking(machine(), machine.paid)("x")
+    cache = machine("there", "&patience=0")
+    s3.fail(503, times=20)
+    with pytest.raises(MissingRecord, match="cannot be had"):
+        cache.export(tmp_path / "all.jsonl")
 
 
 def test_the_doctor_asks_the_bucket(machine, s3):

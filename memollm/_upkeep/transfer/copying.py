@@ -25,7 +25,7 @@ class Copied(NamedTuple):
     added: int
     """Samples that were not there yet."""
     damaged: int
-    """Samples that were left out because their bytes are not what was written; `verify` says which."""
+    """Samples that were left out because their bytes are not what was written, or not there; `verify` says which."""
     untrusted: int
     """Samples that a key unknown here has signed: they were copied, and cannot be read until it is trusted."""
 
@@ -41,6 +41,7 @@ def copy(source: Drawing, target: Drawing, codec: Codec, *, shown: str, told: Ca
         export = Export(choice, snapshot, told)
         for batch in batches(_checked(export.lines(), shown)):
             work.put(batch)
+    export.reach.warn()
     return Copied(work.calls, work.samples, work.added, export.damaged, work.untrusted)
 
 

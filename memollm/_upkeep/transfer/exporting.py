@@ -26,6 +26,7 @@ from memollm._upkeep.transfer.lines import (
     encode,
     sample_line,
 )
+from memollm._upkeep.transfer.reach import Reach
 from memollm._values.frame import unframed
 from memollm.errors import OptionError, RecordError
 from memollm.stores.documents import notes_of
@@ -55,7 +56,7 @@ class Exported(NamedTuple):
     calls: int
     samples: int
     damaged: int
-    """Samples that were left out because their bytes are not what was written; `verify` says which."""
+    """Samples that were left out because their bytes are not what was written, or not there; `verify` says which."""
 
 
 def transfer_of(store: Drawing) -> Transfer:
@@ -188,6 +189,7 @@ class Export:
         self._snapshot = snapshot
         self._told = told
         self._seen = 0
+        self.reach = Reach()
         self._total = snapshot.size(choice.part)
         self.calls = self.samples = self.damaged = 0
 
@@ -243,7 +245,7 @@ class Export:
             yield UseLine(run=one.run, first=one.first, last=one.last)
 
     def _is_whole(self, slot: int, sample: Sample) -> bool:
-        whole = is_whole(slot, sample)
+        whole = self.reach.has(sample) and is_whole(slot, sample)
         self.damaged += not whole
         return whole
 
@@ -276,6 +278,7 @@ def export(store: Drawing, path: str | PathLike[str], *, told: Told, **which: st
         work = Export(choice, snapshot, told)
         for line in work.lines():
             file.write(encode(line) + b"\n")
+    work.reach.warn()
     return Exported(path, work.calls, work.samples, work.damaged)
 
 

@@ -33,6 +33,7 @@ from memollm._upkeep.transfer.lines import (
     encode,
     sample_line,
 )
+from memollm._upkeep.transfer.reach import Reach
 from memollm._values.frame import CLASSES, JSON, PICKLE, TREE
 from memollm.errors import OptionError, RecordError, UncacheableResult, UntrustedRecord
 from memollm.stores.documents import notes_of
@@ -105,10 +106,14 @@ def record(store: Drawing, codec: Codec, path: str | PathLike[str]) -> Exported:
     """Write the samples of a cache as a recording."""
     path = Path(path).expanduser()
     calls = samples = left_out = 0
+    reach = Reach()
     with written(path) as file, snapshot_of(store) as snapshot:
         found: list[tuple[Call, list[RecordedSample]]] = []
         for entry in snapshot.entries(Part(None, None, None)):
-            lines = [_recorded(codec, entry.call, slot, sample) for slot, sample in snapshot.samples(entry)]
+            lines = [
+                _recorded(codec, entry.call, slot, sample) if reach.has(sample) else None
+                for slot, sample in snapshot.samples(entry)
+            ]
             left_out += lines.count(None)
             if kept := [line for line in lines if line is not None]:
                 found.append((entry.call, kept))
@@ -120,6 +125,7 @@ def record(store: Drawing, codec: Codec, path: str | PathLike[str]) -> Exported:
             file.write(encode(RecordedCall(function=call.function, form=CallLine.of(call, 0.0).form)) + b"\n")
             for sample in kept:
                 file.write(encode(sample) + b"\n")
+    reach.warn()
     return Exported(path, calls, samples, left_out)
 
 

@@ -252,8 +252,7 @@ def _whole_samples(samples: Iterator[tuple[int, Sample]], objects: RecordObjects
 
 
 def _had(some: Sequence[tuple[int, Sample]], objects: RecordObjects) -> Iterator[tuple[int, Sample]]:
-    whole = objects.whole_all(sample.record for _, sample in some if is_reference(sample.record))
+    """Put records in the place of references to this bucket; those to another one stay."""
+    whole = objects.whole_all(sample.record for _, sample in some if objects.has_place_of(sample.record))
     for slot, sample in some:
-        had = _with(sample, whole)
-        required(had.record)
-        yield slot, had
+        yield slot, _with(sample, whole)

@@ -74,6 +74,10 @@ class RecordObjects:
 
     # Having.
 
+    def has_place_of(self, record: bytes) -> bool:
+        """Tell whether this refers to an object of this bucket."""
+        return is_reference(record) and read_reference(record).place == self.place
+
     def whole(self, record: bytes) -> bytes:
         """Return the record that a reference stands for; what stands in its place says why it cannot be had."""
         if not is_reference(record):
@@ -84,7 +88,9 @@ class RecordObjects:
                 return _absent(record, f"the record stands in another bucket: give the cache tier={reference.place!r}")
             found = self._bucket.get(reference.name)
         except StoreError as error:
-            return _absent(record, f"the record stands in a bucket as {reference.shown}, and cannot be had: {error}")
+            absent = _absent(record, f"the record stands in a bucket as {reference.shown}, and cannot be had: {error}")
+            absent.error.__cause__ = error
+            return absent
         if found is None:
             return _absent(
                 record, f"the record was put into a bucket, and {reference.shown} is not there any more. {ANEW}"
