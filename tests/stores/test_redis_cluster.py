@@ -11,7 +11,7 @@ from memollm.testing import DurableConformance, SharedConformance, SharedMatchin
 pytestmark = pytest.mark.usefixtures("deadline")
 
 
-class TestRedisCluster(StoreConformance, DurableConformance, SharedConformance, SharedMatchingConformance):
+class ClusterUnderTest:
     @pytest.fixture(autouse=True)
     def server(self, cluster):
         self.url = cluster.fresh()
@@ -25,3 +25,12 @@ class TestRedisCluster(StoreConformance, DurableConformance, SharedConformance, 
 
     def peer(self, store):
         return self.make()
+
+
+class TestRedisCluster(ClusterUnderTest, DurableConformance, SharedConformance, SharedMatchingConformance):
+    """What depends on where a call is kept."""
+
+
+@pytest.mark.deep
+class TestAllOfACluster(ClusterUnderTest, StoreConformance):
+    """The whole, which is mostly that of one server."""

@@ -47,7 +47,13 @@ FRAMES = (
 FRAMED_IN_FRONT = ("Please, {}", "Hi! {}", "Can you tell me: {}", "I wonder, {}", "Quick question: {}", "So {}")
 
 
-@pytest.mark.parametrize("frame", [*FRAMES, *FRAMED_IN_FRONT])
+SOME = (FRAMES[0], FRAMED_IN_FRONT[0])
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [*SOME, *(pytest.param(each, marks=pytest.mark.deep) for each in (*FRAMES, *FRAMED_IN_FRONT) if each not in SOME)],
+)
 def test_what_is_polite_opens_no_gate(frame):
     """A pair that differs is kept out also where one of the two is asked politely, before or behind the question."""
     differ = [pair for kind, *pair in PAIRS if kind not in OPEN | {"lost"}]
