@@ -11,7 +11,9 @@ psycopg = require_psycopg()
 from psycopg.conninfo import conninfo_to_dict
 
 from memollm import Cache
-from memollm._types.calls import Want
+from memollm._types.calls import Place, Want
+from memollm._types.requests import Fill, Write
+from memollm._types.samples import Sample
 from memollm.errors import (
     NotStoredWarning,
     StoreReadOnly,
@@ -21,6 +23,7 @@ from memollm.errors import (
 from memollm.stores.postgres.address import address_of
 from memollm.stores.postgres.store import PostgresStore
 from memollm.testing._bench import Hand, call
+from memollm.testing.fakes import NOON
 
 pytestmark = pytest.mark.usefixtures("deadline")
 
@@ -201,3 +204,107 @@ def test_reading_where_there_is_no_cache_yet(postgres):
 
 
 # Processes, threads and loops.
+
+
+# What a role or a database sets.
+
+
+@pytest.fixture
+def opened_with(postgres, monkeypatch):
+    """Make stores whose connections begin with other settings."""
+    stores = []
+
+    def make(url, **settings):
+        monkeypatch.setenv("PGOPTIONS", " ".join(f"-c{name}={value}" for name, value in settings.items()))
+        stores.append(PostgresStore(url))
+        return stores[-1]
+
+    yield make
+    for store in stores:
+        store.close()
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"standard_conforming_strings": "off"},
+        {"client_encoding": "SQL_ASCII"},
+        {"client_encoding": "LATIN1"},
+        {"default_transaction_isolation": r"repeatable\ read"},
+        {"default_transaction_isolation": "serializable"},
+    ],
+    ids=str,
+)
+def test_a_setting_of_the_role_changes_no_record(setting, postgres, opened_with):
+    """What a role, a database or PGOPTIONS sets for strings, texts and isolation is set as draws need it."""
+    store = opened_with(postgres.fresh(), **setting)
+    record = bytes(range(256)) + rb"\x5c\\"
+    hand = Hand(store, Want(call("naïve ☃"), "reader", 1, None))
+    place = Place(call("naïve ☃"), 0)
+    store.perform([Write(store.flights.new_id(), (Fill(hand.ticket, place, Sample(record, NOON)),))])
+    assert store.peek(place.call)[0].record == record
+    ((isolation,),) = _asked(store, "SHOW default_transaction_isolation")
+    assert isolation == "read committed"
+
+
+def _asked(store, statement):
+    with store.opened().connections.lent() as connection:
+        return connection.execute(statement).fetchall()
+
+
+# What a timeout, an operator or another transaction stops.
+
+
+def test_what_a_timeout_stops_is_asked_once_more(postgres, opened_with):
+    """The sentence names the settings, and the server was asked twice."""
+    store, asked = opened_with(postgres.fresh()), []
+
+    def sleep(connection):
+        asked.append(1)
+        connection.execute("SET LOCAL statement_timeout = 1")
+        connection.execute("SELECT pg_sleep(9)")
+
+    with pytest.raises(StoreUnavailable, match="statement_timeout or lock_timeout of the role"):
+        store.changed(sleep)
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize("raised", [psycopg.errors.DeadlockDetected, psycopg.errors.AdminShutdown])
+def test_what_was_rolled_back_is_done_again(raised, postgres, opened_with):
+    """A deadlock, or the end of a connection, before the end of a transaction is no reason to fail."""
+    store, asked = opened_with(postgres.fresh()), []
+
+    def once(connection):
+        asked.append(connection.execute("SELECT 1").fetchone())
+        if len(asked) == 1:
+            raise raised("stopped")
+        return "done"
+
+    assert store.changed(once) == "done"
+    assert len(asked) == 2
+
+
+def test_a_deadlock_says_nothing_of_the_url(postgres, opened_with):
+    """Whoever lost to others is told that nothing was done."""
+    store = opened_with(f"{postgres.fresh()}?patience=0")
+
+    def lose(connection):
+        raise psycopg.errors.DeadlockDetected("deadlock detected")
+
+    with pytest.raises(StoreUnavailable, match="Nothing of it was done") as raised:
+        store.changed(lose)
+    assert "URL is right" not in str(raised.value)
+
+
+def test_a_connection_lost_at_the_end_leaves_open_whether_it_was_done(postgres, opened_with):
+    """What cannot be asked twice is not, and the user is told to look."""
+    store, asked = opened_with(postgres.fresh()), []
+
+    def leave(connection):
+        asked.append(1)
+        with store.opened().connections.lent() as other:
+            other.execute("SELECT pg_terminate_backend(%s, 9000)", (connection.pgconn.backend_pid,))
+
+    with pytest.raises(StoreUnavailable, match="not known whether it was done"):
+        store.changed(leave)
+    assert len(asked) == 1

@@ -15,11 +15,20 @@ from memollm.stores.postgres.address import KEPT
 from memollm.stores.postgres.failures import not_connected
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from memollm.stores.postgres.address import Address
 
 OLDEST: Final = 14_00_00
+SETTINGS: Final = (
+    b"SET standard_conforming_strings = on; SET client_encoding = 'UTF8'; "
+    b"SET default_transaction_isolation = 'read committed'"
+)
+"""What is written and how draws wait for one another depends on these, whatever the role or the database says."""
+TOLD: Final[Mapping[str, str]] = {"standard_conforming_strings": "on", "client_encoding": "UTF8"}
+"""Those of which a server, and a pooler, says at once that they are set."""
+ISOLATION: Final = b"SELECT reset_val FROM pg_settings WHERE name = 'default_transaction_isolation'"
+"""With which isolation a session begins."""
 SEVERAL: Final = ","
 """What stands between the hosts of a URL that names several."""
 WRITABLE: Final = "read-write"
@@ -48,12 +57,41 @@ def connect(conninfo: str, shown: str, *, prepares: bool = True) -> KeptConnecti
     if SEVERAL in f"{given.get('host')}{given.get('hostaddr')}":
         kept.setdefault("target_session_attrs", given.get("target_session_attrs") or WRITABLE)
     # A pooler may give each transaction another session, which does not know what the one before has prepared.
-    return KeptConnection.connect(
+    connection = KeptConnection.connect(
         conninfo,
         autocommit=True,
         prepare_threshold=5 if prepares else None,
         **kept,
     )
+    try:
+        connection.execute(SETTINGS, prepare=False)
+        _require_settings(connection, shown)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _require_settings(connection: KeptConnection, shown: str) -> None:
+    """Refuse a pooler that does not tell that a setting was made: records would be written otherwise than they are."""
+    for name, value in TOLD.items():
+        has = connection.info.parameter_status(name)
+        if has != value:
+            raise StoreRefused(
+                f"Connections to {shown} have {name} = {has}, and setting it to {value} had no effect. Set it for the "
+                f"role: ALTER ROLE NAME SET {name} = {value}."
+            )
+
+
+def require_read_committed(connection: KeptConnection, shown: str) -> None:
+    """Refuse another isolation where a pooler shares sessions, which do not keep what was set."""
+    for (isolation,) in connection.execute(ISOLATION).fetchall():
+        if isolation != "read committed":
+            raise StoreRefused(
+                f"The cache {shown} is reached through a pooler, and its sessions begin with "
+                f"default_transaction_isolation = {isolation}; drawing needs read committed. Set it for the role: "
+                "ALTER ROLE NAME SET default_transaction_isolation = 'read committed'."
+            )
 
 
 def require_known_server(connection: KeptConnection, shown: str) -> None:

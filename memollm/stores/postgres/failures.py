@@ -17,6 +17,8 @@ RENUMBERED: Final = "MM002"
 TOO_FAR: Final = "MM003"
 _AGAIN: Final = ("08", "57P", "40", "53300", OWNER_LOST)
 """How the states of failures begin after which the same may come about a moment later."""
+_STOPPED: Final = ("57014", "55P03")
+"""The states of what a timeout or an operator has stopped."""
 _NO_LOGIN: Final = (
     "The server of the cache {shown} refuses this user. Check the name and the password in the URL (or PGPASSWORD, or "
     "~/.pgpass). It says: {said}."
@@ -45,6 +47,14 @@ _FAILED: Final = (
     "The server of the cache {shown} failed at this: {said}. Nothing of it was done; its log says more, and if "
     "it is damaged, restore it from a backup."
 )
+_BUSY: Final = (
+    "The server of the cache {shown} could not do this beside what others did: {said}. Nothing of it was done; do it "
+    "again, or give it more time with ?patience= in the URL."
+)
+_WAS_STOPPED: Final = (
+    "The server of the cache {shown} stopped this twice: {said}. Nothing of it was done. If statement_timeout or "
+    "lock_timeout of the role or the database is too short, raise it: ALTER ROLE NAME SET statement_timeout = '1min'."
+)
 _AWAY: Final = (
     *("Connection refused", "Connection reset", "closed the connection unexpectedly", "No such file or directory"),
     # Of several servers none is the primary yet, while a standby is about to become it.
@@ -54,6 +64,8 @@ _AWAY: Final = (
 _TOLD: Final[Sequence[tuple[tuple[str, ...], type[StoreError], str]]] = [
     (("28",), StoreRefused, _NO_LOGIN),
     (("3D000",), StoreRefused, _NO_DATABASE),
+    (("40",), StoreUnavailable, _BUSY),
+    (_STOPPED, StoreUnavailable, _WAS_STOPPED),
     ((TOO_FAR,), StoreUnavailable, _TOO_FAR),
     (("22", "54"), ChangeRefused, "The cache {shown} cannot take this as it is: {said}."),
     (("25006",), StoreReadOnly, _STANDBY),
@@ -79,6 +91,16 @@ def may_pass(error: psycopg.Error) -> bool:
     if state is not None:
         return state.startswith(_AGAIN)
     return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+
+
+def was_stopped(error: BaseException | None) -> bool:
+    """Tell whether a timeout or an operator has stopped it."""
+    return isinstance(error, psycopg.Error) and error.sqlstate in _STOPPED
+
+
+def is_rolled_back(error: psycopg.Error) -> bool:
+    """Tell whether the end of a transaction that failed so has certainly come to nothing."""
+    return error.sqlstate is not None and not error.sqlstate.startswith(("08", "57P"))
 
 
 def translated(error: psycopg.Error, shown: str) -> StoreError:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from memollm._types.counting import Account, Counts, DrawnStretch, Use
     from memollm._types.listings import Move
     from memollm.stores.looking import Document
+    from memollm.stores.postgres.connections import KeptConnection
     from memollm.stores.postgres.session import ServerSession
 
 T = TypeVar("T")
@@ -34,11 +35,14 @@ class PostgresKeeping(Keeping, Transcribing):
         store = self._store
         # Whatever draws of this process hold that are over is void, and is known to be.
         store.settle_left()
-        with store.transaction() as connection:
+
+        def change(connection: KeptConnection) -> tuple[T, int]:
             upkeep = Upkeeping(connection, store.sql, store.opened().line.owner)
             upkeep.value("alone")
             result = work(upkeep)
-            epoch: int = upkeep.value("begin_epoch")
+            return result, upkeep.value("begin_epoch")
+
+        result, epoch = store.changed(change)
         store.outlast(epoch)
         return result
 
@@ -68,24 +72,31 @@ class PostgresKeeping(Keeping, Transcribing):
     def count(self, id: int, counts: Mapping[Account, Counts], uses: Sequence[Use]) -> None:  # noqa: A002 - the protocol's
         """Add up, once."""
         store = self._store
-        with store.transaction() as connection:
+
+        def count(connection: KeptConnection) -> None:
             upkeep = Upkeeping(connection, store.sql, store.opened().line.owner)
             upkeep.do("unsynced")
             if upkeep.do("remember_asked", upkeep.me, id).rowcount:
                 upkeep.count(counts, uses)
 
+        store.changed(count, is_once=True)
+
     def transcribe(self, drawn: Sequence[DrawnStretch]) -> None:
         """Note what runs were given, which is no reason to wait for a disk either."""
-        with self._store.transaction() as connection:
+
+        def put(connection: KeptConnection) -> None:
             upkeep = Upkeeping(connection, self._store.sql, 0)
             upkeep.do("unsynced")
             if drawn:
                 upkeep.transcribe(drawn)
 
+        self._store.changed(put, is_once=True)
+
     def note(self, kind: str, name: str, document: Document, *, instead_of: Document | None) -> bool:
         """Keep a document."""
         text = json.dumps(document)
-        with self._store.transaction() as connection:
+
+        def put(connection: KeptConnection) -> bool:
             upkeep = Upkeeping(connection, self._store.sql, 0)
             if instead_of is None:
                 return bool(upkeep.do("put_note", kind, name, text).rowcount)
@@ -94,6 +105,8 @@ class PostgresKeeping(Keeping, Transcribing):
                 return False
             upkeep.do("replace_note", text, kind, name)
             return True
+
+        return self._store.changed(put)
 
     def transfer(self) -> PostgresTransfer:
         """Give access to the content."""

@@ -131,8 +131,8 @@ RETURNING calls, cost, foreseen, unpriced;
 UPDATE memollm.budget SET calls = %s, cost = %s, foreseen = %s, unpriced = %s WHERE program = %s;
 -- name: forget_programs  Programs end, and nobody is told.
 DELETE FROM memollm.budget WHERE at < %s;
--- name: lock_uses  One at a time notes what is used: stretches are joined.
-SELECT pg_advisory_xact_lock($KEEPING, 1);
+-- name: lock_uses  One at a time notes what is used, as stretches are joined, and nobody forgets a call meanwhile.
+SELECT pg_advisory_xact_lock_shared($KEEPING, 0), pg_advisory_xact_lock($KEEPING, 1);
 -- name: touch  A call was used, which counts for what is evicted first.
 UPDATE memollm.call SET used = greatest(used, %s) WHERE id = %s;
 -- name: add_use  A run used a stretch of slots, as one with those that it touches.

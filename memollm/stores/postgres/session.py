@@ -4,29 +4,38 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import psycopg
 
 from memollm._types.samples import Sample
-from memollm.errors import StoreRefused
+from memollm.errors import StoreRefused, StoreUnavailable
 from memollm.stores.listening import UNKNOWN
 from memollm.stores.postgres import sql
 from memollm.stores.postgres.address import address_of
 from memollm.stores.postgres.asking import Numbers
-from memollm.stores.postgres.connections import Connections
-from memollm.stores.postgres.failures import OWNER_LOST, is_away, may_pass, not_connected, translated
+from memollm.stores.postgres.connections import Connections, require_read_committed
+from memollm.stores.postgres.failures import (
+    OWNER_LOST,
+    is_away,
+    is_rolled_back,
+    may_pass,
+    not_connected,
+    translated,
+    was_stopped,
+)
 from memollm.stores.postgres.line import DirectLine
 from memollm.stores.postgres.sql import statements
 from memollm.stores.serving import PAUSE_FIRST, ServedSession
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from memollm._types.calls import Call
     from memollm.errors import StoreError
     from memollm.stores.postgres.connections import KeptConnection
 
+T = TypeVar("T")
 OF_OWNER: Final = ("bury_loose", "bury_new", "bury_claims", "bury_asked")
 MOST_BEHIND: Final = 1.0
 """Seconds that whoever replaced a sample waits for those who still go by the epoch before."""
@@ -78,6 +87,8 @@ class ServerSession(ServedSession[OpenServer]):
             line.begin()
             connections = Connections(self.address, prepares=not line.is_pooled and not self.address.is_direct_given)
             with connections.lent() as connection:
+                if line.is_pooled or self.address.is_direct_given:
+                    require_read_committed(connection, self.address.shown)
                 self._bury(connection)
         except psycopg.Error as error:
             line.close()
@@ -158,6 +169,35 @@ class ServerSession(ServedSession[OpenServer]):
                 yield connection
         except psycopg.Error as error:
             raise translated(error, self.address.shown) from error
+
+    def changed(self, work: Callable[[KeptConnection], T], *, is_once: bool = False) -> T:
+        """Work in a transaction of its own, and again where that came to nothing; `is_once` if asking twice is once."""
+
+        def attempt() -> T:
+            opened, is_ending = self.opened(), False
+            try:
+                with opened.connections.lent() as connection, connection.transaction():
+                    result = work(connection)
+                    is_ending = True
+            except psycopg.Error as error:
+                if is_ending and not is_once and not is_rolled_back(error):
+                    raise StoreUnavailable(
+                        f"The connection to the cache {self.address.shown} was lost while this was being made durable, "
+                        "so it is not known whether it was done. Look, and do it again if it was not."
+                    ) from error
+                raise
+            return result
+
+        return self.patiently(attempt)
+
+    def patiently(self, work: Callable[[], T]) -> T:
+        """Do what is done once however often it is asked; what was stopped by a setting or an operator, once more."""
+        try:
+            return super().patiently(work)
+        except StoreUnavailable as error:
+            if not was_stopped(error.__cause__):
+                raise
+        return super().patiently(work)
 
     def rows(self, statement: str, *values: Any, **named: Any) -> list[tuple[Any, ...]]:
         """Run a statement by its name."""
