@@ -35,6 +35,7 @@ from memollm.stores.sqlite.schema import foreign_texts
 from memollm.stores.sqlite.sql import SCHEMA_VERSION
 from memollm.stores.sqlite.store import SqliteStore
 from memollm.stores.tier.bucket import BucketTierStore
+from memollm.stores.tier.naming import noted_bucket
 from memollm.stores.tier.store import TierStore
 
 if TYPE_CHECKING:
@@ -82,16 +83,22 @@ def _of_store(store: Drawing) -> Iterator[CheckResult]:
         yield _answering(store)
         if isinstance(store, TierStore):
             yield CheckResult("tier", OK, store.copies.look())
-        if isinstance(store, BucketTierStore):
-            yield _check_tier(store)
+        yield from _check_tier(store)
 
 
-def _check_tier(store: BucketTierStore) -> CheckResult:
-    """Tell whether the bucket answers that has the large records."""
+def _check_tier(store: Drawing) -> Iterator[CheckResult]:
+    """Tell whether the bucket that has the large records is the one that is named, and answers."""
+    named = store.objects.place if isinstance(store, BucketTierStore) else None
     try:
-        return CheckResult("bucket", OK, store.objects.look())
-    except StoreError as error:
-        return CheckResult("bucket", WRONG, str(error))
+        noted = noted_bucket(store)
+        if noted not in {None, named}:
+            text = f"large samples stand in {noted}, which this program has not named: give the cache tier={noted!r}"
+            yield CheckResult("bucket", WRONG, f"{text}, or set MEMOLLM_TIER")
+        elif isinstance(store, BucketTierStore):
+            yield CheckResult("bucket", OK, store.objects.look())
+    except MemollmError as error:
+        if named is not None:
+            yield CheckResult("bucket", WRONG, str(error))
 
 
 def _check_bucket(store: BucketStore) -> CheckResult:

@@ -65,7 +65,7 @@ class Keeping(Protocol):
     def note(self, kind: str, name: str, document: Document, *, instead_of: Document | None) -> bool:
         """Keep a document of the catalog if `instead_of` is what is there (None: there is none); tell whether it was.
 
-        Kinds are function, namespace and run. Who is told no reads again, and decides anew.
+        Kinds are function, namespace, run and tier. Who is told no reads again, and decides anew.
         """
         ...
 

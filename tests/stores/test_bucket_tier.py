@@ -218,8 +218,8 @@ def test_without_the_tier_a_record_says_where_it_stands(machine, tmp_path):
     with without, pytest.raises(MissingRecord, match=told):
         asking(without, machine.paid, "b")("x")
     other = Cache(machine.url, tier=f"s3://bucket/elsewhere?local={tmp_path / 'other'}")
-    with other, pytest.raises(MissingRecord, match="another bucket: give the cache tier='s3://bucket/samples'"):
-        asking(other, machine.paid, "b")("x")
+    with other, pytest.raises(StoreRefused, match="names s3://bucket/elsewhere: give the cache tier='s3://bucket/s"):
+        asking(other, machine.paid, "b").with_options(mode="refresh")("x")
     assert machine.paid == ["x"]
 
 
@@ -277,6 +277,9 @@ def test_what_stands_in_a_bucket_that_is_not_named_is_not_left_out(machine, tmp_
                 take_out(tmp_path / "out.jsonl")
         with pytest.raises(StoreRefused, match="has not named"):
             cache.export("all.jsonl", recording=True)
+        (told,) = [each for each in cache.doctor() if each.about == "bucket"]
+        assert told.state == "wrong"
+        assert "give the cache tier='s3://bucket/samples', or set MEMOLLM_TIER" in told.text
 
 
 def test_a_bucket_that_is_away_ends_an_export(machine, s3, tmp_path):
@@ -286,6 +289,23 @@ def test_a_bucket_that_is_away_ends_an_export(machine, s3, tmp_path):
     s3.fail(503, times=20)
     with pytest.raises(MissingRecord, match="cannot be had"):
         cache.export(tmp_path / "all.jsonl")
+
+
+def test_an_answer_is_kept_though_another_bucket_was_named_meanwhile(machine, s3, tmp_path):
+    """Of two programs that begin a cache with two buckets one is refused; nothing that it paid for is lost (P7)."""
+    tier = f"s3://bucket/elsewhere?local={tmp_path / 'other'}"
+    with Cache(machine.url, tier=tier) as late:
+
+        def make(text):
+            asking(machine(), machine.paid)("first")
+            return large(text)
+
+        slow = late.cached_llm(make, name="slow", version=1, namespace="a")
+        answer = slow("x")
+        with pytest.raises(StoreRefused, match="names s3://bucket/elsewhere"):
+            slow("x")
+    assert all(path.startswith("bucket/samples/") for path in s3.objects)
+    assert machine().cached_llm(large, name="slow", version=1, namespace="b")("x") == answer
 
 
 def test_the_doctor_asks_the_bucket(machine, s3):

@@ -11,6 +11,7 @@ from memollm._types.requests import Fill, Look, Take, Write, Written
 from memollm._types.samples import Sample, digest_of
 from memollm.errors import StoreError
 from memollm.stores.served import landed
+from memollm.stores.tier.naming import BucketNote
 from memollm.stores.tier.objects import required
 from memollm.stores.tier.store import TierStore
 
@@ -40,6 +41,7 @@ class BucketTierStore(TierStore):
         self.objects = objects
         # Those who wait for a slot in this process are told the record, not where it stands.
         cast("Any", server).tells_landed = False
+        self._noted = BucketNote(server, objects.place)
 
     def reader(self) -> Readable:
         """Return what reads the same samples and writes nowhere."""
@@ -48,11 +50,12 @@ class BucketTierStore(TierStore):
     @property
     def keeping(self) -> Keeping:
         """Keeps the store."""
-        return cast("Keeping", _KeepingWhole(self.server, self.objects))
+        return cast("Keeping", _KeepingWhole(self.server, self.objects, self._noted))
 
     # Asking.
 
     def _performed(self, requests: Sequence[Request]) -> list[Answer | StoreError]:
+        self._noted.require()
         answers = self.server.perform(self._referring(requests))
         self._make_whole(requests, answers)
         landed(self.flights, requests, answers)
@@ -67,6 +70,9 @@ class BucketTierStore(TierStore):
             for change in request.changes
             if isinstance(change, Fill)
         ]
+        if any(map(self.objects.is_large, records)) and not self._noted.made():
+            # Another program has named another bucket meanwhile, or it cannot be known: the server keeps what was paid for.
+            return [*requests]
         referred = self.objects.referred_all(records)
         return [
             Write(
@@ -167,8 +173,9 @@ class _ReadingWhole:
 class _KeepingWhole:
     """Keeps a server; what is rewritten, taken out or put in are records, not references."""
 
-    def __init__(self, server: Any, objects: RecordObjects) -> None:
+    def __init__(self, server: Any, objects: RecordObjects, noted: BucketNote) -> None:
         self._server = server
+        self._noted = noted
         self._keeping: Keeping = server.keeping
         self._objects = objects
 
@@ -177,6 +184,7 @@ class _KeepingWhole:
 
     def adopt(self, moves: Sequence[Move], rewrite: Callable[[Move, bytes], bytes]) -> int:
         """Give the samples of calls to others. What waits for the bucket is done before anything is locked."""
+        self._noted.require_made()
         known: dict[tuple[Move, bytes], bytes] = {}
 
         def rewritten(move: Move, record: bytes) -> bytes:
@@ -193,14 +201,15 @@ class _KeepingWhole:
 
     def transfer(self) -> Transfer:
         """Give access to the content."""
-        return cast("Transfer", _WholeTransfer(self._keeping.transfer(), self._objects))
+        return cast("Transfer", _WholeTransfer(self._keeping.transfer(), self._objects, self._noted))
 
 
 class _WholeTransfer:
     """Takes records out and puts them in."""
 
-    def __init__(self, transfer: Transfer, objects: RecordObjects) -> None:
+    def __init__(self, transfer: Transfer, objects: RecordObjects, noted: BucketNote) -> None:
         self._transfer = transfer
+        self._noted = noted
         self._objects = objects
 
     @contextmanager
@@ -211,6 +220,7 @@ class _WholeTransfer:
 
     def merge(self, work: Callable[[Shelf], T]) -> T:
         """Do work in one durable transaction."""
+        self._noted.require_made()
         return self._transfer.merge(lambda shelf: work(cast("Shelf", _WholeShelf(shelf, self._objects))))
 
 

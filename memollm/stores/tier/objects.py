@@ -48,9 +48,13 @@ class RecordObjects:
 
     # Putting.
 
+    def is_large(self, record: bytes) -> bool:
+        """Tell whether a record is to be an object."""
+        return len(record) >= self._least or is_reference(record)
+
     def referred(self, record: bytes) -> bytes:
         """Return what a server is to keep: a reference, once the record is in the bucket, or else the record."""
-        if len(record) < self._least and not is_reference(record):
+        if not self.is_large(record):
             return record
         try:
             reference = reference_to(record, self.place)
