@@ -71,7 +71,7 @@ class BucketTierStore(TierStore):
             if isinstance(change, Fill)
         ]
         if any(map(self.objects.is_large, records)) and not self._noted.made():
-            # Another program has named another bucket meanwhile, or it cannot be known: the server keeps what was paid for.
+            # Another bucket was named meanwhile, or that cannot be known: the server keeps what was paid for.
             return [*requests]
         referred = self.objects.referred_all(records)
         return [
