@@ -66,7 +66,8 @@ class CheckResult(NamedTuple):
 
 def doctor(store: Drawing) -> list[CheckResult]:
     """Look for what could be wrong with a store and with what signs its records."""
-    return [finding._replace(text=veiled(finding.text)) for finding in (*_of_store(store), *_of_signing_key())]
+    findings = (*_of_store(store), *_of_sharing(store), *_of_signing_key())
+    return [finding._replace(text=veiled(finding.text)) for finding in findings]
 
 
 def _of_store(store: Drawing) -> Iterator[CheckResult]:
@@ -119,6 +120,16 @@ def _answering(store: Drawing) -> CheckResult:
         return CheckResult("store", WRONG, str(error))
     name = store.described if isinstance(store, ServedSession) else "it"
     return CheckResult("store", OK, f"{name} answers, and knows {counted(readers, 'reader')}")
+
+
+def _of_sharing(store: Drawing) -> Iterator[CheckResult]:
+    if not os.environ.get(VARIABLE) and isinstance(store, BucketStore | TierStore | BucketTierStore | ServedSession):
+        yield CheckResult(
+            "signing key",
+            NOTE,
+            f"the cache is shared, and {VARIABLE} is not set: others cannot read objects of classes that this user "
+            "stores. Set it to one secret for all of the team",
+        )
 
 
 def _of_signing_key() -> Iterator[CheckResult]:

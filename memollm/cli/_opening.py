@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import stat
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from memollm._cache import Cache
 from memollm._calls.engines import require_place
+from memollm._values.signing import VARIABLE
 from memollm.cli._place import chosen
-from memollm.errors import OptionError, StoreReadOnly
+from memollm.errors import MemollmWarning, OptionError, StoreReadOnly
 from memollm.stores.looking import looking
 from memollm.stores.reading import reading_store
 from memollm.stores.serving import ServedSession
@@ -37,7 +39,7 @@ def existing_cache() -> Generator[Cache]:
 def existing_at(place: str, by: str) -> Generator[Cache]:
     """Do so with one that is there at a place, which somebody named."""
     require_existing(place, by)
-    cache = promptly(Cache(place))
+    cache = looked_at(place)
     if not _may_be_written(place, cache):
         cache = Cache(reading_store(cache.store))
     with cache:
@@ -51,6 +53,21 @@ def opened_at(place: str, by: str) -> Generator[Cache]:
     _require_lasting(place, by)
     with promptly(Cache(place)) as cache:
         yield cache
+
+
+def looked_at(place: str) -> Cache:
+    """Make one that nothing is signed for, so that a key of a team is not asked for."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", f".* is shared, and {VARIABLE} is not set", MemollmWarning)
+        return promptly(Cache(place))
+
+
+def nothing_stored() -> str:
+    """Say that the cache of the command is empty, and how it may be filled."""
+    place, _ = chosen()
+    if place.startswith("s3://"):
+        return "Nothing is stored on this machine yet, and nothing was received from the bucket: `memollm sync --down`."
+    return "Nothing is stored here yet."
 
 
 def promptly(cache: Cache) -> Cache:

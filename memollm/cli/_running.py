@@ -10,6 +10,8 @@ import gc
 import io
 import os
 import sys
+import warnings
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,10 +20,10 @@ from click.shell_completion import shell_complete
 
 from memollm.cli._group import memollm
 from memollm.cli._output import note
-from memollm.errors import MemollmError, OptionError, StoreRefused
+from memollm.errors import MemollmError, MemollmWarning, OptionError, StoreRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Generator, Sequence
 
 WRONG: Final = 1
 UNUSABLE: Final = 2
@@ -57,11 +59,27 @@ def _run(arguments: Sequence[str]) -> int:
     if instruction:
         return shell_complete(memollm, {}, "memollm", COMPLETE, instruction)
     try:
-        with memollm.make_context("memollm", list(arguments)) as context:
+        with _plain_warnings(), memollm.make_context("memollm", list(arguments)) as context:
             result: Any = memollm.invoke(context)
     except click.exceptions.Exit as ended:
         return ended.exit_code
     return int(result or 0)
+
+
+@contextmanager
+def _plain_warnings() -> Generator[None]:
+    """Tell warnings of ours on one line: the command has no line of the user's that they could point at."""
+    with warnings.catch_warnings():
+        before = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any, **where: Any) -> None:
+            if issubclass(category, MemollmWarning):
+                note(f"warning: {' '.join(str(message).split())}")
+            else:
+                before(message, category, *place, **where)
+
+        warnings.showwarning = show
+        yield
 
 
 def _tell(error: Exception) -> int:

@@ -11,7 +11,7 @@ import click
 
 from memollm._views.finding import SHORT, described, require_function
 from memollm.cli._amounts import seconds_of
-from memollm.cli._opening import existing_cache
+from memollm.cli._opening import existing_cache, nothing_stored
 from memollm.cli._options import command, full_option, function_option, how_many, json_option, limit_option
 from memollm.cli._output import Column, list_json, note, say, show_table
 from memollm.cli._words import age_text, moment
@@ -99,7 +99,8 @@ def ls(
     if as_json:
         list_json(map(_document, found[:wanted]))
     else:
-        _show(found, wanted, full=full)
+        is_asked = any(each is not None for each in (function, text, older, newer, min_samples, max_samples))
+        _show(found, wanted, full=full, is_asked=is_asked)
 
 
 class Sought(NamedTuple):
@@ -131,9 +132,9 @@ class Sought(NamedTuple):
         return any(way in printed for way in self.ways)
 
 
-def _show(found: list[Surveyed], wanted: int, *, full: bool) -> None:
+def _show(found: list[Surveyed], wanted: int, *, full: bool, is_asked: bool) -> None:
     if not found:
-        say("No stored call is like that.")
+        say("No stored call is like that." if is_asked else nothing_stored())
         return
     show_table(COLUMNS, [_row(each, full=full) for each in found[:wanted]], full=full)
     if wanted < len(found):

@@ -6,14 +6,14 @@ import os
 import platform
 from typing import TYPE_CHECKING, Final
 
-from memollm import Cache, __version__
+from memollm import __version__
 from memollm._calls.configuration import OTHER_VARIABLES, PREFIX, SETTINGS, configuration
 from memollm._calls.engines import MEMORY
 from memollm._types.paths import absolute
 from memollm._types.secret import masked_url, veiled
 from memollm._upkeep.doctor import NOTE, OK, WRONG, CheckResult
 from memollm._values.signing import VARIABLE
-from memollm.cli._opening import promptly
+from memollm.cli._opening import looked_at
 from memollm.cli._options import command, json_option
 from memollm.cli._output import list_json, say, say_wrapped
 from memollm.cli._place import chosen
@@ -53,7 +53,7 @@ def _findings() -> Iterator[CheckResult]:
 def _of_cache() -> Iterator[CheckResult]:
     try:
         place, by = chosen()
-        with promptly(Cache(place)) as cache:
+        with looked_at(place) as cache:
             where = place if place == MEMORY or "://" in place else absolute(place)
             yield CheckResult("cache", OK, f"{_shown(where)} ({by})")
             yield from cache.doctor()

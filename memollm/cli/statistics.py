@@ -10,9 +10,9 @@ from memollm._spending.stats import BY, grouped, summed
 from memollm._spending.track import SIMILAR_TOO, saved_of, spent_of
 from memollm._types.tables import cost_cell, cost_text, counted, size_text
 from memollm._views.runs import SHORT, known_runs
-from memollm.cli._opening import existing_cache
+from memollm.cli._opening import existing_cache, nothing_stored
 from memollm.cli._options import command, full_option, json_option
-from memollm.cli._output import Column, say, show_json, show_table
+from memollm.cli._output import Column, note, say, show_json, show_table
 from memollm.cli._words import age_text, duration_text, moment, tokens_text
 from memollm.stores.looking import looking
 
@@ -64,6 +64,8 @@ def stats(*, by: str | None, full: bool, as_json: bool) -> None:
         f"stored  {counted(stored.samples, 'sample')} of {counted(stored.calls, 'call')} of "
         f"{counted(stored.functions, 'function')}, {size_text(stored.bytes)}"
     )
+    if not stored.samples:
+        note(nothing_stored())
     if by is not None and groups:
         say()
         rows = [(*_names(by, name, runs, full=full), *_row(each)) for name, each in groups]

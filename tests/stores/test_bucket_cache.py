@@ -9,7 +9,7 @@ import warnings
 
 import pytest
 
-pytest.importorskip("obstore")
+obstore = pytest.importorskip("obstore")
 
 from memollm import (
     Cache,
@@ -23,6 +23,8 @@ from memollm import (
     namespace,
 )
 from memollm.stores.matching import matching
+from memollm.stores.s3.address import bucket_address
+from memollm.stores.s3.bucket import Bucket
 from memollm.testing import FakeS3, hashed_ngrams
 
 pytestmark = pytest.mark.usefixtures("deadline")
@@ -422,6 +424,22 @@ def test_a_key_of_the_team_is_asked_for(monkeypatch, tmp_path):
     monkeypatch.delenv("MEMOLLM_SIGNING_KEY")
     with pytest.warns(MemollmWarning, match="MEMOLLM_SIGNING_KEY"):
         Cache(f"s3://samples?local={tmp_path / 'a'}")
+
+
+def test_a_machine_without_credentials_is_told_so_at_once(monkeypatch, tmp_path):
+    """No patience helps where no key is set and no role answers; the sentence says so, and it is asked once."""
+    asked = []
+
+    def no_role(_):
+        asked.append(1)
+        raise obstore.exceptions.GenericError("no answer from http://169.254.169.254/latest/api/token")
+
+    monkeypatch.setattr(Bucket, "_opened", no_role)
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    bucket = Bucket(bucket_address(f"s3://samples?local={tmp_path / 'a'}&patience=1000"))
+    with pytest.raises(StoreUnavailable, match="no AWS_ACCESS_KEY_ID is set, and this machine has no role"):
+        bucket.get("memollm.json")
+    assert len(asked) == 1
 
 
 def test_foreign_signatures_are_counted(machine, monkeypatch, tmp_path):

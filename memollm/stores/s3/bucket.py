@@ -25,6 +25,8 @@ TIMEOUT: Final = "60s"
 CONNECT_TIMEOUT: Final = "5s"
 MEANWHILE: Final = " Samples stay on this machine, and are exchanged when that can be: memollm sync does so at once."
 LONGEST_SAID: Final = 300
+OF_ROLE: Final = "169.254.169.254"
+"""Where a machine asks for the credentials of its role."""
 NEXT_PAGE: Final = 1000
 NOT_THERE: Final = FileNotFoundError
 DENIED: Final = (exceptions.PermissionDeniedError, PermissionError)
@@ -117,6 +119,8 @@ class Bucket:
                 raise self._refused(error) from error
             except FAULTS as error:
                 done, failure = None, error
+                if _has_no_credentials(error):
+                    raise self._no_credentials() from error
             if done is not None:
                 return done
             if time.monotonic() + pause > until:
@@ -144,9 +148,20 @@ class Bucket:
             "and the rights to get, put and list objects there."
         )
 
+    def _no_credentials(self) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"{self.address.shown} cannot be asked: no AWS_ACCESS_KEY_ID is set, and this machine has no role (nothing "
+            f"answers at {OF_ROLE}). Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.{self._meanwhile}"
+        )
+
     def _unavailable(self, error: BaseException | None) -> StoreUnavailable:
         said = "it answers neither yes nor no" if error is None else _said(error)
         return StoreUnavailable(f"{self.address.shown} cannot be reached: {said}.{self._meanwhile}")
+
+
+def _has_no_credentials(error: BaseException) -> bool:
+    """Tell whether the role was asked for, since no key is set, and there is none."""
+    return OF_ROLE in str(error) and not os.environ.get("AWS_ACCESS_KEY_ID")
 
 
 def _client(address: BucketAddress) -> Any:
