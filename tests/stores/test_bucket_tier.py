@@ -16,6 +16,7 @@ from memollm._types.references import is_reference, read_reference
 from memollm._types.requests import Fill, Write
 from memollm._types.samples import Sample, digest_of
 from memollm.errors import StoreRefused, StoreUnavailable
+from memollm.stores.tier import objects
 from memollm.testing import FakeS3
 from memollm.testing._bench import call
 
@@ -316,3 +317,16 @@ def test_the_doctor_asks_the_bucket(machine, s3):
     ]
     s3.fail(503, times=20)
     assert [each.state for each in cache.doctor() if each.about == "bucket"] == ["wrong"]
+
+
+def test_what_fails_is_asked_once():
+    """An error of one of several requests is told as it is, and none of them is sent again for it."""
+    asked = []
+
+    def ask(number):
+        asked.append(number)
+        raise RuntimeError("told")
+
+    with pytest.raises(RuntimeError, match="told"):
+        objects._together(ask, [1, 2])
+    assert sorted(asked) == [1, 2]

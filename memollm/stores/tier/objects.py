@@ -129,12 +129,12 @@ def _absent(reference: bytes, why: str) -> Absent:
 
 def _together(work: Callable[[Each], Result], each: Sequence[Each]) -> list[Result]:
     """Do work that waits for a network with several things at one time."""
-    if len(each) > 1:
+    if len(each) <= 1:
+        return [work(one) for one in each]
+    with ThreadPoolExecutor(min(AT_A_TIME, len(each)), thread_name_prefix="memollm-tier") as pool:
         try:
-            pool = ThreadPoolExecutor(min(AT_A_TIME, len(each)), thread_name_prefix="memollm-tier")
-            with pool:
-                return list(pool.map(work, each))
+            begun = [pool.submit(work, one) for one in each]
         except RuntimeError:
             # At the end of the interpreter no thread begins any more.
-            pass
-    return [work(one) for one in each]
+            return [work(one) for one in each]
+        return [one.result() for one in begun]
