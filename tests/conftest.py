@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import compileall
+import faulthandler
 import gc
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,9 @@ import memollm
 import pytest_memollm
 from memollm import Cache, configure
 from memollm._calls.configuration import SETTINGS
+
+DEADLINE, DEEP_DEADLINE = 300.0, 1200.0
+"""Seconds for a test: far more than it takes on a busy machine."""
 
 pytest.register_assert_rewrite("memollm.testing")
 
@@ -40,6 +45,19 @@ def pytest_collection():
         gc.collect()
         gc.freeze()
         gc.enable()
+
+
+@pytest.fixture(autouse=True)
+def deadline(request):
+    """End the run with every thread's stack when a test hangs."""
+    if request.config.pluginmanager.hasplugin("witness"):
+        # It sets shorter ones.
+        yield
+        return
+    is_deep = request.node.get_closest_marker("deep") is not None
+    faulthandler.dump_traceback_later(DEEP_DEADLINE if is_deep else DEADLINE, exit=True, file=sys.__stderr__)
+    yield
+    faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -74,6 +92,7 @@ def project(tmp_path, monkeypatch):
         "MEMOLLM_RUN",
         "MEMOLLM_MODE",
         "MEMOLLM_ON_CHANGE",
+        "MEMOLLM_ON_STORE_ERROR",
         "MEMOLLM_KEEP_ARGUMENTS",
         "MEMOLLM_PICKLE",
         "MEMOLLM_BUDGET",

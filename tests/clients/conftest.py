@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import faulthandler
 import ssl
-import sys
 
 import anthropic
 import httpx
@@ -15,20 +13,11 @@ import pytest
 
 from memollm import Cache
 
-DEADLINE = 120.0
 OF_GPT = httpx2 if int(openai.__version__.partition(".")[0]) >= 3 else httpx
 OF_CLAUDE = httpx2 if int(anthropic.__version__.partition(".")[0]) >= 2 else httpx
 """What their SDKs stand on: older versions on httpx."""
 PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Loading certificates, for which nothing here asks, takes longer than most tests."""
-
-
-@pytest.fixture(autouse=True)
-def deadline():
-    """End the run with every thread's stack when a test hangs."""
-    faulthandler.dump_traceback_later(DEADLINE, exit=True, file=sys.__stderr__)
-    yield
-    faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture

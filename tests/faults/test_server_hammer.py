@@ -1,6 +1,5 @@
 """Many processes that draw from one server while they, and it, are killed."""
 
-import faulthandler
 import random
 import subprocess
 import sys
@@ -49,8 +48,6 @@ def cluster():
 @pytest.mark.parametrize(("samples", "kills"), [(60, 4), (2000, 80)], ids=["short", "long"])
 def test_processes_and_the_server_are_killed(tmp_path, monkeypatch, kind, samples, kills):
     """Nothing is given twice, nothing stored is lost, and no kill costs more than one call (P1, P3, P4, P5, P7)."""
-    # It goes on for longer than other tests, and has deadlines of its own.
-    faulthandler.cancel_dump_traceback_later()
     monkeypatch.setenv("MEMOLLM_SIGNING_KEY", "a secret of the whole team")
     server, query, questions = kind()
     chance = random.Random(1)

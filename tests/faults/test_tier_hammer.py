@@ -1,6 +1,5 @@
 """Machines with tiers of their own that draw, refresh and forget on one server, while their programs are killed."""
 
-import faulthandler
 import os
 import random
 import subprocess
@@ -25,8 +24,6 @@ MACHINES = ("a", "a", "b", "b")
 @pytest.mark.parametrize("kills", [6, 60], ids=["short", "long"])
 def test_no_older_answer_comes_back(tmp_path, monkeypatch, kind, tier, kills):
     """Nothing is given twice or lost, and no older answer is read after a newer one (P1, P7)."""
-    # It goes on for longer than other tests, and has deadlines of its own.
-    faulthandler.cancel_dump_traceback_later()
     monkeypatch.setenv("MEMOLLM_SIGNING_KEY", "a secret of the whole team")
     server, query, _ = kind()
     chance, processes = random.Random(kills), {}

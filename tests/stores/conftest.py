@@ -1,6 +1,5 @@
 """SQLite stores, and a process that can only be killed."""
 
-import faulthandler
 import subprocess
 import sys
 from pathlib import Path
@@ -98,14 +97,6 @@ def running():
 def owner(tmp_path, running):
     """Start a process that holds three positions and their claims; it can only be killed."""
     return lambda how, folder=tmp_path / "cache": running(OWNER, str(folder), how, says=b"ready\n")
-
-
-@pytest.fixture
-def deadline():
-    """End the run with every thread's stack when a test hangs."""
-    faulthandler.dump_traceback_later(120, exit=True, file=sys.__stderr__)
-    yield
-    faulthandler.cancel_dump_traceback_later()
 
 
 @pytest.fixture(scope="session")
