@@ -29,6 +29,7 @@ CONFIGURED: Final = "memollm.configure"
 OF_PROJECT: Final = "[tool.memollm]"
 """How the origin of what a project has set begins."""
 ON_CHANGE: Final = ("new", "warn", "error", "ignore")
+ON_STORE_ERROR: Final = ("warn", "raise")
 PREFIX: Final = "MEMOLLM_"
 OTHER_VARIABLES: Final = ("RUN", "SIGNING_KEY", "PROXY_TOKEN")
 """What the environment says besides settings."""
@@ -54,6 +55,13 @@ def require_on_change(where: str, policy: object) -> str:
     """Refuse what says nothing of changed code."""
     if not isinstance(policy, str) or policy not in ON_CHANGE:
         raise OptionError(f"{where}={policy!r}{did_you_mean(str(policy), ON_CHANGE)}")
+    return policy
+
+
+def require_on_store_error(where: str, policy: object) -> str:
+    """Refuse what says nothing of a store that fails."""
+    if not isinstance(policy, str) or policy not in ON_STORE_ERROR:
+        raise OptionError(f"{where}={policy!r}{did_you_mean(str(policy), ON_STORE_ERROR)}")
     return policy
 
 
@@ -145,6 +153,7 @@ SETTINGS: Final = {
     "namespace": Setting(require_name),
     "mode": Setting(require_mode),
     "on_change": Setting(require_on_change),
+    "on_store_error": Setting(require_on_store_error),
     "keep_arguments": Setting(require_switch),
     "pickle": Setting(require_switch),
     "prices": Setting(require_table, in_environment=False),
@@ -224,6 +233,7 @@ def configure(**options: Any) -> None:
     namespace       the reader of all functions that name none
     mode            "auto", "offline", "refresh", "readonly", "off" or "resume"
     on_change       what to do when a function's code has changed: "new", "warn", "error" or "ignore"
+    on_store_error  "raise": where the store fails, so does the draw, and nothing is called that cannot be kept
     keep_arguments  False: store a digest of arguments instead of the arguments
     pickle          False: neither write nor read pickled values
     prices          dollars per million tokens by model: {"my-model": (input, output)}

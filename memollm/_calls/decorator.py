@@ -363,6 +363,7 @@ class CachedLlm:
     concurrency  how many calls one draw may have in flight
     on_stale     what to do with a stored sample whose class has changed: "error", or "miss" to make it anew
     on_change    what to do when its code has changed: "new", "warn", "error" or "ignore"
+    on_store_error  "raise": where the store fails, so does the draw; "warn" (as usual) returns what cannot be kept
     ttl          how long a sample counts, as "7d"; after that its slot is vacant again
     mode         "auto", "offline", "refresh", "readonly", "off" or "resume"
     usage        a function from a result to its tokens and cost, where they are not found by themselves

@@ -57,6 +57,7 @@ class DoorOptions(TypedDict, total=False):
     grace: float | timedelta | str | None
     accept: Callable[[Any], bool] | None
     on_stale: Literal["error", "miss"]
+    on_store_error: Literal["warn", "raise"] | None
     ttl: float | timedelta | str | None
     mode: Literal["auto", "offline", "refresh", "readonly", "off"] | None
     usage: Callable[[Any], object] | None

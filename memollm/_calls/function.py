@@ -182,6 +182,7 @@ class Function:
             grace=options.seconds_of_grace,
             accept=self._accept(),
             redraws_stale=options.on_stale == "miss",
+            raises_store_errors=self._said("on_store_error", None) == "raise",
             usage=options.usage,
             prices=configuration.get("prices"),
             watchers=() if hook is None else (Hook(hook),),
@@ -209,6 +210,8 @@ class Function:
         try:
             self._introduce(plan, instance)
         except StoreReadOnly as error:
+            if plan.raises_store_errors:
+                raise
             warn(str(error), NotStoredWarning)
             reading = self._make_plan(plan.role, reads_only=True)
             plan.engine, plan.keyer, plan.books = reading.engine, reading.keyer, reading.books

@@ -7,7 +7,13 @@ from dataclasses import dataclass, fields, replace
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from memollm._calls.configuration import require_mode, require_name, require_on_change, require_switch
+from memollm._calls.configuration import (
+    require_mode,
+    require_name,
+    require_on_change,
+    require_on_store_error,
+    require_switch,
+)
 from memollm._calls.engines import Holder, Place, require_cache
 from memollm._draws.plan import GRACE
 from memollm._drive.gather import Gather
@@ -45,6 +51,7 @@ class Options:
     accept: Callable[[Any], bool] | None = None
     on_change: str | None = None
     on_stale: str = "error"
+    on_store_error: str | None = None
     keep_arguments: bool | None = None
     ttl: float | timedelta | str | None = None
     mode: str | None = None
@@ -67,6 +74,8 @@ class Options:
             raise OptionError("key= with ignore=: what `key` returns is the whole key, so leave `ignore` out.")
         if self.on_change is not None:
             require_on_change("on_change", self.on_change)
+        if self.on_store_error is not None:
+            require_on_store_error("on_store_error", self.on_store_error)
         if self.on_stale not in ON_STALE:
             raise OptionError(f"on_stale={self.on_stale!r}{did_you_mean(str(self.on_stale), ON_STALE)}")
         if self.cache is not None:

@@ -77,6 +77,7 @@ class OptionTypes(TypedDict, total=False):
     accept: Callable[[Any], bool] | None
     on_change: Literal["new", "warn", "error", "ignore"] | None
     on_stale: Literal["error", "miss"]
+    on_store_error: Literal["warn", "raise"] | None
     ttl: float | timedelta | str | None
     mode: Literal["auto", "offline", "refresh", "readonly", "off", "resume"] | None
     usage: Callable[[Any], object] | None

@@ -220,7 +220,7 @@ class Draw(Landing):
             elif not hasattr(self, "_slots"):
                 self._slots = Slots(self._wants, self._taken)
         except StoreUnavailable as error:
-            self._plan.engine.not_stored(self._function, error)
+            self._not_stored(error)
             self._do_without_store()
         while True:
             mine = self._slots.gaps(Mine)
@@ -324,7 +324,7 @@ class Draw(Landing):
         try:
             states = yield Look(self._ticket, [*map(self._slots.place, gaps)], at_least)
         except StoreUnavailable as error:
-            engine.not_stored(self._function, error)
+            self._not_stored(error)
             states = [MINE] * len(gaps)
         self._slots.note(gaps, states)
 

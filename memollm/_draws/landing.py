@@ -14,7 +14,7 @@ from memollm._types.hiding import hides
 from memollm._types.requests import Fill, Release, Write
 from memollm._types.samples import EVER, MINE, Busy, Lent, Mine, Sample
 from memollm._values.weight import is_large
-from memollm.errors import StoreError, UncacheableResult, WrongNumber
+from memollm.errors import NotStoredWarning, StoreError, UncacheableResult, WrongNumber
 
 if TYPE_CHECKING:
     from collections.abc import Sequence, Set as AbstractSet
@@ -102,7 +102,8 @@ class Landing:
         ends_well = failure is None and self._missing == len(flight) and right and not self._slots.gaps(Busy)
         last = ends_well and not self._going_on
         if self._booked:
-            yield from self._save(fills, last=last and not self._settled)
+            lost = yield from self._save(fills, last=last and not self._settled)
+            failure = failure or lost
             if not last:
                 yield from self._let_go()
         self._missing -= len(flight)
@@ -153,14 +154,14 @@ class Landing:
         except UncacheableResult as error:
             self._slots[gap] = Unstored(value, costs)
             self._bill.happened(Counts(unstored=1))
-            plan.engine.not_stored(self._function, error)
+            self._not_stored(error)
         if untold is not None:
             raise untold
 
     def _save(self, fills: dict[Gap, Fill], *, last: bool) -> Flow:
-        """Have answers stored, and with the last of them that the draw is over."""
+        """Have answers stored, and with the last of them that the draw is over; return why the draw is to fail."""
         if not fills:
-            return
+            return None
         changes: list[Change] = [*fills.values()]
         if last:
             changes.append(self._slots.ending(self._ticket))
@@ -168,13 +169,16 @@ class Landing:
         try:
             written: Written = yield Write(self._plan.engine.flights.new_id(), changes)
         except StoreError as error:
-            self._plan.engine.not_stored(self._function, error)
             self._settled = False
             self._bill.happened(Counts(unstored=len(fills)))
             for gap in fills:
                 made = self._slots[gap]
                 self._slots[gap] = Unstored(made.value, made.sample[2:]) if isinstance(made, Made) else made
-            return
+            try:
+                self._not_stored(error, made=True)
+            except (StoreError, NotStoredWarning) as told:
+                return told
+            return None
         self._void = written.void
         for place, sample in written.lost.items():
             # Somebody else's answer is there, and may have been given to others: it is what the slot holds.
@@ -183,6 +187,19 @@ class Landing:
             self._awaited |= {gap}
         for fill in fills.values():
             self._plan.engine.flights.land(self._ticket, fill.place)
+        return None
+
+    def _not_stored(self, error: StoreError | UncacheableResult, *, made: bool = False) -> None:
+        """Warn that an answer is returned and not kept, or have the draw fail, as the user has said."""
+        # Where calls go on, nobody waits for them any more whom an error could reach.
+        if not self._plan.raises_store_errors or isinstance(error, UncacheableResult) or self._going_on:
+            self._plan.engine.not_stored(self._function, error)
+            return
+        note = f"An answer of {self._function} was made. It is neither stored nor returned."
+        # Draws that were stored together share their error.
+        if made and note not in getattr(error, "__notes__", ()):
+            error.add_note(note)
+        raise error
 
     def _let_go(self) -> Flow:
         """Release the slots whose answers are not kept, for others to take over while this draw goes on."""

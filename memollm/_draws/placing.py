@@ -73,7 +73,7 @@ class Placing(Draw):
             else:
                 yield from self._find()
         except StoreUnavailable as error:
-            plan.engine.not_stored(self._function, error)
+            self._not_stored(error)
             self._do_without_store()
         self._gap = next(iter(self._slots.gaps(Mine)), None)
         if self._gap is None:

@@ -102,6 +102,8 @@ class Plan:
     """Knows which calls were found to be similar to others."""
     redraws_stale: bool = False
     """A stored sample whose class has changed is made anew."""
+    raises_store_errors: bool = False
+    """Where the store fails, so does the draw."""
     usage: Callable[[Any], object] | None = None
     prices: Mapping[str, object] | None = None
     watchers: tuple[Watcher, ...] = ()

@@ -24,6 +24,7 @@ class HttpOptions(TypedDict, total=False):
     accept: Callable[[dict[str, Any]], bool] | None
     ttl: float | timedelta | str | None
     mode: Literal["auto", "offline", "refresh", "readonly", "off"] | None
+    on_store_error: Literal["warn", "raise"] | None
     keep_arguments: bool | None
     on_cancel: Literal["finish", "stop"] | None
     grace: float | timedelta | str | None
@@ -41,7 +42,7 @@ UNKEYED: Final = frozenset({"stream", "stream_options", "user", "metadata", "saf
 HEADERS: Final = ("anthropic-version", "anthropic-beta", "openai-beta")
 """Headers that change answers."""
 DRAWING: Final = frozenset(
-    {"namespace", "pool", "accept", "ttl", "mode", "keep_arguments", "on_cancel", "grace", "cache"}
+    {"namespace", "pool", "accept", "ttl", "mode", "on_store_error", "keep_arguments", "on_cancel", "grace", "cache"}
 )
 OF_ASYNC: Final = frozenset({"on_cancel", "grace", "on_leave"})
 """Options of async clients alone."""

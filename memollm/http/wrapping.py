@@ -32,8 +32,8 @@ def wrap(client: Client, **options: Unpack[HttpOptions]) -> Client:
 
     Of OpenAI, Anthropic, and every SDK on httpx or httpx2, sync or async, or a `Client` of httpx itself.
 
-    namespace, pool, accept, ttl, mode, cache, keep_arguments, on_cancel, grace: as for `cached_llm`; `accept` is given
-             the body of an answer
+    namespace, pool, accept, ttl, mode, on_store_error, cache, keep_arguments, on_cancel, grace: as for `cached_llm`;
+             `accept` is given the body of an answer
     paths    more ends of paths that are memoized, as "/rerank"
     headers  more headers that count
     ignore   more parts of the body that do not count

@@ -7,6 +7,7 @@ import pytest
 from hands import stock, take
 from servers import PATIENCE, until
 
+from memollm import Cache
 from memollm._types.allowance import Allowance, Charged
 from memollm._types.calls import Place, Want
 from memollm._types.requests import Fill, Settle, Take, Write, Written
@@ -32,6 +33,32 @@ def opened(kind, closing):
 @pytest.fixture
 def store(kind, opened):
     return opened(kind.server.fresh())
+
+
+# A program that would rather stop.
+
+
+def test_a_draw_fails_where_its_server_is_away(behind, proxy, monkeypatch):
+    """With on_store_error="raise" nothing is called while the server is away; an answer that it misses is not given."""
+    monkeypatch.setenv("MEMOLLM_SIGNING_KEY", "a secret of the whole team")
+    made = []
+    cache = Cache(behind(patience=0))
+
+    @cache.cached_llm(namespace="a", name="ask", version=1, on_store_error="raise")
+    def ask(prompt):
+        made.append(prompt)
+        if made == ["before", "during"]:
+            proxy.cut()
+        return f"{prompt} {len(made)}"
+
+    assert ask("before") == "before 1"
+    for prompt in ("during", "after"):
+        with pytest.raises(StoreUnavailable, match="cannot be reached"):
+            ask(prompt)
+    assert made == ["before", "during"]
+    proxy.mend()
+    assert [ask("during"), ask("after")] == ["during 3", "after 4"]
+    assert made == ["before", "during", "during", "after"]
 
 
 # Answers that are lost.
