@@ -53,6 +53,7 @@ OTHER = """
 """
 UNPRIVILEGED = """
     import os, sys, warnings
+    import memollm
     from memollm import Cache
 
     # The interpreter itself may lie where nobody else may look, so all that is imported on first use is used before.
@@ -73,6 +74,13 @@ UNPRIVILEGED = """
     for _ in range(3):
         print(ask("x"))
 """
+
+STOPPED = """try:
+        ask.with_options(on_store_error="raise")("x")
+    except memollm.StoreReadOnly as error:
+        print(type(error).__name__)
+    draw = ask.with_options(mode="readonly", on_store_error="raise")
+    for _"""
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 
@@ -243,6 +251,22 @@ def test_a_cache_that_cannot_be_written_answers_with_one_warning(project, stack,
         (home / "cache" / "memollm.db").chmod(0o444)
     project.write("unprivileged.py", UNPRIVILEGED)
     assert project.run("unprivileged.py", "", home / "cache", pool) == ["NotStoredWarning", "fresh", "fresh", "fresh"]
+
+
+@as_root
+@pytest.mark.parametrize("pool", [0, 1])
+def test_a_cache_that_cannot_be_written_fails_where_that_is_asked_for(project, stack, pool):
+    """Who would rather stop is stopped by the first draw, before anything is paid for; to read it, a mode says so."""
+    home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    home.chmod(0o755)
+    with Cache(home / "cache") as cache:
+        decorated(cache, lambda: "stored")("x")
+    (home / "cache").chmod(0o555)
+    (home / "cache" / "memollm.db").chmod(0o444)
+    project.write("unprivileged.py", UNPRIVILEGED.replace("print(ask", "print(draw").replace("for _", STOPPED))
+    # The namespace has drawn what is stored already.
+    expected = ["StoreReadOnly", *["stored" if pool else "fresh"] * 3]
+    assert project.run("unprivileged.py", "", home / "cache", pool) == expected
 
 
 # Files that are not ours.

@@ -173,6 +173,8 @@ def test_who_may_only_read_is_warned_where_more_was_asked(postgres, guest):
     with Cache(postgres.fresh()) as cache, Cache(guest) as other:
         cache.cached_llm(namespace="a", name="ask", version=1)(lambda: "a")()
         read = other.cached_llm(namespace="b", name="ask", version=1)(lambda: "called")
+        with pytest.raises(StoreReadOnly, match="cannot be written by this user"):
+            read.with_options(on_store_error="raise")()
         with pytest.warns(NotStoredWarning, match="cannot be written by this user"):
             assert read() == "a"
         assert read() == "called"
