@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from contextlib import ExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks.sdk_objects import COMPLETION
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+ROOT = Path(__file__).parents[1]
 CHAT = "/v1/chat/completions"
 EVENTS, PAUSE = 20, 0.05
 """The events of a stream, and the seconds between them."""
@@ -84,7 +86,7 @@ def bare(upstream: str) -> Starlette:
 @contextmanager
 def served(*command: str) -> Generator[Server]:
     """Start a server that says on standard error where it is, and end it."""
-    process = subprocess.Popen([sys.executable, "-m", *command], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-m", *command], stderr=subprocess.PIPE, text=True, cwd=ROOT)
     with process:
         try:
             said = process.stderr.readline() if process.stderr else ""

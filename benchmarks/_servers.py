@@ -8,14 +8,14 @@ import socket
 import subprocess
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks._caches import folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 REDIS = "redis-server"
 PATIENCE = 30.0
@@ -53,8 +53,14 @@ def postgres_server() -> Iterator[int]:
         command = [str(programs / "postgres"), "-D", str(home / "data")]
         command += [f"-c{name}={value}" for name, value in options.items()]
         with running(command, cwd=home, **user):
-            wait_for(port)
+            wait_for(lambda: is_ready(programs, port))
             yield port
+
+
+def is_ready(programs: Path, port: int) -> bool:
+    """Tell whether PostgreSQL answers: it listens before it does."""
+    asked = [str(programs / "pg_isready"), "--quiet", "--host", "127.0.0.1", "--port", str(port)]
+    return subprocess.run(asked, check=False, timeout=PATIENCE).returncode == 0
 
 
 @contextmanager
@@ -65,7 +71,7 @@ def redis_server() -> Iterator[int]:
     with in_memory() as home:
         said = [text for name, value in {**options, "dir": home}.items() for text in (f"--{name}", str(value))]
         with running([REDIS, *said]):
-            wait_for(port)
+            wait_for(lambda: listens(port))
             yield port
 
 
@@ -96,15 +102,16 @@ def free_port() -> int:
     return port
 
 
-def wait_for(port: int) -> None:
-    """Wait until it answers."""
+def listens(port: int) -> bool:
+    with suppress(OSError):
+        socket.create_connection(("127.0.0.1", port)).close()
+        return True
+    return False
+
+
+def wait_for(is_so: Callable[[], bool]) -> None:
     until = time.monotonic() + PATIENCE
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except OSError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.02)
-        else:
-            return
+    while not is_so():
+        if time.monotonic() > until:
+            raise TimeoutError("A server did not start.")
+        time.sleep(0.02)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchmarks._workload.dollars import Done, measure, rows
+from benchmarks._workload.dollars import PUZZLES, SEEDS, Done, measure, rows
 from benchmarks._workload.scatter import points, scatter
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ _done: Done = {}
 
 def run() -> Iterator[Row | str]:
     _done.clear()
-    yield from measure(_done)
+    yield from measure(_done, SEEDS, PUZZLES)
     yield from rows(_done)
 
 

@@ -83,10 +83,17 @@ def misses() -> Iterator[Row]:
             yield absolute("the search in it", list(searches(cache)), unit="ms", at_most=40)
 
 
-def searches(cache: Cache) -> Iterator[float]:
+def searched(cache: Cache) -> Any:
+    """Return the vectors that a process has read, once it is sure that they are all there."""
     from memollm._similar.vectors import blocks_of
 
-    (block,) = (each for each in blocks_of(cache.__memollm_engine__())._blocks.values() if each._held.known > VECTORS)
+    (block,) = blocks_of(cache.__memollm_engine__())._blocks.values()
+    assert block.known > VECTORS
+    return block
+
+
+def searches(cache: Cache) -> Iterator[float]:
+    block = searched(cache)
     for vector in itertools.islice(directions(), ROUNDS):
         begin = time.perf_counter()
         block.nearest(vector, 0.9, 50)

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from contextlib import contextmanager
 from importlib.util import find_spec
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmarks._measure import absolute
+from benchmarks._servers import REDIS, postgres_programs, postgres_server, redis_server
 from memollm import Cache
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from benchmarks._measure import Row
 
 DEEP = True
 ROUNDS = 7
-ROOT = Path(__file__).parents[1]
 PATIENCE = 60.0
 OWNER = """
 import sys, time
@@ -42,9 +41,16 @@ def run() -> Iterator[Row | str]:
     os.environ.setdefault("MEMOLLM_SIGNING_KEY", "0" * 64)
     with tempfile.TemporaryDirectory() as folder:
         yield of("SQLite", f"{folder}/cache")
-    for name, begun in (("PostgreSQL", postgres), ("Redis with lease=3", redis)):
-        with begun() as url:
-            yield of(name, url) if url else f"take-over, {name}: the client or the server is not installed"
+    if find_spec("psycopg") is None or postgres_programs() is None:
+        yield "take-over, PostgreSQL: the client psycopg or a PostgreSQL server is not installed"
+    else:
+        with postgres_server() as port:
+            yield of("PostgreSQL", f"postgresql://bench@127.0.0.1:{port}/postgres")
+    if find_spec("redis") is None or shutil.which(REDIS) is None:
+        yield "take-over, Redis: the client redis or a redis-server is not installed"
+    else:
+        with redis_server() as port:
+            yield of("Redis with lease=3", f"redis://127.0.0.1:{port}?lease=3")
 
 
 def of(name: str, place: str) -> Row:
@@ -72,42 +78,3 @@ def takeover(place: str, prompt: str) -> float:
         killed = time.monotonic()
         waiting.join(PATIENCE)
     return began[0] - killed
-
-
-@contextmanager
-def postgres() -> Iterator[str | None]:
-    servers = _servers()
-    if servers is None or find_spec("psycopg") is None or not servers.postgres_programs():
-        yield None
-        return
-    yield from _while_it_runs(servers.PostgresServer)
-
-
-@contextmanager
-def redis() -> Iterator[str | None]:
-    servers = _servers()
-    if servers is None or find_spec("redis") is None or not servers.REDIS:
-        yield None
-        return
-    for url in _while_it_runs(servers.RedisServer):
-        yield f"{url}?lease=3"
-
-
-def _while_it_runs(make: Callable[[], Any]) -> Iterator[str]:
-    server = make()
-    try:
-        yield server.start().url
-    finally:
-        server.stop()
-
-
-def _servers() -> Any:
-    """Return what starts servers for the tests, where pytest is installed as for these."""
-    if find_spec("pytest") is None:
-        return None
-    sys.path.insert(0, str(ROOT / "tests"))
-    try:
-        import servers
-    finally:
-        sys.path.pop(0)
-    return servers

@@ -69,7 +69,7 @@ Done = dict[tuple["Application", str], list[Spent]]
 """Of each application and system, by seed."""
 
 
-def measure(done: Done, seeds: Sequence[int] = SEEDS, puzzles: int = PUZZLES) -> Iterator[str]:
+def measure(done: Done, seeds: Sequence[int], puzzles: int) -> Iterator[str]:
     """Run everything that can be run, and yield a table of each application when it is done."""
     chosen = some_puzzles(puzzles)
     for system in SYSTEMS:

@@ -94,6 +94,11 @@ class VectorBlock:
         """The highest number that was read."""
         self._lock = ForkedLock()
 
+    @property
+    def known(self) -> int:
+        """How many vectors are here."""
+        return sum(piece.known for piece in self._pieces)
+
     def add(self, after: int, rows: Sequence[tuple[int, bytes]]) -> None:
         """Take up rows that were read behind a number, unless another thread has done so meanwhile."""
         if not rows:

@@ -109,7 +109,7 @@ def test_vectors_are_searched_in_pieces_as_in_one(monkeypatch):
         if rows:
             partition.add(partition.last, rows)
             partition.add(0, rows)
-        assert partition.last == number
+        assert (partition.last, partition.known) == (number, len(known))
         asked = vectors.normalized(random.standard_normal(4), "f")
         told = [(min(1.0, round(float(vector @ asked) * 1e6) / 1e6), number) for number, vector in known]
         above = sorted((-score, number) for score, number in told if score >= 0.2)
