@@ -110,6 +110,8 @@ class AskingCalls:
         self._base = base
         self._seen = seen
         self.of: dict[Call, OfCall] = {}
+        self.brings = False
+        """Whether it tells of what was paid for, or given before, which is of no other cache than it was of."""
 
     # Requests.
 
@@ -141,6 +143,7 @@ class AskingCalls:
         if reader is None:
             return ("t", False, False, want.n, want.pool or False, False, False, newer, False, "", 0)
         generation, next_ = self._seen.of(self._base(want.call), reader)
+        self.brings |= bool(generation)
         lane = False if want.lane is None else want.lane
         order = list(want.order) or False
         resumes = resumed(reader) is not None
@@ -152,7 +155,7 @@ class AskingCalls:
     def _change(self, number: int, id: int, nth: int, change: Change) -> None:  # noqa: A002 - the same
         match change:
             case Fill():
-                place = change.place
+                place, self.brings = change.place, True
                 records = self.of.setdefault(place.call, OfCall(place.call)).records
                 records.append(packed(change.sample))
                 # Where it stands among what is sent is known when all is together.
@@ -211,6 +214,15 @@ class AskingCalls:
         for ticket in lost:
             self._unknown(NO_REQUEST, None, 0, ticket, keeps_claims=False)
         return over, lost
+
+    def undo(self, requests: Sequence[Request]) -> None:
+        """Let nothing have been given by requests."""
+        for request in requests:
+            if isinstance(request, Take):
+                self._unknown(NO_REQUEST, None, 0, request.ticket, keeps_claims=False)
+            elif isinstance(request, Look):
+                for place in request.places:
+                    self._step(NO_REQUEST, None, place.call, 0, ("e", str(request.ticket), place.slot))
 
     # Sending.
 

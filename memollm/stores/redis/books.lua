@@ -59,6 +59,20 @@ function doing.spaces()
     return call('SADD', base .. ':spaces', unpack(ARGV, 3))
 end
 
+-- Put calls on the list of all, in order of their making, if the cache is the one that this process has opened.
+-- ARGV: ..., by what that is known, then of each call its function, when it was made, and its tag.
+function doing.list()
+    if call('HGET', base .. ':about', 'id') ~= ARGV[3] then
+        -- It would begin anew without a word.
+        return redis.error_reply('MMEMPTIED')
+    end
+    for n = 4, #ARGV, 3 do
+        call('SADD', base .. ':functions', ARGV[n])
+        call('ZADD', base .. ':calls:' .. ARGV[n], 'NX', ARGV[n + 1], ARGV[n + 2])
+    end
+    return 1
+end
+
 -- Note that a load is over.
 function doing.loaded()
     call('HSET', base .. ':about', 'loaded', ARGV[3])

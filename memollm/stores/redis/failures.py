@@ -20,6 +20,8 @@ MOVING: Final = "MMMOVING"
 HALFWAY: Final = "MMHALFWAY"
 """Who was moving a call has died, and whoever comes is to end that."""
 TOO_FAR: Final = "MMFAR"
+EMPTIED: Final = "MMEMPTIED"
+"""The cache is another one than this process has opened, or none."""
 _NO_LOGIN: Final = (
     "The server of the cache {shown} refuses this user. Check the name and the password in the URL. It says: {said}."
 )
@@ -53,6 +55,10 @@ _MOVED: Final = (
     "Another program is moving samples to or from a call of the cache {shown}, for longer than this one waits. Draw "
     "again when it has ended, or raise ?patience= in the URL."
 )
+_EMPTIED: Final = (
+    "The cache {shown} was emptied while this program used it: by FLUSHALL, or since its server came back without its "
+    "files. Nothing is drawn from what is left. Restore it, or start the program again to begin a new cache."
+)
 _TOLD: Final[Sequence[tuple[tuple[str, ...], type[StoreError], str]]] = [
     (
         ("WRONGPASS", "NOAUTH", "invalid username-password", "invalid password", "Authentication required"),
@@ -65,6 +71,7 @@ _TOLD: Final[Sequence[tuple[tuple[str, ...], type[StoreError], str]]] = [
     (("READONLY", "read only replica"), StoreReadOnly, _REPLICA),
     (("DB index is out of range",), StoreRefused, _NO_DATABASE),
     ((TOO_FAR,), StoreUnavailable, _TOO_FAR),
+    ((EMPTIED,), StoreRefused, _EMPTIED),
     ((MOVING, HALFWAY), StoreUnavailable, _MOVED),
     (("WRONGTYPE",), StoreRefused, _OTHER_KEYS),
     (("SELECT is not allowed in cluster mode",), StoreRefused, _NO_DATABASES),
@@ -127,7 +134,7 @@ def node_of(error: Exception) -> str:
 def code_of(error: Exception) -> str:
     """Return what a script of ours has refused by."""
     text = str(error)
-    return next((code for code in (UNKNOWN_CALL, MOVING, HALFWAY, TOO_FAR) if code in text), "")
+    return next((code for code in (UNKNOWN_CALL, MOVING, HALFWAY, TOO_FAR, EMPTIED) if code in text), "")
 
 
 def may_pass(error: Exception) -> bool:

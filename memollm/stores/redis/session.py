@@ -6,11 +6,11 @@ import secrets
 import time
 from contextlib import suppress
 from hashlib import blake2b
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from memollm.errors import StoreRefused
 from memollm.stores.drawn import Drawn
 from memollm.stores.listening import UNKNOWN
 from memollm.stores.redis.address import address_of
@@ -48,10 +48,6 @@ MOST_BEHIND: Final = 1.0
 """Seconds that whoever replaced a sample waits for those who still go by the epoch before."""
 REMEMBERED: Final = 100_000
 """Of how many calls a process remembers that the server knows them."""
-_EMPTIED: Final = (
-    "The cache {shown} was emptied while this program used it: by FLUSHALL, or since its server came back without its "
-    "files. Nothing is drawn from what is left. Restore it, or start the program again to begin a new cache."
-)
 MANY: Final = 500
 """How many scripts are run in one round trip, where they are many."""
 
@@ -270,21 +266,17 @@ class RedisSession(ServedSession[OpenRedis]):
 
     def register(self, calls: Sequence[Call], *, at: float | None = None) -> None:
         """Put calls on the list of all, in order of their making."""
-        if not calls:
-            return
-        now = time.time() if at is None else at
-        commands: list[tuple[Any, ...]] = []
-        for call in calls:
-            tag = self.tag_of(self.base(call))
-            commands.append(("SADD", f"{self.books}:functions", call.function))
-            commands.append(("ZADD", f"{self.books}:calls:{call.function}", "NX", repr(now), tag))
-        *answers, known_as = self.opened().way.ask([*commands, ("HGET", f"{self.books}:about", "id")])
-        for answer in (*answers, known_as):
-            if isinstance(answer, Exception):
-                raise answer
-        if known_as != self.known_as:
-            # It would begin anew without a word.
-            raise StoreRefused(_EMPTIED.format(shown=self.shown))
+        self.run(self.listing(self.opened(), calls, at=at))
+
+    def listing(self, opened: OpenRedis, calls: Sequence[Call], *, at: float | None = None) -> list[Command]:
+        """Return what puts calls on the list; it is refused where the cache was emptied meanwhile."""
+        now = repr(time.time() if at is None else at)
+        listed = [(call.function, now, self.tag_of(self.base(call))) for call in calls]
+        first = (opened.owner, "list", self.known_as or b"")
+        return [
+            Command(books(), self.books, (*first, *chain(*listed[nth : nth + MANY])))
+            for nth in range(0, len(listed), MANY)
+        ]
 
     def unlist(self, function: str, tag: str) -> None:
         """Take a call off the list of all."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from redis.exceptions import ResponseError
 
 from memollm._types.calls import recorder, resumed
 from memollm._types.requests import Take
 from memollm._types.samples import EVER, Taken
 from memollm.errors import ChangeRefused
 from memollm.stores.redis.asking import MANY, AskingCalls, Group, has_replaced, new_number, state_of
-from memollm.stores.redis.failures import FAILURES, HALFWAY, code_of
+from memollm.stores.redis.failures import EMPTIED, FAILURES, HALFWAY, code_of
 from memollm.stores.redis.line import OTHERS
 from memollm.stores.redis.scripts import Command, drawing, thin_drawing
 from memollm.stores.redis.session import RedisSession
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from memollm.stores.redis.session import OpenRedis
 
 Answered = list[tuple[Group, Any]]
+Asked = tuple[Command, str, "Sequence[Group]"]
+"""A script, the call that it is run for, and what it is asked."""
 
 
 class RedisStore(RedisSession, ServedDrawing):
@@ -96,7 +100,7 @@ class RedisStore(RedisSession, ServedDrawing):
             if asking.of:
                 opened = self.opened()
                 self.drawn.begin(requests)
-                answered = self._sent(opened, asking)
+                answered = self._sent(opened, asking, requests)
             self.drawn.end(over, lost)
             if has_replaced(answered):
                 self.begin_epoch()
@@ -110,11 +114,31 @@ class RedisStore(RedisSession, ServedDrawing):
             self.drawn.refused(requests)
             raise
 
-    def _sent(self, opened: OpenRedis, asking: AskingCalls) -> Answered:
-        """Send what is asked of each call, and tell of calls that the server does not know; return what it answers."""
+    def _sent(self, opened: OpenRedis, asking: AskingCalls, requests: Sequence[Request]) -> Answered:
+        """Send what is asked of each call, and with it what puts new ones on the list of all; return the answers."""
         new = [call for call in asking.of if self.base(call) not in self.known]
-        commands: list[Command] = []
-        sent: list[tuple[str, Sequence[Group]]] = []
+        listing = self.listing(opened, new)
+        if asking.brings:
+            # The list takes its call first, and refuses it where the cache is another one by now.
+            self._run(opened, listing)
+            listing = []
+        commands = self._commands(opened, asking, new)
+        try:
+            answers = self._run(opened, [*listing, *(command for command, _, _ in commands)])[len(listing) :]
+        except ResponseError as error:
+            if code_of(error) == EMPTIED:
+                self._undo(opened, requests)
+            raise
+        self.know(self.base(call) for call in new)
+        answered: Answered = []
+        for (_, base, asked), answer in zip(commands, answers, strict=True):
+            answered += zip(asked, answer, strict=True)
+            opened.line.answered.extend((base, group.id) for group in asked if not (group.id is None or group.again))
+        return answered
+
+    def _commands(self, opened: OpenRedis, asking: AskingCalls, new: Sequence[Call]) -> list[Asked]:
+        """Return what asks, call by call; of those that are new it says what they are."""
+        commands: list[Asked] = []
         lease = int(1000 * self.address.lease)
         for call, of in asking.of.items():
             base, about = self.base(call), asking.about(call) if call in new else None
@@ -122,16 +146,16 @@ class RedisStore(RedisSession, ServedDrawing):
                 groups = of.groups[first : first + MANY]
                 payload, records = asking.sent(of, groups, about)
                 arguments = (opened.owner, "many", lease, new_number(), payload, *records)
-                commands.append(self._command(call, base, arguments))
-                sent.append((base, groups))
-        self.register(new)
-        answers = self._run(opened, commands)
-        self.know(self.base(call) for call in new)
-        answered: Answered = []
-        for (base, asked), answer in zip(sent, answers, strict=True):
-            answered += zip(asked, answer, strict=True)
-            opened.line.answered.extend((base, group.id) for group in asked if not (group.id is None or group.again))
-        return answered
+                commands.append((self._command(call, base, arguments), base, groups))
+        return commands
+
+    def _undo(self, opened: OpenRedis, requests: Sequence[Request]) -> None:
+        """Give back what came of another cache, which stands where the one that this process has opened was emptied."""
+        asking = AskingCalls(self.drawn, self.base, self.seen)
+        asking.undo(requests)
+        with suppress(*FAILURES):
+            self._run(opened, [command for command, _, _ in self._commands(opened, asking, ())])
+        self.drawn.refused(requests)
 
     def get_ready(self, error: Exception, pause: float) -> None:
         """Get ready for another attempt; what somebody has left half done, who has died, is ended."""

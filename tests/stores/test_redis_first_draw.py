@@ -1,0 +1,87 @@
+"""What a process asks of a Redis server, or a cluster, about calls that it has not met before."""
+
+import threading
+
+import pytest
+from hands import stock, take
+from servers import require_redis
+
+require_redis()
+
+from memollm._types.calls import Place, Want
+from memollm._types.requests import Look, Take
+from memollm._types.samples import MINE
+from memollm.errors import StoreRefused
+from memollm.stores.looking import looking
+from memollm.stores.redis.connections import Channel
+from memollm.stores.redis.store import RedisStore
+from memollm.testing._bench import call, written
+
+pytestmark = pytest.mark.usefixtures("deadline")
+EMPTIED = r"was emptied while this program used it: by FLUSHALL"
+
+
+@pytest.fixture(params=["redis", "cluster"])
+def server(request):
+    """Give a server, or a cluster."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def opened(closing):
+    """Make stores that are closed after the test."""
+    return lambda url: closing(RedisStore(url))
+
+
+@pytest.fixture
+def waits(monkeypatch):
+    """List what a test sends and reads, in its order."""
+    seen = []
+
+    def noting(name, plain):
+        def note(wire, *arguments):
+            if threading.current_thread() is threading.main_thread():
+                seen.append(name)
+            return plain(wire, *arguments)
+
+        monkeypatch.setattr(Channel, name, note)
+
+    for name in ("send", "read"):
+        noting(name, getattr(Channel, name))
+    return seen
+
+
+def test_the_first_draw_of_calls_is_one_round_trip(server, opened, waits):
+    """All is sent before anything is read, whether calls are stored or new, and all of them are listed."""
+    store, calls = opened(server.fresh()), [call(f"question {number}") for number in range(12)]
+    for each in calls[:6]:
+        stock(store, b"0", of=each)
+    peer = opened(server.url)
+    for number in range(12):
+        # Every node is connected to, and knows the script.
+        take(peer, of=call(f"another {number}")).settle()
+    waits.clear()
+    taken = peer.perform([Take(peer.flights.depart(), [Want(each, "reader", 1, None)]) for each in calls])
+    assert waits == sorted(waits, reverse=True)
+    assert [state is MINE for (each,) in taken for state in each.states] == [False] * 6 + [True] * 6
+    assert {each.call for each in looking(store).calls(call().function)} >= {*calls}
+
+
+def test_nothing_is_given_by_a_cache_that_has_taken_the_place_of_an_emptied_one(server, opened):
+    """Who has opened the one that was emptied is refused, and has drawn, claimed and filled nothing (P1, P3)."""
+    store = opened(server.fresh())
+    lost = [take(store, of=call("filled too late")), take(store)]
+    server.fresh()
+    peer = opened(server.url)
+    stock(peer, b"0", b"1", of=call("stored"))
+    for of in (call("stored"), call("new")):
+        with pytest.raises(StoreRefused, match=EMPTIED):
+            take(store, of=of)
+    (refused,) = store.perform([Look(store.flights.depart(), [Place(call("new"), 0)])])
+    assert isinstance(refused, StoreRefused)
+    with pytest.raises(StoreRefused, match=EMPTIED):
+        written(store, lost[0].fills(b"paid"))
+    assert peer.peek(call("filled too late")) == {}
+    assert take(peer, of=call("stored")).at == [0]
+    new = take(peer, of=call("new"))
+    assert (new.at, new.states) == ([0], [MINE])
