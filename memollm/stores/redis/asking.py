@@ -12,7 +12,7 @@ import msgspec
 from memollm._types.calls import Place, Position, recorder, resumed
 from memollm._types.requests import Answer, Fill, Look, Release, Return, Settle, Take, Write, Written
 from memollm._types.samples import EVER, MINE, Busy, Digest, Sample, State, Taken, digest_of
-from memollm.errors import ChangeRefused
+from memollm.stores.redis.failures import no_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -239,7 +239,7 @@ class AskingCalls:
         try:
             return msgspec.msgpack.encode((about or False, told)), records
         except UnicodeEncodeError as error:
-            raise ChangeRefused(f"The server cannot take a text that is none in UTF-8: {error}.") from error
+            raise no_text(error) from error
 
     def about(self, call: Call) -> list[Any]:
         """Return what the server is told of a call that it does not know."""
@@ -272,6 +272,24 @@ class AskingCalls:
         if positions and resumed(want.reader) is None:
             self._seen.note(self._base(want.call), want.reader, generation, max(positions))
         return Taken(positions, states, int(generation))
+
+
+def one_draw(groups: Sequence[Group]) -> tuple[object, ...] | None:
+    """Return what asks for one sample at the cursor of a reader, if that is all that groups ask."""
+    if len(groups) != 1 or len(groups[0].steps) != 1:
+        return None
+    ((kind, *of),) = groups[0].steps
+    if kind != "t":
+        return None
+    reader, recorder_, n, pool, lane, order, newer, resumes, *seen = of
+    if n != 1 or not reader or lane is not False or order or resumes:
+        return None
+    return (groups[0].id, reader, pool or "", "" if newer is False else repr(newer), *seen, recorder_)
+
+
+def one_taken(generation: Any, at: Any, state: Any) -> list[Any]:
+    """Return what one draw is answered as many draws are."""
+    return [generation, [at], [state]]
 
 
 def _told(step: Step, of: OfCall, records: list[bytes]) -> Step:

@@ -13,6 +13,7 @@ from redis.retry import Retry
 
 from memollm.errors import OptionError
 from memollm.stores.lending import Lending
+from memollm.stores.redis.failures import no_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +44,11 @@ class Channel:
 
     def send(self, commands: Sequence[Sequence[Any]]) -> None:
         """Send commands together, whose answers are read later."""
-        self._connection.send_packed_command([b"".join(map(_packed, commands))], check_health=False)
+        try:
+            packed = b"".join(map(_packed, commands))
+        except UnicodeEncodeError as error:
+            raise no_text(error) from error
+        self._connection.send_packed_command([packed], check_health=False)
 
     def tell(self, *command: Any) -> None:
         """Send a command whose answer is read later."""

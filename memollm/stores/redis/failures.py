@@ -185,6 +185,11 @@ def translated(error: Exception, shown: str) -> StoreError:
     return StoreUnavailable(_why_away(error).format(shown=shown, said=said, node=node_of(error)))
 
 
+def no_text(error: UnicodeEncodeError) -> ChangeRefused:
+    """Say that a text cannot be sent."""
+    return ChangeRefused(f"The server cannot take a text that is none in UTF-8: {error}.")
+
+
 def _why_away(error: Exception) -> str:
     if isinstance(error, _CHANGING):
         return _ON_ITS_WAY

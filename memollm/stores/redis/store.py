@@ -12,7 +12,16 @@ from memollm._types.calls import recorder, resumed
 from memollm._types.requests import Take
 from memollm._types.samples import EVER, Taken
 from memollm.errors import ChangeRefused
-from memollm.stores.redis.asking import MANY, AskingCalls, Group, has_replaced, new_number, state_of
+from memollm.stores.redis.asking import (
+    MANY,
+    AskingCalls,
+    Group,
+    has_replaced,
+    new_number,
+    one_draw,
+    one_taken,
+    state_of,
+)
 from memollm.stores.redis.failures import EMPTIED, FAILURES, HALFWAY, code_of
 from memollm.stores.redis.line import OTHERS
 from memollm.stores.redis.scripts import Command, drawing, thin_drawing
@@ -131,8 +140,8 @@ class RedisStore(RedisSession, ServedDrawing):
             raise
         self.know(self.base(call) for call in new)
         answered: Answered = []
-        for (_, base, asked), answer in zip(commands, answers, strict=True):
-            answered += zip(asked, answer, strict=True)
+        for (command, base, asked), answer in zip(commands, answers, strict=True):
+            answered += zip(asked, answer if command.arguments[1] == "many" else [[one_taken(*answer)]], strict=True)
             opened.line.answered.extend((base, group.id) for group in asked if not (group.id is None or group.again))
         return answered
 
@@ -144,8 +153,12 @@ class RedisStore(RedisSession, ServedDrawing):
             base, about = self.base(call), asking.about(call) if call in new else None
             for first in range(0, len(of.groups), MANY):
                 groups = of.groups[first : first + MANY]
-                payload, records = asking.sent(of, groups, about)
-                arguments = (opened.owner, "many", lease, new_number(), payload, *records)
+                arguments: tuple[object, ...]
+                if about is None and (one := one_draw(groups)) is not None:
+                    arguments = (opened.owner, "one", *one, lease, new_number())
+                else:
+                    payload, records = asking.sent(of, groups, about)
+                    arguments = (opened.owner, "many", lease, new_number(), payload, *records)
                 commands.append((self._command(call, base, arguments), base, groups))
         return commands
 

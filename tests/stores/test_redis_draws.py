@@ -1,4 +1,4 @@
-"""What a process asks of a Redis server, or a cluster, about calls that it has not met before."""
+"""What draws ask of a Redis server, or of a cluster: those of calls that are new to a process, and many at once."""
 
 import threading
 
@@ -11,7 +11,7 @@ require_redis()
 from memollm._types.calls import Place, Want
 from memollm._types.requests import Look, Take
 from memollm._types.samples import MINE
-from memollm.errors import StoreRefused
+from memollm.errors import ChangeRefused, StoreRefused
 from memollm.stores.looking import looking
 from memollm.stores.redis.connections import Channel
 from memollm.stores.redis.store import RedisStore
@@ -85,3 +85,31 @@ def test_nothing_is_given_by_a_cache_that_has_taken_the_place_of_an_emptied_one(
     assert take(peer, of=call("stored")).at == [0]
     new = take(peer, of=call("new"))
     assert (new.at, new.states) == ([0], [MINE])
+
+
+def test_draws_at_once_are_answered_as_each_alone(server, opened):
+    """Draws of many calls are told what is stored or missing, and one that cannot be sent fails alone (P3)."""
+    store = opened(server.fresh())
+    calls = [call(f"question {number}") for number in range(8)]
+    for each in calls[:6]:
+        stock(store, b"zero", b"one", of=each)
+    take(store, of=calls[7]).settle()
+    wants = [
+        Want(calls[0], "reader", 1, None),
+        Want(calls[1], "reader", 2, None),
+        Want(calls[2], "reader", 1, 1),
+        Want(calls[3], "reader", 1, None, "lane"),
+        Want(calls[4], None, 1, None),
+        Want(calls[5], "no text \ud800", 1, None),
+        Want(calls[6], "reader", 1, None),
+        Want(calls[7], "reader", 1, None),
+    ]
+    for expected in ("zero", "one"):
+        *answers, new, again = store.perform([Take(store.flights.depart(), [want]) for want in wants])
+        refused = answers.pop(5)
+        assert isinstance(refused, ChangeRefused)
+        assert "UTF-8" in str(refused)
+        records = [[state.record.decode() for state in taken.states if state is not MINE] for (taken,) in answers]
+        told = [[expected], ["zero", "one"] if expected == "zero" else [], ["zero"], [expected], ["zero"]]
+        assert records == told
+        assert new[0].states == again[0].states == [MINE]
