@@ -3,19 +3,22 @@
 import itertools
 import socket
 import threading
+from contextlib import suppress
 
 import pytest
 from servers import REDIS, RedisServer, require, require_redis
 
 require_redis()
 
+from redis import exceptions
+
 from memollm import Cache, OptionError
 from memollm._types.calls import Want
 from memollm.errors import StoreReadOnly, StoreRefused, StoreUnavailable
 from memollm.stores import serving
-from memollm.stores.redis import opening
+from memollm.stores.redis import opening, session, strangers
 from memollm.stores.redis.address import address_of
-from memollm.stores.redis.connections import WAITS, Channel
+from memollm.stores.redis.connections import WAITS, Channel, LentChannels
 from memollm.stores.redis.store import RedisStore
 from memollm.testing._bench import Hand, call
 
@@ -193,6 +196,80 @@ def test_another_kind_of_server():
         said = refused(f"redis://me:hush@127.0.0.1:{listener.getsockname()[1]}/0")
         answering.join(30)
     assert "is no Redis or Valkey server" in said
+
+
+@pytest.mark.parametrize("scheme", ["redis", "rediss"])
+def test_the_port_of_postgresql_is_told_at_once(postgres, scheme, monkeypatch):
+    """PostgreSQL closes without a word on what it does not know; nobody waits for it as for a server that is away."""
+    monkeypatch.setattr(serving, "warn", lambda *_: pytest.fail("it waits"))
+    assert "is a PostgreSQL server, and no Redis" in refused(f"{scheme}://me:hush@127.0.0.1:{postgres.port}/0")
+
+
+@pytest.fixture
+def listening():
+    """Let something answer connections, each in a thread, while a test runs."""
+    listeners = []
+
+    def listen(answer):
+        listener = socket.create_server(("127.0.0.1", 0))
+        listeners.append(listener)
+
+        def talk(client):
+            with suppress(OSError), client:
+                client.settimeout(30)
+                answer(client)
+
+        def take():
+            with suppress(OSError):
+                while True:
+                    threading.Thread(target=talk, args=(listener.accept()[0],), daemon=True).start()
+
+        threading.Thread(target=take, daemon=True).start()
+        return f"redis://me:hush@127.0.0.1:{listener.getsockname()[1]}/0"
+
+    yield listen
+    for listener in listeners:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+
+
+def test_a_server_that_waits_for_the_rest_of_a_request_is_told(listening):
+    """An HTTP server may say nothing to what it does not know; it is asked what it knows."""
+
+    def answer(client):
+        said = client.recv(100)
+        while said and not said.endswith(b"\r\n\r\n"):
+            said = client.recv(100)
+        if said:
+            client.sendall(b"HTTP/1.0 404 Not Found\r\n\r\n")
+
+    assert "is an HTTP server, and no Redis" in refused(f"{listening(answer)}?socket_timeout=0.2")
+
+
+def test_who_says_nothing_at_all_is_said_to(listening, monkeypatch):
+    """What is unknown of whoever takes connections is not guessed."""
+
+    def answer(client):
+        while client.recv(100):
+            pass
+
+    monkeypatch.setattr(strangers, "WITHIN", 0.05)
+    said = refused(f"{listening(answer)}?socket_timeout=0.05", StoreUnavailable)
+    assert "says nothing: a server that is busy or stopped, or one of another kind." in said
+
+
+def test_a_server_that_is_slow_to_greet_is_waited_for(redis, monkeypatch):
+    """A server that was asked who it is, because it took its time, is one that keeps samples."""
+    asked, plain = [], session.refuse_a_stranger
+    monkeypatch.setattr(session, "refuse_a_stranger", lambda address: asked.append(address) or plain(address))
+
+    def say_nothing(channels, within):
+        raise exceptions.TimeoutError("Timeout reading from socket")
+
+    monkeypatch.setattr(LentChannels, "greet", say_nothing)
+    with Cache(redis.fresh()) as cache:
+        assert cache.store.peek(call()) == {}
+    assert len(asked) == 1
 
 
 def test_a_server_without_tls(redis):

@@ -28,14 +28,20 @@ WAITS: Final = ("WAITAOF", 1, 0, 10_000)
 class Channel:
     """One connection. It repeats nothing by itself: an answer that was lost may be of something that was done."""
 
-    def __init__(self, address: RedisAddress) -> None:
+    def __init__(self, address: RedisAddress, *, within: float | None = None) -> None:
+        """Connect; until that is done, the server may have to answer within some seconds."""
         options = dict(address.options)
+        usual: float | None = options.get("socket_timeout")
+        if within is not None:
+            options["socket_timeout"] = within if usual is None else min(within, usual)
         kind: Any = options.pop("connection_class", Connection)
         try:
             self._connection: Any = kind(**options, retry=Retry(NoBackoff(), 0), health_check_interval=0)
         except TypeError as error:
             raise OptionError(f"cache={address.shown!r}: the client knows no such parameter ({error}).") from None
         self._connection.connect()
+        if within is not None:
+            self._connection._sock.settimeout(usual)  # noqa: SLF001 - the client has no other name for it
 
     def ask(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
         """Send commands together and read what each is answered; an error of the server stands in its place."""
@@ -171,6 +177,10 @@ class LentChannels(Lending[Channel]):
     def leave(self, connection: Channel) -> None:
         """Let go of one in a forked child."""
         connection.leave_to_parent()
+
+    def greet(self, within: float) -> None:
+        """Make the first, to which the server is to answer within some seconds."""
+        self._idle.append(Channel(self._address, within=within))
 
     # What a `ServerWay` does.
 

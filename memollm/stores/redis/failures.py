@@ -9,6 +9,7 @@ from redis import exceptions as failed
 
 from memollm._types.secret import said_by
 from memollm.errors import ChangeRefused, StoreError, StoreReadOnly, StoreRefused, StoreUnavailable
+from memollm.stores.redis.strangers import is_silence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,6 +96,10 @@ _DOWN: Final = (
     "CLUSTER NODES says more."
 )
 _AWAY: Final = "The cache {shown} cannot be reached: {said}. Check that the server runs and that the URL is right."
+_SILENT: Final = (
+    "The cache {shown} cannot be reached: {said}. What takes connections there says nothing: a server that is busy or "
+    "stopped, or one of another kind. Check that the server runs and that the URL is right."
+)
 _NODE_AWAY: Final = (
     "The cluster {shown} cannot be reached in all its parts: {said} (its {node}). Check that the node runs, and that "
     "programs reach it at this address, which it tells of itself (cluster-announce-ip)."
@@ -195,4 +200,6 @@ def _why_away(error: Exception) -> str:
         return _ON_ITS_WAY
     if isinstance(error, failed.ClusterDownError):
         return _DOWN
-    return _NODE_AWAY if node_of(error) else _AWAY
+    if node_of(error):
+        return _NODE_AWAY
+    return _SILENT if is_silence(error) else _AWAY

@@ -32,6 +32,7 @@ from memollm.stores.redis.failures import (
 from memollm.stores.redis.line import ListeningLine
 from memollm.stores.redis.opening import is_of_cluster, require_known_schema, require_known_server
 from memollm.stores.redis.scripts import Command, books, keeping, looking, moving
+from memollm.stores.redis.strangers import is_silence, may_be_of_a_stranger, refuse_a_stranger
 from memollm.stores.serving import ServedSession
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from memollm.stores.redis.address import RedisAddress
     from memollm.stores.redis.connections import Channel, ServerWay
 
+GREETING: Final = 3.0
+"""Seconds after which it is asked who is there that took a connection and says nothing."""
 MOST_BEHIND: Final = 1.0
 """Seconds that whoever replaced a sample waits for those who still go by the epoch before."""
 REMEMBERED: Final = 100_000
@@ -82,6 +85,7 @@ class RedisSession(ServedSession[OpenRedis]):
         self.address = address_of(url)
         self.books = f"{self.address.prefix}:{{books}}"
         self._bases: dict[Call, str] = {}
+        self._has_asked_who = False
         super().__init__(self.address.shown, self.address.patience)
 
     def _begin_process(self) -> None:
@@ -172,7 +176,16 @@ class RedisSession(ServedSession[OpenRedis]):
             channels = LentChannels(self.address.at(node))
             with suppress(*FAILURES), channels.lent():
                 return channels
-        return LentChannels(self.address.at(last))
+        channels = LentChannels(self.address.at(last))
+        try:
+            channels.greet(GREETING)
+        except FAILURES as error:
+            if may_be_of_a_stranger(error) and not self._has_asked_who:
+                self._has_asked_who = True
+                refuse_a_stranger(self.address.at(last))
+            if not is_silence(error):
+                raise
+        return channels
 
     def _way_to_cluster(self) -> ServerWay:
         from memollm.stores.redis.cluster import ClusterWay
