@@ -22,9 +22,8 @@ from memollm._spending.track import Hook
 from memollm._types.calls import resuming
 from memollm._types.locks import renewed_in_children
 from memollm._types.secret import veiled
-from memollm._types.warn import warn
 from memollm._values.streams import heard
-from memollm.errors import NotStoredWarning, OptionError, StoreReadOnly
+from memollm.errors import OptionError, StoreReadOnly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -212,7 +211,8 @@ class Function:
         except StoreReadOnly as error:
             if plan.raises_store_errors:
                 raise
-            warn(str(error), NotStoredWarning)
+            # The cache takes nothing of anybody: once is enough, however many functions and readers there are.
+            plan.engine.tell_once(str(error))
             reading = self._make_plan(plan.role, reads_only=True)
             plan.engine, plan.keyer, plan.books = reading.engine, reading.keyer, reading.books
             self._introduce(plan, instance)

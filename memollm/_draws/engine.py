@@ -220,7 +220,10 @@ class Engine:
 
     def not_stored(self, function: str, error: StoreError | UncacheableResult) -> None:
         """Warn that an answer is returned and not kept, once for each function and reason."""
-        told = f"An answer of {function} was not stored. {error}"
+        self.tell_once(f"An answer of {function} was not stored. {error}")
+
+    def tell_once(self, told: str) -> None:
+        """Warn that something is not kept, unless the same was said before."""
         if told not in self._warned:
             self._warned.add(told)
             try:

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import warnings
 
 import pytest
 from servers import make_guest, require_psycopg
@@ -10,7 +11,7 @@ psycopg = require_psycopg()
 
 from psycopg.conninfo import conninfo_to_dict
 
-from memollm import Cache
+from memollm import Cache, namespace
 from memollm._types.calls import Place, Want
 from memollm._types.requests import Fill, Write
 from memollm._types.samples import Sample
@@ -178,6 +179,20 @@ def test_who_may_only_read_is_warned_where_more_was_asked(postgres, guest):
         with pytest.warns(NotStoredWarning, match="cannot be written by this user"):
             assert read() == "a"
         assert read() == "called"
+
+
+def test_that_a_cache_takes_nothing_is_said_once(postgres):
+    """However many functions and readers there are, one warning tells why nothing is kept."""
+    url = f"{postgres.fresh()}?options=-c%20default_transaction_read_only%3Don"
+    with Cache(postgres.url) as cache, Cache(url) as other, warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", NotStoredWarning)
+        cache.cached_llm(lambda prompt: "stored", name="ask", version=1)("x")
+        ask = other.cached_llm(lambda prompt: "made", name="ask", version=1)
+        once = other.cached_llm(lambda prompt: "made", name="once", version=1, pool=1)
+        for name in "abc":
+            with namespace(name):
+                assert [ask("x"), ask("x"), once(name)] == ["stored", "made", "made"]
+    assert ["default_transaction_read_only" in str(each.message) for each in told] == [True]
 
 
 def test_who_may_only_read_hears_of_what_is_replaced(postgres, guest):
