@@ -626,6 +626,9 @@ class Proxy:
         self._lose = 0
         self._spare = 0
         self._is_cut = False
+        self._keep = 0
+        self.kept = []
+        """What clients have sent and the server has not got yet, each with the socket of the server."""
         self._sockets = []
         self._listener = socket.create_server(("127.0.0.1", at))
         self.port = self._listener.getsockname()[1]
@@ -634,6 +637,18 @@ class Proxy:
     def lose_answers(self, count, *, after=0):
         """Let so many of the next answers be lost, each with its connection: what was asked is done."""
         self._lose, self._spare = count, after
+
+    def keep_questions(self, count):
+        """Let so many of the next questions come late: their clients' connections are lost at once."""
+        self._keep = count
+
+    def let_come(self):
+        """Send what was kept, and wait until it was answered, to nobody."""
+        kept, self.kept = self.kept, []
+        for server, data in kept:
+            server.sendall(data)
+        for server, _ in kept:
+            until(lambda server=server: server.fileno() == -1)
 
     def cut(self):
         """Cut all connections, and make none."""
@@ -672,6 +687,11 @@ class Proxy:
                     self.told += len(data)
                 else:
                     self.asked += 1
+                    if self._keep:
+                        self._keep -= 1
+                        self.kept.append((sink, data))
+                        sink = None
+                        break
                 if are_answers and answered > 1 and self._lose:
                     if not self._spare:
                         self._lose -= 1
@@ -679,7 +699,8 @@ class Proxy:
                     self._spare -= 1
                 sink.sendall(data)
         _close(source)
-        _close(sink)
+        if sink is not None:
+            _close(sink)
 
 
 def _close(each):

@@ -126,6 +126,24 @@ class Drawn:
                     case Look():
                         self._looks(request)
 
+    def begin_alone(self, take: Take) -> int | None:
+        """Know that one draw is asked for, and tell since when answers may not have come; None if it is not alone.
+
+        It is not where other draws are over and have not said so, nor where it was asked for before.
+        """
+        with self._lock:
+            unsure = self._unsure
+            if (self.held and self.over()) or take.ticket in unsure or (unsure and self.lost()):
+                return None
+            unsure[take.ticket] = take
+            return min(unsure)
+
+    def done_alone(self, take: Take, answer: list[Taken]) -> None:
+        """Know that it was given a sample."""
+        self._flights.answers[take.ticket] = (take.wants, answer)
+        self._unsure.pop(take.ticket, None)
+        self.answered(take.ticket)
+
     def _looks(self, look: Look) -> None:
         """Know that places may be claimed, which is for their end alone: nobody may wait for such a draw to fill them.
 

@@ -124,6 +124,9 @@ class ServedSession(Generic[Open]):
 
     def close(self) -> None:
         """Leave the server for good."""
+        if self._open_as is not None and self.drawn.lost():
+            with suppress(StoreError):
+                self.settle_left()
         self._closed = True
         with self._opening:
             opened, self._open_as = self._open_as, None

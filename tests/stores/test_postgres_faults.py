@@ -1,15 +1,21 @@
 """PostgreSQL stores that lose the connection by which others know that they live."""
 
+import threading
+
 import pytest
-from hands import take
-from kinds import terminate
+from hands import stock, take, want
+from kinds import postgres_kind, terminate
 from servers import require_psycopg, until
 
 psycopg = require_psycopg()
 
-from memollm._types.samples import Busy
+from memollm._types.requests import Take
+from memollm._types.samples import MINE, Busy
+from memollm.errors import StoreUnavailable
+from memollm.stores.drawn import MANY
+from memollm.stores.postgres.sql import _written_for
 from memollm.stores.postgres.store import PostgresStore
-from memollm.testing._bench import call
+from memollm.testing._bench import asked, call
 
 pytestmark = pytest.mark.usefixtures("deadline")
 
@@ -55,3 +61,151 @@ def test_an_owner_whose_old_session_lives_on(postgres, store, opened):
 
 def fails(_):
     raise OSError("cut")
+
+
+# What was given up, and comes to the server late.
+
+
+@pytest.fixture
+def kind(postgres):
+    return postgres_kind(postgres)
+
+
+def forget(store):
+    """Draw so often that the server remembers no answer of before."""
+    for _ in range(2 * MANY):
+        take(store, reader=None)
+
+
+def waiting(connection):
+    """Tell which sessions of the database wait for a lock."""
+    here = "database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    return set(connection.execute(f"SELECT pid FROM pg_locks WHERE NOT granted AND {here}").fetchall())
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_take_that_comes_late_takes_nothing(behind, proxy, n):
+    """A draw that was given up, asked again and answered is not done once more, when nobody waits for it (P3)."""
+    store = behind()
+    stock(store, *[b"stored"] * 6)
+    take(store)
+    proxy.keep_questions(1)
+    assert take(store, n).at == [*range(1, n + 1)]
+    assert len(proxy.kept) == 1
+    take(store)
+    forget(store)
+    proxy.let_come()
+    assert take(store).at == [n + 2]
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_claim_that_comes_late_is_nobodys(behind, proxy, opened, postgres, n):
+    """Whoever wants a slot is not kept waiting for a draw that is over (P5)."""
+    store = behind()
+    stock(store, b"stored")
+    take(store)
+    proxy.keep_questions(1)
+    hand = take(store, n)
+    assert (len(proxy.kept), hand.states) == (1, [MINE] * n)
+    hand.give_back()
+    forget(store)
+    proxy.let_come()
+    other = take(opened(postgres.url), n)
+    assert (other.at, other.states) == ([*range(1, n + 1)], [MINE] * n)
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_take_that_is_still_under_way(behind, proxy, postgres, n):
+    """What is asked again while the server is still doing it is done once (P1, P3)."""
+    store = behind()
+    stock(store, *[b"stored"] * 6)
+    take(store)
+    number = store.numbers.calls[call()] % 4096
+    lock, unlock = (_written_for("memollm", f"SELECT pg_advisory_{each}lock($CALLS, %s)") for each in ("", "un"))
+    with psycopg.connect(postgres.url, autocommit=True) as holder:
+        holder.execute(lock, (number,))
+        given = []
+        drawing = threading.Thread(target=lambda: given.append(take(store, n).at), daemon=True)
+        drawing.start()
+        until(lambda: len(waiting(holder)) == 1)
+        late = waiting(holder)
+        proxy.cut()
+        proxy.mend()
+        until(lambda: waiting(holder) - late)
+        holder.execute(unlock, (number,))
+        drawing.join(30)
+    assert given == [[*range(1, n + 1)]]
+    assert take(store).at == [n + 1]
+
+
+# What a cursor notes of the draw that moved it last.
+
+
+@pytest.fixture
+def counted(postgres):
+    """Count the rows of a table."""
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        yield lambda table: connection.execute(f"SELECT count(*) FROM memollm.{table}").fetchone()[0]
+
+
+def lost(store, proxy):
+    """Draw, and lose the answer; return what is asked again."""
+    # The connection is there, so that what is lost next is an answer.
+    store.peek(call())
+    take = Take(store.flights.depart(), [want()])
+    proxy.lose_answers(1)
+    with pytest.raises(StoreUnavailable):
+        asked(store, take)
+    return take
+
+
+def test_a_note_outlasts_the_draws_of_others(behind, proxy, opened, postgres):
+    """An answer that was lost is given again, whoever has drawn meanwhile, and how often (P1, P3)."""
+    store, peer = behind(patience=0), opened(postgres.url)
+    stock(store, *[b"stored"] * 20)
+    assert [take(each).at for each in (store, peer, store)] == [[0], [1], [2]]
+    first, *_ = again = [lost(store, proxy), lost(store, proxy)]
+    assert [take(each).at for each in (peer, store, peer, store)] == [[5], [6], [7], [8]]
+    assert [[*asked(store, each)[0].positions] for each in again] == [[3], [4]]
+    assert [take(each).at for each in (peer, store)] == [[9], [10]]
+    store.flights.arrive(first.ticket)
+
+
+def test_a_note_is_settled_once(behind, proxy):
+    """What a draw that is over was given is free once, though the answer of that was lost, too (P1)."""
+    store = behind(patience=0)
+    stock(store, *[b"stored"] * 4)
+    take(store)
+    store.flights.arrive(lost(store, proxy).ticket)
+    again = lost(store, proxy)
+    assert [*asked(store, again)[0].positions] == [1]
+    assert [take(store).at, take(store).at] == [[2], [3]]
+    store.flights.arrive(again.ticket)
+
+
+def test_a_note_of_the_dead_is_taken_over(opened, postgres, counted):
+    """Where a process has ended, the cursor notes for those that live, and nothing else is written for a draw."""
+    store, peer = opened(postgres.fresh()), opened(postgres.url)
+    stock(store, *[b"stored"] * 9)
+    for each in (peer, store, store):
+        take(each)
+    remembered = counted("asked")
+    take(peer)
+    assert counted("asked") == remembered + 1
+    store.close()
+    remembered = counted("asked")
+    for _ in range(3):
+        take(peer)
+    assert counted("asked") == remembered
+
+
+def test_a_note_does_not_outlast_its_sequence(behind, proxy, opened, postgres):
+    """A draw whose reader was set back before it is asked again is given the first of what comes now (P3)."""
+    store, peer = behind(patience=0), opened(postgres.url)
+    stock(store, *[b"stored"] * 3)
+    take(store)
+    again = lost(store, proxy)
+    assert peer.keeping.rewind("reader")
+    assert [*asked(store, again)[0].positions] == [0]
+    assert take(store).at == [1]
+    store.flights.arrive(again.ticket)

@@ -152,6 +152,21 @@ def test_a_draw_that_was_never_answered_gives_all_back(behind, proxy, is_over):
         again.give_back()
 
 
+def test_a_draw_that_was_never_answered_is_settled_by_closing(behind, proxy, opened, kind):
+    """What it was given is free when its process has left, though no other draw has come since (P3)."""
+    store = behind(patience=0)
+    stock(store, b"zero", b"one")
+    take(store)
+    store.peek(call())
+    ticket = store.flights.depart()
+    proxy.lose_answers(1)
+    with pytest.raises(StoreUnavailable, match="cannot be reached"):
+        asked(store, Take(ticket, [Want(call(), "reader", 1, None)]))
+    store.flights.arrive(ticket)
+    store.close()
+    assert take(opened(kind.server.url)).at == [1]
+
+
 @pytest.mark.parametrize(
     ("kind", "answered"),
     [(kind, answered) for kind, answers in ANSWERS.items() for answered in range(answers)],

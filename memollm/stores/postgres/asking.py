@@ -78,6 +78,11 @@ class Asking:
         return bool(self._steps)
 
     @property
+    def asks_again(self) -> bool:
+        """Whether any of it was asked before, and its answer lost."""
+        return self._again
+
+    @property
     def asked(self) -> Sending:
         """What is to be sent."""
         numbers, encode = self._numbers, msgspec.json.encode
@@ -190,8 +195,7 @@ class Asking:
         """Add the steps that settle a draw: what it holds is known here, or else to the server."""
         ticket, left = settle.ticket, self._drawn.left_by(settle)
         if self._drawn.is_unsure(ticket):
-            self._again = True
-            self._step(number, "unknown", None, t=ticket, f=settle.keeps_claims)
+            self._unknown(number, ticket, keeps_claims=settle.keeps_claims)
         for position in left.delivered:
             self._free(number, position)
         for position, is_back, is_refused in left.positions:
@@ -200,6 +204,15 @@ class Asking:
                 step["rf"] = True
         for place in left.claims:
             self._end(number, ticket, place)
+
+    def _unknown(self, number: int, ticket: int, *, keeps_claims: bool) -> None:
+        self._again = True
+        take = self._drawn.unsure_take(ticket)
+        want = take.wants[0] if take is not None and len(take.wants) == 1 else None
+        # What was given to one draw of one sample is noted at its cursor.
+        step = self._step(number, "unknown", want.call if want else None, t=ticket, f=keeps_claims)
+        if want is not None and want.reader is not None:
+            step["r"] = self._reader(want.reader)
 
     def settle_left(self) -> tuple[list[tuple[int, HeldByDraw, bool]], list[int]]:
         """Settle draws that are over and have not said so; return which."""
@@ -210,28 +223,12 @@ class Asking:
             for place in held.claims:
                 self._end(NO_REQUEST, ticket, place)
         for ticket in lost:
-            self._again = True
-            self._step(NO_REQUEST, "unknown", None, t=ticket, f=False)
+            self._unknown(NO_REQUEST, ticket, keeps_claims=False)
         for step in self._steps:
             step.pop("about", None)
         if self._steps:
             self._steps[-1]["z"] = True
         return over, lost
-
-    @property
-    def one_draw(self) -> tuple[Any, ...] | None:
-        """What most draws are, without any writing around it: one sample of a call and a reader that have numbers."""
-        if len(self._steps) != 1 or self._again:
-            return None
-        step = self._steps[0]
-        # It is answered as the first request, of which what needs no step may stand before it.
-        if step["q"] or step["k"] != "take" or step["n"] != 1 or "r" not in step or {"l", "u"} & step.keys():
-            return None
-        (call,), (reader,), numbers = self._calls, self._readers, self._numbers
-        number, numbered = numbers.calls.get(call), numbers.readers.get(reader)
-        if number is None or numbered is None:
-            return None
-        return (step["id"], numbers.numbering, number, *numbered, step.get("p"), step.get("w"))
 
     def held(self, holding: HoldsRecords) -> list[dict[str, Any]]:
         """Return of which slots the records need not be sent, for each step that may find them."""
@@ -269,11 +266,29 @@ class Asking:
     def _answer(self, number: int, request: Request, rows: list[Row]) -> Answer:
         match request:
             case Take():
-                return _taken(request, rows)
+                return taken_of(request, rows)
             case Look():
                 return [_state(row) for row in rows]
             case Write():
                 return _written(rows, {nth: about for (of, nth), about in self._changes.items() if of == number})
+
+
+def one_draw(take: Take, numbers: Numbers) -> tuple[Any, ...] | None:
+    """Return what most draws ask for, without any writing around it: one sample of a call and a reader with numbers."""
+    want = take.wants[0]
+    reader = want.reader
+    if len(take.wants) != 1 or want.n != 1 or reader is None or want.lane is not None or resumed(reader) is not None:
+        return None
+    number, numbered = numbers.calls.get(want.call), numbers.readers.get(reader)
+    if number is None or numbered is None:
+        return None
+    since = take.newer_than
+    return (take.ticket, numbers.numbering, number, *numbered, want.pool, None if since == EVER else since)
+
+
+def one_taken(row: Row) -> list[Taken]:
+    """Make the answer of it, where a sample was found."""
+    return [Taken([row[AT]], [Sample._make(row[BODY:])], row[GENERATION])]
 
 
 def _since(step: dict[str, Any], newer_than: float) -> None:
@@ -281,7 +296,8 @@ def _since(step: dict[str, Any], newer_than: float) -> None:
         step["w"] = newer_than
 
 
-def _taken(take: Take, rows: list[Row]) -> list[Taken]:
+def taken_of(take: Take, rows: Sequence[Row]) -> list[Taken]:
+    """Make the answer of a draw of its rows."""
     taken: list[tuple[list[int], list[State], int]] = []
     for row in rows:
         if row[KIND] == "want":

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from random import SystemRandom
 from typing import TYPE_CHECKING, Any, Final
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import TransactionStatus
 
 from memollm.errors import StoreRefused
 from memollm.stores.lending import Lending
@@ -29,16 +31,23 @@ TOLD: Final[Mapping[str, str]] = {"standard_conforming_strings": "on", "client_e
 """Those of which a server, and a pooler, says at once that they are set."""
 ISOLATION: Final = b"SELECT reset_val FROM pg_settings WHERE name = 'default_transaction_isolation'"
 """With which isolation a session begins."""
+ANSWERED: Final = (TransactionStatus.IDLE, TransactionStatus.INTRANS, TransactionStatus.INERROR)
+"""The states of a connection of which everything that was asked by it was answered."""
 SEVERAL: Final = ","
 """What stands between the hosts of a URL that names several."""
 WRITABLE: Final = "read-write"
 """Which of several servers is meant, unless the URL says it: the primary, and not a standby."""
 
 
+_numbers = SystemRandom()
+
+
 class KeptConnection(psycopg.Connection[tuple[Any, ...]]):
     """A connection with a cursor that is kept: making one takes as long as all that a draw does here besides."""
 
     _kept: psycopg.Cursor[tuple[Any, ...]] | None = None
+    number = 0
+    """What the server knows it by: see `require_asker` in drawing.sql."""
 
     def fetched(self, statement: bytes, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         """Run a statement; one thread at a time does."""
@@ -63,6 +72,7 @@ def connect(conninfo: str, shown: str, *, prepares: bool = True) -> KeptConnecti
         prepare_threshold=5 if prepares else None,
         **kept,
     )
+    connection.number = _numbers.getrandbits(31)
     try:
         connection.execute(SETTINGS, prepare=False)
         _require_settings(connection, shown)
@@ -116,6 +126,8 @@ class Connections(Lending["KeptConnection"]):
         super().__init__(address.pool)
         self._address = address
         self._prepares = prepares
+        self.given_up: set[int] = set()
+        """The numbers of those that were ended while something was asked by them, which may come to the server late."""
 
     def connect(self) -> KeptConnection:
         """Make one."""
@@ -123,6 +135,8 @@ class Connections(Lending["KeptConnection"]):
 
     def end(self, connection: KeptConnection) -> None:
         """End one."""
+        if connection.pgconn.transaction_status not in ANSWERED:
+            self.given_up.add(connection.number)
         connection.close()
 
     def leave(self, connection: KeptConnection) -> None:

@@ -42,11 +42,15 @@ CREATE OR REPLACE FUNCTION memollm.tell(of_call bigint, of_slot bigint) RETURNS 
     SELECT pg_notify($CHANNEL, 'slot ' || encode(key, 'hex') || ' ' || of_slot) FROM memollm.call WHERE id = of_call;
 $$;
 
--- Whoever looks takes a process without its lock for dead, so it claims nothing before it has it again.
-CREATE OR REPLACE FUNCTION memollm.require_owner(me integer) RETURNS void LANGUAGE plpgsql AS $$
+-- Whoever looks takes a process without its lock for dead, so it claims nothing before it has it again. And a process
+-- that has given a connection up holds the lock of its number: what was sent by it and comes late is not done any more.
+CREATE OR REPLACE FUNCTION memollm.require_asker(me integer, by integer) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     IF pg_try_advisory_xact_lock_shared($OWNERS, me) THEN
         RAISE EXCEPTION USING ERRCODE = 'MM001', MESSAGE = 'the lock of the owner is not held';
+    END IF;
+    IF NOT pg_try_advisory_xact_lock_shared($CONNECTIONS, by) THEN
+        RAISE EXCEPTION USING ERRCODE = 'MM004', MESSAGE = 'the connection was given up';
     END IF;
 END $$;
 
@@ -86,17 +90,18 @@ BEGIN
 END $$;
 
 -- Settle a draw of which its process does not know what it was given: all of that is free again.
-CREATE OR REPLACE FUNCTION memollm.settle_unknown(me integer, of_ticket bigint, keeps_claims boolean)
+CREATE OR REPLACE FUNCTION memollm.settle_unknown(me integer, of_ticket bigint, given jsonb, keeps_claims boolean)
 RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-    given jsonb;
     want jsonb;
     at bigint;
 BEGIN
-    DELETE FROM memollm.asked WHERE owner = me AND id = of_ticket RETURNING answer INTO given;
+    DELETE FROM memollm.asked WHERE owner = me AND id = of_ticket;
     FOR want IN SELECT value FROM jsonb_array_elements(coalesce(given, '[]')) LOOP
         FOR at IN SELECT value::bigint FROM jsonb_array_elements(want->'positions') LOOP
             IF (want->>'delivered')::boolean THEN
+                UPDATE memollm.cursor SET drawn = NULL WHERE call = (want->>'call')::bigint
+                    AND reader = (want->>'reader')::integer AND drawn[1] = me AND drawn[2] = of_ticket;
                 PERFORM memollm.free((want->>'call')::bigint, (want->>'reader')::integer, at,
                     (want->>'generation')::bigint);
             ELSE
@@ -112,26 +117,31 @@ BEGIN
     END LOOP;
 END $$;
 
--- What most draws are: one stored sample, at the cursor of a reader that has no positions free or in flight.
+-- What most draws are: one stored sample, at the cursor of a reader that has no positions free or in flight. The cursor
+-- notes for whom it was moved, for who asks again, unless it bears a note that may be needed still: `of_ticket` says whose
+-- note it bears. What `me` asked for before `since` has arrived.
 CREATE OR REPLACE FUNCTION memollm.glance(
-    this bigint, who integer, of_recorder integer, pool bigint, newer double precision
+    me integer, asked_as bigint, since bigint, numbered bigint, this bigint, who integer, of_recorder integer, pool bigint,
+    newer double precision
 ) RETURNS memollm.answered LANGUAGE plpgsql AS $$
 DECLARE
     given memollm.answered;
 BEGIN
-    SELECT 'given', 0, 0, cursor.next, NULL, cursor.generation, slot.record, slot.stored, slot.seconds,
-        slot.input_tokens, slot.output_tokens, slot.cost, slot.latency
-    INTO given
-    FROM memollm.cursor JOIN memollm.slot ON slot.call = cursor.call
+    UPDATE memollm.cursor SET next = next + 1, drawn = CASE
+        WHEN asked_as IS NULL THEN drawn
+        WHEN drawn IS NULL OR drawn[1] = me AND drawn[2] < since THEN ARRAY[me, asked_as, next]
+        WHEN drawn[1] = me OR memollm.lives(drawn[1]::integer, me) THEN drawn
+        ELSE ARRAY[me, asked_as, next] END
+    FROM memollm.slot
+    WHERE cursor.call = this AND cursor.reader = who AND slot.call = this
         AND slot.slot = CASE WHEN pool IS NULL THEN cursor.next ELSE cursor.next % pool END
-    WHERE cursor.call = this AND cursor.reader = who AND slot.record IS NOT NULL
-        AND slot.stored > coalesce(newer, '-Infinity') AND NOT EXISTS (
+        AND slot.record IS NOT NULL AND slot.stored > coalesce(newer, '-Infinity') AND NOT EXISTS (
             SELECT 1 FROM memollm.loose WHERE loose.call = this AND loose.reader = who AND NOT EXISTS (
                 SELECT 1 FROM memollm.recorded WHERE recorded.call = this AND recorded.recorder = of_recorder
-                    AND recorded.position = loose.position));
-    IF FOUND THEN
-        UPDATE memollm.cursor SET next = next + 1 WHERE call = this AND reader = who;
-    END IF;
+                    AND recorded.position = loose.position))
+        AND (numbered IS NULL OR numbered = (SELECT numbering FROM memollm.about))
+    RETURNING 'given', 0, 0, next - 1, drawn[2], generation, record, stored, seconds, input_tokens, output_tokens, cost,
+        latency INTO given;
     RETURN given;
 END $$;
 
@@ -236,7 +246,7 @@ DECLARE
     is_delivered boolean;
 BEGIN
     IF step.n = 1 AND who IS NOT NULL AND step.l IS NULL AND step.u IS NULL THEN
-        given := memollm.glance(this, who, of_recorder, step.p, step.w);
+        given := memollm.glance(me, NULL, NULL, NULL, this, who, of_recorder, step.p, step.w);
         IF given.at IS NOT NULL THEN
             given.request := step.q; given.nth := step.i;
             RETURN (ARRAY[given],
@@ -324,8 +334,9 @@ CREATE OR REPLACE FUNCTION memollm.lost(step memollm.step, was memollm.slot) RET
 $$;
 
 -- Let go of a claim or a position; only that a position was not the draw's any more is told.
-CREATE OR REPLACE FUNCTION memollm.end_step(me integer, this bigint, who integer, step memollm.step)
-RETURNS memollm.done LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION memollm.end_step(
+    me integer, this bigint, who integer, step memollm.step, known jsonb
+) RETURNS memollm.done LANGUAGE plpgsql AS $$
 DECLARE
     is_void boolean := false;
 BEGIN
@@ -337,7 +348,7 @@ BEGIN
     WHEN 'free' THEN
         PERFORM memollm.free(this, who, step.n, step.g);
     WHEN 'unknown' THEN
-        PERFORM memollm.settle_unknown(me, step.t, step.f);
+        PERFORM memollm.settle_unknown(me, step.t, known->(step.t::text), step.f);
     END CASE;
     IF is_void THEN
         RETURN (ARRAY[memollm.void(step)], to_jsonb(step.i), true)::memollm.done;
@@ -351,11 +362,17 @@ $$;
 
 -- What was asked before, and its answer lost.
 
-CREATE OR REPLACE FUNCTION memollm.known(me integer, steps jsonb) RETURNS jsonb LANGUAGE sql AS $$
-    SELECT coalesce(jsonb_object_agg(asked.id, coalesce(asked.answer, '[]')), '{}') FROM memollm.asked
-    WHERE asked.owner = me AND asked.id IN (
-        SELECT CASE each.k WHEN 'unknown' THEN each.t ELSE each.id END
-        FROM jsonb_to_recordset(steps) AS each (id bigint, t bigint, k text));
+CREATE OR REPLACE FUNCTION memollm.known(me integer, numbers bigint[], readers integer[], steps jsonb) RETURNS jsonb
+LANGUAGE sql AS $$
+    WITH these AS (
+        SELECT CASE k WHEN 'unknown' THEN t ELSE id END AS id, numbers[c + 1] AS call, readers[r + 1] AS reader
+        FROM jsonb_to_recordset(steps) AS each (k text, id bigint, t bigint, c integer, r integer)
+    ), noted AS (
+        SELECT id, coalesce(answer, '[]') AS answer FROM memollm.asked WHERE owner = me AND id IN (SELECT id FROM these)
+        UNION SELECT id, jsonb_build_array(memollm.of_want(call, reader, generation, true, ARRAY[drawn[3]], '{}'))
+        FROM these JOIN memollm.cursor USING (call, reader) WHERE drawn[1] = me AND drawn[2] = id
+    )
+    SELECT coalesce(jsonb_object_agg(id, answer), '{}') FROM noted;
 $$;
 
 CREATE OR REPLACE FUNCTION memollm.calls_of(known jsonb) RETURNS bigint[] LANGUAGE sql AS $$
@@ -402,7 +419,7 @@ END $$;
 -- `q` is the number of its request, `i` its own within that, `id` what the request is remembered by, `z` that it is the
 -- last of its request. Answers are rows, whose `kind` says what they are about.
 CREATE OR REPLACE FUNCTION memollm.perform(
-    me integer, again boolean, arrived bigint[], numbered bigint, calls jsonb, readers jsonb, steps jsonb, records bytea[],
+    me integer, by integer, again boolean, arrived bigint[], numbered bigint, calls jsonb, readers jsonb, steps jsonb, records bytea[],
     made_at double precision
 ) RETURNS SETOF memollm.answered LANGUAGE plpgsql AS $$
 DECLARE
@@ -421,7 +438,7 @@ DECLARE
     answer jsonb := '[]';
     has_changed boolean := false;
 BEGIN
-    PERFORM memollm.require_owner(me);
+    PERFORM memollm.require_asker(me, by);
     PERFORM pg_advisory_xact_lock_shared($KEEPING, 0);
     numbers := memollm.numbers_of_calls(calls, made_at);
     RETURN QUERY SELECT * FROM memollm.tell_calls(calls, numbers, numbered);
@@ -434,7 +451,7 @@ BEGIN
         DELETE FROM memollm.asked WHERE owner = me AND id = ANY (arrived);
     END IF;
     IF again THEN
-        known := memollm.known(me, steps);
+        known := memollm.known(me, numbers, reader_numbers, steps);
     END IF;
     PERFORM memollm.bring_lanes(steps);
     is_locked := NOT memollm.only_read(numbers, steps);
@@ -467,7 +484,7 @@ BEGIN
         WHEN 'fill' THEN
             did := memollm.fill_step(me, this, step, records[step.b]);
         ELSE
-            did := memollm.end_step(me, this, who, step);
+            did := memollm.end_step(me, this, who, step, known);
         END CASE;
         RETURN QUERY SELECT * FROM unnest(did.answers);
         answer := answer || did.remembered;
@@ -484,29 +501,34 @@ END $$;
 
 -- One draw of one sample, whose call and reader have numbers already.
 CREATE OR REPLACE FUNCTION memollm.draw(
-    me integer, asked_as bigint, numbered bigint, this bigint, who integer, of_recorder integer, pool bigint,
-    newer double precision
+    me integer, by integer, since bigint, asked_as bigint, numbered bigint, this bigint, who integer, of_recorder integer,
+    pool bigint, newer double precision, arrived bigint[] DEFAULT '{}'
 ) RETURNS SETOF memollm.answered LANGUAGE plpgsql AS $$
 DECLARE
     given memollm.answered;
-    numbering_now bigint;
+    is_locked boolean;
 BEGIN
-    PERFORM memollm.require_owner(me);
-    PERFORM pg_advisory_xact_lock_shared($KEEPING, 0), pg_advisory_xact_lock($CALLS, (this % 4096)::integer);
-    SELECT numbering INTO numbering_now FROM memollm.about;
-    IF numbering_now <> numbered THEN
-        RAISE EXCEPTION USING ERRCODE = 'MM002', MESSAGE = 'a call may have another number';
+    -- Expressions take less than statements: this is asked for more often than anything else.
+    IF pg_try_advisory_xact_lock_shared($OWNERS, me) OR NOT pg_try_advisory_xact_lock_shared($CONNECTIONS, by) THEN
+        PERFORM memollm.require_asker(me, by);
     END IF;
-    given := memollm.glance(this, who, of_recorder, pool, newer);
+    is_locked := pg_advisory_xact_lock_shared($KEEPING, 0) IS NOT NULL
+        AND pg_advisory_xact_lock($CALLS, (this % 4096)::integer) IS NOT NULL;
+    given := memollm.glance(me, asked_as, since, numbered, this, who, of_recorder, pool, newer);
     IF given.at IS NULL THEN
-        RETURN QUERY SELECT * FROM memollm.perform(me, false, '{}', numbered, jsonb_build_array(jsonb_build_array(this)),
+        RETURN QUERY SELECT * FROM memollm.perform(me, by, false, arrived, numbered, jsonb_build_array(jsonb_build_array(this)),
             jsonb_build_array(jsonb_build_array(who, of_recorder)), jsonb_build_array(jsonb_build_object('k', 'take',
                 'q', 0, 'i', 0, 'id', asked_as, 't', asked_as, 'n', 1, 'c', 0, 'r', 0, 'z', true, 'p', pool,
                 'w', newer)), '{}', 0);
         RETURN;
     END IF;
-    INSERT INTO memollm.asked (owner, id, answer) VALUES (me, asked_as,
-        jsonb_build_array(memollm.of_want(this, who, given.of_generation, true, ARRAY[given.at], '{}')));
+    IF given.of_ticket <> asked_as THEN
+        INSERT INTO memollm.asked (owner, id, answer) VALUES (me, asked_as,
+            jsonb_build_array(memollm.of_want(this, who, given.of_generation, true, ARRAY[given.at], '{}')));
+    END IF;
+    IF cardinality(arrived) > 0 THEN
+        DELETE FROM memollm.asked WHERE owner = me AND id = ANY (arrived);
+    END IF;
     RETURN NEXT given;
 END $$;
 

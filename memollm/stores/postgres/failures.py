@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 OWNER_LOST: Final = "MM001"
 RENUMBERED: Final = "MM002"
 TOO_FAR: Final = "MM003"
-_AGAIN: Final = ("08", "57P", "40", "53300", OWNER_LOST)
+GIVEN_UP: Final = "MM004"
+_AGAIN: Final = ("08", "57P", "40", "53300", OWNER_LOST, GIVEN_UP)
 """How the states of failures begin after which the same may come about a moment later."""
 _STOPPED: Final = ("57014", "55P03")
 """The states of what a timeout or an operator has stopped."""
@@ -36,8 +37,8 @@ _READ_ONLY: Final = (
     "another ?schema= in the URL."
 )
 _STANDBY: Final = (
-    "The server of the cache {shown} takes no changes, as a standby does: {said}. Name the primary in the URL, or both "
-    "servers: postgresql://a:5432,b:5432/db."
+    "The server of the cache {shown} takes no changes, as a standby does, or where default_transaction_read_only is on "
+    "for the role: {said}. Name the primary in the URL, or both servers: postgresql://a:5432,b:5432/db."
 )
 _OTHER_SCHEMA: Final = (
     "The cache {shown} is not as this version of memollm made it: {said}. Use the version that made it, or another "
@@ -83,6 +84,13 @@ _SAID: Final[Mapping[str, str]] = {
     "role": "28",
     "database": "3D000",
 }
+
+
+class StillUnderWay(psycopg.OperationalError):
+    """What is asked again may still be done by what was given up."""
+
+    def __init__(self) -> None:
+        super().__init__("what was asked before, and its answer lost, is still under way there")
 
 
 def may_pass(error: psycopg.Error) -> bool:

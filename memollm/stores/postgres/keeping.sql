@@ -24,7 +24,7 @@ SELECT DISTINCT reader FROM memollm.loose WHERE call = %s AND owner IS NOT NULL 
 SELECT EXISTS (SELECT 1 FROM memollm.loose WHERE call = %(id)s AND owner IS NOT NULL AND memollm.lives(owner, %(me)s))
     OR EXISTS (SELECT 1 FROM memollm.slot WHERE call = %(id)s AND owner IS NOT NULL AND memollm.lives(owner, %(me)s));
 -- name: rewind_cursors  Back to the start of another sequence; what is in flight no longer belongs to the reader.
-UPDATE memollm.cursor SET next = 0, generation = memollm.new_generation() WHERE reader = %s;
+UPDATE memollm.cursor SET next = 0, generation = memollm.new_generation(), drawn = NULL WHERE reader = %s;
 -- name: drop_cursors  As if the reader had never drawn.
 DELETE FROM memollm.cursor WHERE reader = %s;
 -- name: drop_loose  Positions in flight or given back do not outlive a rewind.
@@ -106,7 +106,7 @@ ON CONFLICT (call, reader, position) DO UPDATE SET owner = NULL, ticket = NULL;
 -- name: join_cursors  A reader's place in a sequence that two were joined to.
 INSERT INTO memollm.cursor (reader, call, next, generation)
 SELECT reader, %(new)s, next + %(start)s, memollm.new_generation() FROM memollm.cursor WHERE call = %(old)s
-ON CONFLICT (call, reader) DO UPDATE SET next = excluded.next, generation = excluded.generation;
+ON CONFLICT (call, reader) DO UPDATE SET next = excluded.next, generation = excluded.generation, drawn = NULL;
 -- name: last_used  When a call was last used.
 SELECT greatest(used, (SELECT max(stored) FROM memollm.slot WHERE call = id)) FROM memollm.call WHERE id = %s;
 -- name: remember_asked  What was done under an id; it is done once.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import suppress
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
@@ -15,13 +16,17 @@ from memollm.stores.postgres.connections import connect, leave_to_parent, requir
 from memollm.stores.postgres.sql import channel, statements
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from memollm._types.calls import Place
     from memollm.stores.postgres.address import Address
     from memollm.stores.postgres.connections import KeptConnection
 
 PROBES: Final = 3
+BAR_EVERY: Final = 0.01
+"""Seconds between attempts to keep out what comes late, while it is being done."""
+BARRED: Final = 256
+"""How many connections that were given up are remembered: what is older comes no more."""
 PID: Final = b"SELECT pg_backend_pid()"
 
 
@@ -39,6 +44,9 @@ class DirectLine(ListeningThread):
         self.is_pooled = False
         self.owner = 0
         self._identity = b""
+        self._barred: dict[int, bool] = {}
+        """By the numbers of connections that were given up, whether what comes late by them is kept out."""
+        self._has_barred = threading.Event()
         super().__init__()
 
     # Connecting.
@@ -82,6 +90,8 @@ class DirectLine(ListeningThread):
         """Take the owner's lock, once the schema is there, and listen where something is told."""
         connection = self._connection
         if self._owns:
+            # First, as without the lock of the owner nothing is done that comes late.
+            self._bar(connection)
             self._own(connection)
         connection.pgconn.notify_handler = self._on_notice
         if self._owns or not _is_standby(connection):
@@ -114,7 +124,11 @@ class DirectLine(ListeningThread):
             self._on_notice(notice)
         if self.epoch != self._announced:
             self._hear(connection)
+        self._bar(connection)
         self._look(connection)
+
+    def _pause(self) -> float | None:
+        return super()._pause() if all(self._barred.values()) else BAR_EVERY
 
     _announced = UNKNOWN
 
@@ -149,7 +163,42 @@ class DirectLine(ListeningThread):
 
     def _lose(self) -> None:
         self._announced = UNKNOWN
+        with self._changed:
+            self._barred = dict.fromkeys(self._barred, False)
         super()._lose()
+
+    # What comes late.
+
+    def bar(self, numbers: Collection[int], seconds: float) -> bool:
+        """Have nothing be done any more that was asked by connections that were given up; tell whether that is so now.
+
+        What is asked once more might be done twice otherwise, when it comes late, and the second time for nobody.
+        """
+        with self._changed:
+            for number in numbers:
+                self._barred.setdefault(number, False)
+            for old in [*self._barred][:-BARRED]:
+                del self._barred[old]
+            if all(self._barred.values()):
+                return True
+            self._has_barred.clear()
+        self._poke()
+        return self._has_barred.wait(seconds)
+
+    def _bar(self, connection: KeptConnection) -> None:
+        with self._changed:
+            new = [number for number, is_barred in self._barred.items() if not is_barred]
+        if not new:
+            return
+        rows = connection.execute(self._sql["bar"], (new,)).fetchall()
+        late = [number for number, is_barred in rows if not is_barred]
+        if late:
+            with suppress(psycopg.errors.InsufficientPrivilege):
+                connection.execute(self._sql["end_late"], (late,))
+        with self._changed:
+            self._barred.update((number, True) for number, is_barred in rows if is_barred and number in self._barred)
+            if all(self._barred.values()):
+                self._has_barred.set()
 
     # Watching.
 

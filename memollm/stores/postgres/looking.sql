@@ -92,6 +92,13 @@ SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND c
 SELECT pg_advisory_lock($OWNERS, %s);
 -- name: owner_is_back  and is known as alive.
 INSERT INTO memollm.owner (id, dead_since) OVERRIDING SYSTEM VALUE VALUES (%s, NULL) ON CONFLICT (id) DO UPDATE SET dead_since = NULL;
+-- name: bar  What comes late by connections that were given up is not done, once these locks are held; who still does
+-- something of it holds one.
+SELECT each, pg_try_advisory_lock($CONNECTIONS, each) FROM unnest(%s::integer[]) AS each;
+-- name: end_late  Nobody waits for what these sessions do.
+SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid::bigint = $CONNECTIONS_OID AND granted
+    AND objid::bigint = ANY (%s) AND pid <> pg_backend_pid()
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database());
 -- name: find_dead  Owners that are seen to be dead are forgotten an hour later: one that lost its connection may be back.
 UPDATE memollm.owner SET dead_since = now() WHERE dead_since IS NULL AND id NOT IN (
     SELECT objid::bigint FROM pg_locks WHERE locktype = 'advisory' AND classid::bigint = $OWNERS_OID AND granted

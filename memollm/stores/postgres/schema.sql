@@ -36,11 +36,13 @@ CREATE TABLE memollm.reader (
     id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name text NOT NULL COLLATE "C" UNIQUE
 );
+-- `drawn` notes an owner, what it asked by, and the position that it was given: see `glance` in drawing.sql.
 CREATE TABLE memollm.cursor (
     reader integer NOT NULL,
     call bigint NOT NULL,
     next bigint NOT NULL,
     generation bigint NOT NULL,
+    drawn bigint[],
     PRIMARY KEY (call, reader)
 ) WITH (fillfactor = 70);
 CREATE INDEX cursor_by_reader ON memollm.cursor (reader);

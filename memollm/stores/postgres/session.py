@@ -16,7 +16,9 @@ from memollm.stores.postgres.address import address_of
 from memollm.stores.postgres.asking import Numbers
 from memollm.stores.postgres.connections import Connections, require_read_committed
 from memollm.stores.postgres.failures import (
+    GIVEN_UP,
     OWNER_LOST,
+    StillUnderWay,
     is_away,
     is_rolled_back,
     may_pass,
@@ -222,7 +224,8 @@ class ServerSession(ServedSession[OpenServer]):
 
     def is_away(self, error: Exception) -> bool:
         """Tell whether it is the server that does not answer."""
-        return not (isinstance(error, psycopg.Error) and error.sqlstate == OWNER_LOST)
+        is_known = isinstance(error, psycopg.Error) and error.sqlstate in {OWNER_LOST, GIVEN_UP}
+        return not (is_known or isinstance(error, StillUnderWay))
 
     def is_coming(self, error: StoreError) -> bool:
         """Tell whether what was not opened is a server that is away."""

@@ -11,13 +11,13 @@ PACKAGE: Final = __name__.rpartition(".")[0]
 FILES: Final = ("schema", "names", "positions", "drawing", "looking", "keeping", "transfer", "thin", "matching")
 FUNCTIONS: Final = ("naming_functions", "position_functions", "drawing_functions", "matching_functions")
 """What makes the functions of the server anew."""
-FIRST_VERSION: Final = 4
+FIRST_VERSION: Final = 5
 """The oldest schema that can be brought up to date; what was before it was never released."""
 MIGRATIONS: Final[list[bytes]] = []
 """Statements that make each version after the first out of the one before it."""
 SCHEMA_VERSION: Final = FIRST_VERSION + len(MIGRATIONS)
 """That of the tables and functions. A change of them brings statements that migrate."""
-LOCKS: Final = ("OWNERS", "CALLS", "KEEPING", "EPOCHS")
+LOCKS: Final = ("OWNERS", "CONNECTIONS", "CALLS", "KEEPING", "EPOCHS")
 """The kinds of advisory locks; each schema has numbers of its own."""
 
 

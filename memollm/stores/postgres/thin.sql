@@ -5,7 +5,7 @@ SELECT CASE WHEN NOT coalesce(is_held, false) THEN kind WHEN kind = 'given' THEN
     request, nth, at, of_ticket, of_generation,
     CASE WHEN is_held THEN memollm.digest_of(body) ELSE body END, stored, seconds, input_tokens, output_tokens,
     cost, latency
-FROM memollm.perform(%s, %s, %s::bigint[], %s, %s::jsonb, %s::jsonb, %s::jsonb, %s::bytea[], %s) WITH ORDINALITY
+FROM memollm.perform(%s, %s, %s, %s::bigint[], %s, %s::jsonb, %s::jsonb, %s::jsonb, %s::bytea[], %s) WITH ORDINALITY
     AS done (kind, request, nth, at, of_ticket, of_generation, body, stored, seconds, input_tokens, output_tokens, cost,
         latency, ordinality)
 LEFT JOIN LATERAL (
