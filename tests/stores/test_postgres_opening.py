@@ -1,11 +1,12 @@
 """Opening a PostgreSQL store: what URLs say, what is refused and how, and what is shown of a password."""
 
 import socket
+import socketserver
 import threading
 import warnings
 
 import pytest
-from servers import make_guest, require_psycopg
+from servers import make_guest, require_psycopg, until
 
 psycopg = require_psycopg()
 
@@ -22,6 +23,7 @@ from memollm.errors import (
     StoreUnavailable,
 )
 from memollm.stores.postgres.address import address_of
+from memollm.stores.postgres.foreign import Connecting
 from memollm.stores.postgres.store import PostgresStore
 from memollm.testing._bench import Hand, call
 from memollm.testing.fakes import NOON
@@ -111,6 +113,42 @@ def test_of_several_servers_the_one_is_meant_that_takes_changes(postgres, silent
 
 
 # What is refused.
+
+
+def test_redis_where_postgresql_was_expected():
+    """What waits for more and says nothing, as Redis does, is found out by asking as it is asked itself."""
+
+    class Foreign(socketserver.StreamRequestHandler):
+        def handle(self):
+            if self.rfile.readline() == b"PING\r\n":
+                self.wfile.write(b"-NOAUTH Authentication required.\r\n")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Foreign) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        said = refused(f"postgresql://me:hush@127.0.0.1:{server.server_address[1]}/db?connect_timeout=100")
+        server.shutdown()
+    assert "no PostgreSQL server: it says '-NOAUTH Authentication required.'" in said
+    assert "redis:// may be meant" in said
+
+
+def test_a_connection_that_comes_too_late_is_ended():
+    """Who has left while a connection was being made leaves none behind, nor does who leaves when it is there."""
+    ended, may_connect = [], threading.Event()
+
+    def connect():
+        assert may_connect.wait(30)
+        return "made"
+
+    def leave():
+        raise KeyboardInterrupt
+
+    connecting = Connecting(connect, ended.append)
+    with pytest.raises(KeyboardInterrupt):
+        connecting.result(leave)
+    assert ended == []
+    may_connect.set()
+    until(lambda: ended == ["made"])
 
 
 def test_another_kind_of_server():
@@ -262,6 +300,24 @@ def test_a_setting_of_the_role_changes_no_record(setting, postgres, opened_with)
     assert store.peek(place.call)[0].record == record
     ((isolation,),) = _asked(store, "SHOW default_transaction_isolation")
     assert isolation == "read committed"
+
+
+@pytest.mark.parametrize(("said", "has"), [("off", "on"), ("local", "local")])
+def test_no_role_loses_what_was_delivered(said, has, postgres, opened_with):
+    """A commit is on the disk before it is answered (P7); what of standbys is waited for is the role's to say."""
+    store = opened_with(postgres.fresh(), synchronous_commit=said)
+    assert _asked(store, "SHOW synchronous_commit") == [(has,)]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("synchronous_commit", "off"), ("default_transaction_isolation", "serializable")]
+)
+def test_what_cannot_be_set_behind_a_pooler_is_refused(name, said, postgres, monkeypatch):
+    """Where sessions may be shared, a setting does not stay, so the role's own has to be right."""
+    monkeypatch.setenv("PGOPTIONS", f"-c{name}={said}")
+    text = refused(f"{postgres.fresh()}?direct=127.0.0.1:{postgres.port}")
+    assert f"its sessions begin with {name} = {said}" in text
+    assert f"ALTER ROLE NAME SET {name}" in text
 
 
 def _asked(store, statement):

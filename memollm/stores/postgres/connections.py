@@ -15,6 +15,7 @@ from memollm.errors import StoreRefused
 from memollm.stores.lending import Lending
 from memollm.stores.postgres.address import KEPT
 from memollm.stores.postgres.failures import not_connected
+from memollm.stores.postgres.foreign import Connecting, has_one_host, refuse_foreign
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,13 +25,17 @@ if TYPE_CHECKING:
 OLDEST: Final = 14_00_00
 SETTINGS: Final = (
     b"SET standard_conforming_strings = on; SET client_encoding = 'UTF8'; "
-    b"SET default_transaction_isolation = 'read committed'"
+    b"SET default_transaction_isolation = 'read committed'; "
+    # What waits for standbys, too, stays as the role or the database says.
+    b"SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
 )
-"""What is written and how draws wait for one another depends on these, whatever the role or the database says."""
+"""What is written, how draws wait for one another and what a crash may lose: whatever the role says."""
 TOLD: Final[Mapping[str, str]] = {"standard_conforming_strings": "on", "client_encoding": "UTF8"}
 """Those of which a server, and a pooler, says at once that they are set."""
-ISOLATION: Final = b"SELECT reset_val FROM pg_settings WHERE name = 'default_transaction_isolation'"
-"""With which isolation a session begins."""
+BEGUN_WITH: Final = (
+    b"SELECT name, reset_val FROM pg_settings WHERE name IN ('default_transaction_isolation', 'synchronous_commit')"
+)
+"""With which of these a session begins."""
 ANSWERED: Final = (TransactionStatus.IDLE, TransactionStatus.INTRANS, TransactionStatus.INERROR)
 """The states of a connection of which everything that was asked by it was answered."""
 SEVERAL: Final = ","
@@ -56,8 +61,8 @@ class KeptConnection(psycopg.Connection[tuple[Any, ...]]):
         return self._kept.execute(statement, values).fetchall()
 
 
-def connect(conninfo: str, shown: str, *, prepares: bool = True) -> KeptConnection:
-    """Make a connection; what the URL says wins over what we would."""
+def connect(conninfo: str, shown: str, *, prepares: bool = True, looks: bool = False) -> KeptConnection:
+    """Make a connection; what the URL says wins over what we would. Where it `looks`, it tells what else answers."""
     try:
         given = conninfo_to_dict(conninfo)
     except psycopg.ProgrammingError as error:
@@ -66,12 +71,12 @@ def connect(conninfo: str, shown: str, *, prepares: bool = True) -> KeptConnecti
     if SEVERAL in f"{given.get('host')}{given.get('hostaddr')}":
         kept.setdefault("target_session_attrs", given.get("target_session_attrs") or WRITABLE)
     # A pooler may give each transaction another session, which does not know what the one before has prepared.
-    connection = KeptConnection.connect(
-        conninfo,
-        autocommit=True,
-        prepare_threshold=5 if prepares else None,
-        **kept,
-    )
+    options: dict[str, Any] = {"autocommit": True, "prepare_threshold": 5 if prepares else None, **kept}
+    if looks and has_one_host(given):
+        connecting = Connecting(lambda: KeptConnection.connect(conninfo, **options), KeptConnection.close)
+        connection = connecting.result(lambda: refuse_foreign(given, shown))
+    else:
+        connection = KeptConnection.connect(conninfo, **options)
     connection.number = _numbers.getrandbits(31)
     try:
         connection.execute(SETTINGS, prepare=False)
@@ -93,14 +98,14 @@ def _require_settings(connection: KeptConnection, shown: str) -> None:
             )
 
 
-def require_read_committed(connection: KeptConnection, shown: str) -> None:
-    """Refuse another isolation where a pooler shares sessions, which do not keep what was set."""
-    for (isolation,) in connection.execute(ISOLATION).fetchall():
-        if isolation != "read committed":
+def require_begun_right(connection: KeptConnection, shown: str) -> None:
+    """Refuse another isolation, and losing commits, where a pooler shares sessions, which do not keep what was set."""
+    for name, value in connection.execute(BEGUN_WITH).fetchall():
+        needed = "on" if name == "synchronous_commit" else "read committed"
+        if value != needed and (needed != "on" or value == "off"):
             raise StoreRefused(
-                f"The cache {shown} is reached through a pooler, and its sessions begin with "
-                f"default_transaction_isolation = {isolation}; drawing needs read committed. Set it for the role: "
-                "ALTER ROLE NAME SET default_transaction_isolation = 'read committed'."
+                f"The cache {shown} is reached through a pooler, and its sessions begin with {name} = {value}; drawing "
+                f"needs {needed}. Set it for the role: ALTER ROLE NAME SET {name} = '{needed}'."
             )
 
 

@@ -61,7 +61,7 @@ class DirectLine(ListeningThread):
         return self._connection.pgconn.socket
 
     def _connected(self) -> KeptConnection:
-        connection = connect(self._address.direct, self._address.shown, prepares=False)
+        connection = connect(self._address.direct, self._address.shown, prepares=False, looks=not self.owner)
         try:
             require_known_server(connection, self._address.shown)
             self.is_pooled = _is_pooled(connection)

@@ -14,7 +14,7 @@ from memollm.stores.listening import UNKNOWN
 from memollm.stores.postgres import sql
 from memollm.stores.postgres.address import address_of
 from memollm.stores.postgres.asking import Numbers
-from memollm.stores.postgres.connections import Connections, require_read_committed
+from memollm.stores.postgres.connections import Connections, require_begun_right
 from memollm.stores.postgres.failures import (
     GIVEN_UP,
     OWNER_LOST,
@@ -90,7 +90,7 @@ class ServerSession(ServedSession[OpenServer]):
             connections = Connections(self.address, prepares=not line.is_pooled and not self.address.is_direct_given)
             with connections.lent() as connection:
                 if line.is_pooled or self.address.is_direct_given:
-                    require_read_committed(connection, self.address.shown)
+                    require_begun_right(connection, self.address.shown)
                 self._bury(connection)
         except psycopg.Error as error:
             line.close()
