@@ -97,6 +97,10 @@ class Invocation:
         plan, owner = self.plan, owner_of(self._instance)
         if owner in plan.introduced or plan.bare or (plan.retry and plan.retry > time.monotonic()):
             return None
+        # Thousands of tasks may ask at once, in one pass of a loop.
+        under_way: Introduction | None = plan.introductions.get(owner)
+        if under_way is not None:
+            return under_way
 
         def conclude(succeeded: bool) -> None:  # noqa: FBT001 - the shape of a callback
             if succeeded and not plan.retry:

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from models import run
 
+from memollm._drive.introduction import Introduction
 from memollm._drive.turns import FIRST_SOME, turns
 from memollm.stores.flights import Signal
 
@@ -56,3 +57,25 @@ def test_a_burst_of_hits_lets_the_loop_go_on(cache, monkeypatch, stored):
     passes, answers = run(main())
     assert passes > 50
     assert answers == [["x"]] * 50
+
+
+def test_a_burst_that_comes_first_waits_for_one_introduction(cache, monkeypatch):
+    """A thousand tasks that ask before a function is known make nothing each but what they wait by."""
+    made = []
+
+    class Counted(Introduction):
+        def __init__(self, *given):
+            made.append(1)
+            super().__init__(*given)
+
+    monkeypatch.setattr("memollm._calls.invocation.Introduction", Counted)
+
+    @cache.cached_llm(name="ask", version=1)
+    async def ask(prompt):
+        return prompt
+
+    async def main():
+        return await asyncio.gather(*(ask(f"{nth}") for nth in range(50)))
+
+    assert run(main()) == [f"{nth}" for nth in range(50)]
+    assert len(made) == 1
