@@ -12,7 +12,7 @@ pytest.importorskip("obstore")
 
 from memollm import Cache, MemollmWarning, MissingRecord
 from memollm._types.calls import Place
-from memollm._types.references import is_reference, read_reference
+from memollm._types.references import is_reference, read_reference, reference_to
 from memollm._types.requests import Fill, Write
 from memollm._types.samples import Sample, digest_of
 from memollm.errors import StoreRefused, StoreUnavailable
@@ -168,6 +168,31 @@ def test_what_a_bucket_does_not_take_stays_in_the_server(machine, s3):
     assert s3.objects == {}
     assert asking(machine("there"), machine.paid, "b").draw(2, "x") == answers
     assert machine.paid == ["x", "x"]
+
+
+def test_a_bucket_that_stays_away_is_waited_for_once():
+    """Whoever has waited in vain asks once and does not wait, be it to put or to get, until the bucket has answered."""
+    patiences, away = [], True
+
+    class Slow:
+        def put(self, name, body, *, patience=None):
+            return self.get(name, patience=patience) is not None
+
+        def get(self, name, *, patience=None):
+            patiences.append(patience)
+            if away:
+                raise StoreUnavailable("away")
+            return b""
+
+    records = objects.RecordObjects(Slow(), "s3://bucket/samples")
+    with pytest.warns(MemollmWarning, match="kept by the server"):
+        reference = reference_to(large("x").encode(), records.place)
+        for ask in (records.referred, records.whole):
+            ask(large("x").encode() if ask == records.referred else reference)
+    away = False
+    for _ in range(2):
+        records.whole(reference)
+    assert patiences == [None, 0.0, 0.0, None]
 
 
 def test_a_lost_reply_of_a_put_is_no_loss(machine, s3):

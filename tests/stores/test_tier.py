@@ -2,8 +2,11 @@
 
 import itertools
 import random
+import shutil
 import sqlite3
+import time
 from contextlib import closing, contextmanager
+from types import SimpleNamespace
 
 import pytest
 from hands import stock, take
@@ -20,6 +23,7 @@ from memollm.errors import MemollmWarning
 from memollm.stores.keeping import keeping
 from memollm.stores.postgres.store import PostgresStore
 from memollm.stores.redis.store import RedisStore
+from memollm.stores.tier import folder
 from memollm.stores.tier.copies import Copy, HeldSlots
 from memollm.stores.tier.folder import FolderCopies
 from memollm.stores.tier.memory import MemoryCopies
@@ -286,6 +290,48 @@ def test_a_damaged_tier_loses_nothing(counting, machine, how):
         assert drawn(again, reader="other") == [LARGE]
 
 
+@pytest.mark.parametrize("how", ["the folder", "the file", "begun anew by another process"])
+def test_a_tier_that_is_deleted_while_it_is_open_is_begun_anew(counting, machine, tmp_path, how):
+    """Whoever deletes it may do so at any time: what is drawn from then on is kept in a new one, without a word."""
+    store = machine()
+    for text in ("old", "other"):
+        stock(store, LARGE, of=call(text))
+        if how == "the folder":
+            shutil.rmtree(tmp_path / "here")
+        else:
+            (tmp_path / "here" / "tier.db").unlink()
+        if how == "begun anew by another process":
+            stock(machine(), LARGE, of=call(f"not {text}"))
+    stock(store, LARGE[::-1])
+    with counting.expected(asked=1):
+        assert drawn(store) == [LARGE[::-1]]
+    assert drawn(store, of=call("old")) == [LARGE]
+    again = FolderCopies(tmp_path / "here" / "tier.db")
+    with closing(again):
+        assert again.get(call(), [0])[0].sample.record == LARGE[::-1]
+
+
+@pytest.mark.parametrize("harm", ["full", "unusable"])
+def test_a_tier_is_tried_again(machine, tmp_path, monkeypatch, harm):
+    """A program that goes on for days keeps copies again as soon as there is room, or the folder can be made."""
+    store, copies = machine(), FolderCopies(tmp_path / "here" / "tier.db")
+    if harm == "full":
+        store.copies._open().execute("PRAGMA max_page_count = 1")
+    else:
+        (tmp_path / "here").write_text("a file")
+    with pytest.warns(MemollmWarning, match="cannot be used") as told, closing(copies):
+        stock(store, LARGE)
+        stock(store, LARGE, of=call("meanwhile"))
+        if harm == "full":
+            store.copies._connection.execute("PRAGMA max_page_count = 10000")
+        else:
+            (tmp_path / "here").unlink()
+        monkeypatch.setattr(folder, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + folder.REST))
+        stock(store, LARGE, of=call("later"))
+        assert [*copies.get(call("later"), [0])] == [0]
+    assert len(told) == 1
+
+
 @pytest.mark.parametrize("pragma", ["max_page_count = 1", "query_only = ON"])
 def test_a_tier_that_takes_nothing_more_is_told_once(machine, pragma):
     """On a full disk, or where nothing may be written, what is in the tier is read, and draws go on."""
@@ -344,6 +390,16 @@ def test_copies_make_room(tmp_path, kind):
     (first, last), *_ = copies.stretches(call())
     assert 100 < first < last == 639
     copies.close()
+
+
+def test_memory_counts_what_it_takes_besides_records():
+    """Small samples of many calls with long texts take no more room than large ones."""
+    copies = MemoryCopies(200_000)
+    for number in range(100):
+        copies.put({Place(call(f"{number}" * 5_000), 0): Copy(Sample(b"x", NOON), b"d" * 16, 7)})
+    assert len(copies._slots) == len(copies._copies) < 40
+    copies.drop([*map(Place._make, copies._copies)])
+    assert (copies._size, copies._slots) == (0, {})
 
 
 def test_a_file_is_the_users_alone(tmp_path):

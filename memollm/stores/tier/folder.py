@@ -6,8 +6,10 @@ be. So a file that is damaged is removed, and begun anew.
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
+import time
 from contextlib import suppress
 from functools import cache
 from importlib.resources import files as package_files
@@ -46,6 +48,8 @@ UNKEPT: Final = (ValueError, TypeError, OverflowError)
 PASSING: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_INTERRUPT})
 UNWRITABLE: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY})
 DAMAGED: Final = frozenset({0, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+REST: Final = 60.0
+"""Seconds for which a file is left alone that cannot be used, or nothing is written into it; then it is tried again."""
 FAILURES: Final = (sqlite3.Error, OSError, StoreError, *UNKEPT)
 
 
@@ -83,7 +87,8 @@ class FolderCopies(Copies):
         self._connection: sqlite3.Connection | None = None
         self._calls: dict[Call, _Known] = {}
         self._puts = 0
-        self._gone = self._is_full = self._has_begun_anew = False
+        self._has_begun_anew = False
+        self._unusable_until = self._full_until = -math.inf
 
     # Reading.
 
@@ -119,7 +124,7 @@ class FolderCopies(Copies):
 
     def put(self, copies: Mapping[Place, Copy]) -> None:
         """Keep copies, unless the disk is full."""
-        if copies and not self._is_full:
+        if copies and not self._is_full():
             self._tried(lambda connection: self._put(connection, copies), None)
 
     def _put(self, connection: sqlite3.Connection, copies: Mapping[Place, Copy]) -> None:
@@ -153,7 +158,7 @@ class FolderCopies(Copies):
                 for (call, slot), copy in copies.items():
                     connection.execute(statements()["renew"], (copy.epoch, name_of(call), slot, copy.digest))
 
-        if copies and not self._is_full:
+        if copies and not self._is_full():
             self._tried(write, None)
 
     def drop(self, places: Iterable[Place]) -> None:
@@ -168,22 +173,36 @@ class FolderCopies(Copies):
         for call, slot in places:
             if (known := self._calls.get(call)) is not None:
                 known.slots.remove(slot)
-        if places and not self._is_full:
+        if places and not self._is_full():
             self._tried(write, None)
 
     # Failing.
 
     def _tried(self, work: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
         """Do something with the file; where that fails, do without it."""
-        if self._gone or self._lock.mine():
-            # This very thread was interrupted in the middle of using it.
+        if self._lock.mine() or time.monotonic() < self._unusable_until:
+            # This very thread was interrupted in the middle of using it, or it is of no use.
             return otherwise
         with self._lock.lock:
             try:
-                return work(self._connection or self._open())
+                return self._done(work)
             except FAILURES as error:
                 self._failed(error)
         return otherwise
+
+    def _done(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do something with the file; with the one that stands there now, if the one that was open has been removed."""
+        try:
+            return work(self._connection or self._open())
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_DBMOVED:
+                raise
+        self._let_go()
+        return work(self._open())
+
+    def _is_full(self) -> bool:
+        """Tell whether nothing is to be written for some time."""
+        return time.monotonic() < self._full_until
 
     def _failed(self, error: Exception) -> None:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
@@ -191,12 +210,12 @@ class FolderCopies(Copies):
             return
         if code in UNWRITABLE and self._connection is not None:
             # What is here can be read all the same.
-            self._is_full = True
+            self._full_until = time.monotonic() + REST
             self._warn(error)
             return
         self._let_go()
         if self._has_begun_anew:
-            self._gone = True
+            self._unusable_until, self._has_begun_anew = time.monotonic() + REST, False
             self._warn(error)
             return
         self._has_begun_anew = True

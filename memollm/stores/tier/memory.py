@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from memollm.stores.tier.copies import Copy
 
 ROOM: Final = 256 << 20
-"""How many bytes of records are kept."""
+"""How many bytes are kept."""
+BESIDE: Final = 512
+"""How many bytes a copy takes beside its record, about; the text of a call comes once."""
 
 
 class MemoryCopies(Copies):
@@ -52,8 +54,11 @@ class MemoryCopies(Copies):
             for place, copy in copies.items():
                 self._remove((place.call, place.slot))
                 self._copies[place.call, place.slot] = copy
-                self._size += len(copy.sample.record)
-                self._slots.setdefault(place.call, HeldSlots()).add(place.slot)
+                self._size += len(copy.sample.record) + BESIDE
+                if place.call not in self._slots:
+                    self._slots[place.call] = HeldSlots()
+                    self._size += len(place.call.form)
+                self._slots[place.call].add(place.slot)
             while self._size > self._room and self._copies:
                 self._remove(next(iter(self._copies)))
 
@@ -73,8 +78,12 @@ class MemoryCopies(Copies):
     def _remove(self, where: tuple[Call, int]) -> None:
         copy = self._copies.pop(where, None)
         if copy is not None:
-            self._size -= len(copy.sample.record)
-            self._slots[where[0]].remove(where[1])
+            self._size -= len(copy.sample.record) + BESIDE
+            slots = self._slots[where[0]]
+            slots.remove(where[1])
+            if not slots.stretches():
+                del self._slots[where[0]]
+                self._size -= len(where[0].form)
 
     def look(self) -> str:
         """Tell how much is here."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from memollm._types.references import is_reference, read_reference, reference_to
 from memollm._types.samples import Absent
 from memollm._types.warn import warn
-from memollm.errors import MemollmError, MemollmWarning, MissingRecord, StoreError
+from memollm.errors import MemollmError, MemollmWarning, MissingRecord, StoreError, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -45,6 +45,17 @@ class RecordObjects:
         self._bucket = bucket
         self._least = least
         self._has_warned = False
+        self._waited_in_vain = False
+
+    def _asked(self, ask: Callable[..., Result], *what: Any) -> Result:
+        """Ask the bucket. Whoever has waited for it in vain asks once and does not wait, until it has answered."""
+        try:
+            answer = ask(*what, patience=0.0 if self._waited_in_vain else None)
+        except StoreUnavailable:
+            self._waited_in_vain = True
+            raise
+        self._waited_in_vain = False
+        return answer
 
     # Putting.
 
@@ -58,7 +69,7 @@ class RecordObjects:
             return record
         try:
             reference = reference_to(record, self.place)
-            if self._bucket.put(read_reference(reference).name, record):
+            if self._asked(self._bucket.put, read_reference(reference).name, record):
                 return reference
             error: MemollmError = MissingRecord(f"{read_reference(reference).shown} is another object")
         except StoreError as failed:
@@ -90,7 +101,7 @@ class RecordObjects:
         try:
             if reference.place != self.place:
                 return _absent(record, f"the record stands in another bucket: give the cache tier={reference.place!r}")
-            found = self._bucket.get(reference.name)
+            found = self._asked(self._bucket.get, reference.name)
         except StoreError as error:
             absent = _absent(record, f"the record stands in a bucket as {reference.shown}, and cannot be had: {error}")
             absent.error.__cause__ = error
