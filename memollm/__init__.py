@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from memollm._upkeep.doctor import CheckResult
     from memollm._upkeep.prune import Pruned
     from memollm._upkeep.similarity import SimilarPair, SimilarReport
+    from memollm._upkeep.sweep import Swept
     from memollm.http import wrap
 else:
     # Results of what few programs do; hidden from type checkers, for which no unknown name is to pass.
@@ -77,6 +78,7 @@ else:
             "Embedder": "_similar.options",
             "Progress": "_drive.progress",
             "Pruned": "_upkeep.prune",
+            "Swept": "_upkeep.sweep",
             "Similar": "_similar.options",
             "SimilarPair": "_upkeep.similarity",
             "SimilarReport": "_upkeep.similarity",
@@ -139,6 +141,7 @@ __all__ = [
     "StoreReadOnly",
     "StoreRefused",
     "StoreUnavailable",
+    "Swept",
     "UncacheableResult",
     "UnkeyableArgument",
     "UnknownCost",

@@ -13,8 +13,7 @@ from memollm._calls.engines import Place, engine_of, make_engine, shown_place, s
 from memollm._drive.settling import closed
 from memollm._types.public import public
 from memollm._types.secret import veiled
-from memollm._types.tables import html_table
-from memollm._upkeep.holdings import Holdings, Namespace, Namespaces
+from memollm._upkeep.holdings import Holdings, Namespace, Namespaces, functions_table
 from memollm.errors import OptionError, StoreReadOnly
 from memollm.stores.keeping import keeping
 from memollm.stores.looking import looking
@@ -29,11 +28,11 @@ if TYPE_CHECKING:
     from memollm._drive.progress import Told
     from memollm._spending.stats import Stats
     from memollm._takeover import Imported
-    from memollm._types.listings import Item
     from memollm._upkeep.doctor import CheckResult
     from memollm._upkeep.exchange import Synced
     from memollm._upkeep.prune import Policy, Pruned
     from memollm._upkeep.similarity import SimilarReport
+    from memollm._upkeep.sweep import Swept
     from memollm._upkeep.transfer import Copied, Exported, Loaded
     from memollm._upkeep.verify import Verified
     from memollm.stores.drawing import Drawing
@@ -52,8 +51,7 @@ class Cache:
     """Samples and cursors in one place: a path (SQLite), `"memory:"`, the URL of a server, or a store of your own.
 
     Before a server there may be a `tier`, which keeps copies of samples near: a folder of this machine, or `"memory:"`;
-    `"s3://bucket/prefix"` has the large ones, and the server what refers to them.
-    Nothing is opened or made before the first use.
+    `"s3://bucket/prefix"` has the large ones, and the server what refers to them. Nothing is opened before its use.
     """
 
     def __init__(
@@ -145,30 +143,15 @@ class Cache:
         return stats_of(self._engine.counted(), by)
 
     def _repr_html_(self) -> str:
-        head = ("function", "calls", "samples", "bytes")
-        of: dict[str, list[Item]] = {}
-        for item in looking(self.store).inventory():
-            of.setdefault(item.function, []).append(item)
-        rows = [
-            (name, f"{len(items):,}", f"{sum(i.samples for i in items):,}", f"{sum(i.bytes for i in items):,}")
-            for name, items in sorted(of.items())
-        ]
-        return html_table(head, rows, title=f"{self!r}: {self.holds()}")
+        return functions_table(looking(self.store).inventory(), title=f"{self!r}: {self.holds()}")
 
     def holds(self) -> Holdings:
         """Tell how much is stored, and how much of it this process remembers besides."""
-        items = looking(self.store).inventory()
-        samples, size = sum(item.samples for item in items), sum(item.bytes for item in items)
-        return Holdings(len({item.function for item in items}), len(items), samples, size, *self._engine.shelf.size())
+        return Holdings.of(looking(self.store).inventory(), self._engine.shelf.size())
 
     def namespaces(self) -> list[Namespace]:
         """List the namespaces that have drawn, by name; printed, they are a table."""
-        prefix = reader_name(namespace="", run=None)
-        return Namespaces(
-            Namespace(reader.name.removeprefix(prefix), reader.calls, reader.draws)
-            for reader in looking(self.store).readers()
-            if reader.name.startswith(prefix)
-        )
+        return Namespaces.of(looking(self.store).readers(), reader_name(namespace="", run=None))
 
     def rewind(self, namespace: str) -> None:
         """Set a namespace back to its start: it draws the same samples again."""
@@ -228,8 +211,27 @@ class Cache:
         require_policy(policy)
         # What this process has used counts before anything goes.
         self._engine.keeper.hand_over()
-        told, now = now_and_then(progress), self._engine.clock()
-        return prune(self.store, limits, policy=policy, now=now, dry_run=dry_run, told=told)
+        now = self._engine.clock()
+        return prune(self.store, limits, policy=policy, now=now, dry_run=dry_run, told=now_and_then(progress))
+
+    def sweep(
+        self,
+        *,
+        older_than: float | str | timedelta = "7d",
+        others: Iterable[Cache] = (),
+        dry_run: bool = False,
+        progress: Told | None = None,
+    ) -> Swept:
+        """Clear the bucket of a tier of objects that no sample refers to, from an age of `older_than` on.
+
+        They are set aside first, and go for good with the first sweep that comes `older_than` later. `others` are
+        further caches with this bucket. `progress` is told how many samples of how many were looked at.
+        """
+        from memollm._drive.progress import now_and_then
+        from memollm._upkeep.sweep import age_of, sweep
+
+        stores, seconds = [self.store, *(each.store for each in others)], age_of(older_than)
+        return sweep(stores, seconds=seconds, dry_run=dry_run, told=now_and_then(progress))
 
     def export(
         self,
@@ -355,9 +357,7 @@ class Cache:
         from memollm._similar.gates import require_gates
         from memollm._upkeep.similarity import similar_report
 
-        asked = require_gates(gates)
-        name, rule = name_and_rule(function)
-        codec = self._engine.codec
+        (name, rule), asked, codec = name_and_rule(function), require_gates(gates), self._engine.codec
         return similar_report(self.store, codec, function=name, rule=rule, same=same, gates=asked, last=last)
 
     def verify(self, *, repair: bool = False, progress: Told | None = None) -> Verified:

@@ -33,6 +33,7 @@ COMMANDS: Final[dict[str, CommandEntry]] = {
     "drop": CommandEntry("memollm.cli.readers", "drop", "Remove a namespace; the samples that it drew stay."),
     "forget": CommandEntry("memollm.cli.samples", "forget", "Remove calls with all their samples and cursors."),
     "prune": CommandEntry("memollm.cli.pruning", "prune", "Remove whole calls until every limit holds."),
+    "sweep": CommandEntry("memollm.cli.pruning", "sweep", "Clear a tier's bucket of what nothing refers to."),
     "verify": CommandEntry("memollm.cli.verify", "verify", "Check everything that is stored, and repair it."),
     "export": CommandEntry("memollm.cli.transfer", "export", "Write a cache, or a part of it, into a file."),
     "load": CommandEntry("memollm.cli.transfer", "load", "Bring in what an exported file holds."),

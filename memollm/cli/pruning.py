@@ -1,7 +1,8 @@
-"""The command that makes space."""
+"""The commands that make space: in a cache, and in the bucket of its tier."""
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -9,12 +10,13 @@ import click
 
 from memollm._types.tables import counted
 from memollm.cli._asking import agreed
-from memollm.cli._opening import existing_cache
+from memollm.cli._opening import existing_at, existing_cache
 from memollm.cli._options import command, json_option, yes_option
-from memollm.cli._output import say, show_json
+from memollm.cli._output import progress, say, show_json
 
 if TYPE_CHECKING:
     from memollm._upkeep.prune import Policy, Pruned
+    from memollm._upkeep.sweep import Swept
 
 
 @command("prune")
@@ -71,3 +73,36 @@ def prune(
         show_json({"removed": not dry_run, **asdict(done)})
     else:
         say(told)
+
+
+@command("sweep")
+@click.option(
+    "--older-than", metavar="AGE", default="7d", help="Only what is that old: such as 12h, 30d or 8w; 7d if not said."
+)
+@click.option("--other", metavar="URL", multiple=True, help="A further cache with the same bucket; once for each.")
+@click.option("--dry-run", is_flag=True, help="Tell what would be done, and change nothing.")
+@yes_option
+@json_option
+def sweep(*, older_than: str, other: tuple[str, ...], dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Clear a tier's bucket of what nothing refers to.
+
+    That is what forgotten, pruned and replaced samples and killed programs have left there. It is set aside, where
+    whoever needs it still finds it, and is gone for good with the first sweep that comes AGE later. Others may draw
+    meanwhile. Asks first; running it again after Ctrl-C completes it.
+    """
+    with existing_cache() as cache, ExitStack() as opened, progress("Sweeping") as told:
+        others = [opened.enter_context(existing_at(each, "--other")) for each in other]
+
+        def swept(*, dry: bool) -> Swept:
+            return cache.sweep(older_than=older_than, others=others, dry_run=dry, progress=told)
+
+        done = swept(dry=True)
+        is_clear = not (done.set_aside or done.removed or done.put_back)
+        if not (dry_run or is_clear):
+            if not agreed(f"To do: {done}. Go ahead?", yes=yes):
+                return
+            done = swept(dry=False)
+    if as_json:
+        show_json({"changed": not dry_run, **asdict(done)})
+    else:
+        say(f"{done}; nothing to do." if is_clear else f"To do: {done}." if dry_run else f"{done}.")

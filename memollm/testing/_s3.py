@@ -6,7 +6,9 @@ import hashlib
 import random
 import re
 import threading
+import time
 from collections import deque
+from datetime import UTC, datetime
 from email.utils import formatdate
 from html import escape, unescape
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
@@ -24,6 +26,7 @@ PAGE: Final = 1000
 FAULTS: Final = ("503", "409", "lost reply", "lost request")
 _KEY: Final = re.compile(rb"<Key>(.*?)</Key>", re.DOTALL)
 _SAID: Final = {
+    403: "AccessDenied",
     404: "NoSuchKey",
     409: "ConditionalRequestConflict",
     412: "PreconditionFailed",
@@ -63,8 +66,9 @@ class FakeS3:
             s3.lose_replies()       # the next object is kept, and nobody is told
             s3.fail(503)            # the next request is refused
 
-    Objects are put, got, listed and deleted; `If-None-Match: *` and `If-Match` hold, and each request is done as a
-    whole or not at all. Who asks is not asked who he is; `environment` is what clients want to be told all the same.
+    Objects are put, copied, got, listed and deleted; `If-None-Match: *` and `If-Match` hold, and each request is done
+    as a whole or not at all. Who asks is not asked who he is; `environment` is what clients want to be told all the
+    same.
 
     buckets     the buckets that there are; None: any
     conditions  False: conditions are ignored, as by a server that must not be used for this
@@ -73,7 +77,8 @@ class FakeS3:
     def __init__(self, *, buckets: Collection[str] | None = None, conditions: bool = True) -> None:
         self._buckets = buckets
         self._conditions = conditions
-        self._objects: dict[str, tuple[bytes, str]] = {}
+        self._objects: dict[str, tuple[bytes, float]] = {}
+        self._passed = 0.0
         self._asked: list[BucketRequest] = []
         self._faults: deque[_Planned] = deque()
         self._chance = 0.0
@@ -128,6 +133,11 @@ class FakeS3:
         with self._lock:
             del self._objects[path]
 
+    def pass_time(self, seconds: float) -> None:
+        """Have so many seconds go by: what is kept is older by them, and what comes later is not."""
+        with self._lock:
+            self._passed += seconds
+
     def wait_for(self, objects: int, *, timeout: float = 60.0) -> None:
         """Block until so many objects are kept; `TimeoutError` if they never are."""
         with self._lock:
@@ -137,7 +147,7 @@ class FakeS3:
     # What is to go wrong.
 
     def fail(self, status: int = 503, *, times: int = 1, method: str | None = None) -> None:
-        """Refuse the next requests, or the next of a method, with 503 or 409; nothing of them is done."""
+        """Refuse the next requests, or the next of a method, with 503, 409 or 403; nothing of them is done."""
         self._plan(str(status), times, method)
 
     def lose_replies(self, *, times: int = 1, method: str | None = "PUT") -> None:
@@ -172,7 +182,8 @@ class FakeS3:
         # One lock: whatever is asked at once is done one after another.
         with self._lock:
             fault = self._fault(received.method)
-            reply = _Reply(0) if fault == "lost request" else _error(int(fault)) if fault in {"503", "409"} else None
+            refused = fault is not None and fault.isdigit()
+            reply = _error(int(fault or 0)) if refused else _Reply(0) if fault == "lost request" else None
             if reply is None:
                 reply = self._answer(received, path, dict(parse_qsl(url.query, keep_blank_values=True)))
             self._asked.append(BucketRequest(received.method, path, reply.status))
@@ -194,7 +205,9 @@ class FakeS3:
 
     def _answer_about(self, received: Received, path: str, query: Mapping[str, str]) -> _Reply:
         match received.method:
-            case "PUT" if "uploadId" not in query and "x-amz-copy-source" not in received.headers:
+            case "PUT" if "x-amz-copy-source" in received.headers:
+                return self._copy(unquote(received.headers["x-amz-copy-source"]).strip("/"), path)
+            case "PUT" if "uploadId" not in query:
                 return self._put(received, path)
             case "GET" | "HEAD" if "range" not in received.headers:
                 return self._get(received.method, path)
@@ -216,8 +229,15 @@ class FakeS3:
         self._keep(path, received.content)
         return _Reply(200, b"", {"etag": _etag(received.content)})
 
+    def _copy(self, source: str, path: str) -> _Reply:
+        if source not in self._objects:
+            return _error(404)
+        self._keep(path, self._objects[source][0])
+        told = f"<ETag>{escape(_etag(self._objects[path][0]))}</ETag><LastModified>{self._moment(path)}</LastModified>"
+        return _Reply(200, f"<CopyObjectResult>{told}</CopyObjectResult>".encode(), {"content-type": "application/xml"})
+
     def _keep(self, path: str, content: bytes) -> None:
-        self._objects[path] = content, formatdate(usegmt=True)
+        self._objects[path] = content, time.time() + self._passed
         self._lock.notify_all()
 
     def _get(self, method: str, path: str) -> _Reply:
@@ -226,7 +246,7 @@ class FakeS3:
         content, modified = self._objects[path]
         headers = {
             "etag": _etag(content),
-            "last-modified": modified,
+            "last-modified": formatdate(modified, usegmt=True),
             "content-type": "application/octet-stream",
             "content-length": str(len(content)),
         }
@@ -258,10 +278,13 @@ class FakeS3:
     def _told(self, path: str, name: str) -> str:
         content, _ = self._objects[path]
         return (
-            f"<Contents><Key>{escape(name)}</Key><LastModified>2026-11-22T00:00:00.000Z</LastModified>"
+            f"<Contents><Key>{escape(name)}</Key><LastModified>{self._moment(path)}</LastModified>"
             f"<ETag>{escape(_etag(content))}</ETag><Size>{len(content)}</Size><StorageClass>STANDARD</StorageClass>"
             "</Contents>"
         )
+
+    def _moment(self, path: str) -> str:
+        return f"{datetime.fromtimestamp(self._objects[path][1], UTC):%Y-%m-%dT%H:%M:%S}.000Z"
 
     def _delete_all(self, bucket: str, received: Received) -> _Reply:
         names = [unescape(name.decode()) for name in _KEY.findall(received.content)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar, cast
 
 import obstore
 from obstore import exceptions
@@ -13,7 +13,7 @@ from memollm._types.secret import veiled
 from memollm.errors import StoreReadOnly, StoreRefused, StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
     from memollm.stores.s3.address import BucketAddress
 
@@ -33,6 +33,16 @@ DENIED: Final = (exceptions.PermissionDeniedError, PermissionError)
 REFUSED: Final = (*DENIED, exceptions.UnauthenticatedError)
 FAULTS: Final = (exceptions.BaseError, OSError)
 _list: Final = cast("Callable[..., Any]", obstore.list)  # pyright: ignore[reportUnknownMemberType]
+
+
+class Listed(NamedTuple):
+    """An object, as a bucket lists it."""
+
+    name: str
+    """Below the prefix."""
+    size: int
+    modified: float
+    """When it was put, by the bucket's clock."""
 
 
 class Bucket:
@@ -108,6 +118,59 @@ class Bucket:
 
         return [name for name in self._patiently(attempt, patience) if name > after]
 
+    def listed(self, folder: str) -> Iterator[Listed]:
+        """List the objects of a folder in the order of their names, those in folders below it, too."""
+        page = self._page(folder, f"{folder}/")
+        while page:
+            yield from page
+            page = self._page(folder, page[-1].name)
+
+    def _page(self, folder: str, after: str) -> list[Listed]:
+        def attempt() -> list[Listed]:
+            pages = _list(self._opened(), prefix=folder, offset=after, chunk_size=NEXT_PAGE)
+            found = sorted(Listed(each["path"], each["size"], _moment(each)) for each in next(iter(pages), ()))
+            return [each for each in found if each.name > after]
+
+        return self._patiently(attempt, None)
+
+    def modified(self, name: str) -> float | None:
+        """Tell when an object was put, by the bucket's clock, if it is there."""
+
+        def attempt() -> list[float | None]:
+            try:
+                return [_moment(obstore.head(self._opened(), name))]
+            except NOT_THERE:
+                return [None]
+
+        return self._patiently(attempt, None)[0]
+
+    def copy(self, name: str, to: str) -> bool:
+        """Put an object under another name as well, whatever stands there; tell whether there is one."""
+
+        def attempt() -> bool:
+            try:
+                obstore.copy(self._opened(), name, to)
+            except NOT_THERE:
+                return False
+            except DENIED as error:
+                raise self._read_only(error) from error
+            return True
+
+        return self._patiently(attempt, None)
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Remove objects, a thousand at most, where they are there."""
+
+        def attempt() -> bool:
+            try:
+                obstore.delete(self._opened(), names)
+            except DENIED as error:
+                raise self._read_only(error, "remove") from error
+            return True
+
+        if names:
+            self._patiently(attempt, None)
+
     def _patiently(self, work: Callable[[], T | None], patience: float | None) -> T:
         """Do what is done once however often it is asked, until there is an answer or patience is at its end."""
         until = time.monotonic() + (self.address.patience if patience is None else patience)
@@ -136,10 +199,10 @@ class Bucket:
             "at endpoint= and at region=."
         )
 
-    def _read_only(self, error: Exception) -> StoreReadOnly:
+    def _read_only(self, error: Exception, right: str = "put") -> StoreReadOnly:
         return StoreReadOnly(
-            f"{self.address.shown} takes nothing from this user: {_said(error)}. Ask for the right to put objects "
-            f"there.{self._meanwhile}"
+            f"{self.address.shown} takes nothing from this user: {_said(error)}. Ask for the right to {right} "
+            f"objects there.{self._meanwhile}"
         )
 
     def _refused(self, error: Exception) -> StoreRefused:
@@ -157,6 +220,10 @@ class Bucket:
     def _unavailable(self, error: BaseException | None) -> StoreUnavailable:
         said = "it answers neither yes nor no" if error is None else _said(error)
         return StoreUnavailable(f"{self.address.shown} cannot be reached: {said}.{self._meanwhile}")
+
+
+def _moment(told: Any) -> float:
+    return float(told["last_modified"].timestamp())
 
 
 def _has_no_credentials(error: BaseException) -> bool:

@@ -41,7 +41,7 @@ class BucketTierStore(TierStore):
         self.objects = objects
         # Those who wait for a slot in this process are told the record, not where it stands.
         cast("Any", server).tells_landed = False
-        self._noted = BucketNote(server, objects.place)
+        self.noted = BucketNote(server, objects)
 
     def reader(self) -> Readable:
         """Return what reads the same samples and writes nowhere."""
@@ -50,12 +50,12 @@ class BucketTierStore(TierStore):
     @property
     def keeping(self) -> Keeping:
         """Keeps the store."""
-        return cast("Keeping", _KeepingWhole(self.server, self.objects, self._noted))
+        return cast("Keeping", _KeepingWhole(self.server, self.objects, self.noted))
 
     # Asking.
 
     def _performed(self, requests: Sequence[Request]) -> list[Answer | StoreError]:
-        self._noted.require()
+        self.noted.require()
         answers = self.server.perform(self._referring(requests))
         self._make_whole(requests, answers)
         landed(self.flights, requests, answers)
@@ -70,7 +70,7 @@ class BucketTierStore(TierStore):
             for change in request.changes
             if isinstance(change, Fill)
         ]
-        if any(map(self.objects.is_large, records)) and not self._noted.made():
+        if any(map(self.objects.is_large, records)) and not self.noted.made():
             # Another bucket was named meanwhile, or that cannot be known: the server keeps what was paid for.
             return [*requests]
         referred = self.objects.referred_all(records)

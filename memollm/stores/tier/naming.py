@@ -1,7 +1,9 @@
-"""Which bucket a cache has: noted at its server, so that all who open it name the same one."""
+"""Which bucket a cache has, noted at its server; and which caches a bucket has, noted there."""
 
 from __future__ import annotations
 
+import json
+import secrets
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +13,7 @@ from memollm.stores.looking import looking
 
 if TYPE_CHECKING:
     from memollm.stores.drawing import Drawing
+    from memollm.stores.tier.objects import RecordObjects
 
 KIND: Final = "tier"
 NAME: Final = "bucket"
@@ -18,23 +21,36 @@ NAME: Final = "bucket"
 
 def noted_bucket(server: object) -> str | None:
     """Return the bucket that a cache's large records stand in, as `tier=` names it."""
-    place = looking(server).notes(KIND, NAME).get(NAME, {}).get("place")
-    return place if isinstance(place, str) else None
+    return _noted(server)[0]
+
+
+def _noted(server: object) -> tuple[str | None, str]:
+    """Return it, and by what name the bucket knows the cache."""
+    document = looking(server).notes(KIND, NAME).get(NAME, {})
+    place, cache = document.get("place"), document.get("cache")
+    return (place, cache) if isinstance(place, str) and isinstance(cache, str) else (None, "")
 
 
 class BucketNote:
     """The bucket that a program names, beside that which the cache has."""
 
-    def __init__(self, server: Drawing, place: str) -> None:
+    def __init__(self, server: Drawing, objects: RecordObjects) -> None:
         self._server = server
-        self._place = place
+        self._objects = objects
+        self._place = objects.place
         self._noted: str | None = None
-        self._has_looked = False
+        self._cache = ""
+        self._has_looked = self._is_told = False
+
+    def cache(self) -> str:
+        """Return by what name the bucket knows this cache; nothing, where it has no object there."""
+        self.require()
+        return self._cache
 
     def require(self) -> None:
         """Refuse to go on where the cache has another bucket."""
         if not self._has_looked:
-            self._noted = noted_bucket(self._server)
+            self._look()
             self._has_looked = True
         if self._noted not in {None, self._place}:
             raise StoreRefused(
@@ -43,19 +59,30 @@ class BucketNote:
                 "to another schema or prefix with that tier."
             )
 
+    def _look(self) -> None:
+        self._noted, self._cache = _noted(self._server)
+
     def made(self) -> bool:
-        """Note the bucket, before anything is put there; tell whether it is known to be that of the cache."""
+        """Note the bucket, before anything is put there; tell whether both sides know of each other."""
         with suppress(StoreError):
             self._make()
-        return self._noted == self._place
+        if self._noted == self._place and not self._is_told:
+            self._is_told = self._objects.told_of(self._cache, self._body())
+        return self._noted == self._place and self._is_told
 
     def require_made(self) -> None:
         """Note the bucket, or refuse where the cache has another one."""
         self.require()
         self._make()
         self.require()
+        self.made()
 
     def _make(self) -> None:
         if self._noted is None:
-            keeping(self._server).note(KIND, NAME, {"place": self._place}, instead_of=None)
-            self._noted = noted_bucket(self._server)
+            document = {"place": self._place, "cache": secrets.token_hex(8)}
+            keeping(self._server).note(KIND, NAME, document, instead_of=None)
+            self._look()
+
+    def _body(self) -> bytes:
+        """Write what the bucket is told: who has opened it finds out by this whose objects these are."""
+        return json.dumps({"cache": self._cache, "where": getattr(self._server, "described", "")}).encode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from memollm._types.references import is_reference, read_reference, reference_to
@@ -14,6 +15,8 @@ from memollm.errors import MemollmError, MemollmWarning, MissingRecord, StoreErr
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import Protocol
+
+    from memollm._types.references import Reference
 
     class Bucketlike(Protocol):
         """What is asked of a bucket."""
@@ -33,6 +36,10 @@ LEAST: Final = 16 << 10
 """From how many bytes on a record is an object; a server is asked for a smaller one in less than a bucket takes."""
 AT_A_TIME: Final = 8
 """How many requests a bucket is sent at one time."""
+CACHES: Final = "caches"
+"""Where a bucket has the names of the caches whose objects these are."""
+ASIDE: Final = "swept"
+"""Where objects are that nothing referred to, until they go for good. A record that is looked for is found there."""
 ANEW: Final = 'To have it made anew, .forget its call, or draw it with mode="refresh"'
 
 
@@ -42,7 +49,7 @@ class RecordObjects:
     def __init__(self, bucket: Bucketlike, place: str, *, least: int = LEAST) -> None:
         """`place` is the bucket and prefix as a URL: what references say."""
         self.place = place
-        self._bucket = bucket
+        self.bucket = bucket
         self._least = least
         self._has_warned = False
         self._waited_in_vain = False
@@ -69,7 +76,7 @@ class RecordObjects:
             return record
         try:
             reference = reference_to(record, self.place)
-            if self._asked(self._bucket.put, read_reference(reference).name, record):
+            if self._asked(self.bucket.put, read_reference(reference).name, record):
                 return reference
             error: MemollmError = MissingRecord(f"{read_reference(reference).shown} is another object")
         except StoreError as failed:
@@ -80,12 +87,23 @@ class RecordObjects:
     def referred_all(self, records: Iterable[bytes]) -> dict[bytes, bytes]:
         """Do so with several at a time."""
         each = [*dict.fromkeys(records)]
-        return dict(zip(each, _together(self.referred, each), strict=True))
+        return dict(zip(each, together(self.referred, each), strict=True))
 
     def _warn(self, error: MemollmError) -> None:
         if not self._has_warned:
             self._has_warned = True
             warn(f"Large records are kept by the server as long as the tier takes none: {error}", MemollmWarning)
+
+    def told_of(self, cache: str, body: bytes) -> bool:
+        """Let the bucket know of a cache that puts objects there; tell whether it does."""
+        name = f"{CACHES}/{cache}.json"
+        try:
+            if self._asked(self.bucket.get, name) is None:
+                self._asked(self.bucket.put, name, body)
+        except StoreError as error:
+            self._warn(error)
+            return False
+        return True
 
     # Having.
 
@@ -101,7 +119,9 @@ class RecordObjects:
         try:
             if reference.place != self.place:
                 return _absent(record, f"the record stands in another bucket: give the cache tier={reference.place!r}")
-            found = self._asked(self._bucket.get, reference.name)
+            found = self._asked(self.bucket.get, reference.name)
+            if found is None:
+                found = self._had_aside(reference)
         except StoreError as error:
             absent = _absent(record, f"the record stands in a bucket as {reference.shown}, and cannot be had: {error}")
             absent.error.__cause__ = error
@@ -114,15 +134,29 @@ class RecordObjects:
             return _absent(record, f"{reference.shown} is not the record that was put there. {ANEW}")
         return found
 
+    def _had_aside(self, reference: Reference) -> bytes | None:
+        """Return an object that was set aside; it is put back, since something refers to it."""
+        found: bytes | None = self._asked(self.bucket.get, aside(reference.name))
+        if found is not None:
+            # Who may only read is given it all the same.
+            with suppress(StoreError):
+                self.bucket.put(reference.name, found, patience=0.0)
+        return found
+
     def whole_all(self, records: Iterable[bytes]) -> dict[bytes, bytes]:
         """Do so with several at a time."""
         each = [*dict.fromkeys(records)]
-        return dict(zip(each, _together(self.whole, each), strict=True))
+        return dict(zip(each, together(self.whole, each), strict=True))
 
     def look(self) -> str:
         """Tell whether the bucket answers."""
-        self._bucket.get("objects/none")
+        self.bucket.get("objects/none")
         return f"{self.place} answers"
+
+
+def aside(name: str) -> str:
+    """Return the name by which an object is found that was set aside."""
+    return f"{ASIDE}/{name.partition('/')[2]}"
 
 
 def required(record: bytes) -> bytes:
@@ -138,7 +172,7 @@ def _absent(reference: bytes, why: str) -> Absent:
     return absent
 
 
-def _together(work: Callable[[Each], Result], each: Sequence[Each]) -> list[Result]:
+def together(work: Callable[[Each], Result], each: Sequence[Each]) -> list[Result]:
     """Do work that waits for a network with several things at one time."""
     if len(each) <= 1:
         return [work(one) for one in each]

@@ -1,0 +1,210 @@
+"""Sweeping a tier's bucket: what nothing refers to goes in two steps, and nothing that a sample needs is ever lost."""
+
+import random
+
+import pytest
+from servers import require_redis
+
+require_redis()
+pytest.importorskip("obstore")
+
+from memollm import Cache, OptionError, StoreReadOnly, Swept
+from memollm.errors import StoreUnavailable
+from memollm.stores.s3.bucket import Bucket
+from memollm.testing import FakeS3
+from memollm.testing._s3 import _error
+
+pytestmark = pytest.mark.usefixtures("deadline")
+WEEK = 8 * 86400
+
+
+def large(seed):
+    """Return a text that no compression makes small."""
+    return random.Random(seed).randbytes(20_000).hex()
+
+
+@pytest.fixture
+def s3(monkeypatch):
+    with FakeS3() as s3:
+        for name, value in s3.environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("MEMOLLM_SIGNING_KEY", "0123456789abcdef" * 4)
+        yield s3
+
+
+@pytest.fixture
+def machine(redis, s3, tmp_path):
+    """Open a cache as a program of a machine does."""
+    url, opened = redis.fresh(), []
+
+    def make(name="here", prefix="one", tier="s3://bucket/samples"):
+        given = f"{tier}?local={tmp_path / name}&patience=0"
+        opened.append(Cache(f"{url}?prefix={prefix}", tier=given if tier else None))
+        return opened[-1]
+
+    yield make
+    for cache in opened:
+        cache.close()
+
+
+def asking(cache, namespace="a"):
+    """Decorate a function whose answers are large; the answer is always the same."""
+    return cache.cached_llm(large, name="ask", version=1, namespace=namespace)
+
+
+def records_in(s3, folder="objects"):
+    return [path for path in s3.objects if f"/{folder}/" in path]
+
+
+def test_what_nothing_refers_to_goes_in_two_steps(machine, s3):
+    """An object is set aside when it is old enough, and gone for good when it was set aside as long ago."""
+    cache = machine()
+    ask = asking(cache)
+    answers = [ask("kept"), ask("forgotten")]
+    ask.forget("forgotten")
+    assert cache.sweep() == Swept(1, 1, 0, 0, 0, 0, 0)
+    s3.pass_time(WEEK)
+    foreseen = cache.sweep(dry_run=True)
+    assert len(records_in(s3)) == 2
+    assert cache.sweep() == foreseen == Swept(1, 0, 1, foreseen.set_aside_bytes, 0, 0, 0)
+    assert (len(records_in(s3)), len(records_in(s3, "swept"))) == (1, 1)
+    assert cache.sweep() == Swept(1, 0, 0, 0, 0, 0, 0)
+    s3.pass_time(WEEK)
+    assert cache.sweep(dry_run=True) == Swept(1, 0, 0, 0, 1, foreseen.set_aside_bytes, 0)
+    assert cache.sweep() == Swept(1, 0, 0, 0, 1, foreseen.set_aside_bytes, 0)
+    assert (len(records_in(s3)), len(records_in(s3, "swept"))) == (1, 0)
+    assert asking(machine("there"), "b")("kept") == answers[0]
+    assert cache.verify().ok
+
+
+def test_what_is_referred_to_again_is_found_and_put_back(machine, s3):
+    """A record that was taken for unused is read all the same, and stands where it stood from then on."""
+    ask = asking(machine("there"))
+    answer = ask("x")
+    (path,) = records_in(s3)
+    s3.put(path.replace("/objects/", "/swept/"), s3.objects[path])
+    s3.remove(path)
+    assert asking(machine("here"), "b")("x") == answer
+    assert records_in(s3) == [path]
+
+
+def test_a_sweep_puts_back_what_a_sample_refers_to(machine, s3):
+    """What was set aside while a program was about to refer to it is put back, and stays found meanwhile."""
+    cache = machine()
+    asking(cache)("x")
+    (path,) = records_in(s3)
+    aside = path.replace("/objects/", "/swept/")
+    s3.put(aside, s3.objects[path])
+    s3.remove(path)
+    assert cache.sweep().put_back == 1
+    assert [*records_in(s3), *records_in(s3, "swept")] == [path, aside]
+    s3.pass_time(WEEK)
+    assert cache.sweep() == Swept(1, 0, 0, 0, 0, 0, 0)
+    assert [*records_in(s3), *records_in(s3, "swept")] == [path]
+
+
+def test_an_old_object_that_is_used_anew_while_it_is_swept_is_not_lost(machine, s3, monkeypatch):
+    """A fill that finds its object there counts, though a sweep that did not know of it sets it aside (P7)."""
+    ask = asking(machine())
+    answer = ask("x")
+    ask.forget("x")
+    s3.pass_time(WEEK)
+    other, copy = machine("other"), Bucket.copy
+
+    def copied(bucket, name, to):
+        # The sweep has read what is referred to; now somebody refers to what it is about to set aside.
+        assert asking(other, "c")("x") == answer
+        return copy(bucket, name, to)
+
+    monkeypatch.setattr(Bucket, "copy", copied)
+    assert other.sweep().set_aside == 1
+    monkeypatch.undo()
+    assert records_in(s3) == []
+    s3.pass_time(WEEK)
+    assert other.sweep().put_back == 1
+    assert asking(machine("there"), "b")("x") == answer
+
+
+@pytest.mark.parametrize("requests", range(8))
+def test_a_sweep_that_broke_off_is_completed_by_the_next(machine, s3, requests):
+    """Whatever request it was that failed, nothing is lost and the next sweep ends what was begun."""
+    cache = machine()
+    ask = asking(cache)
+    answer = ask("kept")
+    for text in "ab":
+        ask(text)
+        ask.forget(text)
+        s3.pass_time(WEEK)
+        if text == "a":
+            cache.sweep()
+    with FailingFrom(s3, requests), pytest.raises(StoreUnavailable):
+        cache.sweep()
+    cache.sweep()
+    s3.pass_time(WEEK)
+    cache.sweep()
+    assert (len(records_in(s3)), records_in(s3, "swept"), records_in(s3, "clock")) == (1, [], [])
+    assert asking(machine("there"), "b")("kept") == answer
+
+
+class FailingFrom:
+    """Lets some requests pass, and refuses all others."""
+
+    def __init__(self, s3, passed):
+        self._s3, self._passed = s3, passed
+
+    def __enter__(self):
+        answer, left = self._s3._answer, iter(range(self._passed))
+
+        def answering(*asked):
+            return _error(503) if next(left, None) is None else answer(*asked)
+
+        self._s3._answer = answering
+
+    def __exit__(self, *_):
+        del self._s3._answer
+
+
+def test_a_bucket_that_other_caches_have_is_swept_with_all_of_them(machine, s3):
+    """No object of a cache that was not named is touched; the refusal names it without its password."""
+    cache, other = machine(), machine("other", "two")
+    asking(cache)("x")
+    answer = asking(other)("y")
+    asking(other)("z")
+    asking(other).forget("z")
+    s3.pass_time(WEEK)
+    with pytest.raises(OptionError, match=r"objects of other caches, too: redis://.*prefix=two.* \(caches/") as refused:
+        cache.sweep()
+    assert "secret" not in str(refused.value)
+    assert len(records_in(s3)) == 3
+    done = cache.sweep(others=[other])
+    assert (done.kept, done.set_aside, len(records_in(s3))) == (2, 1, 2)
+    assert asking(machine("there", "two"), "b")("y") == answer
+
+
+def test_what_cannot_be_swept_is_refused(machine):
+    """A cache without a bucket, caches of two buckets, and an age at which a fill may be on its way."""
+    cache = machine()
+    asking(cache)("x")
+    with pytest.raises(OptionError, match="less than an hour"):
+        cache.sweep(older_than="59m")
+    with pytest.raises(OptionError, match="give tier='s3://bucket/samples'"):
+        machine(tier=None).sweep()
+    with pytest.raises(OptionError, match="Sweep each"):
+        cache.sweep(others=[machine("else", "two", "s3://bucket/else")])
+    with Cache("memory:") as memory, pytest.raises(OptionError, match="is about a bucket before a server"):
+        memory.sweep()
+
+
+def test_who_may_not_remove_is_told_so_before_anything_is_moved(machine, s3):
+    """A user without the right to remove objects changes nothing, and may look all the same."""
+    cache = machine()
+    asking(cache)("x")
+    asking(cache).forget("x")
+    s3.pass_time(WEEK)
+    before = records_in(s3)
+    s3.fail(403, method="POST")
+    with pytest.raises(StoreReadOnly, match="Ask for the right to remove objects"):
+        cache.sweep()
+    assert records_in(s3) == before
+    s3.fail(403, method="PUT")
+    assert cache.sweep(dry_run=True).kept == 0
