@@ -1,6 +1,9 @@
 """Sweeping a tier's bucket: what nothing refers to goes in two steps, and nothing that a sample needs is ever lost."""
 
+import gc
+import json
 import random
+import re
 
 import pytest
 from servers import require_redis
@@ -9,6 +12,7 @@ require_redis()
 pytest.importorskip("obstore")
 
 from memollm import Cache, OptionError, StoreReadOnly, Swept
+from memollm.cli._running import run
 from memollm.errors import StoreUnavailable
 from memollm.stores.s3.bucket import Bucket
 from memollm.testing import FakeS3
@@ -116,9 +120,9 @@ def test_an_old_object_that_is_used_anew_while_it_is_swept_is_not_lost(machine, 
         assert asking(other, "c")("x") == answer
         return copy(bucket, name, to)
 
-    monkeypatch.setattr(Bucket, "copy", copied)
-    assert other.sweep().set_aside == 1
-    monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        patched.setattr(Bucket, "copy", copied)
+        assert other.sweep().set_aside == 1
     assert records_in(s3) == []
     s3.pass_time(WEEK)
     assert other.sweep().put_back == 1
@@ -208,3 +212,38 @@ def test_who_may_not_remove_is_told_so_before_anything_is_moved(machine, s3):
     assert records_in(s3) == before
     s3.fail(403, method="PUT")
     assert cache.sweep(dry_run=True).kept == 0
+
+
+@pytest.fixture
+def collects():
+    """Leave the collector as it was; a command is a process of its own."""
+    before = gc.get_threshold()
+    yield
+    gc.set_threshold(*before)
+
+
+@pytest.mark.usefixtures("collects")
+def test_the_command_asks_and_tells_what_was_done(machine, s3, monkeypatch, capsys):
+    """A dry run tells what would go; without an answer nothing does; another cache is named by its URL."""
+    cache, other = machine(), machine("other", "two")
+    for each in (cache, other):
+        asking(each)("kept")
+        asking(each)("forgotten")
+        asking(each).forget("forgotten")
+    s3.pass_time(WEEK)
+    urls = [each.store.server.address.url for each in (cache, other)]
+    monkeypatch.setenv("MEMOLLM_TIER", cache._tier)
+
+    def sweep(*more):
+        code = run(["--cache", urls[0], "sweep", *more])
+        told, said = capsys.readouterr()
+        return code, re.sub(r"\(\d.*? kB\)", "(…)", told), said
+
+    assert "Name each: others=[…], or memollm sweep --other URL" in sweep("--dry-run")[2]
+    both = ("--other", urls[1])
+    assert sweep("--dry-run", *both)[:2] == (0, "To do: 1 object in use, 1 set aside (…), 0 removed for good (0 B).\n")
+    assert len(records_in(s3)) == 2
+    assert sweep("--yes", *both)[:2] == (0, "1 object in use, 1 set aside (…), 0 removed for good (0 B).\n")
+    code, told, _ = sweep("--json", *both)
+    assert (code, json.loads(told)["kept"], json.loads(told)["changed"]) == (0, 1, True)
+    assert "nothing to do" in sweep(*both)[1]
