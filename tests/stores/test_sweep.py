@@ -81,6 +81,14 @@ def test_what_nothing_refers_to_goes_in_two_steps(machine, s3):
     assert cache.verify().ok
 
 
+def test_a_cache_without_objects_is_asked_again_for_its_name(machine, s3):
+    """Who has swept before anything was there sweeps what another program has put since."""
+    cache = machine()
+    assert cache.sweep() == Swept(0, 0, 0, 0, 0, 0, 0)
+    asking(machine("other"))("x")
+    assert cache.sweep().kept == 1
+
+
 def test_what_is_referred_to_again_is_found_and_put_back(machine, s3):
     """A record that was taken for unused is read all the same, and stands where it stood from then on."""
     ask = asking(machine("there"))

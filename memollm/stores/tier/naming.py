@@ -45,6 +45,10 @@ class BucketNote:
     def cache(self) -> str:
         """Return by what name the bucket knows this cache; nothing, where it has no object there."""
         self.require()
+        if self._noted is None:
+            # Another program may have put the first one meanwhile.
+            self._look()
+            self.require()
         return self._cache
 
     def require(self) -> None:
