@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 Chunks = queue.SimpleQueue[tuple[float, bytes]]
 
@@ -26,6 +26,35 @@ def delaying(port: int, seconds: float) -> Iterator[int]:
             yield int(process.stdout.readline()) if process.stdout else 0
         finally:
             process.terminate()
+
+
+@contextmanager
+def counting(port: int) -> Iterator[tuple[int, Callable[[], int]]]:
+    """Give a port of loopback that leads to another, and what tells how many bytes have come back from there."""
+    sent = [0]
+
+    def back(source: socket.socket, sink: socket.socket, *, counts: bool) -> None:
+        with suppress(OSError):
+            while data := source.recv(1 << 16):
+                sent[0] += len(data) if counts else 0
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_RDWR)
+
+    def accept(listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                server = socket.create_connection(("127.0.0.1", port))
+                for source, sink, counts in ((client, server, False), (server, client, True)):
+                    threading.Thread(target=back, args=(source, sink), kwargs={"counts": counts}, daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=accept, args=(listener,), daemon=True).start()
+        try:
+            yield listener.getsockname()[1], lambda: sent[0]
+        finally:
+            with suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)
 
 
 def receive(source: socket.socket, chunks: Chunks, seconds: float) -> None:

@@ -48,6 +48,7 @@ SMALL = {
     "storage": {"SAMPLES": 3},
     "streams": {"CHUNKS": 10},
     "takeover": {"ROUNDS": 1},
+    "tier": {"ROUNDS": 1, "DRAWS": 1, "TEXTS": 2},
 }
 """What each is made smaller by: constants of its own, or of another module of the benchmarks."""
 
@@ -66,6 +67,7 @@ SLOW = {
     "selection",
     "similar_servers",
     "takeover",
+    "tier",
 }
 """Those that start programs or servers, or that say little of a few trials."""
 
