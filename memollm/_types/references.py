@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from typing import Final, NamedTuple
+
+from memollm._types.hashing import sha256
 
 MARK: Final = b"@@:"
 """How a reference begins, and no record of ours, also where a bit of that has flipped."""
@@ -35,7 +36,7 @@ class Reference(NamedTuple):
 
 def reference_to(record: bytes, place: str) -> bytes:
     """Write a reference to a record."""
-    return HEAD.pack(MARK, hashlib.sha256(record).digest(), len(record)) + place.encode()
+    return HEAD.pack(MARK, sha256(record).digest(), len(record)) + place.encode()
 
 
 def is_reference(record: bytes) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from memollm._types.hashing import sha256
 from memollm._types.references import is_reference
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def digest_of(record: bytes) -> bytes:
     if is_reference(record):
         return record[3:19]
     # One that a server can make, too.
-    return hashlib.sha256(record).digest()[:16]
+    return sha256(record).digest()[:16]
 
 
 class Digest(bytes):

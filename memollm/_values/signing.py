@@ -7,7 +7,6 @@ folder, made on first need; `MEMOLLM_SIGNING_KEY` takes its place, so that a tea
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import hmac
 import os
 import secrets
@@ -15,6 +14,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from memollm._types.hashing import sha256
 from memollm.errors import OptionError, UntrustedRecord
 
 if TYPE_CHECKING:
@@ -29,12 +29,12 @@ _FEWEST_CHARACTERS = 16
 
 
 class _Mac:
-    """HMAC-SHA256 with one key, whose own blocks are hashed once: a third of the time of `hmac.digest`."""
+    """HMAC-SHA256 with one key, whose own blocks are hashed once: faster than `hmac.digest`, and safe after a fork."""
 
     def __init__(self, key: bytes) -> None:
-        block = (hashlib.sha256(key).digest() if len(key) > _BLOCK else key).ljust(_BLOCK, b"\0")
-        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))
-        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in block))
+        block = (sha256(key).digest() if len(key) > _BLOCK else key).ljust(_BLOCK, b"\0")
+        self._inner = sha256(bytes(byte ^ 0x36 for byte in block))
+        self._outer = sha256(bytes(byte ^ 0x5C for byte in block))
 
     def of(self, message: bytes) -> str:
         """Return what only who has the key can make of a message."""
@@ -140,7 +140,7 @@ def _read(path: Path) -> bytes:
         key = bytes.fromhex(path.read_text("ascii"))
     except ValueError:
         key = b""
-    if len(key) != hashlib.sha256().digest_size:
+    if len(key) != sha256().digest_size:
         raise OptionError(f"the signing key {path} is damaged: restore it, or delete it and have a new one made")
     return key
 
@@ -154,7 +154,7 @@ def _key_bytes(key: bytes | str) -> bytes:
             f'{_FEWEST_CHARACTERS}, for example from `python -c "import secrets; print(secrets.token_hex(32))"`',
         )
     try:
-        return _file_form(key) or hashlib.sha256(b"memollm signing key\0" + key.encode()).digest()
+        return _file_form(key) or sha256(b"memollm signing key\0" + key.encode()).digest()
     except UnicodeEncodeError as exc:
         raise OptionError(f"{VARIABLE} is not text") from exc
 
@@ -162,10 +162,10 @@ def _key_bytes(key: bytes | str) -> bytes:
 def _file_form(key: str) -> bytes | None:
     """Take a key copied out of a key file for what it is there."""
     with contextlib.suppress(ValueError):
-        if len(raw := bytes.fromhex(key.strip())) == hashlib.sha256().digest_size:
+        if len(raw := bytes.fromhex(key.strip())) == sha256().digest_size:
             return raw
     return None
 
 
 def _key_id(key: bytes) -> str:
-    return hmac.digest(key, b"memollm key id", "sha256").hex()[:_ID_LENGTH]
+    return _Mac(key).of(b"memollm key id")[:_ID_LENGTH]

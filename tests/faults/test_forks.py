@@ -432,6 +432,46 @@ def test_fork_in_a_transaction_of_its_own_waits_for_nothing(project):
     assert _answers(project) == paid
 
 
+# What C code has locks of.
+
+
+def test_child_looks_nothing_up_in_openssl(project):
+    """A child draws and signs without OpenSSL's locks, which a thread of its parent may have had at the fork (P7)."""
+    project.write("ask.py", ASK)
+    project.write(
+        "locks.py",
+        """
+        import _hashlib, hashlib
+
+        sha256, looked_up = hashlib.sha256, []
+        hashlib.sha256 = lambda *given, **options: looked_up.append(given) or sha256(*given, **options)
+        from ask import *
+
+        # The first of a process takes the locks, so it comes before any fork.
+        assert looked_up
+
+        class Odd:
+            def __eq__(self, other):
+                return isinstance(other, Odd)
+
+            __hash__ = None
+
+        def refuse(*_, **__):
+            raise AssertionError("OpenSSL was asked to look something up")
+
+        keep = cache.cached_llm(namespace="n", name="keep", version=1)(lambda prompt: Odd())
+        for module in (_hashlib, hashlib):
+            for name in ("new", "md5", "sha1", "sha384", "sha512", "hmac_digest", "hmac_new"):
+                if hasattr(module, name):
+                    setattr(module, name, refuse)
+        ended(forked(lambda: print(keep("x") == Odd(), ask("x") != "")))
+        ended(forked(lambda: print(keep("x") == Odd(), ask("x") != "")))
+        print(len(keep.peek("x")))
+        """,
+    )
+    assert project.run("locks.py", deadline=30) == ["True True", "True True", "2"]
+
+
 # What is imported.
 
 
