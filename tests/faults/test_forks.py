@@ -44,7 +44,7 @@ ASK = """
 
 SLOW = """
     from ask import *
-    import importlib.abc
+    import importlib.abc, importlib.machinery
 
     class Slow(importlib.abc.MetaPathFinder):
         "Holds up an import from when it has begun until something forks."
@@ -54,10 +54,18 @@ SLOW = """
             self.begun, self.forking = threading.Event(), threading.Event()
 
         def find_spec(self, name, path=None, target=None):
-            if name == self.name:
+            if name != self.name:
+                return None
+            spec = importlib.machinery.PathFinder.find_spec(name, path)
+            execute = spec.loader.exec_module
+
+            def exec_module(module):
                 self.begun.set()
                 self.forking.wait()
-            return None
+                execute(module)
+
+            spec.loader.exec_module = exec_module
+            return spec
 
     def held_up(name):
         "Hold up the import of a module; return the finder that does it."
@@ -544,6 +552,82 @@ def test_fork_waits_for_an_import_of_another_thread(project):
         """,
     )
     assert project.run("late.py", deadline=30) == ["2"]
+
+
+@pytest.mark.parametrize("name", ["memollm._values.pickled", "cloudpickle.cloudpickle"])
+def test_child_begins_an_import_anew_that_outlives_the_wait(project, name):
+    """A child imports what another thread has not imported in time, in whatever depth that thread is (P7)."""
+    project.write("ask.py", ASK)
+    project.write("slow.py", SLOW)
+    project.write(
+        "anew.py",
+        f"""
+        from slow import *
+        import importlib
+
+        class Odd:
+            def __eq__(self, other):
+                return isinstance(other, Odd)
+
+            __hash__ = None
+
+        def work():
+            sys.meta_path.remove(slow)
+            keep("x")
+
+        importlib.import_module("memollm._calls.loading").PATIENCE = 0
+        slow = held_up("{name}")
+        keep = cache.cached_llm(namespace="n", name="keep", version=1)(lambda prompt: Odd())
+        thread = threading.Thread(target=keep, args=("x",))
+        thread.start()
+        slow.begun.wait()
+        child = forked(work)
+        slow.forking.set()
+        thread.join()
+        ended(child)
+        print(len(keep.peek("x")))
+        """,
+    )
+    assert project.run("anew.py", deadline=30) == ["2"]
+
+
+def test_child_imports_whole_what_a_thread_has_imported_half(project):
+    """Whatever another thread was importing at the fork, the child imports from the start; the parent goes on (P7)."""
+    project.write("ask.py", ASK)
+    project.write(
+        "halves.py",
+        """
+        import threading
+
+        begun, go_on = threading.Event(), threading.Event()
+        """,
+    )
+    project.write("half.py", "import halves\nhalves.begun.set()\nhalves.go_on.wait()\nwhole = True")
+    project.write(
+        "main.py",
+        """
+        from ask import *
+        import halves
+
+        def work():
+            halves.go_on = threading.Event()
+            halves.go_on.set()
+            import half
+            print(half.whole)
+
+        ask("x")
+        thread = threading.Thread(target=__import__, args=("half",))
+        thread.start()
+        halves.begun.wait()
+        child = forked(work)
+        halves.go_on.set()
+        thread.join()
+        ended(child)
+        import half
+        print(half.whole)
+        """,
+    )
+    assert project.run("main.py", deadline=30) == ["True", "True"]
 
 
 def test_fork_waits_for_what_is_loaded_beside_a_call(project):
