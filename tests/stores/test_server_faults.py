@@ -14,6 +14,7 @@ from memollm._types.requests import Fill, Settle, Take, Write, Written
 from memollm._types.samples import MINE, Busy, Sample
 from memollm.errors import StoreUnavailable
 from memollm.stores.limiting import limiting
+from memollm.stores.transfer import Part
 from memollm.testing._bench import asked, call, written
 from memollm.testing.fakes import NOON
 
@@ -213,6 +214,31 @@ def test_an_owner_that_was_taken_for_dead(kind, store, opened, order):
     assert taking.settle().void == ()
     assert take(store, reader="b").records == [b"first"]
     assert take(peer).at == [1]
+
+
+def test_what_a_copy_leaves_free_is_no_longer_its_draws(kind, store, opened):
+    """Who was taken for dead while its cache was copied draws anew what others are given by the copy (P1)."""
+    peer = opened(kind.server.url)
+    stock(store, b"zero")
+    hand = take(store, 2)
+    with kind.taken_for_dead(kind.server, store), peer.keeping.transfer().snapshot() as snapshot:
+        (cursor,) = [cursor for entry in snapshot.entries(Part()) for cursor in snapshot.cursors(entry)]
+    assert (cursor.next, list(cursor.free)) == (2, [0, 1])
+    hand.fill(b"one")
+    assert [position.at for position in hand.settle().void] == [0, 1]
+
+
+def test_a_reader_leaves_free_what_nobody_can_be_given(kind, store, opened):
+    """Who may void nothing, as on a standby, counts as given what may be delivered at any moment (P1)."""
+    stock(store, b"zero")
+    hand = take(store, 2)
+    reader = opened(kind.server.url).reader()
+    with kind.taken_for_dead(kind.server, store), reader.snapshot() as snapshot:
+        (cursor,) = [cursor for entry in snapshot.entries(Part()) for cursor in snapshot.cursors(entry)]
+    assert (cursor.next, list(cursor.free)) == (2, [1])
+    hand.fill(b"one")
+    assert hand.settle().void == ()
+    reader.close()
 
 
 OWNER = """

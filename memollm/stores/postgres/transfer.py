@@ -46,8 +46,21 @@ class PostgresTransfer(Transfer):
     def snapshot(self) -> Generator[PostgresSnapshot]:
         """Read what is there now."""
         self._store.settle_left()
+        self._void_dead()
         with reading(self._store) as snapshot:
             yield snapshot
+
+    def _void_dead(self) -> None:
+        """Have what is left free be no longer its draws': they may be those of a process that was taken for dead."""
+
+        def void(connection: Any) -> None:
+            upkeep = self._work(connection)
+            upkeep.do("alone")
+            upkeep.do("void_dead", upkeep.me)
+
+        ((has_dead,),) = self._store.rows("has_dead", self._store.opened().line.owner)
+        if has_dead:
+            self._store.changed(void, is_once=True)
 
     def merge(self, work: Callable[[Shelf], T]) -> T:
         """Work while nobody draws."""
@@ -88,7 +101,7 @@ class PostgresSnapshot(Snapshot):
 
     def cursors(self, entry: Entry) -> list[Cursor]:
         """List the readers of a call."""
-        rows = self._work.do("cursors_of", id=entry.handle, me=self._work.me, over=[])
+        rows = self._work.do("cursors_of", entry.handle)
         return [Cursor(name, upto, free) for name, upto, free in rows.fetchall()]
 
     def lanes(self, entry: Entry) -> list[Lane]:

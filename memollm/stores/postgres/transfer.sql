@@ -20,15 +20,21 @@ SELECT count(*) FROM memollm.slot WHERE record IS NOT NULL AND call IN (
     SELECT cursor.call FROM memollm.cursor JOIN memollm.reader ON reader.id = cursor.reader WHERE reader.name = %s
     UNION SELECT used.call FROM memollm.used WHERE used.run = %s
 );
+-- name: has_dead  Whether anything in flight is of processes that are dead.
+SELECT EXISTS (SELECT 1 FROM (SELECT DISTINCT owner FROM memollm.loose WHERE owner IS NOT NULL) AS these
+    WHERE NOT memollm.lives(owner, %s));
+-- name: void_dead  It is free, also if one of them was taken for dead only: what a copy says is free is given to others.
+UPDATE memollm.loose SET owner = NULL, ticket = NULL WHERE owner IN (
+    SELECT owner FROM (SELECT DISTINCT owner FROM memollm.loose WHERE owner IS NOT NULL) AS these
+    WHERE NOT memollm.lives(owner, %s));
 -- name: cursors_of  The readers of a call, each with the positions that it has come to and was not given: what is in flight
--- counts as given where its slot is filled, as it may be at any moment.
+-- counts as given where its slot is filled, as it may be at any moment. Who lives is not asked: a standby does not know.
 SELECT reader.name, cursor.next, ARRAY(
     SELECT position FROM memollm.loose WHERE loose.reader = cursor.reader AND loose.call = cursor.call AND (
-        owner IS NULL OR NOT memollm.lives(owner, %(me)s) OR (owner = %(me)s AND ticket = ANY (%(over)s))
-        OR NOT EXISTS (SELECT 1 FROM memollm.slot
+        owner IS NULL OR NOT EXISTS (SELECT 1 FROM memollm.slot
             WHERE slot.call = loose.call AND slot.slot = loose.position AND record IS NOT NULL)
     ) ORDER BY position)
-FROM memollm.cursor JOIN memollm.reader ON reader.id = cursor.reader WHERE cursor.call = %(id)s ORDER BY reader.name;
+FROM memollm.cursor JOIN memollm.reader ON reader.id = cursor.reader WHERE cursor.call = %s ORDER BY reader.name;
 -- name: lanes  What lanes were given of a call.
 SELECT reader.name, lane.name, recorded.position
 FROM memollm.recorded JOIN memollm.reader ON reader.id = recorded.recorder JOIN memollm.lane ON lane.id = recorded.lane
