@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import suppress
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -16,13 +16,12 @@ class Lending(Generic[C]):
     """Connections that are lent; how they are made, ended and left to a parent is for those who know them."""
 
     def __init__(self, most: int) -> None:
-        self._most = most
         self._idle: list[C] = []
         self._lent: set[C] = set()
-        self._made = 0
-        """How many there are, idle or lent."""
-        self._waiting = 0
-        self._changed = threading.Condition()
+        self._places: SimpleQueue[None] = SimpleQueue()
+        """One for each that may be lent at a time. A semaphore would take ten times as long."""
+        for _ in range(most):
+            self._places.put(None)
 
     def lent(self) -> Loan[C]:
         """Lend one for a block; after a failure it is not used again."""
@@ -30,63 +29,37 @@ class Lending(Generic[C]):
 
     def take(self) -> C:
         """Take one, for a loan."""
-        connection = self._connection()
-        self._lent.add(connection)
+        self._places.get()
+        try:
+            connection = self._connection()
+            self._lent.add(connection)
+        except BaseException:
+            self._places.put(None)
+            raise
         return connection
 
     def take_back(self, connection: C, *, is_good: bool) -> None:
         """Let the next one have it, or another one in its place."""
-        self._lent.discard(connection)
-        if not is_good:
-            self._end(connection)
-            return
-        self._idle.append(connection)
-        # Whoever begins to wait after this sees that it is idle.
-        if self._waiting:
-            with self._changed:
-                self._changed.notify()
+        try:
+            if is_good:
+                self._idle.append(connection)
+            else:
+                self.end(connection)
+        finally:
+            self._lent.discard(connection)
+            self._places.put(None)
 
     def _connection(self) -> C:
         try:
             return self._idle.pop()
         except IndexError:
-            return self._waited_for()
-
-    def _waited_for(self) -> C:
-        with self._changed:
-            self._waiting += 1
-            try:
-                while True:
-                    with suppress(IndexError):
-                        return self._idle.pop()
-                    if self._made < self._most:
-                        self._made += 1
-                        break
-                    self._changed.wait()
-            finally:
-                self._waiting -= 1
-        try:
             return self.connect()
-        except BaseException:
-            self._leave_place()
-            raise
-
-    def _end(self, connection: C) -> None:
-        try:
-            self.end(connection)
-        finally:
-            self._leave_place()
-
-    def _leave_place(self) -> None:
-        with self._changed:
-            self._made -= 1
-            self._changed.notify()
 
     def close(self) -> None:
         """Close those that nobody uses."""
         while self._idle:
             with suppress(IndexError):
-                self._end(self._idle.pop())
+                self.end(self._idle.pop())
 
     def leave_to_parent(self) -> None:
         """Let go of them in a forked child, telling the server nothing."""

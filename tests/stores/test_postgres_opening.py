@@ -22,6 +22,7 @@ from memollm.errors import (
     StoreRefused,
     StoreUnavailable,
 )
+from memollm.stores.postgres import foreign
 from memollm.stores.postgres.address import address_of
 from memollm.stores.postgres.foreign import Connecting
 from memollm.stores.postgres.store import PostgresStore
@@ -115,8 +116,9 @@ def test_of_several_servers_the_one_is_meant_that_takes_changes(postgres, silent
 # What is refused.
 
 
-def test_redis_where_postgresql_was_expected():
+def test_redis_where_postgresql_was_expected(monkeypatch):
     """What waits for more and says nothing, as Redis does, is found out by asking as it is asked itself."""
+    monkeypatch.setattr(foreign, "PATIENCE", 0.01)
 
     class Foreign(socketserver.StreamRequestHandler):
         def handle(self):
@@ -132,8 +134,9 @@ def test_redis_where_postgresql_was_expected():
     assert "redis:// may be meant" in said
 
 
-def test_a_connection_that_comes_too_late_is_ended():
-    """Who has left while a connection was being made leaves none behind, nor does who leaves when it is there."""
+def test_a_connection_that_comes_too_late_is_ended(monkeypatch):
+    """Who has left while a connection was being made leaves none behind."""
+    monkeypatch.setattr(foreign, "PATIENCE", 0.01)
     ended, may_connect = [], threading.Event()
 
     def connect():

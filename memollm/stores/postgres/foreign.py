@@ -14,13 +14,14 @@ if TYPE_CHECKING:
 
 C = TypeVar("C")
 PATIENCE: Final = 0.5
-"""Seconds after which it is asked who answers there."""
+"""Seconds after which it is asked who answers there; again after twice as many."""
 _ASKS_FOR_TLS: Final = bytes.fromhex("0000000804d2162f")
 """So begins every client of PostgreSQL; the server answers with one letter."""
 _LETTERS: Final = b"SNE"
 _LINES: Final = b"PING\r\n\r\n"
 """What Redis answers, and HTTP refuses; they wait for the end of a line."""
 _ANSWER: Final = 0.3
+_ANSWER_LATE: Final = 1.0
 """Seconds that a server which can be reached takes to answer, at most, unless it is very busy."""
 _REDIS: Final = (b"+PONG", b"-ERR", b"-NOAUTH", b"-DENIED", b"-LOADING")
 
@@ -54,9 +55,10 @@ class Connecting(Generic[C]):
     def result(self, look: Callable[[], None]) -> C:
         """Wait for it; where that takes long, `look`, which may raise. Who is interrupted has no connection."""
         try:
-            if not self._done.wait(PATIENCE):
+            pause = PATIENCE
+            while not self._done.wait(pause):
                 look()
-                self._done.wait()
+                pause = 2 * pause
         except BaseException:
             self._leave()
             raise
@@ -96,16 +98,16 @@ def _said_by(given: Mapping[str, Any]) -> bytes | None:
     place = str(given.get("hostaddr") or given["host"]), int(given.get("port") or 5432)
     with suppress(OSError, ValueError):
         # First as PostgreSQL has it, which notes nothing of that. Redis finds no end of a line after a zero.
-        said = _answer(place, _ASKS_FOR_TLS) or _answer(place, _LINES)
+        said = _answer(place, _ASKS_FOR_TLS, _ANSWER) or _answer(place, _LINES, _ANSWER_LATE)
         if said and said[:1] not in _LETTERS:
             return said
     return None
 
 
-def _answer(place: tuple[str, int], asked: bytes) -> bytes:
+def _answer(place: tuple[str, int], asked: bytes, seconds: float) -> bytes:
     with socket.create_connection(place, timeout=1) as probe:
         probe.sendall(asked)
-        probe.settimeout(_ANSWER)
+        probe.settimeout(seconds)
         try:
             return probe.recv(100)
         except TimeoutError:
