@@ -51,9 +51,10 @@ class Lending(Generic[C]):
 
     def _connection(self) -> C:
         try:
-            return self._idle.pop()
+            connection = self._idle.pop()
         except IndexError:
-            return self.connect()
+            connection = None
+        return self.connect() if connection is None else connection
 
     def close(self) -> None:
         """Close those that nobody uses."""
