@@ -13,6 +13,7 @@ from memollm._types.requests import Take
 from memollm._types.samples import MINE, Busy
 from memollm.errors import StoreUnavailable
 from memollm.stores.drawn import MANY
+from memollm.stores.postgres import line
 from memollm.stores.postgres.sql import _written_for
 from memollm.stores.postgres.store import PostgresStore
 from memollm.testing._bench import asked, call
@@ -75,6 +76,24 @@ def forget(store):
     """Draw so often that the server remembers no answer of before."""
     for _ in range(2 * MANY):
         take(store, reader=None)
+
+
+def test_locks_of_connections_that_were_given_up_are_few(behind, proxy, postgres, monkeypatch):
+    """A process that loses its connections again and again does not hold locks without end."""
+    monkeypatch.setattr(line, "BARRED", 2)
+    store = behind()
+    stock(store, *[b"stored"] * 9)
+    held = (
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = %s AND mode = 'ExclusiveLock' AND granted"
+    )
+    pid = store.opened().line.connection.info.backend_pid
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        (before,) = connection.execute(held, (pid,)).fetchone()
+        for at in range(5):
+            store.peek(call())
+            proxy.lose_answers(1)
+            assert take(store).at == [at]
+        until(lambda: connection.execute(held, (pid,)).fetchone() == (before + 2,))
 
 
 def waiting(connection):

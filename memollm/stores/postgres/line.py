@@ -177,8 +177,6 @@ class DirectLine(ListeningThread):
         with self._changed:
             for number in numbers:
                 self._barred.setdefault(number, False)
-            for old in [*self._barred][:-BARRED]:
-                del self._barred[old]
             if all(self._barred.values()):
                 return True
             self._has_barred.clear()
@@ -196,9 +194,14 @@ class DirectLine(ListeningThread):
             with suppress(psycopg.errors.InsufficientPrivilege):
                 connection.execute(self._sql["end_late"], (late,))
         with self._changed:
-            self._barred.update((number, True) for number, is_barred in rows if is_barred and number in self._barred)
+            self._barred.update((number, True) for number, is_barred in rows if is_barred)
+            old = [number for number, is_barred in self._barred.items() if is_barred][:-BARRED]
+            for number in old:
+                del self._barred[number]
             if all(self._barred.values()):
                 self._has_barred.set()
+        if old:
+            connection.execute(self._sql["unbar"], (old,))
 
     # Watching.
 

@@ -95,6 +95,8 @@ INSERT INTO memollm.owner (id, dead_since) OVERRIDING SYSTEM VALUE VALUES (%s, N
 -- name: bar  What comes late by connections that were given up is not done, once these locks are held; who still does
 -- something of it holds one.
 SELECT each, pg_try_advisory_lock($CONNECTIONS, each) FROM unnest(%s::integer[]) AS each;
+-- name: unbar  What is older than many others that were given up comes no more.
+SELECT pg_advisory_unlock($CONNECTIONS, each) FROM unnest(%s::integer[]) AS each;
 -- name: end_late  Nobody waits for what these sessions do.
 SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND classid::bigint = $CONNECTIONS_OID AND granted
     AND objid::bigint = ANY (%s) AND pid <> pg_backend_pid()
