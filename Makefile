@@ -30,12 +30,14 @@ test-all:
 
 # Without what needs newer versions than ours of what both depend on, as the providers' libraries do, and without the
 # checkers' own tests.
+LOWEST := cli,http,opentelemetry,postgres,prices,prometheus,proxy,redis,s3,similar,ui,zstd
+
 test-lowest:
 	test -x .venv-lowest/bin/python || $(OLDEST) -m venv .venv-lowest
-	$(OLDEST) tests/lowest.py > .venv-lowest/lowest.txt
+	$(OLDEST) tests/lowest.py $(LOWEST) > .venv-lowest/lowest.txt
 	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --constraint .venv-lowest/lowest.txt \
-		--editable '.[cli,prices,zstd]' pytest pytest-randomly pytest-xdist hypothesis attrs diskcache numpy pydantic
-	.venv-lowest/bin/python -m pytest -m "not deep" --ignore tests/typing --ignore tests/docs \
+		--editable '.[$(LOWEST)]' pytest pytest-randomly pytest-xdist hypothesis attrs diskcache pydantic
+	.venv-lowest/bin/python -m pytest -m "not deep" -n auto --ignore tests/typing --ignore tests/docs \
 		--ignore tests/clients --ignore tests/proxy --ignore tests/ui $(foreach name,fake_provider same_call sdk_objects usage,--ignore tests/unit/test_$(name).py)
 
 # What conflicts with the newest of everything, in an environment of its own: a line of tests/integrations.txt for each,

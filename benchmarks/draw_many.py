@@ -77,7 +77,7 @@ def run() -> Iterator[Row | str]:
     yield from _peers.missing("draw many", [_peers.CACHESAVER])
     with new_cache() as cache, asyncio.Runner() as runner, ExitStack() as stack:
         contenders = {"draw": each(many(cache), 5), "pool": each(many(cache, SAMPLES), 5)}
-        contenders["bare"] = each(bare_many(Bare(cache)), 5)
+        contenders["bare"] = each(bare_many(stack.enter_context(Bare(cache))), 5)
         if _peers.CACHESAVER.installed:
             contenders["CacheSaver"] = peers_many(stack, runner)
         times = in_turn(contenders, number=1, rounds=9)

@@ -36,7 +36,7 @@ def run() -> Iterator[Row | str]:
     yield from _peers.missing("durable draw", [_peers.CACHESAVER])
     with new_cache() as cache, asyncio.Runner() as runner, ExitStack() as stack:
         draw, key = drawer(cache)
-        bare = Bare(cache)
+        bare = stack.enter_context(Bare(cache))
         bare.begin_cursor(key)
         # Rounds so short that most have no checkpoint in them; the means have them all.
         times = in_turn({"draw": repeated(draw), "bare": repeated(bare.draw)}, rounds=1500, number=20)

@@ -88,11 +88,11 @@ def reader(bare: Bare) -> Timed:
 def run() -> Iterator[Row | str]:
     yield from _peers.missing("first touch", _peers.DURABLE)
     present = [peer for peer in _peers.DURABLE if peer.installed]
-    with ExitStack() as stack, new_cache() as cache:
+    with new_cache() as cache, ExitStack() as stack:
         fill(cache)
         contenders = {
             "touch": each(toucher(cache), CALLS - 1),
-            "read": each(reader(Bare(cache)), CALLS - 1),
+            "read": each(reader(stack.enter_context(Bare(cache))), CALLS - 1),
         }
         for peer in present:
             at = stack.enter_context(folder())

@@ -44,7 +44,7 @@ def run() -> Iterator[Row | str]:
     with new_cache() as cache, ExitStack() as stack:
         miss, next_sample = misser(cache, namespace="bench"), cache.cached_llm(namespace="more")(lambda: ANSWER)
         miss()
-        bare = Bare(cache)
+        bare = stack.enter_context(Bare(cache))
         bare.sync_commits()
         contenders = {"new": repeated(miss), "more": repeated(next_sample), "bare": repeated(bare.insert)}
         times = in_turn(contenders, rounds=25, number=25)

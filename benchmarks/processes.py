@@ -43,9 +43,8 @@ def draw_until(end: float, draw: Callable[[], object]) -> Drawn:
 
 def work(path: Path, orders: Connection) -> None:
     """Draw one way or the other, from a given moment on, until told to stop."""
-    with Cache(path) as cache:
+    with Cache(path) as cache, Bare(cache) as bare:
         draw, key = durable_draw.drawer(cache)
-        bare = Bare(cache)
         bare.lock()
         bare.begin_cursor(key)
         orders.send(None)

@@ -30,7 +30,11 @@ NOBODYS = Call(bytes(16), "{}", "nobody")
 
 def fill(cache: Cache, samples: int) -> None:
     """Store samples of calls that nobody asks for, straight into the tables."""
-    bare = Bare(cache)
+    with Bare(cache) as bare:
+        insert(bare, samples)
+
+
+def insert(bare: Bare, samples: int) -> None:
     bare.execute("BEGIN IMMEDIATE")
     many = bare.connection.executemany
     calls = range(1_000_000, 1_000_000 + samples // SLOTS)
@@ -47,7 +51,6 @@ def fill(cache: Cache, samples: int) -> None:
     many("INSERT INTO cursor (reader, call, next) VALUES (1, ?, ?)", ((call, SLOTS) for call in calls))
     bare.execute("COMMIT")
     bare.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    bare.connection.close()
 
 
 def opener(cache: Cache) -> Timed:

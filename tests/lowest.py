@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import sys
 import tomllib
 from pathlib import Path
 
 PROJECT = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-EXTRAS = PROJECT["optional-dependencies"]
-OURS = [*PROJECT["dependencies"], *EXTRAS["cli"], *EXTRAS["prices"], *EXTRAS["zstd"]]
+TRIED = sys.argv[1].split(",")
+"""The extras."""
+OURS = [*PROJECT["dependencies"], *(each for extra in TRIED for each in PROJECT["optional-dependencies"][extra])]
 
-for requirement in OURS:
-    name, lowest = re.match(r"([\w-]+)>=([\d.]+)", requirement).groups()
+# An extra may need what another one needs.
+for requirement in dict.fromkeys(OURS):
+    name, lowest = re.match(r"([\w-]+)(?:\[\w+\])?>=([\d.]+)", requirement).groups()
     print(f"{name}=={lowest}")

@@ -338,13 +338,13 @@ class RedisServer:
     def say(self, *command):
         """Send it a command, and return its answer."""
         with self.client() as client:
-            connection = client.connection_pool.get_connection()
+            connection = client.connection_pool.make_connection()
             try:
                 # As it is: the client makes other things of some answers.
                 connection.send_command(*command)
                 return connection.read_response()
             finally:
-                client.connection_pool.release(connection)
+                connection.disconnect()
 
     def said(self, *command):
         """Send it a command, and return its answer as text."""

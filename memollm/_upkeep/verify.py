@@ -16,7 +16,7 @@ from memollm._types.calls import Call
 from memollm._types.references import read_reference
 from memollm._types.samples import Absent, is_sound
 from memollm._types.tables import counted
-from memollm._upkeep.transfer import transfer_of
+from memollm._upkeep.transfer.exporting import snapshot_of
 from memollm._upkeep.transfer.lines import CallLine, encode, sample_line
 from memollm.errors import MissingRecord, OptionError, RecordError, StaleRecord, UntrustedRecord, printable
 from memollm.stores.checking import Checkable, Fault, Kept, Unreadable
@@ -236,7 +236,7 @@ def verify(store: Drawing, codec: Codec, *, repair: bool, told: Callable[[int, i
     if not isinstance(store, Checkable):
         if repair:
             raise OptionError(f"repair: {type(store).__name__} keeps nothing on a disk that could be repaired.")
-        with transfer_of(store).snapshot() as snapshot:
+        with snapshot_of(store) as snapshot:
             return examine(Plain(snapshot), codec, told)
     checks = store.checks()
     with checks.inside() as inside:

@@ -31,11 +31,10 @@ COLUMNS: Final = (
     Column("FUNCTION", gives_way=True),
     Column("ARGUMENTS", gives_way=True),
 )
-WORD: Final = re.compile("[a-z]{3,}")
+WORD: Final = re.compile(r"(?:(?:^|[0-9\\])[abcdefux]*+|(?<=[^a-z0-9\\]))([a-z]{3,})")
+"""Letters that no escape of a character is among: those that end one, or are one, stand first, or behind a digit."""
 UNWRITTEN: Final = "(not kept: keep_arguments=false) true null nan infinity"
 """What is printed of a call though its form may not say it so."""
-OF_ESCAPES: Final = frozenset("abcdefux")
-"""The letters by which a character that cannot be printed is told."""
 ORDERS: Final[dict[str, Callable[[Surveyed], float]]] = {
     "made": lambda each: each.made,
     "used": lambda each: each.used,
@@ -116,8 +115,7 @@ class Sought(NamedTuple):
         """Look for a text."""
         ways = text, json.dumps(text, ensure_ascii=False)[1:-1], printable(text)
         word = max(WORD.findall(text.casefold()), key=len, default="")
-        is_written = word not in UNWRITTEN and not OF_ESCAPES.issuperset(word)
-        return cls(tuple(way.casefold() for way in ways), word if is_written else "")
+        return cls(tuple(way.casefold() for way in ways), "" if word in UNWRITTEN else word)
 
     def among(self, surveyed: Iterable[Surveyed]) -> list[Surveyed]:
         """Return the calls that say so."""

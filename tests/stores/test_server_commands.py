@@ -192,9 +192,10 @@ def test_what_is_being_made_is_told(postgres):
 
 
 def test_who_may_only_read_takes_out(server, request, command, tmp_path):
-    """A user who may write nothing exports a server's cache and copies it away, with cursors (P2)."""
+    """A user who may write nothing checks a server's cache, exports it and copies it away, with cursors (P2)."""
     guest = request.getfixturevalue("guest" if server.url.startswith("postgres") else "redis_guest")
     stock(server.fresh())
+    assert "4 samples" in command(guest, "verify")
     command(guest, "export", tmp_path / "all.jsonl")
     assert "4 samples" in command(tmp_path / "cache", "load", tmp_path / "all.jsonl")
     assert "4 samples added" in command(None, "copy", guest, tmp_path / "copied")
@@ -208,7 +209,7 @@ def test_who_may_only_read_takes_out(server, request, command, tmp_path):
 
 
 def test_a_file_that_is_only_read_is_taken_out(tmp_path):
-    """What only reads a file exports what a writer would, byte for byte, whether somebody has it open or nobody has."""
+    """What only reads a file checks and exports what a writer would, whether somebody has it open or nobody has."""
     stock(tmp_path / "cache")
     with Cache(tmp_path / "cache") as writing, Cache(reading_store(writing.store)) as reading:
         writing.export(tmp_path / "all.jsonl")
@@ -216,6 +217,7 @@ def test_a_file_that_is_only_read_is_taken_out(tmp_path):
     with Cache(reading_store(SqliteStore(tmp_path / "cache"))) as reading:
         reading.export(tmp_path / "after.jsonl")
         assert reading.copy(tmp_path / "copied").added == 4
+        assert reading.verify().samples == 4
     for name in ("while", "after"):
         assert (tmp_path / f"{name}.jsonl").read_bytes() == (tmp_path / "all.jsonl").read_bytes()
 

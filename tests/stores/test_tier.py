@@ -337,7 +337,7 @@ def test_a_tier_that_takes_nothing_more_is_told_once(machine, pragma):
     """On a full disk, or where nothing may be written, what is in the tier is read, and draws go on."""
     store = machine()
     stock(store, LARGE)
-    store.copies._open().execute(f"PRAGMA {pragma}")
+    store.copies._connection.execute(f"PRAGMA {pragma}")
     with pytest.warns(MemollmWarning, match=r"The tier .* cannot be used: .*\. Draws go on without it") as told:
         stock(store, LARGE[::-1], of=call("more"))
         stock(store, b"more", of=call("still more"))

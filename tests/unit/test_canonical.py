@@ -399,7 +399,12 @@ REFUSED = [
     (lambda: np.array([1, Plain()], dtype=object), "[1]", "is of type app.Plain"),
     (lambda: np.ma.array([1]), "", "is a subclass of numpy.ndarray"),
     (lambda: np.longdouble(1), "", "has the dtype"),
-    (lambda: np.array(["a"], dtype=np.dtypes.StringDType()), "", "has the dtype"),
+    *(
+        # From NumPy 2 on.
+        [(lambda: np.array(["a"], dtype=np.dtypes.StringDType()), "", "has the dtype")]
+        if hasattr(getattr(np, "dtypes", None), "StringDType")
+        else []
+    ),
     (_cycle, '["a"][1]', "stands inside itself"),
     (_generator, "", "is of type generator"),
     (lambda: iter([]), "", "is of type list_iterator"),
