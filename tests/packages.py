@@ -16,12 +16,22 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 FOR_WORKING_ON_IT = {"bench", "dev", "docs"}
 TRIED = {
+    "all": ["-c", "import memollm.http, memollm.proxy, memollm.ui"],
+    "autogen": ["-c", "import memollm.integrations.autogen"],
     "cli": ["-m", "memollm", "demo"],
+    "dspy": ["-c", "import memollm.integrations.dspy"],
+    "http": ["-c", "import memollm.http; memollm.http.Transport"],
     "langchain": ["-c", "import memollm.integrations.langchain"],
+    "litellm": ["-c", "import memollm.integrations.litellm"],
     "opentelemetry": ["-c", "import memollm.integrations.opentelemetry"],
+    "postgres": ["-c", "import memollm.stores.postgres.store"],
     "prices": ["-c", "import genai_prices"],
     "prometheus": ["-c", "import memollm.integrations.prometheus"],
     "proxy": ["-c", "import memollm.proxy.serving, memollm.cli.proxy"],
+    "pydantic-ai": ["-c", "import memollm.integrations.pydantic_ai"],
+    "redis": ["-c", "import memollm.stores.redis.store"],
+    "s3": ["-c", "import memollm.stores.s3.bucket"],
+    "similar": ["-c", "import memollm._similar.vectors"],
     "ui": ["-c", "import memollm.ui, memollm.cli.ui"],
     "zstd": ["-c", "import sys; sys.version_info >= (3, 14) or __import__('zstandard')"],
 }
