@@ -73,7 +73,7 @@ def end(process):
 def until_seen(folder, count, processes):
     """Wait until so many answers were read."""
     until = time.monotonic() + 10 * PATIENCE
-    while len(lines(folder / "seen")) < 5 * count:
+    while len(lines(folder / "seen")) < 6 * count:
         assert time.monotonic() < until
         assert all(process.poll() is None for process in processes.values())
         time.sleep(0.01)
@@ -92,16 +92,20 @@ def check(url, tier, folder, kills):
 
 
 def older(reads):
-    """Return what was read after the reading of something newer had ended."""
+    """Return what was read although a refresh that had ended was newer, or the same process had read something newer.
+
+    While a refresh is under way, one process may have heard of it and another not.
+    """
     found = []
     for text in {read[0] for read in reads}:
-        of = [(int(begun), int(ended), int(answer), where) for of, begun, ended, answer, where in reads if of == text]
-        ends = sorted((ended, answer) for _, ended, answer, _ in of)
-        newest, at = 0, 0
-        for begun, ended, answer, where in sorted(of):
-            while at < len(ends) and ends[at][0] < begun:
-                newest = max(newest, ends[at][1])
-                at += 1
-            if answer < newest:
-                found.append((text, begun, ended, answer, newest, where))
+        of = [(*map(int, read[1:4]), *read[4:]) for read in reads if read[0] == text]
+        for who in {read[-1] for read in of}:
+            ends = sorted((read[1], read[2]) for read in of if read[3] == "refreshed" or read[-1] == who)
+            newest, at = 0, 0
+            for begun, ended, answer, how, _ in sorted(read for read in of if read[-1] == who):
+                while at < len(ends) and ends[at][0] < begun:
+                    newest = max(newest, ends[at][1])
+                    at += 1
+                if answer < newest:
+                    found.append((text, begun, ended, answer, newest, how, who))
     return found

@@ -35,9 +35,9 @@ def main(url, folder, machine, seed):
             if what < 0.32:
                 memo.forget(text)
                 continue
-            drawn = memo.with_options(mode="refresh") if what < 0.37 else memo
+            drawn, how = (memo.with_options(mode="refresh"), "refreshed") if what < 0.37 else (memo, "read")
             answer = number(drawn(text))
-            os.write(seen, f"{text} {begun} {time.monotonic_ns()} {answer} {machine}\n".encode())
+            os.write(seen, f"{text} {begun} {time.monotonic_ns()} {answer} {how} {machine}-{os.getpid()}\n".encode())
 
 
 def number(answer):
