@@ -242,6 +242,26 @@ def test_an_export_has_the_records(machine, s3, tmp_path):
     assert len(machine.paid) == 3
 
 
+@pytest.mark.parametrize("how", ["drawn", "loaded"])
+def test_no_object_is_put_before_the_bucket_knows_of_the_cache(machine, s3, tmp_path, how):
+    """A sweep of another cache would take such an object for nobody's: the server keeps the record until then."""
+    source = Cache("memory:")
+    answer = asking(source, machine.paid)("x")
+    source.export(tmp_path / "file.jsonl")
+    cache = machine(query="&patience=0")
+    s3.fail(503, method="GET")
+    with pytest.warns(MemollmWarning, match="kept by the server"):
+        if how == "drawn":
+            answer = asking(cache, machine.paid)("x")
+        else:
+            cache.load(tmp_path / "file.jsonl")
+    names = [path for path in s3.objects if "/caches/" not in path]
+    assert names == []
+    assert asking(machine("there"), machine.paid, "b")("x") == answer
+    asking(cache, machine.paid)("y")
+    assert sorted(path.split("/")[2] for path in s3.objects) == ["caches", "objects"]
+
+
 def test_without_the_tier_a_record_says_where_it_stands(machine, tmp_path):
     """Whoever opens the cache without the bucket is told what to say, and pays for nothing."""
     asking(machine(), machine.paid)("x")

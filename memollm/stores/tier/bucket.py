@@ -191,7 +191,7 @@ class _KeepingWhole:
             if (move, record) not in known:
                 whole = required(self._objects.whole(record))
                 new = rewrite(move, whole)
-                known[move, record] = record if new == whole else self._objects.referred(new)
+                known[move, record] = record if new == whole else self._noted.referred(new)
             return known[move, record]
 
         for move in moves:
@@ -221,7 +221,7 @@ class _WholeTransfer:
     def merge(self, work: Callable[[Shelf], T]) -> T:
         """Do work in one durable transaction."""
         self._noted.require_made()
-        return self._transfer.merge(lambda shelf: work(cast("Shelf", _WholeShelf(shelf, self._objects))))
+        return self._transfer.merge(lambda shelf: work(cast("Shelf", _WholeShelf(shelf, self._noted))))
 
 
 class _WholeSnapshot:
@@ -238,16 +238,16 @@ class _WholeSnapshot:
 
 
 class _WholeShelf:
-    def __init__(self, shelf: Shelf, objects: RecordObjects) -> None:
+    def __init__(self, shelf: Shelf, noted: BucketNote) -> None:
         self._shelf = shelf
-        self._objects = objects
+        self._noted = noted
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._shelf, name)
 
     def put(self, handle: Any, slot: int, sample: Sample) -> None:
         """Fill a vacant slot."""
-        self._shelf.put(handle, slot, sample._replace(record=self._objects.referred(sample.record)))
+        self._shelf.put(handle, slot, sample._replace(record=self._noted.referred(sample.record)))
 
 
 def _whole_samples(samples: Iterator[tuple[int, Sample]], objects: RecordObjects) -> Iterator[tuple[int, Sample]]:
