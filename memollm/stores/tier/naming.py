@@ -81,7 +81,7 @@ class BucketNote:
         self.require()
 
     def referred(self, record: bytes) -> bytes:
-        """Return what the server is to keep of a record: all of it, as long as the bucket does not know of the cache."""
+        """Return what the server is to keep of a record: all of it, while the bucket does not know of the cache."""
         return self._objects.referred(record) if self._objects.is_large(record) and self.made() else record
 
     def _make(self) -> None:
