@@ -13,7 +13,15 @@ from servers import PATIENCE, REDIS, RedisCluster, require, require_redis, until
 require_redis()
 
 from hands import stock, take, want
-from redis.exceptions import ClusterDownError, TryAgainError
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    MasterDownError,
+    MovedError,
+    NoScriptError,
+    ResponseError,
+    TryAgainError,
+)
 
 from memollm import Cache
 from memollm._types.calls import Place
@@ -22,6 +30,7 @@ from memollm._types.samples import MINE, Busy
 from memollm.errors import OptionError, StoreRefused, StoreUnavailable
 from memollm.stores import serving
 from memollm.stores.keeping import keeping
+from memollm.stores.redis import connections
 from memollm.stores.redis.address import Node, address_of
 from memollm.stores.redis.cluster import ClusterWay
 from memollm.stores.redis.connections import WAITS, Channel
@@ -532,3 +541,20 @@ def test_a_node_that_hangs_takes_no_leases_of_others_with_it(cluster, opened):
     for hand in hands:
         hand.fill(b"zero")
         hand.settle()
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind"),
+    [
+        (ResponseError("ASK 498 127.0.0.1:7000"), AskError),
+        (ResponseError("MOVED 498 127.0.0.1:7000"), MovedError),
+        (ResponseError("TRYAGAIN Multiple keys"), TryAgainError),
+        (ResponseError("CLUSTERDOWN The cluster is down"), ClusterDownError),
+        (ResponseError("MASTERDOWN Link is down"), MasterDownError),
+        (ResponseError("ERR MOVED is no command"), ResponseError),
+        (NoScriptError("MOVED it is not"), NoScriptError),
+    ],
+)
+def test_what_a_node_says_is_known_with_older_clients(raised, kind):
+    """Clients before 6.0 name by its class only what they ask of clusters of their own."""
+    assert type(connections._named(raised)) is kind

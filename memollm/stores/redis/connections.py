@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from redis.backoff import NoBackoff
 from redis.connection import Connection
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    MasterDownError,
+    MovedError,
+    NoScriptError,
+    ResponseError,
+    TryAgainError,
+)
 from redis.retry import Retry
 
 from memollm.errors import OptionError
@@ -23,6 +31,13 @@ if TYPE_CHECKING:
 
 WAITS: Final = ("WAITAOF", 1, 0, 10_000)
 """Waits until what this connection wrote is on the disk of the server, so many milliseconds at most."""
+OF_CLUSTERS: Final[dict[str, type[ResponseError]]] = {
+    "ASK": AskError,
+    "CLUSTERDOWN": ClusterDownError,
+    "MASTERDOWN": MasterDownError,
+    "MOVED": MovedError,
+    "TRYAGAIN": TryAgainError,
+}
 
 
 class Channel:
@@ -65,7 +80,7 @@ class Channel:
         try:
             return self._connection.read_response()
         except ResponseError as error:
-            return error
+            return _named(error)
 
     def has_more(self) -> bool:
         """Tell whether something can be read at once."""
@@ -130,6 +145,13 @@ class Channel:
         if sock is not None:
             with suppress(OSError):
                 os.close(sock.detach())
+
+
+def _named(error: ResponseError) -> ResponseError:
+    """Give what a node of a cluster says the class that clients before 6.0 give it for clusters of their own alone."""
+    code, _, said = str(error).partition(" ")
+    kind = OF_CLUSTERS.get(code) if type(error) is ResponseError else None
+    return error if kind is None else kind(said)
 
 
 def _by_digest(commands: Sequence[Command]) -> list[Sequence[Any]]:
