@@ -455,8 +455,9 @@ class RedisCluster:
 
     def until_up(self):
         """Wait until all nodes say that the cluster is whole."""
-        known = f"cluster_known_nodes:{len(self.nodes)}"
-        self.until(lambda node: all(so in node.said("CLUSTER", "INFO") for so in ("cluster_state:ok", known)))
+        # A cluster that does without some slots says that it is well while a node is away.
+        so = ("cluster_state:ok", f"cluster_slots_ok:{SLOTS}", f"cluster_known_nodes:{len(self.nodes)}")
+        self.until(lambda node: all(each in node.said("CLUSTER", "INFO") for each in so))
 
     def until(self, is_so):
         """Wait until something is so of every node."""
