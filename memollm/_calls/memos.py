@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 from memollm._calls.batch_invocation import BatchInvocation
 from memollm._calls.door_call import DoorCall, functions_of
 from memollm._calls.function import Function
-from memollm._calls.options import Options
 from memollm._drive.calls import call, call_async
 from memollm._drive.similarity import read_from
 from memollm._similar.gates import is_async
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from memollm._calls.invocation import Invocation
+    from memollm._calls.options import Options
 
 AT_ONCE: Final = 100
 """How many texts an embedder with `batch=True` is given at once."""
@@ -76,7 +76,7 @@ class OwnMemo:
 
 
 class NewMemo:
-    """A function of the user's that is memoized here, with `pool=1` by its name and its version."""
+    """A function of the user's that is memoized here, by its name and its version."""
 
     def __init__(
         self,
@@ -85,12 +85,13 @@ class NewMemo:
         read: Callable[[Any], Any],
         *,
         is_async: bool,
-        cache: Any,
+        options: Options,
     ) -> None:
+        """Its name and its version are added to the options."""
         self.is_async = is_async
         self.most = 1
         """How many texts go into one request."""
-        self._function, self._read, self._who, self._cache = function, read, who, cache
+        self._function, self._read, self._who, self._options = function, read, who, options
         self._made = self._make()
 
     @property
@@ -100,7 +101,7 @@ class NewMemo:
 
     def _make(self) -> tuple[tuple[str, str], Any]:
         name, version = who = self._who()
-        return who, self._memoized(Options(name=name, version=version, pool=1, cache=self._cache))
+        return who, self._memoized(replace(self._options, name=name, version=version))
 
     def _memoized(self, options: Options) -> Any:
         return functions_of(options)[self.is_async]

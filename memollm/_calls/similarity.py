@@ -10,6 +10,7 @@ from memollm._calls.engines import engine_of
 from memollm._calls.invocation import Invocation
 from memollm._calls.kind import Kind
 from memollm._calls.memos import NewBatchMemo, NewMemo, OwnMemo
+from memollm._calls.options import Options
 from memollm._calls.typing import Cached
 from memollm._drive.similarity import SetAside, lent_or_made, lent_or_made_async
 from memollm._keys.keyer import Keyer
@@ -86,7 +87,18 @@ def _vectors(returned: Any, embedder: Embedder, name: str) -> list[Any]:
     return [normalized(vector, name) for vector in given]
 
 
-def _embedding(embedder: Embedder, name: str, cache: Any) -> OwnMemo | NewMemo:
+def _memoizing(options: Options) -> Options:
+    """Return the options of what embeds and verifies for a function: it is memoized in the same cache, if at all."""
+    reads_only = options.mode == "readonly"
+    return Options(
+        pool=1,
+        cache=options.cache,
+        mode=options.mode if reads_only else None,
+        insisted=options.insisted & {"mode"} if reads_only else frozenset(),
+    )
+
+
+def _embedding(embedder: Embedder, name: str, options: Options) -> OwnMemo | NewMemo:
     embed, read = embedder.embed, _vector_reader(name, embedder)
 
     def several(returned: Any) -> list[Any]:
@@ -96,14 +108,14 @@ def _embedding(embedder: Embedder, name: str, cache: Any) -> OwnMemo | NewMemo:
         return OwnMemo("embed", embed, read, several if embedder.batch else None)
     who = _identity_of_embedder(embedder)
     if embedder.batch:
-        return NewBatchMemo(embed, who, several, is_async=embedder.is_async, cache=cache)
-    return NewMemo(embed, who, read, is_async=embedder.is_async, cache=cache)
+        return NewBatchMemo(embed, who, several, is_async=embedder.is_async, options=options)
+    return NewMemo(embed, who, read, is_async=embedder.is_async, options=options)
 
 
-def _verifying(verify: Any, cache: Any) -> OwnMemo | NewMemo:
+def _verifying(verify: Any, options: Options) -> OwnMemo | NewMemo:
     if isinstance(verify, Cached):
         return OwnMemo("verify", verify, bool)
-    return NewMemo(verify, _identity_of("verify", verify), bool, is_async=is_async(verify), cache=cache)
+    return NewMemo(verify, _identity_of("verify", verify), bool, is_async=is_async(verify), options=options)
 
 
 def require_similar(function: Function) -> None:
@@ -131,8 +143,9 @@ def memos_of(function: Function) -> tuple[OwnMemo | NewMemo, OwnMemo | NewMemo |
     options = function.options
     similar = cast("Similar", options.similar)
     if function.memos is None:
-        verify = None if similar.verify is None else _verifying(similar.verify, options.cache)
-        function.memos = _embedding(similar.embedder, function.name, options.cache), verify
+        its = _memoizing(options)
+        verify = None if similar.verify is None else _verifying(similar.verify, its)
+        function.memos = _embedding(similar.embedder, function.name, its), verify
     return function.memos
 
 

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import math
 import threading
+from contextlib import nullcontext
 
 import pytest
 from models import PATIENCE, run, show_time, until_in_loop, waiting
@@ -19,6 +20,7 @@ from memollm._similar.matcher import Matcher
 from memollm._types.allowance import Charged
 from memollm.stores.drawing import Drawing
 from memollm.stores.limiting import limiting
+from memollm.stores.looking import looking
 from memollm.stores.matching import VectorSpace, matching
 from memollm.testing import FakeClock, hashed_ngrams
 
@@ -512,6 +514,20 @@ def test_readonly_finds_and_notes_nothing(tmp_path):
         with memollm.mode("readonly"):
             assert answer(FRANCE_TOO) == f"{FRANCE} 1"
         assert matching(cache.store).matches() == []
+
+
+@pytest.mark.parametrize("answers", [answering, answering_async])
+@pytest.mark.parametrize("insists", [False, True])
+def test_a_function_that_only_reads_keeps_no_embedding(cache, answers, insists):
+    """`mode="readonly"` of the function alone holds for what embeds and verifies, too: nothing is kept."""
+    answering(cache)(FRANCE)
+    before = looking(cache.store).inventory()
+    options = {"similar": similar(verify=lambda asked, stored: asked != stored), "mode": "readonly"}
+    answer = answers(cache).with_options(**options) if insists else answers(cache, **options)
+    with memollm.mode("auto") if insists else nullcontext():
+        lent = answer(FRANCE_TOO)
+        assert (lent if answers is answering else run(lent)) == f"{FRANCE} 1"
+    assert looking(cache.store).inventory() == before
 
 
 def test_off_knows_nothing_of_it(cache):
