@@ -322,6 +322,20 @@ def test_a_node_that_stays_away_is_named(cluster, opened):
     until(lambda: take_or_none(store, calls[gone]) == [0])
 
 
+def test_a_node_that_hangs_is_named_soon(cluster, opened, monkeypatch):
+    """A program, or a command, that begins does not wait for it as long as for an answer."""
+    monkeypatch.setattr(connections, "GREETING", 0.05)
+    hanging = cluster.nodes[1]
+    store = opened(f"{cluster.fresh()}?patience=0&socket_timeout=3600")
+    os.kill(hanging.process.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(StoreUnavailable, match=rf"Timeout reading.*its node 127.0.0.1:{hanging.port}"):
+            store.peek(call())
+    finally:
+        os.kill(hanging.process.pid, signal.SIGCONT)
+        cluster.until_up()
+
+
 @pytest.fixture
 def pauses(monkeypatch):
     """Let no time pass where a server is waited for; return how long that would have been."""

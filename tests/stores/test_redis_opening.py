@@ -263,7 +263,7 @@ def test_a_server_that_is_slow_to_greet_is_waited_for(redis, monkeypatch):
     asked, plain = [], session.refuse_a_stranger
     monkeypatch.setattr(session, "refuse_a_stranger", lambda address: asked.append(address) or plain(address))
 
-    def say_nothing(channels, within):
+    def say_nothing(channels):
         raise exceptions.TimeoutError("Timeout reading from socket")
 
     monkeypatch.setattr(LentChannels, "greet", say_nothing)

@@ -118,6 +118,7 @@ class ClusterWay:
             if node not in self._channels:
                 address = self._address.at(node, within=self._within)
                 channels = LentChannels(address)
+                channels.greet()
                 with channels.lent() as wire:
                     channels.waits = self._require(wire, address)
                 self._channels[node] = channels

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from memollm.stores.redis.address import RedisAddress
     from memollm.stores.redis.scripts import Command
 
+GREETING: Final = 3.0
+"""Seconds for a server to answer the first connection; who says nothing for longer hangs, or is of another kind."""
 WAITS: Final = ("WAITAOF", 1, 0, 10_000)
 """Waits until what this connection wrote is on the disk of the server, so many milliseconds at most."""
 OF_CLUSTERS: Final[dict[str, type[ResponseError]]] = {
@@ -200,9 +202,9 @@ class LentChannels(Lending[Channel]):
         """Let go of one in a forked child."""
         connection.leave_to_parent()
 
-    def greet(self, within: float) -> None:
-        """Make the first, to which the server is to answer within some seconds."""
-        self._idle.append(Channel(self._address, within=within))
+    def greet(self) -> None:
+        """Make the first; a server that says nothing to it is not waited for as long as for other answers."""
+        self._idle.append(Channel(self._address, within=GREETING))
 
     # What a `ServerWay` does.
 

@@ -45,8 +45,6 @@ if TYPE_CHECKING:
     from memollm.stores.redis.address import RedisAddress
     from memollm.stores.redis.connections import Channel, ServerWay
 
-GREETING: Final = 3.0
-"""Seconds after which it is asked who is there that took a connection and says nothing."""
 MOST_BEHIND: Final = 1.0
 """Seconds that whoever replaced a sample waits for those who still go by the epoch before."""
 REMEMBERED: Final = 100_000
@@ -178,7 +176,7 @@ class RedisSession(ServedSession[OpenRedis]):
                 return channels
         channels = LentChannels(self.address.at(last))
         try:
-            channels.greet(GREETING)
+            channels.greet()
         except FAILURES as error:
             if may_be_of_a_stranger(error) and not self._has_asked_who:
                 self._has_asked_who = True
