@@ -212,10 +212,24 @@ def test_a_note_of_the_dead_is_taken_over(opened, postgres, counted):
     take(peer)
     assert counted("asked") == remembered + 1
     store.close()
+    take(peer)
     remembered = counted("asked")
     for _ in range(3):
         take(peer)
     assert counted("asked") == remembered
+
+
+def test_a_note_outlasts_that_its_owner_is_taken_for_dead(behind, proxy, kind, opened, postgres):
+    """Who comes back is given what was lost on its way, though others have drawn who took it for dead (P1, P3)."""
+    store, peer = behind(patience=0), opened(postgres.url)
+    stock(store, *[b"stored"] * 9)
+    assert [take(each).at for each in (store, peer)] == [[0], [1]]
+    again = lost(store, proxy)
+    with kind.taken_for_dead(kind.server, store):
+        assert [take(peer).at for _ in range(3)] == [[3], [4], [5]]
+    assert [*asked(store, again)[0].positions] == [2]
+    assert [take(each).at for each in (store, peer)] == [[6], [7]]
+    store.flights.arrive(again.ticket)
 
 
 def test_a_note_does_not_outlast_its_sequence(behind, proxy, opened, postgres):

@@ -490,6 +490,24 @@ BEGIN
     END LOOP;
 END $$;
 
+-- Move the note that a cursor bears, if it is of one who is taken for dead, to where it is in nobody's way: its owner may
+-- come back, and ask again.
+CREATE OR REPLACE FUNCTION memollm.move_note(me integer, this bigint, who integer) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    noted memollm.cursor;
+BEGIN
+    SELECT * INTO noted FROM memollm.cursor WHERE call = this AND reader = who;
+    IF noted.drawn[1] = me OR memollm.lives(noted.drawn[1]::integer, me) THEN
+        RETURN;
+    END IF;
+    INSERT INTO memollm.asked (owner, id, answer)
+    SELECT id, noted.drawn[2],
+        jsonb_build_array(memollm.of_want(this, who, noted.generation, true, ARRAY[noted.drawn[3]], '{}'))
+    FROM memollm.owner WHERE id = noted.drawn[1]
+    ON CONFLICT DO NOTHING;
+    UPDATE memollm.cursor SET drawn = NULL WHERE call = this AND reader = who;
+END $$;
+
 -- One draw of one sample, whose call and reader have numbers already.
 CREATE OR REPLACE FUNCTION memollm.draw(
     me integer, by integer, since bigint, asked_as bigint, numbered bigint, this bigint, who integer, of_recorder integer,
@@ -508,9 +526,7 @@ BEGIN
     -- As `glance` does, in line, which takes a tenth less. What was asked is noted at the cursor, for who asks again, unless
     -- it bears a note that may be needed still: what `me` asked for before `since` has arrived.
     UPDATE memollm.cursor SET next = next + 1, drawn = CASE
-        WHEN drawn IS NULL OR drawn[1] = me AND drawn[2] < since THEN ARRAY[me, asked_as, next]
-        WHEN drawn[1] = me OR memollm.lives(drawn[1]::integer, me) THEN drawn
-        ELSE ARRAY[me, asked_as, next] END
+        WHEN drawn IS NULL OR drawn[1] = me AND drawn[2] < since THEN ARRAY[me, asked_as, next] ELSE drawn END
     FROM memollm.slot
     WHERE cursor.call = this AND cursor.reader = who AND slot.call = this
         AND slot.slot = CASE WHEN pool IS NULL THEN cursor.next ELSE cursor.next % pool END
@@ -531,6 +547,7 @@ BEGIN
     IF given.of_ticket <> asked_as THEN
         INSERT INTO memollm.asked (owner, id, answer) VALUES (me, asked_as,
             jsonb_build_array(memollm.of_want(this, who, given.of_generation, true, ARRAY[given.at], '{}')));
+        PERFORM memollm.move_note(me, this, who);
     END IF;
     IF cardinality(arrived) > 0 THEN
         DELETE FROM memollm.asked WHERE owner = me AND id = ANY (arrived);
