@@ -183,7 +183,7 @@ class Draw(Landing):
             values, given = yield from self._aside(lambda: (self._values(), self._slots.given(self._awaited, begin)))
             if not self._settled and (self._has_claimed or self._slots.in_flight()):
                 yield from self._settle(self._slots.ending(self._ticket))
-            if self._void:
+            if self._void and not self._is_heard:
                 given = yield from self._drawn_again(values, given)
             self._note(given, asked)
         except GeneratorExit:

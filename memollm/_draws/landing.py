@@ -183,8 +183,13 @@ class Landing:
         for place, sample in written.lost.items():
             # Somebody else's answer is there, and may have been given to others: it is what the slot holds.
             gap = next(gap for gap, fill in fills.items() if fill.place == place)
-            self._slots[gap] = sample
-            self._awaited |= {gap}
+            if self._is_heard:
+                made = cast("Made", self._slots[gap])
+                self._slots[gap] = Unstored(made.value, made.sample[2:])
+                self._bill.happened(Counts(unstored=1))
+            else:
+                self._slots[gap] = sample
+                self._awaited |= {gap}
         for fill in fills.values():
             self._plan.engine.flights.land(self._ticket, fill.place)
         return None
@@ -261,6 +266,11 @@ class Landing:
             engine.insist(write)
             raise
         return True
+
+    @property
+    def _is_heard(self) -> bool:
+        """Whether what was made is a stream, which its reader has heard: nothing else can take its place."""
+        return self._plan.streams and bool(self._slots.gaps(Made) or self._slots.gaps(Unstored))
 
     @property
     def _function(self) -> str:

@@ -15,6 +15,8 @@ from models import PATIENCE, run, show_time, until, until_in_loop, waiting
 import memollm
 from memollm import NotStoredWarning, OptionError, ReentrantCall, ReplayedStream
 from memollm._draws.waits import under
+from memollm._types.calls import Place
+from memollm._types.requests import Fill, Write
 
 
 def whole(stream):
@@ -535,3 +537,44 @@ def test_a_stream_took_what_its_function_took(cache, monkeypatch):
         whole(tell("x", chunks=3))
     # Each step reads its own clock and the shared one, twice.
     assert [(draw.seconds, draw.latency) for draw in tracked.draws] == [(4.0, 12.0)]
+
+
+def fill(cache, function):
+    """Fill the first slot of a call before whoever is filling it, as one does who takes its process for dead."""
+    donor = cache.cached_llm(name="donor", version=1, pool=1)(lambda prompt: (yield from ("other", "stream")))
+    list(donor("x"))
+    call, given = (each._self_invocation(("x",), {}).keyed()[0] for each in (function, donor))
+    engine = cache._engine
+    change = Fill(engine.flights.depart(), Place(call, 0), engine.store.peek(given)[0])
+    engine.store.perform((Write(engine.flights.new_id(), [change]),))
+
+
+@pytest.mark.parametrize("options", [{"namespace": "n"}, {"pool": 1}, {"namespace": "n", "mode": "refresh"}], ids=str)
+@pytest.mark.parametrize("colour", ["plain", "async"])
+@pytest.mark.parametrize("what", ["forgotten", "filled"])
+def test_a_stream_that_is_being_read_is_heard_once(cache, options, colour, what):
+    """Where its call is forgotten meanwhile, or another fills its slot first, its reader hears what is being made."""
+    numbers = itertools.count()
+    decorate = cache.cached_llm(**options, name="tell", version=1)
+
+    def chunks():
+        number = next(numbers)
+        yield f"first {number}"
+        if number == 0:
+            ask.forget("x") if what == "forgotten" else fill(cache, ask)
+        yield f"last {number}"
+
+    if colour == "plain":
+        ask = decorate(lambda prompt: (yield from chunks()))
+        assert list(ask("x")) == ["first 0", "last 0"]
+    else:
+
+        @decorate
+        async def ask(prompt):
+            for chunk in chunks():
+                yield chunk
+
+        assert run(whole_async(ask("x"))) == ["first 0", "last 0"]
+    assert next(numbers) == 1
+    stored = ["other", "stream"] if what == "filled" else ["first 0", "last 0"]
+    assert ask.peek("x") == [stored]
