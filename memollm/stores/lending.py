@@ -1,10 +1,15 @@
-"""The connections of a process to a server: made on need, lent to one thread at a time, kept for the next."""
+"""The connections of a process to a server: made on need, lent to one thread at a time, kept for the next.
+
+A thread may be interrupted at any moment, also while it is lent a connection or brings it back. So who has one holds a
+place, and a place that is lost comes back by itself.
+"""
 
 from __future__ import annotations
 
+import weakref
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -18,43 +23,33 @@ class Lending(Generic[C]):
     def __init__(self, most: int) -> None:
         self._idle: list[C] = []
         self._lent: set[C] = set()
-        self._places: SimpleQueue[None] = SimpleQueue()
+        self.places: SimpleQueue[Place] = SimpleQueue()
         """One for each that may be lent at a time. A semaphore would take ten times as long."""
         for _ in range(most):
-            self._places.put(None)
+            self.places.put(Place(weakref.ref(self)))
 
     def lent(self) -> Loan[C]:
         """Lend one for a block; after a failure it is not used again."""
         return Loan(self)
 
-    def take(self) -> C:
-        """Take one, for a loan."""
-        self._places.get()
-        try:
-            connection = self._connection()
-            self._lent.add(connection)
-        except BaseException:
-            self._places.put(None)
-            raise
-        return connection
-
-    def take_back(self, connection: C, *, is_good: bool) -> None:
-        """Let the next one have it, or another one in its place."""
-        try:
-            if is_good:
-                self._idle.append(connection)
-            else:
-                self.end(connection)
-        finally:
-            self._lent.discard(connection)
-            self._places.put(None)
-
-    def _connection(self) -> C:
+    def lend(self, loan: Loan[C]) -> C:
+        """Give one to a loan that has a place."""
         try:
             connection = self._idle.pop()
         except IndexError:
             connection = None
-        return self.connect() if connection is None else connection
+        loan.connection = connection = self.connect() if connection is None else connection
+        self._lent.add(connection)
+        return connection
+
+    def take_back(self, loan: Loan[C], connection: C, *, is_good: bool) -> None:
+        """Let the next one have it, or another one in its place."""
+        self._lent.discard(connection)
+        loan.connection = None
+        if is_good:
+            self._idle.append(connection)
+        else:
+            self.end(connection)
 
     def close(self) -> None:
         """Close those that nobody uses."""
@@ -80,19 +75,51 @@ class Lending(Generic[C]):
         raise NotImplementedError
 
 
+class Place:
+    """The right to have a connection. Where nobody has it any more, it is there for the next."""
+
+    __slots__ = ("_of",)
+
+    def __init__(self, of: weakref.ref[Lending[Any]]) -> None:
+        self._of = of
+
+    def __del__(self) -> None:
+        lending = self._of()
+        if lending is not None:
+            lending.places.put(Place(self._of))
+
+
 class Loan(Generic[C]):
     """One connection for a block. A generator would take as long as all else that is done to lend it."""
 
-    __slots__ = ("_connection", "_lending")
+    __slots__ = ("_lending", "_place", "connection")
+
+    connection: C | None
 
     def __init__(self, lending: Lending[C]) -> None:
+        self._place: Place | None = None
+        self.connection = None
         self._lending = lending
 
     def __enter__(self) -> C:
-        self._connection = connection = self._lending.take()
-        return connection
+        self._place = self._lending.places.get()
+        return self._lending.lend(self)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._lending.take_back(self._connection, is_good=kind is None)
+        self._end(is_good=kind is None)
+
+    def __del__(self) -> None:
+        # Unless it was ended, or interrupted as it began.
+        if hasattr(self, "_lending") and (self.connection is not None or self._place is not None):
+            self._end(is_good=False)
+
+    def _end(self, *, is_good: bool) -> None:
+        try:
+            if self.connection is not None:
+                self._lending.take_back(self, self.connection, is_good=is_good)
+        finally:
+            place, self._place = self._place, None
+            if place is not None:
+                self._lending.places.put(place)

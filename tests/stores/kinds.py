@@ -109,6 +109,8 @@ def postgres_taken_for_dead(server: Any, store: Any) -> Generator[None]:
         terminate(server, store)
         with psycopg.connect(server.url, autocommit=True) as connection:
             until(is_dead)
+        # Its thread has let go of the connection, too.
+        until(lambda: not line.is_up.is_set())
         yield
     line._come_back()
 
