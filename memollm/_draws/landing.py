@@ -200,7 +200,7 @@ class Landing:
         if not self._plan.raises_store_errors or isinstance(error, UncacheableResult) or self._going_on:
             self._plan.engine.not_stored(self._function, error)
             return
-        note = f"An answer of {self._function} was made. It is neither stored nor returned."
+        note = f"An answer of {self._function} was made. It is not returned, and not stored as far as is known."
         # Draws that were stored together share their error.
         if made and note not in getattr(error, "__notes__", ()):
             error.add_note(note)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from memollm._types.calls import Place, Position
@@ -58,6 +59,9 @@ class Drawn:
         self.written: Repeats[Written] = Repeats()
         self._unsure: dict[int, Take | None] = {}
         """What was asked and maybe done, without an answer having come; takes are known by their tickets."""
+        self._alone: dict[int, int] = {}
+        """Of those, the numbers of single draws, in the order in which they were asked for first."""
+        self._numbers = count(1)
         self._arrived: list[int] = []
 
     # Before something is asked.
@@ -126,22 +130,24 @@ class Drawn:
                     case Look():
                         self._looks(request)
 
-    def begin_alone(self, take: Take) -> int | None:
-        """Know that one draw is asked for, and tell since when answers may not have come; None if it is not alone.
+    def begin_alone(self, take: Take) -> tuple[int, int] | None:
+        """Know that one draw is asked for; return its number, and that of the first whose answer may not have come.
 
-        It is not where other draws are over and have not said so, nor where it was asked for before.
+        None says that it is not alone: other draws are over and have not said so, or it was asked for before. Tickets
+        tell nothing of the order in which draws are asked for.
         """
         with self._lock:
             unsure = self._unsure
             if (self.held and self.over()) or take.ticket in unsure or (unsure and self.lost()):
                 return None
             unsure[take.ticket] = take
-            return min(unsure)
+            self._alone[take.ticket] = number = next(self._numbers)
+            return number, next(iter(self._alone.values()))
 
     def done_alone(self, take: Take, answer: list[Taken]) -> None:
         """Know that it was given a sample."""
         self._flights.answers[take.ticket] = (take.wants, answer)
-        self._unsure.pop(take.ticket, None)
+        self._known(take.ticket)
         self.answered(take.ticket)
 
     def _looks(self, look: Look) -> None:
@@ -182,7 +188,7 @@ class Drawn:
                 if void and self.held.pop(ticket, None) is not None:
                     self.late.remember(ticket, held)
             for ticket in lost:
-                self._unsure.pop(ticket, None)
+                self._known(ticket)
 
     def done(self, requests: Sequence[Request], answers: Sequence[Answer]) -> None:
         """Know what came of what was asked."""
@@ -204,7 +210,7 @@ class Drawn:
         with self._lock:
             for request in requests:
                 if not isinstance(request, Look):
-                    self._unsure.pop(request.ticket if isinstance(request, Take) else request.id, None)
+                    self._known(request.ticket if isinstance(request, Take) else request.id)
 
     def answered(self, id: int) -> None:  # noqa: A002 - the same
         """Know that the server need not remember an id any more."""
@@ -212,8 +218,12 @@ class Drawn:
             with self._lock:
                 self._arrived.append(id)
 
-    def _sure(self, id: int) -> None:  # noqa: A002 - the same
+    def _known(self, id: int) -> None:  # noqa: A002 - the same
         self._unsure.pop(id, None)
+        self._alone.pop(id, None)
+
+    def _sure(self, id: int) -> None:  # noqa: A002 - the same
+        self._known(id)
         self.answered(id)
 
     def _of(self, ticket: int) -> HeldByDraw:
@@ -244,7 +254,7 @@ class Drawn:
                 held.claims.pop(change.place, None)
         elif isinstance(change, Settle):
             self._flights.answers.pop(change.ticket, None)
-            self._unsure.pop(change.ticket, None)
+            self._known(change.ticket)
             self.late.forget(change.ticket)
             held = self.held.get(change.ticket)
             if held is not None:

@@ -1,7 +1,7 @@
 """The connections of a process to a server: made on need, lent to one thread at a time, kept for the next.
 
 A thread may be interrupted at any moment, also while it is lent a connection or brings it back. So who has one holds a
-place, and a place that is lost comes back by itself.
+permit, and a permit that is lost comes back by itself.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ class Lending(Generic[C]):
     def __init__(self, most: int) -> None:
         self._idle: list[C] = []
         self._lent: set[C] = set()
-        self.places: SimpleQueue[Place] = SimpleQueue()
+        self.permits: SimpleQueue[Permit] = SimpleQueue()
         """One for each that may be lent at a time. A semaphore would take ten times as long."""
         for _ in range(most):
-            self.places.put(Place(weakref.ref(self)))
+            self.permits.put(Permit(weakref.ref(self)))
 
     def lent(self) -> Loan[C]:
         """Lend one for a block; after a failure it is not used again."""
         return Loan(self)
 
     def lend(self, loan: Loan[C]) -> C:
-        """Give one to a loan that has a place."""
+        """Give one to a loan that has a permit."""
         try:
             connection = self._idle.pop()
         except IndexError:
@@ -75,7 +75,7 @@ class Lending(Generic[C]):
         raise NotImplementedError
 
 
-class Place:
+class Permit:
     """The right to have a connection. Where nobody has it any more, it is there for the next."""
 
     __slots__ = ("_of",)
@@ -86,24 +86,29 @@ class Place:
     def __del__(self) -> None:
         lending = self._of()
         if lending is not None:
-            lending.places.put(Place(self._of))
+            lending.permits.put(Permit(self._of))
 
 
 class Loan(Generic[C]):
     """One connection for a block. A generator would take as long as all else that is done to lend it."""
 
-    __slots__ = ("_lending", "_place", "connection")
+    __slots__ = ("_lending", "_permit", "connection")
 
     connection: C | None
 
     def __init__(self, lending: Lending[C]) -> None:
-        self._place: Place | None = None
+        self._permit: Permit | None = None
         self.connection = None
         self._lending = lending
 
     def __enter__(self) -> C:
-        self._place = self._lending.places.get()
-        return self._lending.lend(self)
+        self._permit = self._lending.permits.get()
+        try:
+            return self._lending.lend(self)
+        except BaseException:
+            # Whoever keeps the error keeps this loan.
+            self._end(is_good=False)
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -112,7 +117,7 @@ class Loan(Generic[C]):
 
     def __del__(self) -> None:
         # Unless it was ended, or interrupted as it began.
-        if hasattr(self, "_lending") and (self.connection is not None or self._place is not None):
+        if hasattr(self, "_lending") and (self.connection is not None or self._permit is not None):
             self._end(is_good=False)
 
     def _end(self, *, is_good: bool) -> None:
@@ -120,6 +125,6 @@ class Loan(Generic[C]):
             if self.connection is not None:
                 self._lending.take_back(self, self.connection, is_good=is_good)
         finally:
-            place, self._place = self._place, None
-            if place is not None:
-                self._lending.places.put(place)
+            permit, self._permit = self._permit, None
+            if permit is not None:
+                self._lending.permits.put(permit)

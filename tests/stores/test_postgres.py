@@ -16,8 +16,8 @@ class KeptConnections(Connections):
 
     kept = []  # noqa: RUF012 - of all tests
 
-    def _connection(self):
-        return self.kept.pop() if self.kept and not self._idle else super()._connection()
+    def connect(self):
+        return self.kept.pop() if self.kept else super().connect()
 
     def close(self):
         self.kept += self._idle

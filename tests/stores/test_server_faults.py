@@ -10,8 +10,8 @@ from servers import PATIENCE, until
 from memollm import Cache
 from memollm._types.allowance import Allowance, Charged
 from memollm._types.calls import Place, Want
-from memollm._types.requests import Fill, Settle, Take, Write, Written
-from memollm._types.samples import MINE, Busy, Sample
+from memollm._types.requests import Fill, Look, Settle, Take, Write, Written
+from memollm._types.samples import EVER, MINE, Busy, Sample
 from memollm.errors import StoreUnavailable
 from memollm.stores.limiting import limiting
 from memollm.stores.transfer import Part
@@ -194,6 +194,27 @@ def test_a_cut_network_is_waited_for(behind, proxy):
     hand.fill(b"zero")
     mending.join(PATIENCE)
     assert take(store, reader="b").records == [b"zero"]
+
+
+def test_what_is_filled_while_its_taker_knows_nothing_is_given_once(behind, proxy, kind, opened):
+    """A take that is asked again, and whose slot another has filled meanwhile, is settled as any other (P1)."""
+    store, peer = behind(patience=0), opened(kind.server.url)
+    making = take(peer, reader="b")
+    again = Take(store.flights.depart(), [Want(call(), "reader", 1, None)])
+    proxy.lose_answers(1)
+    with pytest.raises(StoreUnavailable):
+        asked(store, again)
+    making.fill(b"zero")
+    making.settle()
+    (taken,) = asked(store, again)
+    assert [*taken.positions] == [0]
+    if not isinstance(taken.states[0], Sample):
+        (state,) = asked(store, Look(again.ticket, [SLOT], EVER))
+        assert state.record == b"zero"
+        written(store, [Settle(again.ticket, ())])
+    store.flights.arrive(again.ticket)
+    store.close()
+    assert take(peer).at == [1]
 
 
 # Owners.

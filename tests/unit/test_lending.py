@@ -79,7 +79,7 @@ def test_an_interrupt_at_whatever_moment_loses_no_place(fails):
         lending = Lent(1)
         was_interrupted = interrupted(works, at)
         gc.collect()
-        assert lending.places.qsize() == 1
+        assert lending.permits.qsize() == 1
         with lending.lent() as connection:
             assert connection not in lending.ended
             assert lending._lent == {connection}
@@ -99,6 +99,27 @@ def test_one_that_has_failed_is_not_lent_again():
     assert lending.ended == [one]
     with lending.lent() as first, lending.lent() as second:
         assert {first, second} == {two, 3}
+
+
+def test_a_connection_that_cannot_be_made_takes_no_place():
+    """However often it fails, and whoever keeps the errors, the next attempt is made at once."""
+    lending, errors = Lent(1), []
+
+    def fail():
+        raise ConnectionError
+
+    making, lending.connect = lending.connect, fail
+    for _ in range(3):
+        assert lending.permits.qsize() == 1
+        try:
+            with lending.lent():
+                pass
+        except ConnectionError as error:
+            errors.append(error)
+    assert len(errors) == 3
+    lending.connect = making
+    with lending.lent() as connection:
+        assert connection == 1
 
 
 def test_no_more_are_lent_than_there_may_be():

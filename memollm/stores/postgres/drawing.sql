@@ -385,7 +385,9 @@ BEGIN
         given.of_generation := (want->>'generation')::bigint;
         RETURN NEXT given;
         RETURN QUERY SELECT
-            CASE WHEN want->'claimed' @> to_jsonb(of_slot) THEN 'mine' WHEN record IS NULL THEN 'busy' ELSE 'sample' END,
+            CASE WHEN want->'claimed' @> to_jsonb(of_slot) THEN 'mine'
+                -- What taking has not delivered is looked at, and settled: it is in flight, though it be filled by now.
+                WHEN record IS NULL OR NOT (want->>'delivered')::boolean THEN 'busy' ELSE 'sample' END,
             step.q, step.i, each, NULL::bigint, NULL::bigint, record, stored, seconds, input_tokens, output_tokens, cost,
             latency
         FROM (
@@ -510,8 +512,8 @@ END $$;
 
 -- One draw of one sample, whose call and reader have numbers already.
 CREATE OR REPLACE FUNCTION memollm.draw(
-    me integer, by integer, since bigint, asked_as bigint, numbered bigint, this bigint, who integer, of_recorder integer,
-    pool bigint, newer double precision, arrived bigint[] DEFAULT '{}'
+    me integer, by integer, nth bigint, since bigint, asked_as bigint, numbered bigint, this bigint, who integer,
+    of_recorder integer, pool bigint, newer double precision, arrived bigint[] DEFAULT '{}'
 ) RETURNS SETOF memollm.answered LANGUAGE plpgsql AS $$
 DECLARE
     given memollm.answered;
@@ -524,9 +526,10 @@ BEGIN
     is_locked := pg_advisory_xact_lock_shared($KEEPING, 0) IS NOT NULL
         AND pg_advisory_xact_lock($CALLS, (this % 4096)::integer) IS NOT NULL;
     -- As `glance` does, in line, which takes a tenth less. What was asked is noted at the cursor, for who asks again, unless
-    -- it bears a note that may be needed still: what `me` asked for before `since` has arrived.
+    -- it bears a note that may be needed still. Draws of `me` have numbers in the order in which they were asked for first;
+    -- what was before `since` has arrived.
     UPDATE memollm.cursor SET next = next + 1, drawn = CASE
-        WHEN drawn IS NULL OR drawn[1] = me AND drawn[2] < since THEN ARRAY[me, asked_as, next] ELSE drawn END
+        WHEN drawn IS NULL OR drawn[1] = me AND drawn[4] < since THEN ARRAY[me, asked_as, next, nth] ELSE drawn END
     FROM memollm.slot
     WHERE cursor.call = this AND cursor.reader = who AND slot.call = this
         AND slot.slot = CASE WHEN pool IS NULL THEN cursor.next ELSE cursor.next % pool END

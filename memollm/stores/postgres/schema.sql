@@ -36,7 +36,7 @@ CREATE TABLE memollm.reader (
     id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     name text NOT NULL COLLATE "C" UNIQUE
 );
--- `drawn` notes an owner, what it asked by, and the position that it was given: see `draw` in drawing.sql.
+-- `drawn` notes an owner, what it asked by, the position that it was given, and its number: see `draw` in drawing.sql.
 CREATE TABLE memollm.cursor (
     reader integer NOT NULL,
     call bigint NOT NULL,

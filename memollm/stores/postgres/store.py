@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from memollm.stores.postgres.session import OpenServer
 
 PERFORM = "SELECT * FROM {}.perform(%s, %s, %s, %s::bigint[], %s, %s::jsonb, %s::jsonb, %s::jsonb, %s::bytea[], %s)"
-DRAW = "SELECT * FROM {}.draw(%s, %s, %s, %s, %s, %s, %s, %s, %s::bigint, %s::float8{})"
+DRAW = "SELECT * FROM {}.draw(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s::bigint, %s::float8{})"
 BAR_FOR = 0.2
 """Seconds that whoever asks again waits at first for what was asked before to be over."""
 
@@ -101,13 +101,13 @@ class PostgresStore(ServerSession, ServedDrawing):
             return None
         if self.holding is not None and self.holding.stretches(take.wants[0].call):
             return None
-        since = drawn.begin_alone(take)
-        if since is None:
+        numbers = drawn.begin_alone(take)
+        if numbers is None:
             return None
         statement, more = (self._draw_and_tell, (drawn.arrived(),)) if drawn.many_arrived() else (self._draw, ())
         try:
             with opened.connections.lent() as connection:
-                rows = connection.fetched(statement, (opened.line.owner, connection.number, since, *one, *more))
+                rows = connection.fetched(statement, (opened.line.owner, connection.number, *numbers, *one, *more))
         except psycopg.Error as error:
             return self._taken_after(error, take)
         if rows[0][KIND] == "given":
