@@ -87,6 +87,38 @@ def test_nothing_is_given_by_a_cache_that_has_taken_the_place_of_an_emptied_one(
     assert (new.at, new.states) == ([0], [MINE])
 
 
+def test_what_is_left_of_an_emptied_cache_is_given_to_nobody_who_knew_it(server, opened, monkeypatch):
+    """A call that somebody touched after the cache was emptied is refused to who has drawn it before, too (P1, P3)."""
+    store = opened(server.fresh())
+    late, peer = opened(server.url), opened(server.url)
+    late.opened()
+    stock(store, b"0")
+    assert take(peer).at == [0]
+    filling = take(peer)
+    server.fresh()
+    # Nor is anything left to somebody's care, who may die at this moment.
+    monkeypatch.setattr(late, "_undo", lambda *_: None)
+    for program in (late, store, peer, store, late):
+        with pytest.raises(StoreRefused, match=EMPTIED):
+            take(program)
+    with pytest.raises(StoreRefused, match=EMPTIED):
+        written(peer, filling.fills(b"paid"))
+    assert peer.peek(call()) == {}
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_call_of_a_cache_that_was_begun_anew_is_refused_to_who_knew_it(server, opened, count):
+    """What others have stored since the cache was emptied is not given as that of the former (P1)."""
+    store = opened(server.fresh())
+    stock(store, b"0", b"1")
+    assert take(store).at == [0]
+    server.fresh()
+    stock(opened(server.url), b"new", b"newer", b"newest")
+    with pytest.raises(StoreRefused, match=EMPTIED):
+        take(store, count)
+    assert take(opened(server.url)).at == [0]
+
+
 def test_draws_at_once_are_answered_as_each_alone(server, opened):
     """Draws of many calls are told what is stored or missing, and one that cannot be sent fails alone (P3)."""
     store = opened(server.fresh())

@@ -226,8 +226,10 @@ class AskingCalls:
 
     # Sending.
 
-    def sent(self, of: OfCall, groups: Sequence[Group], about: Sequence[Any] | None) -> tuple[bytes, list[bytes]]:
-        """Return what is asked of a call, and the records that go with it."""
+    def sent(
+        self, of: OfCall, groups: Sequence[Group], about: Sequence[Any] | None, cache: str
+    ) -> tuple[bytes, list[bytes]]:
+        """Return what is asked of a call of a cache, and the records that go with it."""
         records: list[bytes] = []
         told = [
             (
@@ -237,13 +239,13 @@ class AskingCalls:
             for group in groups
         ]
         try:
-            return msgspec.msgpack.encode((about or False, told)), records
+            return msgspec.msgpack.encode((about or False, told, cache)), records
         except UnicodeEncodeError as error:
             raise no_text(error) from error
 
-    def about(self, call: Call) -> list[Any]:
-        """Return what the server is told of a call that it does not know."""
-        return [call.key.hex(), call.function, call.form, repr(time.time())]
+    def about(self, call: Call, *, is_listed: bool) -> list[Any]:
+        """Return what the server is told of a call that it may not know."""
+        return [call.key.hex(), call.function, call.form, repr(time.time()), is_listed]
 
     # Answers.
 

@@ -67,8 +67,10 @@ function doing.list()
         return redis.error_reply('MMEMPTIED')
     end
     for n = 4, #ARGV, 3 do
-        call('SADD', base .. ':functions', ARGV[n])
-        call('ZADD', base .. ':calls:' .. ARGV[n], 'NX', ARGV[n + 1], ARGV[n + 2])
+        if not call('ZSCORE', base .. ':calls:' .. ARGV[n], ARGV[n + 2]) then
+            call('SADD', base .. ':functions', ARGV[n])
+            call('ZADD', base .. ':calls:' .. ARGV[n], ARGV[n + 1], ARGV[n + 2])
+        end
     end
     return 1
 end

@@ -9,6 +9,7 @@
 --     :u      run -> stretches of slots it used       :a:OWNER:ID   what was answered, for who asks again
 --     :e      space -> number and vector, in it       :l            0 or 1 (a shadow) -> what it was given, being similar
 --     :t      runner\0reader\0first -> last:moment:lane of what runs were given
+--     `cache` of :call   of which cache it is, by what that is known, since its list took it
 --     :g      whom something of it was given          `lends` of :call   a mark of those, while it has what they were given
 --     :z:GENERATION   for a day, that this cursor was removed; one that is gone without it was lost by a fail-over
 --     :n:OWNER:ID   samples on their way here, of no slot yet     :v:OWNER:ID   what became of a move that came here

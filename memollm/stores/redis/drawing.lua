@@ -1,9 +1,11 @@
 -- How a Redis store draws: what a burst of draws asks of one call is done by one script.
 --
 -- ARGV: owner, 'many', lease in milliseconds, the number that a new cursor's generation is made of, what is asked as
--- MessagePack, and records. What is asked is {what the call is, or false; groups}, and a group {id, or false; steps}. What
--- was done under an id is not done again: who asks again is answered as before, and what was on its way for long, and was
--- asked again meanwhile, changes nothing. A step is one of these, by its first:
+-- MessagePack, and records. What is asked is {what the call is, or false; groups; by what the cache is known that the asker
+-- has opened}, and a group {id, or false; steps}. What the call is ends with whether the list of that cache has taken it;
+-- the answer then ends with 1, if the call is of the cache by now. What was done under an id is not done again: who asks
+-- again is answered as before, and what was on its way for long, and was asked again meanwhile, changes nothing. A step is
+-- one of these, by its first:
 --     t  take      {reader, recorder, n, pool, lane, order, newer than, resumes, generation and next as seen last}
 --     l  look      {slot, newer than, ticket}                   f  fill     {ticket, slot, number of the record, newer than}
 --     e  end       {ticket, slot} of a claim                    g  go       {ticket, reader, position, generation, returned, refused}
@@ -15,11 +17,11 @@
 local moment = now()
 local asked, lease
 if ARGV[2] == 'one' then
-    -- Of `glance.lua`, of which the rest is recorder, lease and fresh number.
+    -- Of `glance.lua`, of which the rest is recorder, lease, fresh number, and by what the cache is known.
     local pool, newer = ARGV[5] ~= '' and tonumber(ARGV[5]), ARGV[6] ~= '' and tonumber(ARGV[6])
     lease, fresh = tonumber(ARGV[10]), ARGV[11]
     asked = {false, {{ARGV[3], {
-        {'t', ARGV[4], ARGV[9], 1, pool, false, false, newer, false, ARGV[7], tonumber(ARGV[8])}}}}}
+        {'t', ARGV[4], ARGV[9], 1, pool, false, false, newer, false, ARGV[7], tonumber(ARGV[8])}}}}, ARGV[12]}
 else
     lease, fresh, asked = tonumber(ARGV[3]), ARGV[4], cmsgpack.unpack(ARGV[5])
 end
@@ -35,16 +37,36 @@ local function gives()
     return false
 end
 
-bury_the_dead(moment)
-local known_as = call('HMGET', base .. ':call', 'made', 'joining', 'leaving')
-if known_as[3] or known_as[2] and gives() then
-    require_still(known_as[2], known_as[3])
+local function fills()
+    for _, group in ipairs(asked[2]) do
+        for _, step in ipairs(group[2]) do
+            if step[1] == 'f' then
+                return true
+            end
+        end
+    end
+    return false
 end
-if not known_as[1] then
-    local about = asked[1]
-    if not about then
+
+-- A call is of the cache whose list took it before. One that came with a listing, which may have been refused, is of none
+-- yet: who has not been told so lists it, too, before anything is given, and it is listed again before it is filled.
+local function require_cache(made, cache, about)
+    if cache == asked[3] or about and not cache then
+        return
+    elseif cache and (gives() or fills()) then
+        refuse('MMEMPTIED')
+    elseif not made or not cache and (gives() or fills()) then
         refuse('MMUNKNOWN')
     end
+end
+
+bury_the_dead(moment)
+local about, known = asked[1], call('HMGET', base .. ':call', 'made', 'joining', 'leaving', 'cache')
+require_cache(known[1], known[4], about)
+if known[3] or known[2] and gives() then
+    require_still(known[2], known[3])
+end
+if about and not known[1] then
     call('HSET', base .. ':call', 'key', about[1], 'function', about[2], 'form', about[3], 'made', about[4])
 end
 
@@ -247,5 +269,12 @@ live(moment, lease)
 if ARGV[2] == 'one' then
     local taken = answers[1][1]
     return {taken[1], taken[2][1], taken[3][1]}
+end
+if about then
+    -- Not before: a server without room takes what is paid for, if what is written first needs none.
+    if about[5] and not known[4] then
+        call('HSET', base .. ':call', 'cache', asked[3])
+    end
+    answers[#answers + 1] = (about[5] or known[4]) and 1 or 0
 end
 return answers

@@ -2,11 +2,13 @@
 -- filling, asked for the first time. It stands before the functions of `common.lua`, which it needs none of.
 --
 -- ARGV: owner, 'one', ticket, reader, pool, newer than, and of the cursor as this process saw it last its generation and
--- next position; then what `drawing.lua` goes on with where this is no such draw.
+-- next position; then what `drawing.lua` goes on with where this is no such draw, and last by what the cache is known.
 if ARGV[2] == 'one' then
     local base, at = KEYS[1], redis.call('HGET', KEYS[1] .. ':r', ARGV[4])
     local answer = base .. ':a:' .. ARGV[1] .. ':' .. ARGV[3]
-    if at and redis.call('EXISTS', base .. ':f:' .. ARGV[4], base .. ':o', answer) == 0 then
+    if at and redis.call('HGET', base .. ':call', 'cache') == ARGV[12]
+        and redis.call('EXISTS', base .. ':f:' .. ARGV[4], base .. ':o', answer) == 0
+    then
         local generation, next = string.match(at, '^(-?%d+):(%d+)$')
         next = tonumber(next)
         if generation == ARGV[7] and next < tonumber(ARGV[8]) then

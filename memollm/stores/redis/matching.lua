@@ -3,14 +3,14 @@
 local call, base, what, about = redis.call, KEYS[1], ARGV[2], ARGV[3]
 local doing = {}
 
--- Tell whether the call is there; where it is told what it is, it is from now on.
+-- Tell whether the call is there, and of a cache; where it is told what it is, it is from now on.
 local function is_there()
-    if call('EXISTS', base .. ':call') == 0 then
+    if call('HEXISTS', base .. ':call', 'cache') == 0 then
         if about == '' then
             return false
         end
-        local key, name, form, made = unpack(cmsgpack.unpack(about))
-        call('HSET', base .. ':call', 'key', key, 'function', name, 'form', form, 'made', made)
+        local key, name, form, made, cache = unpack(cmsgpack.unpack(about))
+        call('HSET', base .. ':call', 'key', key, 'function', name, 'form', form, 'made', made, 'cache', cache)
     end
     return true
 end

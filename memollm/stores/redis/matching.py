@@ -170,7 +170,8 @@ class RedisMatching(RedisMatches):
         answers = self._do(what, ((call, b"", values) for call, values in asked))
         missing = [nth for nth, answer in enumerate(answers) if answer is None]
         self._session.register([asked[nth][0] for nth in missing])
-        named = ((call, _about(call), values) for call, values in (asked[nth] for nth in missing))
+        cache = self._session.known_as
+        named = ((call, _about(call, cache), values) for call, values in (asked[nth] for nth in missing))
         for nth, answer in zip(missing, self._do(what, named), strict=True):
             answers[nth] = answer
         return answers
@@ -275,8 +276,8 @@ class RedisMatching(RedisMatches):
                     self._do("match", [(tag, b"", (shadow, _written(match, mark), value))])
 
 
-def _about(call: Call) -> bytes:
-    return encode((call.key.hex(), call.function, call.form, repr(time.time())))
+def _about(call: Call, cache: str) -> bytes:
+    return encode((call.key.hex(), call.function, call.form, repr(time.time()), cache))
 
 
 def _packed(vector: StoredVector, number: bytes) -> bytes:

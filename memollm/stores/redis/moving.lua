@@ -130,8 +130,12 @@ local function set_reader(reader, fresh, anew, upto, given, free)
 end
 
 local function be_known(it)
-    local used = it[5]
-    if call('HEXISTS', about, 'made') == 0 then
+    local used, known = it[5], call('HMGET', about, 'made', 'cache')
+    if known[2] and known[2] ~= it[8] then
+        refuse('MMEMPTIED')
+    end
+    call('HSET', about, 'cache', it[8])
+    if not known[1] then
         call('HSET', about, 'key', it[1], 'function', it[2], 'form', it[3], 'made', it[4], 'used', used)
     elseif it[6] and tonumber(used) > tonumber(call('HGET', about, 'used') or 0) then
         call('HSET', about, 'used', used)
@@ -139,7 +143,7 @@ local function be_known(it)
 end
 
 -- Let all be there. ARGV: ..., what comes as MessagePack, the samples of some slots, and what was replaced. What comes is
---     {what the call is, with how many samples it had, slots, how many more were brought before, how many were replaced,
+--     {what the call is, with how many samples it had and of which cache, slots, how many more were brought before, how many were replaced,
 --     lanes, readers, uses, what runs were given, a move}
 -- Return 1, 0 if the call is not held any more, or -1 if somebody was faster with one of the slots.
 function doing.join()

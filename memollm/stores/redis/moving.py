@@ -115,7 +115,7 @@ class HeldCall:
         staged = 0
         if len(data) > FEW or sum(map(len, data.values())) > MUCH:
             staged, data = self._stage(data), {}
-        it = ((*about, self.size), list(data), staged, len(replaced), *rest, move or False)
+        it = ((*about, self.size, self._store.known_as), list(data), staged, len(replaced), *rest, move or False)
         answer = self.ask("join", msgspec.msgpack.encode(it), *data.values(), *replaced)
         if answer != 1:
             raise StoreUnavailable((_RACED if answer == -1 else _LOST).format(function=self._call.function))

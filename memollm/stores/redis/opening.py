@@ -89,7 +89,7 @@ def _requires_waiting(wire: Channel, version: tuple[int, ...], shown: str, *, ma
     )
 
 
-def require_known_schema(way: ServerWay | Channel, books: str, shown: str, *, writes: bool) -> bytes | None:
+def require_known_schema(way: ServerWay | Channel, books: str, shown: str, *, writes: bool) -> str:
     """Refuse what a newer version has written; return by what a cache is known again, which is begun if it may be."""
     if writes:
         way.value("HSETNX", f"{books}:about", "version", SCHEMA_VERSION)
@@ -101,7 +101,7 @@ def require_known_schema(way: ServerWay | Channel, books: str, shown: str, *, wr
             "Update memollm: pip install --upgrade memollm."
         )
     known_as: bytes | None = way.value("HGET", f"{books}:about", "id")
-    return known_as
+    return (known_as or b"").decode()
 
 
 def _info(wire: Channel, *sections: str) -> dict[str, str]:

@@ -90,11 +90,11 @@ class RedisSession(ServedSession[OpenRedis]):
         super()._begin_process()
         self.drawn = Drawn(self.flights, tells_arrived=False)
         self.known: set[str] = set()
-        """The calls that the server knows."""
+        """The calls that the server knows, as such of the cache that this process has opened."""
         self.moving: dict[str, None] = {}
         """The calls that this process moves something to or from."""
         self.seen = Seen()
-        self.known_as: bytes | None = None
+        self.known_as = ""
         """By what the cache is known again; another, or none, is there if it was emptied."""
 
     @property
@@ -283,7 +283,7 @@ class RedisSession(ServedSession[OpenRedis]):
         """Return what puts calls on the list; it is refused where the cache was emptied meanwhile."""
         now = repr(time.time() if at is None else at)
         listed = [(call.function, now, self.tag_of(self.base(call))) for call in calls]
-        first = (opened.owner, "list", self.known_as or b"")
+        first = (opened.owner, "list", self.known_as)
         return [
             Command(books(), self.books, (*first, *chain(*listed[nth : nth + MANY])))
             for nth in range(0, len(listed), MANY)

@@ -29,7 +29,7 @@ from memollm.stores.redis.session import RedisSession
 from memollm.stores.served import ServedDrawing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from memollm._types.calls import Call, Place, Want
     from memollm._types.requests import Answer, Request
@@ -131,33 +131,36 @@ class RedisStore(RedisSession, ServedDrawing):
             # The list takes its call first, and refuses it where the cache is another one by now.
             self._run(opened, listing)
             listing = []
-        commands = self._commands(opened, asking, new)
+        told = {self.base(call): asking.about(call, is_listed=not listing) for call in new}
+        commands = self._commands(opened, asking, told)
         try:
             answers = self._run(opened, [*listing, *(command for command, _, _ in commands)])[len(listing) :]
         except ResponseError as error:
             if code_of(error) == EMPTIED:
                 self._undo(opened, requests)
             raise
-        self.know(self.base(call) for call in new)
         answered: Answered = []
         for (command, base, asked), answer in zip(commands, answers, strict=True):
+            if base in told and answer.pop():
+                self.know([base])
             answered += zip(asked, answer if command.arguments[1] == "many" else [[one_taken(*answer)]], strict=True)
             opened.line.answered.extend((base, group.id) for group in asked if not (group.id is None or group.again))
         return answered
 
-    def _commands(self, opened: OpenRedis, asking: AskingCalls, new: Sequence[Call]) -> list[Asked]:
-        """Return what asks, call by call; of those that are new it says what they are."""
+    def _commands(self, opened: OpenRedis, asking: AskingCalls, told: Mapping[str, Sequence[Any]]) -> list[Asked]:
+        """Return what asks, call by call; of those that are new the server is told what they are."""
         commands: list[Asked] = []
         lease = int(1000 * self.address.lease)
         for call, of in asking.of.items():
-            base, about = self.base(call), asking.about(call) if call in new else None
+            base = self.base(call)
+            about = told.get(base)
             for first in range(0, len(of.groups), MANY):
                 groups = of.groups[first : first + MANY]
                 arguments: tuple[object, ...]
                 if about is None and (one := one_draw(groups)) is not None:
-                    arguments = (opened.owner, "one", *one, lease, new_number())
+                    arguments = (opened.owner, "one", *one, lease, new_number(), self.known_as)
                 else:
-                    payload, records = asking.sent(of, groups, about)
+                    payload, records = asking.sent(of, groups, about, self.known_as)
                     arguments = (opened.owner, "many", lease, new_number(), payload, *records)
                 commands.append((self._command(call, base, arguments), base, groups))
         return commands
@@ -167,7 +170,7 @@ class RedisStore(RedisSession, ServedDrawing):
         asking = AskingCalls(self.drawn, self.base, self.seen)
         asking.undo(requests)
         with suppress(*FAILURES):
-            self._run(opened, [command for command, _, _ in self._commands(opened, asking, ())])
+            self._run(opened, [command for command, _, _ in self._commands(opened, asking, {})])
         self.drawn.refused(requests)
 
     def get_ready(self, error: Exception, pause: float) -> None:
@@ -203,7 +206,7 @@ class RedisStore(RedisSession, ServedDrawing):
         newer = "" if take.newer_than == EVER else repr(take.newer_than)
         arguments = (
             *(opened.owner, "one", take.ticket, reader, want.pool or "", newer, generation, next_),
-            *(recorder(reader), int(1000 * self.address.lease), new_number()),
+            *(recorder(reader), int(1000 * self.address.lease), new_number(), self.known_as),
         )
         self.drawn.begin((take,))
         (answer,) = self._run(opened, [self._command(want.call, base, arguments)])
