@@ -16,6 +16,7 @@ from memollm._types.secret import masked_url
 from memollm._types.tables import counted, size_text
 from memollm._upkeep.transfer import transfer_of
 from memollm.errors import OptionError, StoreReadOnly, StoreRefused
+from memollm.stores.shown import shown_store
 from memollm.stores.tier.bucket import BucketTierStore
 from memollm.stores.tier.naming import noted_bucket
 from memollm.stores.tier.objects import ASIDE, CACHES, aside, together
@@ -97,8 +98,12 @@ def _with_bucket(store: Drawing) -> BucketTierStore:
     named = None
     with suppress(StoreRefused):
         named = noted_bucket(store)
-    advice = "" if named is None else f" Its large samples stand in {named}: give tier={named!r}, or set MEMOLLM_TIER."
-    raise OptionError(f"sweep is about a bucket before a server (tier='s3://…'), and {store!r} has none.{advice}")
+    shown = shown_store(store)
+    if named is None:
+        advice = "Name a cache that has one: --cache URL, and its bucket with MEMOLLM_TIER, or Cache(url, tier=…)."
+    else:
+        advice = f"Its large samples stand in {named}: give tier={named!r}, or set MEMOLLM_TIER."
+    raise OptionError(f"sweep is about a bucket before a server (tier='s3://…'), and {shown} has none. {advice}")
 
 
 def _require_all(bucket: Bucket, stores: Sequence[BucketTierStore]) -> None:

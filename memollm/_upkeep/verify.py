@@ -20,6 +20,8 @@ from memollm._upkeep.transfer.exporting import snapshot_of
 from memollm._upkeep.transfer.lines import CallLine, encode, sample_line
 from memollm.errors import MissingRecord, OptionError, RecordError, StaleRecord, UntrustedRecord, printable
 from memollm.stores.checking import Checkable, Fault, Kept, Unreadable
+from memollm.stores.reading import ReadingStore
+from memollm.stores.shown import shown_store
 from memollm.stores.transfer import Part
 
 if TYPE_CHECKING:
@@ -231,11 +233,21 @@ class Plain:
         return self._snapshot.entries(Part())
 
 
+def _without_repair(store: Drawing) -> str:
+    shown = shown_store(store)
+    if isinstance(store, ReadingStore) and hasattr(store.base, "files"):
+        return f"repair: {shown} cannot be written by this user. Have a user repair it who may write it."
+    return (
+        f"repair mends the file of a cache on a disk, and {shown} has none. To look for what is wrong, leave --repair "
+        "(repair=True) out; a server's data is restored from its own backup."
+    )
+
+
 def verify(store: Drawing, codec: Codec, *, repair: bool, told: Callable[[int, int], object]) -> Verified:
     """Check a store, and repair it if that is asked for and needed."""
     if not isinstance(store, Checkable):
         if repair:
-            raise OptionError(f"repair: {type(store).__name__} keeps nothing on a disk that could be repaired.")
+            raise OptionError(_without_repair(store))
         with snapshot_of(store) as snapshot:
             return examine(Plain(snapshot), codec, told)
     checks = store.checks()

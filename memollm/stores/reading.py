@@ -83,6 +83,11 @@ class ReadingStore(MemoryDrawing):
         self._count_at_hand = 0
 
     @property
+    def base(self) -> Readable:
+        """What is read."""
+        return self._base
+
+    @property
     def looking(self) -> Looking:
         """Looks into the other store, except for where readers stand that have drawn here."""
         return cast("Looking", _LookingHere(looking(self._base), self._standing))

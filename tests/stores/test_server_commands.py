@@ -127,6 +127,12 @@ def test_verifying(stocked, command):
     command(stocked, "verify")
 
 
+def test_what_cannot_be_repaired_is_named(stocked, command):
+    """Repairing is for files: the cache is named as its user would, and what can be done."""
+    said = " ".join(command(stocked, "verify", "--repair", code=2).split())
+    assert re.search(r"repair mends the file of a cache on a disk, and \w+://…@\S+ has none", said)
+
+
 def test_who_may_only_read_lists(postgres, command, guest):
     """A user with SELECT alone lists everything, and is told what cannot be done."""
     stock(postgres.fresh())

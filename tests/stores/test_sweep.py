@@ -203,8 +203,39 @@ def test_what_cannot_be_swept_is_refused(machine):
         machine(tier=None).sweep()
     with pytest.raises(OptionError, match="Sweep each"):
         cache.sweep(others=[machine("else", "two", "s3://bucket/else")])
-    with Cache("memory:") as memory, pytest.raises(OptionError, match="is about a bucket before a server"):
-        memory.sweep()
+
+
+def test_what_has_no_bucket_is_named_as_its_user_would(machine, redis, tmp_path, monkeypatch):
+    """A file, a bucket's cache, one in memory, one with a folder before it: no message names a class."""
+    monkeypatch.setenv("MEMOLLM_TIER", "s3://bucket/samples")
+    folder, shown = tmp_path / "cache", r"redis://…@[\w.:]+/0\?prefix=\w+"
+    before = str(tmp_path / "before")
+    for place, tier, said in (
+        (folder, None, re.escape(str(folder))),
+        (tmp_path / "my.db", None, re.escape(str(tmp_path / "my.db"))),
+        (f"s3://bucket/c?local={tmp_path / 'local'}", None, "s3://bucket/c"),
+        ("memory:", None, "'memory:'"),
+        (f"{redis.url}?prefix=three", before, shown),
+    ):
+        with Cache(place, tier=tier) as cache:
+            cache.cached_llm(lambda: "a", name="ask", version=1)()
+            for dry in (True, False):
+                with pytest.raises(
+                    OptionError, match=rf"^sweep is about a bucket .*, and {said}\S* has none\. Name a "
+                ):
+                    cache.sweep(dry_run=dry)
+    with Cache(folder) as cache, pytest.raises(OptionError, match=re.escape(f"and {folder} has none")):
+        machine().sweep(others=[cache])
+
+
+@pytest.mark.usefixtures("collects")
+def test_the_command_on_what_has_no_bucket(tmp_path, monkeypatch, capsys):
+    """It ends as for any mistake, in one line."""
+    monkeypatch.setenv("MEMOLLM_TIER", "s3://bucket/samples")
+    with Cache(tmp_path / "cache") as cache:
+        cache.cached_llm(lambda: "a", name="ask", version=1)()
+    assert run(["--cache", str(tmp_path / "cache"), "sweep"]) == 2
+    assert f"and {tmp_path / 'cache'} has none. Name a cache that has one" in " ".join(capsys.readouterr().err.split())
 
 
 def test_who_may_not_remove_is_told_so_before_anything_is_moved(machine, s3):

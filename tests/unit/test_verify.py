@@ -249,7 +249,7 @@ def test_a_broken_file_in_use_is_not_replaced(damaged, tmp_path):
 
 def test_what_has_no_file_cannot_be_repaired():
     """A cache in memory is checked and no more."""
-    with pytest.raises(OptionError, match="keeps nothing on a disk"):
+    with pytest.raises(OptionError, match="mends the file of a cache on a disk, and 'memory:' has none"):
         Cache("memory:").verify(repair=True)
 
 

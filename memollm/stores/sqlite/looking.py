@@ -13,6 +13,7 @@ from memollm.stores.lists import StoredLists
 from memollm.stores.sqlite.catalog import documents_of
 from memollm.stores.sqlite.files import Files
 from memollm.stores.sqlite.owner_locks import is_alive
+from memollm.stores.sqlite.sql import statements
 from memollm.stores.transcripts import Transcribed, sought, stretches_of
 
 if TYPE_CHECKING:
@@ -69,7 +70,9 @@ class SqliteLooking(StoredLists, TellsClaims, Transcribed):
 
     def notes(self, kind: str, name: str | None = None) -> Mapping[str, Document]:
         """Read documents of the catalog."""
-        return documents_of(self._rows(f"notes_{kind}", name))
+        statement = f"notes_{kind}"
+        # A file keeps no documents of other kinds, such as of the bucket of a server.
+        return documents_of(self._rows(statement, name)) if statement in statements() else {}
 
 
 def counted(rows: Iterable[tuple[Any, ...]]) -> dict[Account, Counts]:
