@@ -20,6 +20,7 @@ from memollm.stores.looking import looking
 from memollm.stores.memory.store import MemoryStore
 from memollm.stores.s3.store import BucketStore
 from memollm.stores.serving import ServedSession
+from memollm.stores.shown import shown_store
 from memollm.stores.sqlite.filelocks import lock_descriptor, unlock_descriptor
 from memollm.stores.sqlite.files import (
     NETWORK_FILESYSTEMS,
@@ -34,6 +35,7 @@ from memollm.stores.sqlite.reader import SqliteReader
 from memollm.stores.sqlite.schema import foreign_texts
 from memollm.stores.sqlite.sql import SCHEMA_VERSION
 from memollm.stores.sqlite.store import SqliteStore
+from memollm.stores.there import missing_part
 from memollm.stores.tier.bucket import BucketTierStore
 from memollm.stores.tier.naming import noted_bucket
 from memollm.stores.tier.store import TierStore
@@ -81,17 +83,31 @@ def _of_store(store: Drawing) -> Iterator[CheckResult]:
         yield from _check_files(store.files)
         yield from _check_users(store.files)
     else:
+        yield from _check_elsewhere(store)
+
+
+def _check_elsewhere(store: Drawing) -> Iterator[CheckResult]:
+    """Look at a store of a server, and make no cache there."""
+    try:
+        part = missing_part(store)
+    except MemollmError as error:
+        yield CheckResult("store", WRONG, str(error))
+        return
+    if part:
+        shown = shown_store(store)
+        yield CheckResult("store", NOTE, f"{shown} answers; in {part} no cache is yet: the first draw makes it")
+    else:
         yield _answering(store)
-        if isinstance(store, TierStore):
-            yield CheckResult("tier", OK, store.copies.look())
-        yield from _check_tier(store)
+    if isinstance(store, TierStore):
+        yield CheckResult("tier", OK, store.copies.look())
+    yield from _check_tier(store, is_made=not part)
 
 
-def _check_tier(store: Drawing) -> Iterator[CheckResult]:
+def _check_tier(store: Drawing, *, is_made: bool) -> Iterator[CheckResult]:
     """Tell whether the bucket that has the large records is the one that is named, and answers."""
     named = store.objects.place if isinstance(store, BucketTierStore) else None
     try:
-        noted = noted_bucket(store)
+        noted = noted_bucket(store) if is_made else None
         if noted not in {None, named}:
             text = f"large samples stand in {noted}, which this program has not named: give the cache tier={noted!r}"
             yield CheckResult("bucket", WRONG, f"{text}, or set MEMOLLM_TIER")

@@ -16,6 +16,8 @@ from memollm.errors import MemollmWarning, OptionError, StoreReadOnly
 from memollm.stores.looking import looking
 from memollm.stores.reading import reading_store
 from memollm.stores.serving import ServedSession
+from memollm.stores.shown import shown_store
+from memollm.stores.there import missing_part
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -29,17 +31,22 @@ ARGUMENTS: Final = ("FROM", "TO")
 
 
 @contextmanager
-def existing_cache() -> Generator[Cache]:
-    """Open the cache of the command, and close it after the block; where it cannot be written, for reading only."""
-    with existing_at(*chosen()) as cache:
+def existing_cache(*, changes: bool = False) -> Generator[Cache]:
+    """Open the cache of the command, and close it after the block; where it cannot be written, for reading only.
+
+    A command that `changes` something may make an empty cache on a server; one that looks makes none.
+    """
+    with existing_at(*chosen(), changes=changes) as cache:
         yield cache
 
 
 @contextmanager
-def existing_at(place: str, by: str) -> Generator[Cache]:
+def existing_at(place: str, by: str, *, changes: bool = False) -> Generator[Cache]:
     """Do so with one that is there at a place, which somebody named."""
     require_existing(place, by)
     cache = looked_at(place)
+    if not changes:
+        _require_made(cache, by)
     if not _may_be_written(place, cache):
         cache = Cache(reading_store(cache.store))
     with cache:
@@ -82,6 +89,15 @@ def promptly(cache: Cache) -> Cache:
 def _require_lasting(place: str, by: str) -> None:
     if place == "memory:":
         raise OptionError(f"'memory:' (by {by}) lives inside one program; name a cache on disk{_option(by)}.")
+
+
+def _require_made(cache: Cache, by: str) -> None:
+    """Refuse a place at a server where nobody has made a cache yet."""
+    if part := missing_part(cache.store):
+        raise OptionError(
+            f"there is no cache at {shown_store(cache.store)}, in {part} ({by}). Name one{_option(by)}, or draw once "
+            "to have it made."
+        )
 
 
 def _may_be_written(place: str, cache: Cache) -> bool:

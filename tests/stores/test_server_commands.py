@@ -127,6 +127,53 @@ def test_verifying(stocked, command):
     command(stocked, "verify")
 
 
+@pytest.fixture
+def nowhere(server):
+    """Give the URL of a cache that nobody has made; the test is to leave none."""
+    url = server.another()
+    yield url
+    part = re.search(r"(?:schema|prefix)=(\w+)", url)[1]
+    assert part not in {name.partition(":")[0] for name in names_at(server)}
+
+
+def names_at(server):
+    """Return by what names a server keeps anything."""
+    if server.url.startswith("postgres"):
+        import psycopg
+
+        with psycopg.connect(server.url) as connection:
+            return [name for (name,) in connection.execute("SELECT nspname FROM pg_namespace")]
+    if hasattr(server, "nodes"):
+        return [name for node in server.nodes for name in map(bytes.decode, node.say("KEYS", "*"))]
+    with server.client() as client:
+        return [key.decode() for key in client.keys("*")]
+
+
+def test_looking_makes_no_cache(nowhere, command, tmp_path):
+    """Where a server has no cache it is said so, in one sentence that names the part, and nothing is left there."""
+    named = " ".join(re.search(r"(schema|prefix)=(\w+)", nowhere).groups())
+    file, page = tmp_path / "all.jsonl", tmp_path / "page.html"
+    for words in ["ls"], ["stats"], ["verify"], ["namespaces"], ["runs"], ["export", file], ["report", page]:
+        said = " ".join(command(nowhere, *words, code=2).split())
+        assert re.search(rf"there is no cache at \w+://…@\S+, in {named} \(--cache\)", said)
+    assert not file.exists()
+    assert not page.exists()
+
+
+def test_a_copy_from_nowhere_makes_no_cache(nowhere, command, tmp_path):
+    """Neither what is copied from is made, nor what is copied to."""
+    assert "there is no cache at" in command(None, "copy", nowhere, tmp_path / "to", code=2)
+    assert not (tmp_path / "to").exists()
+
+
+@pytest.mark.parametrize("tier", [None, "memory:"])
+def test_the_doctor_makes_no_cache(nowhere, command, tier, monkeypatch):
+    """There need be no cache to ask whether the server answers."""
+    if tier:
+        monkeypatch.setenv("MEMOLLM_TIER", tier)
+    assert "no cache is yet: the first draw makes it" in " ".join(command(nowhere, "doctor").split())
+
+
 def test_what_cannot_be_repaired_is_named(stocked, command):
     """Repairing is for files: the cache is named as its user would, and what can be done."""
     said = " ".join(command(stocked, "verify", "--repair", code=2).split())

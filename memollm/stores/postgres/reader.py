@@ -11,16 +11,13 @@ from memollm.stores.postgres.looking import PostgresLooking
 from memollm.stores.postgres.matching import PostgresMatches
 from memollm.stores.postgres.session import OpenServer, ServerSession
 from memollm.stores.postgres.transfer import reading
+from memollm.stores.there import NothingThere
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from memollm.stores.postgres.connections import KeptConnection
     from memollm.stores.postgres.transfer import PostgresSnapshot
-
-
-class NothingThere(Exception):
-    """Nobody has made a cache there yet."""
 
 
 class PostgresReader(ServerSession):
@@ -37,6 +34,14 @@ class PostgresReader(ServerSession):
     def matching(self) -> PostgresMatches:
         """Reads vectors and matches."""
         return PostgresMatches(self.rows)
+
+    def missing(self) -> str:
+        """Name the schema, where no cache is."""
+        try:
+            self.opened()
+        except NothingThere:
+            return f"schema {self.address.schema}"
+        return ""
 
     @contextmanager
     def snapshot(self) -> Generator[PostgresSnapshot]:

@@ -10,12 +10,13 @@ from memollm.stores.redis.looking import RedisLooking
 from memollm.stores.redis.matching import RedisMatches
 from memollm.stores.redis.session import RedisSession
 from memollm.stores.redis.transfer import RedisSnapshot
+from memollm.stores.there import NothingThere
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from memollm.stores.redis.address import RedisAddress
-    from memollm.stores.redis.connections import Channel
+    from memollm.stores.redis.connections import Channel, ServerWay
     from memollm.stores.redis.session import OpenRedis
 
 
@@ -23,6 +24,7 @@ class RedisReader(RedisSession):
     """What a Redis store holds, for a `ReadingStore` to draw from."""
 
     owns = False
+    _has_to_be_there = False
 
     @property
     def looking(self) -> RedisLooking:
@@ -33,6 +35,23 @@ class RedisReader(RedisSession):
     def matching(self) -> RedisMatches:
         """Reads vectors and matches."""
         return RedisMatches(self)
+
+    def missing(self) -> str:
+        """Name the prefix, where no cache is."""
+        self._has_to_be_there = True
+        try:
+            self.opened()
+        except NothingThere:
+            return f"prefix {self.address.prefix.partition('@')[0]}"
+        return ""
+
+    def _way(self) -> ServerWay:
+        way = super()._way()
+        if self._has_to_be_there and self.known_as is None:
+            # Before anything is told there of who listens.
+            way.close()
+            raise NothingThere
+        return way
 
     @contextmanager
     def snapshot(self) -> Generator[RedisSnapshot]:
