@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
@@ -9,7 +10,7 @@ from memollm._types.secret import masked_url
 from memollm.errors import OptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 POOL: Final = 8
 PATIENCE: Final = 20.0
@@ -27,6 +28,13 @@ class SaidByUrl(NamedTuple):
     def refuse(self, reason: str) -> OptionError:
         """Say what of it cannot be meant."""
         return OptionError(f"cache={self.shown!r}: {reason}")
+
+    def refuse_unread(self) -> OptionError:
+        """Say that it is no URL, which a password makes it that is written as it is."""
+        return self.refuse(
+            "it cannot be read as a URL. If its password has characters such as @ / ? # : or %, write them "
+            "percent-encoded, as urllib.parse.quote(password, safe='') does."
+        )
 
     @property
     def pool(self) -> int:
@@ -55,6 +63,9 @@ class SaidByUrl(NamedTuple):
 def said_by_url(url: str, ours: Sequence[str]) -> SaidByUrl:
     """Read a URL, of whose parameters some are ours."""
     shown, parts = masked_url(url), urlsplit(url)
+    if "@" in parts.path + parts.fragment or ("@" in parts.query and "=" not in parts.query.partition("@")[0]):
+        # What stands before it was to be a password.
+        raise SaidByUrl(shown, {}, url).refuse_unread()
     try:
         given = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
     except ValueError:
@@ -68,3 +79,9 @@ def said_by_url(url: str, ours: Sequence[str]) -> SaidByUrl:
     scheme, colon, rest = str(urlunsplit(left)).partition(":")
     whole = f"{scheme}{colon}{rest if rest.startswith('//') else '//' + rest}"
     return SaidByUrl(shown, {name: value for name, value in given if name in ours}, whole)
+
+
+def unknown_parameter(name: str, known: Iterable[str]) -> str:
+    """Say that a URL's parameter is none, and which may be meant."""
+    near = get_close_matches(name, known, n=1)
+    return f"there is no parameter {name}=." + (f" Did you mean {near[0]}=?" if near else "")

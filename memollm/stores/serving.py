@@ -27,6 +27,10 @@ _WAITING: Final = "If it is about to start: it is waited for, {:g} seconds at mo
 """Seconds between attempts to reach a server that was lost; the pause doubles."""
 
 
+class NothingThere(Exception):
+    """Nobody has made a cache there yet."""
+
+
 class Connected(Protocol):
     """What is open at a time, in this process."""
 

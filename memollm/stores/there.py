@@ -8,10 +8,6 @@ from memollm.stores.reading import HasReader
 from memollm.stores.serving import ServedSession
 
 
-class NothingThere(Exception):
-    """Nobody has made a cache there yet."""
-
-
 @runtime_checkable
 class TellsMissing(Protocol):
     """A reader that can tell whether what it reads is there."""

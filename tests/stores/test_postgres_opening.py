@@ -12,7 +12,7 @@ psycopg = require_psycopg()
 
 from psycopg.conninfo import conninfo_to_dict
 
-from memollm import Cache, namespace
+from memollm import Cache, OptionError, namespace
 from memollm._types.calls import Place, Want
 from memollm._types.requests import Fill, Write
 from memollm._types.samples import Sample
@@ -54,7 +54,6 @@ def refused(url, error=StoreRefused):
     ("url", "shown"),
     [
         ("postgresql://me:hush@host/db", "postgresql://…@host/db"),
-        ("postgresql://me:hu/sh@hu@host/db", "postgresql://…@host/db"),
         ("postgresql://host/db?password=hush&schema=a", "postgresql://host/db?password=…&schema=a"),
         ("postgresql://host/db?direct=me:hush@other:1", "postgresql://…@other:1"),
     ],
@@ -62,6 +61,25 @@ def refused(url, error=StoreRefused):
 def test_no_password_is_shown(url, shown):
     """Whatever stands where a password may stand is left out of what is shown."""
     assert repr(Cache(url)) == f"Cache({shown!r})"
+
+
+@pytest.mark.parametrize("password", ["hush@hush", "hush@/?:x", "hush/x", "hu?sh", "hu#sh"])
+def test_a_password_that_is_not_encoded(password):
+    """What makes it no URL is named, and nothing of the password is shown."""
+    with pytest.raises(OptionError, match=r"characters such as .* percent-encoded") as raised:
+        Cache(f"postgresql://me:{password}@host/db")
+    assert str(raised.value).startswith("cache='postgresql://…@host/db': ")
+
+
+def test_a_parameter_that_nobody_knows():
+    """What neither we nor the client know is the user's own mistake, and the nearest known one is named."""
+    with pytest.raises(OptionError, match=r"no parameter shema=\. Did you mean schema=\?"):
+        Cache("postgresql://me:hush@host/db?shema=x")
+    with pytest.raises(OptionError, match=r"no parameter qqq=\.$"):
+        Cache("postgresql://me:hush@host/db?qqq=1")
+    assert address_of("postgresql://host/db?ssl=true&application_name=x").conninfo.endswith(
+        "ssl=true&application_name=x"
+    )
 
 
 def test_what_a_url_says_to_us():
@@ -196,6 +214,21 @@ def test_a_user_who_may_not_write(postgres):
         make_guest(connection)
     said = refused(url.replace(postgres.url, postgres.url_at(postgres.port, user="guest:hush")), StoreReadOnly)
     assert "cannot be written by this user: permission denied" in said
+
+
+def test_a_user_who_may_not_even_read(postgres):
+    """Who only looks is told what reading needs, and not that something could not be written."""
+    url = postgres.another()
+    PostgresStore(url).opened()
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        make_guest(connection)
+    guest = url.replace(postgres.url, postgres.url_at(postgres.port, user="guest:hush"))
+    store = PostgresStore(guest).reader()
+    with pytest.raises(StoreRefused, match=r"cannot be read by this user.*GRANT USAGE ON SCHEMA test_\d+ TO NAME"):
+        store.missing()
+    with pytest.raises(StoreRefused, match="GRANT SELECT ON ALL TABLES"):
+        store.peek(call())
+    store.close()
 
 
 def test_a_user_who_may_only_read_draws(postgres, guest):

@@ -92,7 +92,9 @@ def test_a_server_that_reads_its_files_is_waited_for(redis, monkeypatch):
 
 def test_a_parameter_that_the_client_does_not_know(redis):
     """What the client does not know is refused as the user's own."""
-    assert "knows no such parameter" in refused(f"{redis.url}?speed=7", OptionError)
+    assert "there is no parameter speed=." in refused(f"{redis.url}?speed=7", OptionError)
+    said = refused(f"{redis.url}?leese=3", OptionError)
+    assert said.endswith("there is no parameter leese=. Did you mean lease=?")
 
 
 # What is refused.

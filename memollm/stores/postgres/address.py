@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
-from memollm.stores.addresses import said_by_url
+from psycopg import pq
+
+from memollm.stores.addresses import said_by_url, unknown_parameter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,6 +54,12 @@ def address_of(url: str) -> Address:
     schema = said.ours.get("schema", "memollm")
     if not NAME.fullmatch(schema):
         raise said.refuse("a schema's name has up to 40 letters, digits and underscores; choose another ?schema=.")
+    theirs = {"ssl", *(option.keyword.decode() for option in pq.Conninfo.get_defaults())}
+    for name, _ in parse_qsl(urlsplit(said.url).query, keep_blank_values=True):
+        if name not in theirs:
+            raise said.refuse(unknown_parameter(name, (*OURS, *sorted(theirs))))
+    if urlsplit(said.url).netloc.count("@") > 1:
+        raise said.refuse_unread()
     direct = said.ours.get("direct")
     return Address(
         url,

@@ -5,17 +5,18 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from memollm.errors import StoreRefused, StoreUnavailable
+from memollm.errors import StoreReadOnly, StoreRefused, StoreUnavailable
 from memollm.stores.postgres import sql
 from memollm.stores.postgres.looking import PostgresLooking
 from memollm.stores.postgres.matching import PostgresMatches
 from memollm.stores.postgres.session import OpenServer, ServerSession
 from memollm.stores.postgres.transfer import reading
-from memollm.stores.there import NothingThere
+from memollm.stores.serving import NothingThere
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from memollm.errors import StoreError
     from memollm.stores.postgres.connections import KeptConnection
     from memollm.stores.postgres.transfer import PostgresSnapshot
 
@@ -59,6 +60,25 @@ class PostgresReader(ServerSession):
             return super().rows(statement, *values, **named)
         except NothingThere:
             return []
+
+    def translated(self, error: Exception) -> StoreError:
+        """Say in one sentence what failed; nothing was to be written, so no right to write is missing."""
+        return self._of_reading(super().translated(error))
+
+    def _open(self) -> OpenServer:
+        try:
+            return super()._open()
+        except StoreReadOnly as error:
+            raise self._of_reading(error) from error.__cause__
+
+    def _of_reading(self, error: StoreError) -> StoreError:
+        if not isinstance(error, StoreReadOnly) or "permission denied" not in str(error):
+            return error
+        schema = self.address.schema
+        return StoreRefused(
+            f"The cache {self.address.shown} cannot be read by this user. Have its owner grant what reading needs: "
+            f"GRANT USAGE ON SCHEMA {schema} TO NAME; GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO NAME."
+        )
 
     def _bring_up_to_date(self, connection: KeptConnection) -> None:
         version = self._version(connection)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from inspect import signature
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from redis.backoff import NoBackoff
-from redis.connection import Connection
+from redis.connection import AbstractConnection, Connection
 from redis.exceptions import (
     AskError,
     ClusterDownError,
@@ -20,7 +21,9 @@ from redis.exceptions import (
 from redis.retry import Retry
 
 from memollm.errors import OptionError
+from memollm.stores.addresses import unknown_parameter
 from memollm.stores.lending import Lending
+from memollm.stores.redis.address import OURS
 from memollm.stores.redis.failures import no_text
 
 if TYPE_CHECKING:
@@ -42,6 +45,13 @@ OF_CLUSTERS: Final[dict[str, type[ResponseError]]] = {
 }
 
 
+def _unknown(error: TypeError) -> str:
+    """Say which parameter the client does not know; it tells so in words of its own."""
+    name = str(error).rpartition("argument ")[2].strip("'")
+    known = (*OURS, *signature(AbstractConnection).parameters, *signature(Connection).parameters)
+    return unknown_parameter(name, known)
+
+
 class Channel:
     """One connection. It repeats nothing by itself: an answer that was lost may be of something that was done."""
 
@@ -55,7 +65,7 @@ class Channel:
         try:
             self._connection: Any = kind(**options, retry=Retry(NoBackoff(), 0), health_check_interval=0)
         except TypeError as error:
-            raise OptionError(f"cache={address.shown!r}: the client knows no such parameter ({error}).") from None
+            raise OptionError(f"cache={address.shown!r}: {_unknown(error)}") from None
         self._connection.connect()
         if within is not None:
             self._connection._sock.settimeout(usual)  # noqa: SLF001 - the client has no other name for it

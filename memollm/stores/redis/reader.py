@@ -10,7 +10,7 @@ from memollm.stores.redis.looking import RedisLooking
 from memollm.stores.redis.matching import RedisMatches
 from memollm.stores.redis.session import RedisSession
 from memollm.stores.redis.transfer import RedisSnapshot
-from memollm.stores.there import NothingThere
+from memollm.stores.serving import NothingThere
 
 if TYPE_CHECKING:
     from collections.abc import Generator
