@@ -157,6 +157,25 @@ def test_a_take_that_is_still_under_way(behind, proxy, postgres, n):
     assert take(store).at == [n + 1]
 
 
+def test_a_server_that_answers_and_is_still_at_it(behind, proxy, monkeypatch):
+    """Whoever asks again is told what the server still does, and waits for it each time, as it is not away."""
+    store = behind(patience=0.1)
+    stock(store, b"zero")
+    drawing = Take(store.flights.depart(), [want()])
+    waits, get_ready = [], store.get_ready
+    monkeypatch.setattr(store, "get_ready", lambda *said: (waits.append(said), get_ready(*said)))
+    with monkeypatch.context() as patched:
+        patched.setattr(store.opened().line, "bar", lambda *_: False)
+        proxy.lose_answers(1)
+        for _ in range(2):
+            waits.clear()
+            with pytest.raises(StoreUnavailable, match="answers, but has not ended what was asked before"):
+                asked(store, drawing)
+            assert waits
+    assert list(asked(store, drawing)[0].positions) == [0]
+    store.flights.arrive(drawing.ticket)
+
+
 # What a cursor notes of the draw that moved it last.
 
 

@@ -12,7 +12,7 @@ from memollm._types.allowance import Allowance, Charged
 from memollm._types.calls import Place, Want
 from memollm._types.requests import Fill, Look, Settle, Take, Write, Written
 from memollm._types.samples import EVER, MINE, Busy, Sample
-from memollm.errors import StoreUnavailable
+from memollm.errors import NotStoredWarning, StoreUnavailable
 from memollm.stores.limiting import limiting
 from memollm.stores.transfer import Part
 from memollm.testing._bench import asked, call, written
@@ -353,3 +353,42 @@ def test_server_that_stays_away_is_said(kind, own_server, opened):
     own_server.start()
     assert store.opened().line.is_up.wait(PATIENCE)
     assert take(store).at == [1]
+
+
+def waits_of(store, monkeypatch):
+    """Note each wait of a store for its server."""
+    waits, get_ready = [], store.get_ready
+    monkeypatch.setattr(store, "get_ready", lambda *said: (waits.append(said), get_ready(*said)))
+    return waits
+
+
+@pytest.mark.parametrize("dies", ["during a call", "between draws"])
+def test_a_server_that_was_waited_for_in_vain_is_not_waited_for_again(own_server, opened, monkeypatch, dies):
+    """Whatever its death left half done, each later draw tries once and says why; all goes on when it is back."""
+    store = opened(f"{own_server.url}?patience=0.3")
+    cache, waits, made = Cache(store), waits_of(store, monkeypatch), []
+
+    def answer(prompt):
+        made.append(prompt)
+        if (dies, prompt) == ("during a call", "during"):
+            own_server.kill()
+        return prompt
+
+    ask, peer = (cache.cached_llm(answer, namespace=each, name="ask", version=1) for each in "ab")
+    stopping = cache.cached_llm(answer, namespace="a", name="ask", version=1, on_store_error="raise")
+    ask("before")
+    if dies == "between draws":
+        own_server.kill()
+    with pytest.warns(NotStoredWarning, match=r"cannot be reached: .*refused"):
+        ask("during")
+    assert waits
+    waits.clear()
+    ask("after")
+    with pytest.raises(StoreUnavailable, match=r"cannot be reached: .*refused"):
+        stopping("later")
+    assert waits == []
+    until(lambda: store.epoch() == -1)
+    own_server.start()
+    assert store.opened().line.is_up.wait(PATIENCE)
+    assert [each(prompt) for prompt in ("before", "back") for each in (ask, peer)] == ["before"] * 2 + ["back"] * 2
+    assert made == ["before", "during", "after", "before", "back"]

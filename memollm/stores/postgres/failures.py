@@ -56,6 +56,11 @@ _WAS_STOPPED: Final = (
     "The server of the cache {shown} stopped this twice: {said}. Nothing of it was done. If statement_timeout or "
     "lock_timeout of the role or the database is too short, raise it: ALTER ROLE NAME SET statement_timeout = '1min'."
 )
+_UNDER_WAY: Final = (
+    "The server of the cache {shown} answers, but has not ended what was asked before by a connection that was lost. "
+    "Nothing is done beside that, as it might be done twice; do it again, or give it more time with ?patience= in the "
+    "URL."
+)
 _AWAY: Final = (
     *("Connection refused", "Connection reset", "closed the connection unexpectedly", "No such file or directory"),
     # Of several servers none is the primary yet, while a standby is about to become it.
@@ -87,10 +92,7 @@ _SAID: Final[Mapping[str, str]] = {
 
 
 class StillUnderWay(psycopg.OperationalError):
-    """What is asked again may still be done by what was given up."""
-
-    def __init__(self) -> None:
-        super().__init__("what was asked before, and its answer lost, is still under way there")
+    """What is asked again may still be done by what was given up, and the server answers."""
 
 
 def may_pass(error: psycopg.Error) -> bool:
@@ -113,6 +115,8 @@ def is_rolled_back(error: psycopg.Error) -> bool:
 
 def translated(error: psycopg.Error, shown: str) -> StoreError:
     """Say in one sentence what failed, why, and what can be done."""
+    if isinstance(error, StillUnderWay):
+        return StoreUnavailable(_UNDER_WAY.format(shown=shown))
     said, state = _said(error), error.sqlstate or ""
     for starts, kind, text in _TOLD:
         if state.startswith(starts):

@@ -169,6 +169,10 @@ class DirectLine(ListeningThread):
 
     # What comes late.
 
+    def require_server(self) -> None:
+        """Raise why the server cannot be reached, if that is so now."""
+        connect(self._address.direct, self._address.shown, prepares=False).close()
+
     def bar(self, numbers: Collection[int], seconds: float) -> bool:
         """Have nothing be done any more that was asked by connections that were given up; tell whether that is so now.
 

@@ -168,9 +168,12 @@ class PostgresStore(ServerSession, ServedDrawing):
     def _bar(self) -> None:
         """Have what was asked before be over: done, or never to be done."""
         opened = self.opened()
-        late = [*opened.connections.given_up]
+        late, line = [*opened.connections.given_up], opened.line
         if late:
-            if not opened.line.bar(late, BAR_FOR):
+            if not line.is_up.is_set():
+                line.require_server()
+            if not line.bar(late, BAR_FOR):
+                line.require_server()
                 raise StillUnderWay
             opened.connections.given_up.difference_update(late)
 
