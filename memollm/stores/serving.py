@@ -7,7 +7,7 @@ import time
 import weakref
 from _thread import start_new_thread
 from contextlib import suppress
-from typing import TYPE_CHECKING, ClassVar, Final, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, ClassVar, Final, Generic, NamedTuple, Protocol, TypeVar, cast
 
 from memollm._types.locks import ThreadLock, interrupted, renewed_in_children
 from memollm._types.warn import warn
@@ -23,8 +23,16 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 PAUSE_FIRST: Final = 0.01
 PAUSE_LAST: Final = 0.25
-_WAITING: Final = "If it is about to start: it is waited for, {:g} seconds at most, or as ?patience= in the URL says."
 """Seconds between attempts to reach a server that was lost; the pause doubles."""
+TOLD_AGAIN: Final = 2.0
+"""Seconds after a server has said nothing in which that is told again, and it is not tried."""
+TRIED: Final = 3.0
+"""Seconds in which a server that has said nothing must answer when it is tried again."""
+_WAITING: Final = "If it is about to start: it is waited for, {:g} seconds at most, or as ?patience= in the URL says."
+_SILENT: Final = (
+    "The server of the cache {} says nothing so far: it is busy or stopped, or one of another kind. It is waited for, "
+    "{:g} seconds at most, or as {}= in the URL says."
+)
 
 
 class NothingThere(Exception):
@@ -41,6 +49,24 @@ class Connected(Protocol):
     def leave_to_parent(self) -> None:
         """Let go of all in a forked child."""
         ...
+
+
+class Vain(NamedTuple):
+    """An attempt to open that has failed. It is no error, which would keep all alive that was under way."""
+
+    kind: type[StoreError]
+    said: tuple[object, ...]
+    is_silent: bool
+    """Whether the server said nothing, which takes long to find out."""
+    at: float
+
+    def again(self) -> StoreError:
+        """Say it to another one."""
+        return self.kind(*self.said)
+
+    def is_new(self) -> bool:
+        """Tell whether it is told for a moment still to whoever asks."""
+        return self.is_silent and time.monotonic() < self.at + TOLD_AGAIN
 
 
 Open = TypeVar("Open", bound=Connected)
@@ -67,6 +93,9 @@ class ServedSession(Generic[Open]):
         self._opening, self._is_opening = opening.lock, opening.mine
         self._open_as: Open | None = None
         self._when_dropped: weakref.finalize[..., ServedSession[Open]] | None = None
+        self._vain: Vain | None = None
+        """The last attempt to open, if it has failed."""
+        self._is_under_way = self._is_silence_told = False
         self._waited_for: frozenset[str] = frozenset()
         """Parts of the server that were waited for in vain and have not answered since; the empty name is all of it."""
         self.drawn = Drawn(self.flights)
@@ -79,20 +108,58 @@ class ServedSession(Generic[Open]):
     # Opening and leaving.
 
     def opened(self) -> Open:
-        """Return what is open; the first use opens it, and says why if that cannot be."""
+        """Return what is open; the first use opens it, and says why if that cannot be.
+
+        Whoever waits for an attempt of another thread shares its outcome. One at a time tries a server that said
+        nothing; all others are told so meanwhile.
+        """
         opened = self._open_as
         if opened is not None:
             return opened
         if self._is_opening():
             raise interrupted()
+        known = self._vain
+        if known is not None and known.is_silent and self._is_under_way:
+            raise known.again()
         with self._opening:
             if self._closed:
                 raise StoreClosed(f"The cache {self.shown} was closed. Make a new Cache to go on.")
             if self._open_as is None:
-                self._open_as = self._opened_in_time()
+                vain = self._vain
+                if vain is not None and (vain is not known or vain.is_new()):
+                    raise vain.again()
+                self._open_as = self._opened_or_noted()
                 self._when_dropped = weakref.finalize(self, _leave_soon, self._open_as)
                 self._when_dropped.atexit = False
             return self._open_as
+
+    def _opened_or_noted(self) -> Open:
+        """Open, or note for others why that cannot be."""
+        self._is_under_way = True
+        try:
+            opened = self._opened_in_time()
+        except StoreError as error:
+            is_silent = self.is_silent(error)
+            if is_silent:
+                self._waited_for |= {""}
+            self._vain = Vain(type(error), error.args, is_silent, time.monotonic())
+            raise
+        else:
+            self._vain, self._is_silence_told = None, False
+            return opened
+        finally:
+            self._is_under_way = False
+
+    def tell_silence(self, seconds: float, parameter: str) -> None:
+        """Warn once that a server says nothing, while it is waited for."""
+        if not self._is_silence_told:
+            self._is_silence_told = True
+            warn(_SILENT.format(self.shown, seconds, parameter), MemollmWarning)
+
+    @property
+    def within(self) -> float | None:
+        """In which time whoever is opened must answer; None for the usual one, if it was not waited for in vain."""
+        return TRIED if self._waited_for else None
 
     def _opened_in_time(self) -> Open:
         """Open; a server that is away is waited for, as by those that it was lost to, and who waits is told so."""
@@ -124,6 +191,10 @@ class ServedSession(Generic[Open]):
 
     def is_coming(self, error: StoreError) -> bool:
         """Tell whether what was not opened is a server that is away, as one that starts is: another error stays."""
+        raise NotImplementedError
+
+    def is_silent(self, error: StoreError) -> bool:
+        """Tell whether what was not opened said nothing."""
         raise NotImplementedError
 
     def close(self) -> None:

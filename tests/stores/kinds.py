@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest import mock
@@ -45,12 +46,21 @@ class Kind(NamedTuple):
     """What a URL says so that a process that was killed is known to be dead soon."""
     taken_for_dead: Callable[[Any, Any], AbstractContextManager[None]]
     """Let others take the process of a store for dead."""
+    soon: str
+    """What a URL says so that a server which says nothing is given up soon."""
+    tries: int
+    """How often a server that says nothing is connected to until it is given up, where nobody asks who it is."""
+    asks_nobody: Callable[[Any], None]
+    """Let nobody ask who answers where a server says nothing."""
+    slow: Callable[[Any], AbstractContextManager[None]]
+    """Let the server be slow to answer who begins, until that was told."""
 
 
 def postgres_kind(server: Any) -> Kind:
     """Tell what is to be known of PostgreSQL."""
     import psycopg
 
+    from memollm.stores.postgres import connections
     from memollm.stores.postgres.store import PostgresStore
 
     def make_newer(server: Any, url: str) -> None:
@@ -83,6 +93,10 @@ def postgres_kind(server: Any) -> Kind:
         lambda _: nullcontext(),
         "",
         postgres_taken_for_dead,
+        "?connect_timeout=2",
+        1,
+        lambda patch: patch.setattr(connections, "refuse_foreign", lambda *_: None),
+        postgres_slow,
     )
 
 
@@ -93,6 +107,25 @@ def terminate(server: Any, store: Any) -> None:
     line = store.opened().line
     with psycopg.connect(server.url, autocommit=True) as connection:
         connection.execute("SELECT pg_terminate_backend(%s)", (line.connection.info.backend_pid,))
+
+
+@contextmanager
+def postgres_slow(patch: Any) -> Generator[None]:
+    """Let the connection come about when it was told that it does not."""
+    from memollm.stores import serving
+    from memollm.stores.postgres import foreign
+    from memollm.stores.postgres.connections import KeptConnection
+
+    has_told, plain, tell = threading.Event(), KeptConnection.connect, serving.warn
+
+    def connect(*args: Any, **options: Any) -> Any:
+        assert has_told.wait(30)
+        return plain(*args, **options)
+
+    patch.setattr(foreign, "PATIENCE", 0.01)
+    patch.setattr(serving, "warn", lambda *told: (tell(*told), has_told.set()))
+    patch.setattr(KeptConnection, "connect", connect)
+    yield
 
 
 @contextmanager
@@ -124,6 +157,7 @@ def redis_kind(server: Any) -> Kind:
     """Tell what is to be known of Redis."""
     import redis
 
+    from memollm.stores.redis import session
     from memollm.stores.redis.store import RedisStore
 
     def make_newer(server: Any, url: str) -> None:
@@ -154,7 +188,29 @@ def redis_kind(server: Any) -> Kind:
         redis_listening_apart,
         "?lease=0.5",
         redis_taken_for_dead,
+        "?socket_timeout=0.05",
+        2,
+        lambda patch: patch.setattr(session, "refuse_a_stranger", lambda _: None),
+        redis_slow,
     )
+
+
+@contextmanager
+def redis_slow(patch: Any) -> Generator[None]:
+    """Let the first greeting be too short for the server."""
+    import redis
+
+    from memollm.stores.redis.connections import LentChannels
+
+    plain, greetings = LentChannels.greet, iter([redis.TimeoutError("Timeout reading from socket")])
+
+    def greet(channels: Any, *how: Any, **named: Any) -> None:
+        for error in greetings:
+            raise error
+        plain(channels, *how, **named)
+
+    patch.setattr(LentChannels, "greet", greet)
+    yield
 
 
 @contextmanager

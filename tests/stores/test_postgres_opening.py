@@ -4,6 +4,7 @@ import socket
 import socketserver
 import threading
 import warnings
+from unittest import mock
 
 import pytest
 from servers import make_guest, require_psycopg, until
@@ -166,10 +167,19 @@ def test_a_connection_that_comes_too_late_is_ended(monkeypatch):
 
     connecting = Connecting(connect, ended.append)
     with pytest.raises(KeyboardInterrupt):
-        connecting.result(leave)
+        connecting.result(leave, lambda: None)
     assert ended == []
     may_connect.set()
     until(lambda: ended == ["made"])
+
+
+def test_who_waits_for_a_connection_is_told():
+    """A connection that is long in coming is told of once it was asked who answers, and is used all the same."""
+    with mock.patch.object(foreign, "PATIENCE", 0.01):
+        looked, told = [], threading.Event()
+        connecting = Connecting(lambda: told.wait(30) and "made", lambda _: pytest.fail("it is used"))
+        assert connecting.result(lambda: looked.append(told.is_set()), told.set) == "made"
+    assert looked[:2] == [False, False]
 
 
 def test_another_kind_of_server():

@@ -256,8 +256,13 @@ def test_who_says_nothing_at_all_is_said_to(listening, monkeypatch):
             pass
 
     monkeypatch.setattr(strangers, "WITHIN", 0.05)
+    monkeypatch.setattr(serving, "warn", lambda text, _: told.append(text))
+    told = []
     said = refused(f"{listening(answer)}?socket_timeout=0.05", StoreUnavailable)
     assert "says nothing: a server that is busy or stopped, or one of another kind." in said
+    assert len(told) == 1
+    assert "says nothing so far" in told[0]
+    assert "10 seconds at most, or as socket_connect_timeout= in the URL says" in told[0]
 
 
 def test_a_server_that_is_slow_to_greet_is_waited_for(redis, monkeypatch):
@@ -265,9 +270,14 @@ def test_a_server_that_is_slow_to_greet_is_waited_for(redis, monkeypatch):
     asked, plain = [], session.refuse_a_stranger
     monkeypatch.setattr(session, "refuse_a_stranger", lambda address: asked.append(address) or plain(address))
 
-    def say_nothing(channels):
-        raise exceptions.TimeoutError("Timeout reading from socket")
+    greetings, greet = iter([exceptions.TimeoutError("Timeout reading from socket")]), LentChannels.greet
 
+    def say_nothing(channels, *within, **hurries):
+        for error in greetings:
+            raise error
+        greet(channels, *within, **hurries)
+
+    monkeypatch.setattr(serving, "warn", lambda *_: None)
     monkeypatch.setattr(LentChannels, "greet", say_nothing)
     with Cache(redis.fresh()) as cache:
         assert cache.store.peek(call()) == {}

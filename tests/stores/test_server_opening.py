@@ -4,6 +4,10 @@ import asyncio
 import logging
 import os
 import re
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from types import SimpleNamespace
 
 import pytest
@@ -131,10 +135,10 @@ def test_newer_schema(kind, refused):
 def test_what_is_not_waited_for(kind, monkeypatch):
     """A name that nobody knows, and a machine that does not answer, are told of as soon as they are known."""
     monkeypatch.setattr(serving, "warn", lambda *_: pytest.fail("it waits"))
-    store = kind.store(kind.closed.format(1))
     for error in kind.not_away:
+        store = kind.store(kind.closed.format(1))
 
-        def fail(error=error):
+        def fail(store=store, error=error):
             raise store.translated(error) from error
 
         monkeypatch.setattr(store, "_open", fail)
@@ -187,6 +191,136 @@ def test_a_server_that_does_not_come_is_waited_for_once(kind, monkeypatch):
     assert store.peek(call()) == {}
     store.close()
     proxy.close()
+
+
+@pytest.fixture
+def silent(kind, monkeypatch):
+    """Return the URL of a port that takes connections and says nothing, and those that it has taken."""
+    taken = []
+    monkeypatch.setattr(serving, "warn", lambda *_: None)
+    kind.asks_nobody(monkeypatch)
+
+    def take():
+        with suppress(OSError):
+            while True:
+                taken.append(listener.accept()[0])
+
+    with socket.create_server(("127.0.0.1", 0), backlog=50) as listener:
+        taking = threading.Thread(target=take, daemon=True)
+        taking.start()
+        yield kind.closed.format(listener.getsockname()[1]) + kind.soon, taken
+        with suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+    taking.join(30)
+    for each in taken:
+        each.close()
+
+
+def test_a_server_that_says_nothing_is_tried_once_for_all(kind, silent, monkeypatch):
+    """First draws of many threads take what one takes, and the next draws are told what that has come to (P7)."""
+    monkeypatch.setattr(serving, "TOLD_AGAIN", 1000)
+    url, taken = silent
+    with Cache(url) as cache:
+        ask = cache.cached_llm(lambda n: n, namespace="a", name="ask", version=1, on_store_error="raise")
+
+        def draw(n):
+            with pytest.raises(StoreUnavailable) as raised:
+                ask(n)
+            return str(raised.value)
+
+        with ThreadPoolExecutor(8) as threads:
+            said = {*threads.map(draw, range(8))}
+        assert {draw(8), draw(9)} == said
+        assert len(said) == 1
+        assert len(taken) == kind.tries
+        # Some time later it is tried again, and not as long.
+        monkeypatch.setattr(serving, "TOLD_AGAIN", -1)
+        with pytest.raises(StoreUnavailable):
+            cache.store.peek(call())
+    assert len(taken) == kind.tries + 1
+
+
+def test_a_slow_server_is_waited_for_and_told_of(kind, monkeypatch):
+    """A server that begins to speak while it is waited for is used as any other."""
+    told = []
+    kind.asks_nobody(monkeypatch)
+    monkeypatch.setattr(serving, "warn", lambda text, _: told.append(text))
+    with kind.slow(monkeypatch), Cache(kind.server.fresh()) as cache:
+        assert cache.cached_llm(lambda: "answer", namespace="a", name="ask", version=1)() == "answer"
+        assert [space.draws for space in cache.namespaces()] == [1]
+    assert len(told) == 1
+    assert "says nothing so far" in told[0]
+    assert "hush" not in told[0]
+
+
+@pytest.fixture
+def trying(kind, monkeypatch):
+    """Return a store, and events: an attempt of it to open has begun, and may fail."""
+    store = kind.store(kind.closed.format(1))
+    has_begun, may_fail, attempts = threading.Event(), threading.Event(), []
+
+    def attempt():
+        attempts.append(1)
+        has_begun.set()
+        assert may_fail.wait(30)
+        raise store.translated(kind.not_away[-1]) from kind.not_away[-1]
+
+    monkeypatch.setattr(store, "_open", attempt)
+    return store, has_begun, may_fail, attempts
+
+
+def failure(store):
+    with pytest.raises(StoreUnavailable) as raised:
+        store.opened()
+    return str(raised.value)
+
+
+def test_who_waits_for_another_thread_shares_its_failure(trying, monkeypatch):
+    """An attempt that failed while one waited for it is not made again."""
+    monkeypatch.setattr(serving, "TOLD_AGAIN", -1)
+    store, has_begun, may_fail, attempts = trying
+    waiting, plain = threading.Semaphore(0), store._opening
+
+    class Told:
+        """The lock of the opening, which tells who wants it."""
+
+        def __enter__(self):
+            waiting.release()
+            plain.acquire()
+
+        def __exit__(self, *_):
+            plain.release()
+
+    store._opening = Told()
+    with ThreadPoolExecutor(3) as threads:
+        said = [threads.submit(failure, store) for _ in range(3)]
+        for _ in range(3):
+            assert waiting.acquire(timeout=30)
+        assert has_begun.wait(30)
+        may_fail.set()
+        assert len({each.result(30) for each in said}) == 1
+    assert len(attempts) == 1
+    failure(store)
+    assert len(attempts) == 2
+
+
+def test_one_thread_tries_a_silent_server_again(trying, monkeypatch):
+    """While one tries it, all others are told at once what the last attempt has come to."""
+    monkeypatch.setattr(serving, "TOLD_AGAIN", -1)
+    store, has_begun, may_fail, attempts = trying
+    may_fail.set()
+    said = failure(store)
+    has_begun.clear()
+    may_fail.clear()
+    with ThreadPoolExecutor(1) as threads:
+        again = threads.submit(failure, store)
+        assert has_begun.wait(30)
+        try:
+            assert failure(store) == said
+        finally:
+            may_fail.set()
+        assert again.result(30) == said
+    assert len(attempts) == 2
 
 
 def test_a_store_that_is_closed_waits_no_more(kind, monkeypatch):

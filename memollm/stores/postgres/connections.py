@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from random import SystemRandom
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -18,9 +18,11 @@ from memollm.stores.postgres.failures import not_connected
 from memollm.stores.postgres.foreign import Connecting, has_one_host, refuse_foreign
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from memollm.stores.postgres.address import Address
+
+    Tell = Callable[[float, str], None]
 
 OLDEST: Final = 14_00_00
 SETTINGS: Final = (
@@ -42,6 +44,9 @@ SEVERAL: Final = ","
 """What stands between the hosts of a URL that names several."""
 WRITABLE: Final = "read-write"
 """Which of several servers is meant, unless the URL says it: the primary, and not a standby."""
+LEAST_SECONDS: Final = 2
+MOST_SECONDS: Final = 130
+"""What the client takes for a shorter time to connect in, and for none."""
 
 
 _numbers = SystemRandom()
@@ -61,8 +66,17 @@ class KeptConnection(psycopg.Connection[tuple[Any, ...]]):
         return self._kept.execute(statement, values).fetchall()
 
 
-def connect(conninfo: str, shown: str, *, prepares: bool = True, looks: bool = False) -> KeptConnection:
-    """Make a connection; what the URL says wins over what we would. Where it `looks`, it tells what else answers."""
+class Opening(NamedTuple):
+    """How the first connection is made."""
+
+    within: float | None
+    """Seconds within which the server must answer, if it has not before."""
+    tell: Tell
+    """What is called where nothing is said."""
+
+
+def connect(conninfo: str, shown: str, *, prepares: bool = True, first: Opening | None = None) -> KeptConnection:
+    """Make a connection; what the URL says wins over what we would. The `first` tells what else answers."""
     try:
         given = conninfo_to_dict(conninfo)
     except psycopg.ProgrammingError as error:
@@ -72,9 +86,12 @@ def connect(conninfo: str, shown: str, *, prepares: bool = True, looks: bool = F
         kept.setdefault("target_session_attrs", given.get("target_session_attrs") or WRITABLE)
     # A pooler may give each transaction another session, which does not know what the one before has prepared.
     options: dict[str, Any] = {"autocommit": True, "prepare_threshold": 5 if prepares else None, **kept}
-    if looks and has_one_host(given):
-        connecting = Connecting(lambda: KeptConnection.connect(conninfo, **options), KeptConnection.close)
-        connection = connecting.result(lambda: refuse_foreign(given, shown))
+    if first is not None and first.within is not None:
+        options["connect_timeout"] = min(int(first.within), _seconds(given))
+    if first is not None and has_one_host(given):
+        connection = Connecting(lambda: KeptConnection.connect(conninfo, **options), KeptConnection.close).result(
+            lambda: refuse_foreign(given, shown), lambda: first.tell(_seconds(given), "connect_timeout")
+        )
     else:
         connection = KeptConnection.connect(conninfo, **options)
     connection.number = _numbers.getrandbits(31)
@@ -85,6 +102,14 @@ def connect(conninfo: str, shown: str, *, prepares: bool = True, looks: bool = F
         connection.close()
         raise
     return connection
+
+
+def _seconds(given: Mapping[str, Any]) -> int:
+    """Return how long the client waits for a connection: two seconds at least, and long where none are said."""
+    with suppress(TypeError, ValueError):
+        said = int(float(given.get("connect_timeout") or KEPT["connect_timeout"]))
+        return max(said, LEAST_SECONDS) if said > 0 else MOST_SECONDS
+    return MOST_SECONDS
 
 
 def _require_settings(connection: KeptConnection, shown: str) -> None:

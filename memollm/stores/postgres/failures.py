@@ -61,6 +61,7 @@ _UNDER_WAY: Final = (
     "Nothing is done beside that, as it might be done twice; do it again, or give it more time with ?patience= in the "
     "URL."
 )
+_SILENT: Final = "Nothing is said there: the server is busy or stopped, or its machine is away. "
 _AWAY: Final = (
     *("Connection refused", "Connection reset", "closed the connection unexpectedly", "No such file or directory"),
     # Of several servers none is the primary yet, while a standby is about to become it.
@@ -121,8 +122,9 @@ def translated(error: psycopg.Error, shown: str) -> StoreError:
     for starts, kind, text in _TOLD:
         if state.startswith(starts):
             return kind(text.format(shown=shown, said=said))
+    why = _SILENT if is_silent(error) else ""
     return StoreUnavailable(
-        f"The cache {shown} cannot be reached: {said}. Check that the server runs and that the URL is right."
+        f"The cache {shown} cannot be reached: {said}. {why}Check that the server runs and that the URL is right."
     )
 
 
@@ -148,6 +150,11 @@ def is_away(error: BaseException | None) -> bool:
     """Tell whether a server that exists did not take a connection, as one that starts; only the text tells."""
     said = str(error)
     return any(text in said for text in _AWAY) and "could not translate" not in said
+
+
+def is_silent(error: BaseException | None) -> bool:
+    """Tell whether whoever is there said nothing until the time for connecting was over; only the text tells."""
+    return "timeout expired" in str(error)
 
 
 def _said(error: psycopg.Error) -> str:

@@ -52,12 +52,17 @@ class Connecting(Generic[C]):
                 self._end(connection)
         self._done.set()
 
-    def result(self, look: Callable[[], None]) -> C:
-        """Wait for it; where that takes long, `look`, which may raise. Who is interrupted has no connection."""
+    def result(self, look: Callable[[], None], tell: Callable[[], None]) -> C:
+        """Wait for it; where that takes long, `look`, which may raise, and then `tell`.
+
+        Who is interrupted has no connection.
+        """
         try:
             pause = PATIENCE
             while not self._done.wait(pause):
                 look()
+                if pause > PATIENCE and not self._done.is_set():
+                    tell()
                 pause = 2 * pause
         except BaseException:
             self._leave()

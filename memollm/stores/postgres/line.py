@@ -12,7 +12,7 @@ from psycopg import sql as composed
 
 from memollm.errors import StoreRefused
 from memollm.stores.listening import UNKNOWN, ListeningThread
-from memollm.stores.postgres.connections import connect, leave_to_parent, require_known_server
+from memollm.stores.postgres.connections import Opening, connect, leave_to_parent, require_known_server
 from memollm.stores.postgres.sql import channel, statements
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from memollm._types.calls import Place
     from memollm.stores.postgres.address import Address
-    from memollm.stores.postgres.connections import KeptConnection
+    from memollm.stores.postgres.connections import KeptConnection, Tell
 
 PROBES: Final = 3
 BAR_EVERY: Final = 0.01
@@ -36,9 +36,13 @@ class DirectLine(ListeningThread):
     failures = (psycopg.Error,)
     thread_name = "memollm-postgres"
 
-    def __init__(self, address: Address, *, owns: bool) -> None:
-        """Connect; who only reads has no lock, and listens all the same."""
+    def __init__(self, address: Address, *, owns: bool, within: float | None, tell: Tell) -> None:
+        """Connect; who only reads has no lock, and listens all the same.
+
+        The first time the server may have to answer `within` some seconds; `tell` is called where it says nothing.
+        """
         self._owns = owns
+        self._first = Opening(within, tell)
         self._address = address
         self._sql = statements(address.schema)
         self.is_pooled = False
@@ -61,7 +65,8 @@ class DirectLine(ListeningThread):
         return self._connection.pgconn.socket
 
     def _connected(self) -> KeptConnection:
-        connection = connect(self._address.direct, self._address.shown, prepares=False, looks=not self.owner)
+        first = None if self.owner else self._first
+        connection = connect(self._address.direct, self._address.shown, prepares=False, first=first)
         try:
             require_known_server(connection, self._address.shown)
             self.is_pooled = _is_pooled(connection)

@@ -21,6 +21,7 @@ from memollm.stores.postgres.failures import (
     StillUnderWay,
     is_away,
     is_rolled_back,
+    is_silent,
     may_pass,
     not_connected,
     translated,
@@ -81,7 +82,7 @@ class ServerSession(ServedSession[OpenServer]):
 
     def _open(self) -> OpenServer:
         try:
-            line = DirectLine(self.address, owns=self.owns)
+            line = DirectLine(self.address, owns=self.owns, within=self.within, tell=self.tell_silence)
         except psycopg.Error as error:
             raise not_connected(error, self.address.shown) from error
         try:
@@ -230,6 +231,10 @@ class ServerSession(ServedSession[OpenServer]):
     def is_coming(self, error: StoreError) -> bool:
         """Tell whether what was not opened is a server that is away."""
         return is_away(error.__cause__)
+
+    def is_silent(self, error: StoreError) -> bool:
+        """Tell whether what was not opened said nothing."""
+        return is_silent(error.__cause__)
 
     def translated(self, error: Exception) -> StoreError:
         """Say in one sentence what failed, why, and what can be done."""

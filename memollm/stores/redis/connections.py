@@ -55,12 +55,14 @@ def _unknown(error: TypeError) -> str:
 class Channel:
     """One connection. It repeats nothing by itself: an answer that was lost may be of something that was done."""
 
-    def __init__(self, address: RedisAddress, *, within: float | None = None) -> None:
-        """Connect; until that is done, the server may have to answer within some seconds."""
+    def __init__(self, address: RedisAddress, *, within: float | None = None, hurries: bool = False) -> None:
+        """Connect; until that is done, the server may have to answer within some seconds, and to be reached in them."""
         options = dict(address.options)
         usual: float | None = options.get("socket_timeout")
         if within is not None:
-            options["socket_timeout"] = within if usual is None else min(within, usual)
+            for name in ("socket_timeout", "socket_connect_timeout")[: 1 + hurries]:
+                set_to: float | None = options.get(name)
+                options[name] = within if set_to is None else min(within, set_to)
         kind: Any = options.pop("connection_class", Connection)
         try:
             self._connection: Any = kind(**options, retry=Retry(NoBackoff(), 0), health_check_interval=0)
@@ -212,9 +214,9 @@ class LentChannels(Lending[Channel]):
         """Let go of one in a forked child."""
         connection.leave_to_parent()
 
-    def greet(self) -> None:
+    def greet(self, within: float = GREETING, *, hurries: bool = False) -> None:
         """Make the first; a server that says nothing to it is not waited for as long as for other answers."""
-        self._idle.append(Channel(self._address, within=GREETING))
+        self._idle.append(Channel(self._address, within=within, hurries=hurries))
 
     # What a `ServerWay` does.
 

@@ -10,12 +10,13 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from redis.exceptions import TimeoutError as ClientTimeoutError
 
 from memollm.stores.drawn import Drawn
 from memollm.stores.listening import UNKNOWN
 from memollm.stores.redis.address import address_of
 from memollm.stores.redis.asking import Seen, pairs, sample_of
-from memollm.stores.redis.connections import LentChannels
+from memollm.stores.redis.connections import GREETING, LentChannels
 from memollm.stores.redis.failures import (
     FAILURES,
     HALFWAY,
@@ -49,6 +50,8 @@ MOST_BEHIND: Final = 1.0
 """Seconds that whoever replaced a sample waits for those who still go by the epoch before."""
 REMEMBERED: Final = 100_000
 """Of how many calls a process remembers that the server knows them."""
+LONGEST_GREETING: Final = 10.0
+"""Seconds for a first answer, where the URL says that connecting may take any time."""
 MANY: Final = 500
 """How many scripts are run in one round trip, where they are many."""
 
@@ -172,18 +175,26 @@ class RedisSession(ServedSession[OpenRedis]):
         *some, last = self.address.nodes
         for node in some:
             channels = LentChannels(self.address.at(node))
-            with suppress(*FAILURES), channels.lent():
+            with suppress(*FAILURES):
+                channels.greet()
                 return channels
-        channels = LentChannels(self.address.at(last))
+        channels, within = LentChannels(self.address.at(last)), self.within
         try:
-            channels.greet()
+            channels.greet(within or GREETING, hurries=within is not None)
         except FAILURES as error:
             if may_be_of_a_stranger(error) and not self._has_asked_who:
                 self._has_asked_who = True
                 refuse_a_stranger(self.address.at(last))
-            if not is_silence(error):
+            if within is not None or not is_silence(error):
                 raise
+            self._greet_slowly(channels)
         return channels
+
+    def _greet_slowly(self, channels: LentChannels) -> None:
+        """Wait for a server that takes connections as long as for a machine to be reached."""
+        seconds: float = self.address.options.get("socket_connect_timeout") or LONGEST_GREETING
+        self.tell_silence(seconds, "socket_connect_timeout")
+        channels.greet(seconds)
 
     def _way_to_cluster(self) -> ServerWay:
         from memollm.stores.redis.cluster import ClusterWay
@@ -340,6 +351,10 @@ class RedisSession(ServedSession[OpenRedis]):
     def is_coming(self, error: StoreError) -> bool:
         """Tell whether what was not opened is a server that is away."""
         return is_coming(error.__cause__)
+
+    def is_silent(self, error: StoreError) -> bool:
+        """Tell whether what was not opened said nothing."""
+        return isinstance(error.__cause__, ClientTimeoutError)
 
     def part_of(self, error: Exception) -> str:
         """Name the node of a cluster that does not answer."""
