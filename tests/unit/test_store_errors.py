@@ -97,7 +97,9 @@ def test_an_answer_that_cannot_be_stored_fails_its_draw(cache, store, options):
     store.kinds = (Fill,)
     with pytest.raises(StoreUnavailable, match="is away") as raised:
         ask("x")
-    assert raised.value.__notes__ == ["An answer of ask was made. It is not returned, and not stored as far as is known."]
+    assert raised.value.__notes__ == [
+        "An answer of ask was made. It is not returned, and not stored as far as is known."
+    ]
     paid = len(made)
     assert paid
     store.kinds = ()

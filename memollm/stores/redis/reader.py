@@ -47,7 +47,7 @@ class RedisReader(RedisSession):
 
     def _way(self) -> ServerWay:
         way = super()._way()
-        if self._has_to_be_there and self.known_as is None:
+        if self._has_to_be_there and not self.known_as:
             # Before anything is told there of who listens.
             way.close()
             raise NothingThere
