@@ -278,3 +278,21 @@ def test_a_network_that_fails_in_every_way(redis, opened):
     finally:
         for proxy in proxies:
             proxy.close()
+
+
+def test_a_server_that_is_busy_with_a_script_is_waited_for(behind, monkeypatch):
+    """What was paid for is kept when somebody's long script has ended (P7)."""
+    store, plain, told = behind(), Channel.ask, []
+
+    def ask(channel, commands):
+        if len(told) < 2:
+            told.append(commands)
+            raise ResponseError("BUSY Redis is busy running a script.")
+        return plain(channel, commands)
+
+    hand = take(store)
+    monkeypatch.setattr(Channel, "ask", ask)
+    hand.fill(b"zero")
+    hand.settle()
+    assert len(told) == 2
+    assert take(store, reader="b").records == [b"zero"]

@@ -73,7 +73,7 @@ def counting(request):
 
 def scripts(stats):
     """Count the scripts that were run, without those that list a call: they go along with its first draw."""
-    run, listed = stats["cmdstat_evalsha"]["calls"], stats.get("cmdstat_zadd", {"calls": 0})["calls"]
+    run, listed = stats["cmdstat_evalsha"]["calls"], stats.get("cmdstat_zscore", {"calls": 0})["calls"]
     return run - listed
 
 

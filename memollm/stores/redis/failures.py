@@ -111,6 +111,8 @@ _PASSING: Final = (
 )
 
 
+_BUSY: Final = "is busy running a script"
+"""What a server says whose script, of whomever, takes longer than it usually waits for one."""
 _OF_CLUSTER: Final = "a cluster"
 
 
@@ -148,7 +150,7 @@ def may_pass(error: Exception) -> bool:
         return False
     if code_of(error) in {UNKNOWN_CALL, MOVING, HALFWAY}:
         return True
-    return isinstance(error, _PASSING)
+    return isinstance(error, _PASSING) or _BUSY in str(error)
 
 
 def is_changing(error: Exception) -> bool:
