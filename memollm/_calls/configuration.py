@@ -44,25 +44,25 @@ class Setting(NamedTuple):
     in_project: bool = True
 
 
+def _require_one_of(known: tuple[str, ...], where: str, value: object) -> str:
+    if not isinstance(value, str) or value not in known:
+        raise OptionError(f"{where}={value!r}{did_you_mean(str(value), known)}")
+    return value
+
+
 def require_mode(where: str, mode: object) -> str:
     """Refuse what is no mode."""
-    if not isinstance(mode, str) or mode not in MODES:
-        raise OptionError(f"{where}={mode!r}{did_you_mean(str(mode), MODES)}")
-    return mode
+    return _require_one_of(MODES, where, mode)
 
 
 def require_on_change(where: str, policy: object) -> str:
     """Refuse what says nothing of changed code."""
-    if not isinstance(policy, str) or policy not in ON_CHANGE:
-        raise OptionError(f"{where}={policy!r}{did_you_mean(str(policy), ON_CHANGE)}")
-    return policy
+    return _require_one_of(ON_CHANGE, where, policy)
 
 
 def require_on_store_error(where: str, policy: object) -> str:
     """Refuse what says nothing of a store that fails."""
-    if not isinstance(policy, str) or policy not in ON_STORE_ERROR:
-        raise OptionError(f"{where}={policy!r}{did_you_mean(str(policy), ON_STORE_ERROR)}")
-    return policy
+    return _require_one_of(ON_STORE_ERROR, where, policy)
 
 
 def require_name(option: str, name: object) -> str:

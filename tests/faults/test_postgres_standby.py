@@ -10,7 +10,7 @@ from test_server_hammer import WORKER, check, until_drawn
 
 from memollm import Cache, MemollmWarning
 
-pytestmark = [pytest.mark.deep, pytest.mark.usefixtures("deadline")]
+pytestmark = pytest.mark.deep
 PROCESSES = 3
 SAMPLES = 300
 QUESTIONS = 5

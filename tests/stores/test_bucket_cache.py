@@ -27,7 +27,6 @@ from memollm.stores.s3.address import bucket_address
 from memollm.stores.s3.bucket import Bucket
 from memollm.testing import FakeS3, hashed_ngrams
 
-pytestmark = pytest.mark.usefixtures("deadline")
 SECRET = "0123456789abcdef" * 4
 
 

@@ -20,8 +20,6 @@ from memollm.stores.tier import objects
 from memollm.testing import FakeS3
 from memollm.testing._bench import call
 
-pytestmark = pytest.mark.usefixtures("deadline")
-
 
 def large(seed):
     """Return a text that no compression makes small."""

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-import pytest
-
 from memollm import Cache, namespace, run
-
-pytestmark = pytest.mark.usefixtures("deadline")
 
 
 def asking(cache, start=0, **options):

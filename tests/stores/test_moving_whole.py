@@ -15,7 +15,6 @@ from memollm._upkeep.transfer import Joining
 from memollm._values.codec import Codec
 
 pytestmark = [
-    pytest.mark.usefixtures("deadline"),
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),
 ]
 N = 4

@@ -33,7 +33,6 @@ def kept():
         KeptConnections.kept.pop().close()
 
 
-@pytest.mark.usefixtures("deadline")
 class TestPostgresStore(StoreConformance, DurableConformance, SharedConformance, SharedMatchingConformance):
     @pytest.fixture(autouse=True)
     def server(self, postgres):

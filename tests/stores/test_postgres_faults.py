@@ -18,8 +18,6 @@ from memollm.stores.postgres.sql import _written_for
 from memollm.stores.postgres.store import PostgresStore
 from memollm.testing._bench import asked, call
 
-pytestmark = pytest.mark.usefixtures("deadline")
-
 
 @pytest.fixture
 def opened(closing):

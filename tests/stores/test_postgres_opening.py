@@ -30,8 +30,6 @@ from memollm.stores.postgres.store import PostgresStore
 from memollm.testing._bench import Hand, call
 from memollm.testing.fakes import NOON
 
-pytestmark = pytest.mark.usefixtures("deadline")
-
 
 @pytest.fixture(autouse=True)
 def team_key(monkeypatch):

@@ -17,8 +17,6 @@ from memollm.errors import StoreRefused
 from memollm.stores.postgres.store import PostgresStore
 from memollm.testing._bench import Hand, call
 
-pytestmark = pytest.mark.usefixtures("deadline")
-
 
 @pytest.fixture
 def bouncer(postgres, tmp_path):

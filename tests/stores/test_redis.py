@@ -9,7 +9,6 @@ from memollm.stores.redis.store import RedisStore
 from memollm.testing import DurableConformance, SharedConformance, SharedMatchingConformance, StoreConformance
 
 
-@pytest.mark.usefixtures("deadline")
 class TestRedisStore(StoreConformance, DurableConformance, SharedConformance, SharedMatchingConformance):
     @pytest.fixture(autouse=True)
     def server(self, redis):

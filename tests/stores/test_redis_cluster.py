@@ -8,8 +8,6 @@ require_redis()
 from memollm.stores.redis.store import RedisStore
 from memollm.testing import DurableConformance, SharedConformance, SharedMatchingConformance, StoreConformance
 
-pytestmark = pytest.mark.usefixtures("deadline")
-
 
 class ClusterUnderTest:
     @pytest.fixture(autouse=True)

@@ -38,8 +38,6 @@ from memollm.stores.redis.nodes import slot_of
 from memollm.stores.redis.store import RedisStore
 from memollm.testing._bench import call
 
-pytestmark = pytest.mark.usefixtures("deadline")
-
 
 @pytest.fixture(autouse=True)
 def team_key(monkeypatch):

@@ -17,7 +17,6 @@ from memollm.stores.redis.connections import Channel
 from memollm.stores.redis.store import RedisStore
 from memollm.testing._bench import call, written
 
-pytestmark = pytest.mark.usefixtures("deadline")
 EMPTIED = r"was emptied while this program used it: by FLUSHALL"
 
 

@@ -27,8 +27,6 @@ from memollm.testing._bench import asked, call, written
 
 LEASE = 0.5
 
-pytestmark = pytest.mark.usefixtures("deadline")
-
 
 @pytest.fixture
 def opened(closing):

@@ -20,8 +20,6 @@ from memollm.stores.transfer import Lane
 from memollm.testing._bench import Hand, call, written
 from memollm.testing.fakes import NOON
 
-pytestmark = pytest.mark.usefixtures("deadline")
-
 
 @pytest.fixture
 def opened(closing):

@@ -22,8 +22,6 @@ from memollm.stores.redis.connections import WAITS, Channel, LentChannels
 from memollm.stores.redis.store import RedisStore
 from memollm.testing._bench import Hand, call
 
-pytestmark = pytest.mark.usefixtures("deadline")
-
 
 @pytest.fixture(autouse=True)
 def team_key(monkeypatch):

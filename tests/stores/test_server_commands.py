@@ -16,8 +16,6 @@ from memollm.stores.sqlite.store import SqliteStore
 from memollm.testing import hashed_ngrams
 from memollm.ui.answers import Answers
 
-pytestmark = pytest.mark.usefixtures("deadline")
-
 
 @pytest.fixture(autouse=True)
 def team_key(monkeypatch):

@@ -22,8 +22,6 @@ SLOT = Place(call(), 0)
 ANSWERS = {"postgres": 6, "redis": 2}
 """How many answers a charge has."""
 
-pytestmark = pytest.mark.usefixtures("deadline")
-
 
 @pytest.fixture
 def opened(kind, closing):

@@ -8,7 +8,6 @@ import pytest
 
 from memollm import Cache
 
-pytestmark = pytest.mark.usefixtures("deadline")
 DRAWS, CALLS, POOL = 2_000, 100, 8
 
 

@@ -24,8 +24,6 @@ from memollm.stores.listening import UNKNOWN
 from memollm.testing._bench import Hand, call
 from memollm.testing.fakes import NOON
 
-pytestmark = pytest.mark.usefixtures("deadline")
-
 
 @pytest.fixture(autouse=True)
 def team_key(monkeypatch):

@@ -21,7 +21,6 @@ from memollm import (
 )
 from memollm.testing import hashed_ngrams
 
-pytestmark = pytest.mark.usefixtures("deadline")
 ANN, BOB = "the secret of Ann", "the secret of Bob, too"
 
 

@@ -30,8 +30,6 @@ from memollm.stores import serving
 OPENSSL = shutil.which("openssl")
 KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 
-pytestmark = pytest.mark.usefixtures("deadline")
-
 
 @pytest.fixture(autouse=True)
 def team_key(monkeypatch):

@@ -11,7 +11,6 @@ from memollm.stores.matching import matching
 from memollm.testing import hashed_ngrams
 from memollm.testing._matching import asking, digest_of, match_of, vector_of
 
-pytestmark = pytest.mark.usefixtures("deadline")
 FRANCE = "What is the capital of France?"
 FRANCE_TOO = "Tell me, what is the capital of France?"
 FRANCE_THIRD = "Please tell me, what is the capital of France?"

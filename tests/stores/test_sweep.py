@@ -18,7 +18,6 @@ from memollm.stores.s3.bucket import Bucket
 from memollm.testing import FakeS3
 from memollm.testing._s3 import _error
 
-pytestmark = pytest.mark.usefixtures("deadline")
 WEEK = 8 * 86400
 
 

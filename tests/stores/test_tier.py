@@ -31,7 +31,6 @@ from memollm.stores.tier.store import TierStore
 from memollm.testing._bench import Hand, call
 from memollm.testing.fakes import NOON
 
-pytestmark = pytest.mark.usefixtures("deadline")
 LARGE = random.Random(17).randbytes(100_000)
 LITTLE = 2_000
 """More bytes than an answer without its record has."""

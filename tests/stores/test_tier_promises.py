@@ -34,7 +34,6 @@ class TierConformance(StoreConformance, DurableConformance, SharedConformance):
         return self.make()
 
 
-@pytest.mark.usefixtures("deadline")
 class TestRedisWithFolder(TierConformance):
     server = RedisStore
 
@@ -44,14 +43,12 @@ class TestRedisWithFolder(TierConformance):
 
 
 @pytest.mark.deep
-@pytest.mark.usefixtures("deadline")
 class TestRedisWithMemory(TestRedisWithFolder):
     def copies(self):
         return MemoryCopies()
 
 
 @pytest.mark.deep
-@pytest.mark.usefixtures("deadline")
 class TestPostgresWithFolder(TierConformance):
     server = PostgresStore
 
@@ -61,14 +58,12 @@ class TestPostgresWithFolder(TierConformance):
 
 
 @pytest.mark.deep
-@pytest.mark.usefixtures("deadline")
 class TestPostgresWithMemory(TestPostgresWithFolder):
     def copies(self):
         return MemoryCopies()
 
 
 @pytest.mark.deep
-@pytest.mark.usefixtures("deadline")
 class TestRedisWithBucket(TestRedisWithFolder):
     """Every record is an object."""
 
@@ -90,7 +85,6 @@ class TestRedisWithBucket(TestRedisWithFolder):
 
 
 @pytest.mark.deep
-@pytest.mark.usefixtures("deadline")
 class TestPostgresWithBucket(TestRedisWithBucket):
     server = PostgresStore
 
