@@ -150,7 +150,7 @@ def proxy(kind):
 
 @pytest.fixture
 def behind(kind, proxy, closing):
-    """Make stores whose every connection but the listening one goes through the proxy."""
+    """Make stores whose every connection but those of the listening thread goes through the proxy."""
 
     def make(**options):
         url = kind.server.url_at(proxy.port) + kind.direct(kind.server.port)

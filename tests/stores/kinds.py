@@ -41,7 +41,7 @@ class Kind(NamedTuple):
     own_server: Callable[[], Any]
     """Make a server of its own, which a test may kill."""
     listening_apart: Callable[[Any], AbstractContextManager[None]]
-    """Let listening connections go to the server by itself, where a URL cannot say so."""
+    """Let what the listening thread does go to the server by itself, where a URL cannot say so."""
     hasty: str
     """What a URL says so that a process that was killed is known to be dead soon."""
     taken_for_dead: Callable[[Any, Any], AbstractContextManager[None]]
@@ -215,16 +215,24 @@ def redis_slow(patch: Any) -> Generator[None]:
 
 @contextmanager
 def redis_listening_apart(server: Any) -> Generator[None]:
-    """Let listening connections go to the server, whatever a URL says."""
+    """Let listening connections go to the server, whatever a URL says, and what their threads ask now and then."""
     from memollm.stores.redis import line
+    from memollm.stores.redis.connections import LentChannels
 
-    plain = line.Channel
+    plain, made = line.Channel, []
 
-    def channel(address: Any) -> Any:
-        return plain(address._replace(options={**address.options, "port": server.port}))
+    def past_proxies(address: Any) -> Any:
+        return address._replace(options={**address.options, "port": server.port})
 
-    with mock.patch.object(line, "Channel", channel):
+    def swift(channels: Any, _: float) -> Any:
+        made.append(LentChannels(past_proxies(channels.listening())))
+        return made[-1]
+
+    listening = mock.patch.object(line, "Channel", lambda address: plain(past_proxies(address)))
+    with listening, mock.patch.object(LentChannels, "swift", swift):
         yield
+    for channels in made:
+        channels.close()
 
 
 @contextmanager

@@ -49,8 +49,6 @@ def test_what_comes_late_changes_nothing(redis, behind, proxy, monkeypatch):
     store = behind()
     stock(store, b"zero", b"one", b"two", b"three")
     sent, plain = [], Channel.ask
-    # What is lost is an answer to a draw, and none to who says that the process lives.
-    monkeypatch.setattr(store.opened().line, "_beat_at", time.monotonic() + 60)
 
     def ask(channel, commands):
         try:
