@@ -205,6 +205,8 @@ def use(folder: Path) -> None:
             require(allowed(lambda ask=ask: ask(PROMPTS[1])), expected[1])
         with replay("n", then="draw"):
             require(allowed(lambda ask=ask: ask(PROMPTS[0])), expected[0])
+        anew = ask.with_options(mode="refresh")
+        require(allowed(lambda anew=anew: anew(PROMPTS[3])), expected[3])
         allowed(lambda ask=ask: ask.explain("another"))
         allowed(lambda ask=ask: ask.with_options(mode="offline")("another"))
         with replay("n"):
@@ -217,6 +219,7 @@ def use(folder: Path) -> None:
         lambda: cache.prune(max_samples=5, dry_run=True),
         lambda: cache.export(folder.parent / "out.jsonl"),
         cache.verify,
+        lambda: cache.load(folder.parent / "out.jsonl"),
         lambda: cache.rewind("n"),
         lambda: cache.adopt("text", version="2"),
         lambda: cache.verify(repair=True),
@@ -295,11 +298,7 @@ class Watch:
 def attack(seed: int, template: Path, scene: Path, watch: Watch) -> None:
     """Change a copy of a cache's folder, and use it."""
     dice = random.Random(seed)
-    shutil.rmtree(scene, ignore_errors=True)
-    folder = scene / ".memollm"
-    shutil.copytree(template, folder)
-    precious = scene / "precious"
-    precious.write_bytes(b"what the user has written")
+    folder = copied(template, scene)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     if dice.random() < 0.4:
         change_rows(folder / "memollm.db", dice)
@@ -308,8 +307,30 @@ def attack(seed: int, template: Path, scene: Path, watch: Watch) -> None:
             # The database is what there is most of.
             victim = dice.choice((folder / "memollm.db", dice.choice(files)))
             victim.write_bytes(changed(victim.read_bytes(), dice))
+    use_watched(scene, folder, watch, looks=dice.random() < 0.2)
+
+
+def attack_records(value: object, template: Path, scene: Path, watch: Watch) -> None:
+    """Put a value into the place of all records of a copy, and use it."""
+    folder = copied(template, scene)
+    with contextlib.closing(sqlite3.connect(folder / "memollm.db")) as connection, connection:
+        connection.execute("UPDATE sample SET record = ?", (value,))
+    use_watched(scene, folder, watch, looks=True)
+
+
+def copied(template: Path, scene: Path) -> Path:
+    """Copy a cache's folder beside a file of the user's."""
+    shutil.rmtree(scene, ignore_errors=True)
+    folder = scene / ".memollm"
+    shutil.copytree(template, folder)
+    (scene / "precious").write_bytes(b"what the user has written")
+    return folder
+
+
+def use_watched(scene: Path, folder: Path, watch: Watch, *, looks: bool) -> None:
+    """Use a cache that was changed, and look what became of everything else."""
     with watch.on(scene):
-        if dice.random() < 0.2:
+        if looks:
             command_line(folder)
         try:
             use(folder)
@@ -317,7 +338,7 @@ def attack(seed: int, template: Path, scene: Path, watch: Watch) -> None:
             # A sample's row that says that it is another call's gives its answer: `verify` finds such pages.
             if not is_damaged(folder):
                 raise
-    assert precious.read_bytes() == b"what the user has written"
+    assert (scene / "precious").read_bytes() == b"what the user has written"
     assert {path.name for path in scene.iterdir()} <= {".memollm", "precious", "out.jsonl"}
 
 

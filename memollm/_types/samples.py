@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from memollm._types.hashing import sha256
 from memollm._types.references import is_reference
@@ -91,6 +91,9 @@ class Replaced(NamedTuple):
 
 def digest_of(record: bytes) -> bytes:
     """Return what a record is known by where it is not at hand itself; a reference to it says the same."""
+    if not isinstance(cast("object", record), bytes):
+        # Damage may have left a text or a number there, which is to be replaced all the same.
+        record = repr(record).encode()
     if is_reference(record):
         return record[3:19]
     # One that a server can make, too.

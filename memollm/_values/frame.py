@@ -54,8 +54,8 @@ def framed(kind: bytes, rest: bytes) -> bytes:
 
 def unframed(record: bytes) -> tuple[bytes, bytes]:
     """Give kind and rest of a record, if it is as it was written and of a form that is known here."""
-    if type(record) is Absent:
-        raise record.error
+    if type(record) is not bytes:
+        _refuse(record)
     if is_reference(record):
         raise MissingRecord(
             f"the record stands in a bucket, as {read_reference(record).shown}, and this cache was opened without it: "
@@ -69,11 +69,22 @@ def unframed(record: bytes) -> tuple[bytes, bytes]:
     return kind, rest
 
 
+def _refuse(record: object) -> None:
+    """Say why what stands in the place of a record is none."""
+    if isinstance(record, Absent):
+        raise record.error
+    if not isinstance(record, bytes):
+        # In a database that was damaged, or that somebody else wrote.
+        raise DamagedRecord(f"a {type(record).__name__} stands in the place of the record. {ANEW}")
+
+
 def weight(record: bytes) -> int:
     """Return how many bytes reading a record is about: as many as it has, or as it announces to unpack to."""
+    if not isinstance(cast("object", record), bytes):
+        # Whoever reads it refuses it at once.
+        return 0
     kind = record[:2]
-    if not kind[:1].islower() or not isinstance(cast("object", record), bytes):
-        # In a cache that somebody else wrote a record may be a text, which whoever reads it refuses.
+    if not kind[:1].islower():
         return len(record)
     start = HEAD + (SIGNATURE_LENGTH if kind.upper() in SIGNED else 0)
     announced = record[start : start + _LONGEST_SIZE].partition(b":")[0]

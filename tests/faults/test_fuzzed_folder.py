@@ -57,6 +57,12 @@ def test_a_changed_folder_harms_nothing(tmp_path, template, watch, seed):
     fuzzing.attack(seed, template / "cache", tmp_path / "scene", watch)
 
 
+@pytest.mark.parametrize("value", [7, -1.5, "a text", "", b"", b"J1:00000000:1"])
+def test_what_is_no_record_harms_nothing(tmp_path, template, watch, value):
+    """The same of whatever a damaged database has in the place of records."""
+    fuzzing.attack_records(value, template / "cache", tmp_path / "scene", watch)
+
+
 @pytest.mark.parametrize("seed", seeds(SEEDS))
 def test_a_changed_export_harms_nothing(tmp_path, template, watch, seed):
     """The same of the bytes of a file that is loaded; what was loaded is as an export writes it."""

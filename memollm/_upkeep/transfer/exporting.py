@@ -255,7 +255,7 @@ def is_whole(slot: int, sample: Sample) -> bool:
     try:
         unframed(sample.record)
         return is_sound(slot, sample)
-    except (RecordError, TypeError):
+    except RecordError:
         return False
 
 
