@@ -521,6 +521,28 @@ class RedisCluster:
         for node in (target, source, *(each for each in self.nodes if each not in (target, source))):
             node.say("CLUSTER", "SETSLOT", slot, "NODE", self.id_of(target))
 
+    def fail_over(self, replica):
+        """Let a replica take the place of its primary, which lives.
+
+        A node that does not hear of it, or is not heard, says nothing of that; so it is asked for again.
+        """
+        from redis.exceptions import ResponseError
+
+        again = 0.0
+
+        def is_primary():
+            nonlocal again
+            if "role:master" in replica.said("INFO", "replication"):
+                return True
+            if time.monotonic() >= again:
+                again = time.monotonic() + 1.0
+                # It has become one meanwhile.
+                with suppress(ResponseError):
+                    replica.say("CLUSTER", "FAILOVER")
+            return False
+
+        until(is_primary)
+
     def stop(self):
         for node in self.nodes:
             node.stop()

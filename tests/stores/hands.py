@@ -27,3 +27,14 @@ def stock(store, *records, of=None):
     hand = take(store, len(records), reader=None, of=of)
     hand.fill(*records)
     hand.settle()
+
+
+def calls_of_all(cluster, store):
+    """Return a call of each node of a cluster."""
+    calls = {}
+    for number in range(100):
+        each = call(f"question {number}")
+        calls.setdefault(cluster.node_of(f"{store.base(each)}:call"), each)
+        if len(calls) == 3:
+            return [calls[node] for node in cluster.nodes[:3]]
+    raise AssertionError(calls)

@@ -157,7 +157,7 @@ def redis_kind(server: Any) -> Kind:
     """Tell what is to be known of Redis."""
     import redis
 
-    from memollm.stores.redis import session
+    from memollm.stores.redis import greeting
     from memollm.stores.redis.store import RedisStore
 
     def make_newer(server: Any, url: str) -> None:
@@ -190,7 +190,7 @@ def redis_kind(server: Any) -> Kind:
         redis_taken_for_dead,
         "?socket_timeout=0.05",
         2,
-        lambda patch: patch.setattr(session, "refuse_a_stranger", lambda _: None),
+        lambda patch: patch.setattr(greeting, "refuse_a_stranger", lambda _: None),
         redis_slow,
     )
 

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
-from servers import PATIENCE, REDIS, RedisCluster, require, require_redis, until
+from servers import PATIENCE, require_redis, until
 
 require_redis()
 
-from hands import stock, take, want
+from hands import calls_of_all, stock, take, want
 from redis.exceptions import (
     AskError,
     ClusterDownError,
@@ -53,17 +53,6 @@ def opened(closing):
 @pytest.fixture
 def store(cluster, opened):
     return opened(cluster.fresh())
-
-
-def calls_of_all(cluster, store):
-    """Return a call of each node."""
-    calls = {}
-    for number in range(100):
-        each = call(f"question {number}")
-        calls.setdefault(cluster.node_of(f"{store.base(each)}:call"), each)
-        if len(calls) == 3:
-            return [calls[node] for node in cluster.nodes[:3]]
-    raise AssertionError(calls)
 
 
 def is_mine():
@@ -469,67 +458,7 @@ def test_a_cursor_that_was_lost_is_passed(cluster, store):
     assert take(store).at == [3]
 
 
-# Replicas, and nodes that hang.
-
-
-@pytest.fixture
-def replicated():
-    """Give a cluster whose nodes have a replica each."""
-    require(REDIS, "a Redis server")
-    cluster = RedisCluster(replicas=1, timeout=1000)
-    try:
-        yield cluster.start()
-    finally:
-        cluster.stop()
-
-
-@pytest.mark.deep
-def test_a_replica_takes_over(replicated, opened):
-    """Draws wait for a replica to take over, though it lags, and this process is given nothing twice (P1)."""
-    store = opened(replicated.url)
-    calls = calls_of_all(replicated, store)
-    given = {each: [] for each in calls}
-    for each in calls:
-        stock(store, *(b"%d" % slot for slot in range(20)), of=each)
-        given[each] += take(store, 3, of=each).at
-    hand = take(store, 1, reader="b", of=call("new"))
-    gone, lagging = replicated.nodes[0], replicated.nodes[3]
-    os.kill(lagging.process.pid, signal.SIGSTOP)
-    for each in calls:
-        given[each] += take(store, 3, of=each).at
-    gone.kill()
-    os.kill(lagging.process.pid, signal.SIGCONT)
-    for each in calls:
-        given[each] += take(store, 3, of=each).at
-    assert list(given.values()) == [[*range(9)]] * 3
-    hand.fill(b"new")
-    assert take(store, 1, reader="c", of=call("new")).records == [b"new"]
-    assert "role:master" in lagging.said("INFO", "replication")
-    gone.start()
-    replicated.until_up()
-    assert [take(store, of=each).at for each in calls] == [[9]] * 3
-    assert [take(opened(replicated.url), of=each).at for each in calls] == [[10]] * 3
-
-
-@pytest.mark.deep
-def test_a_planned_fail_over(replicated, opened):
-    """A node that hands over to its replica takes nothing with it, and who listened at it is told of all (P1, P2)."""
-    store, peer = opened(replicated.url), opened(replicated.url)
-    calls = calls_of_all(replicated, store)
-    for each in calls:
-        stock(store, b"zero", b"one", b"two", of=each)
-    hands = [take(store, 4, of=each) for each in calls]
-    for replica in replicated.nodes[3:]:
-        replica.say("CLUSTER", "FAILOVER")
-        until(lambda replica=replica: "role:master" in replica.said("INFO", "replication"))
-    assert [take(peer, of=each).at for each in calls] == [[4]] * 3
-    for hand in hands:
-        hand.fill(b"three")
-        assert hand.settle().void == ()
-    before = [store.epoch(), peer.epoch()]
-    keeping(peer).rewind("reader")
-    assert all(each.epoch() > epoch for each, epoch in zip((store, peer), before, strict=True))
-    assert [take(store, of=each).at for each in calls] == [[0]] * 3
+# Nodes that hang.
 
 
 @pytest.mark.deep

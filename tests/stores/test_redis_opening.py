@@ -16,7 +16,7 @@ from memollm import Cache, OptionError
 from memollm._types.calls import Want
 from memollm.errors import StoreReadOnly, StoreRefused, StoreUnavailable
 from memollm.stores import serving
-from memollm.stores.redis import opening, session, strangers
+from memollm.stores.redis import connections, greeting, opening, strangers
 from memollm.stores.redis.address import address_of
 from memollm.stores.redis.connections import WAITS, Channel, LentChannels
 from memollm.stores.redis.store import RedisStore
@@ -265,8 +265,8 @@ def test_who_says_nothing_at_all_is_said_to(listening, monkeypatch):
 
 def test_a_server_that_is_slow_to_greet_is_waited_for(redis, monkeypatch):
     """A server that was asked who it is, because it took its time, is one that keeps samples."""
-    asked, plain = [], session.refuse_a_stranger
-    monkeypatch.setattr(session, "refuse_a_stranger", lambda address: asked.append(address) or plain(address))
+    asked, plain = [], greeting.refuse_a_stranger
+    monkeypatch.setattr(greeting, "refuse_a_stranger", lambda address: asked.append(address) or plain(address))
 
     greetings, greet = iter([exceptions.TimeoutError("Timeout reading from socket")]), LentChannels.greet
 
@@ -282,11 +282,30 @@ def test_a_server_that_is_slow_to_greet_is_waited_for(redis, monkeypatch):
     assert len(asked) == 1
 
 
-def test_a_server_without_tls(redis):
-    """A connection that must be encrypted and cannot be is refused."""
-    assert "No encrypted connection" in refused(
-        f"{redis.url.replace('redis://', 'rediss://')}?socket_timeout=0.2", StoreUnavailable
-    )
+@pytest.mark.parametrize(("scheme", "other"), [("rediss", "redis"), ("valkeys", "valkey")])
+def test_a_server_without_tls(redis, scheme, other, monkeypatch):
+    """Who would speak TLS to a server that does not is told so, and what to write."""
+    monkeypatch.setattr(greeting, "GREETING_BY_TLS", 0.05)
+    said = refused(redis.url.replace("redis://", f"{scheme}://"))
+    assert f"does not speak TLS at this port. Begin the URL with {other}://, or name the port" in said
+
+
+def test_a_server_that_is_slow_to_speak_tls(listening, monkeypatch):
+    """Who says nothing to anybody may speak TLS all the same, and is waited for as any other server is."""
+    monkeypatch.setattr(strangers, "WITHIN", 0.05)
+    monkeypatch.setattr(greeting, "GREETING_BY_TLS", 0.05)
+    monkeypatch.setattr(connections, "GREETING", 0.06)
+    came = []
+
+    def answer(client):
+        came.append(client)
+        while client.recv(1000):
+            pass
+
+    url = listening(answer).replace("redis://", "rediss://")
+    assert "No encrypted connection" in refused(url, StoreUnavailable)
+    # Two greetings, and two questions who is there.
+    assert len(came) == 4
 
 
 def test_something_else_under_the_names(redis):

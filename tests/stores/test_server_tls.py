@@ -126,3 +126,13 @@ def test_a_certificate_of_somebody_else(url, certificates, monkeypatch):
         cache.namespaces()
     assert "hush" not in str(raised.value)
     assert "in the URL" in str(raised.value)
+
+
+@pytest.mark.parametrize(("scheme", "other"), [("redis", "rediss"), ("valkey", "valkeys")])
+def test_a_server_that_speaks_tls_alone(secure_redis, scheme, other, monkeypatch):
+    """Who does not speak TLS to a server that takes nothing else is told what to write, and nobody waits for it."""
+    monkeypatch.setattr(serving, "warn", lambda *_: pytest.fail("it waits"))
+    url = secure_redis.partition("?")[0].replace("rediss://", f"{scheme}://")
+    with Cache(url) as cache, pytest.raises(StoreRefused, match=f"Begin the URL with {other}://") as raised:
+        cache.namespaces()
+    assert "hush" not in str(raised.value)

@@ -68,6 +68,17 @@ class RedisAddress(NamedTuple):
     def __repr__(self) -> str:
         return f"RedisAddress({self.shown!r})"
 
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether it is reached by TLS."""
+        return self.shown.startswith(("rediss://", "valkeys://"))
+
+    @property
+    def other_scheme(self) -> str:
+        """How a URL begins that differs in this alone."""
+        scheme = self.shown.partition("://")[0]
+        return scheme[:-1] if self.is_encrypted else f"{scheme}s"
+
     def at(self, node: Node, *, within: float | None = None) -> RedisAddress:
         """Return how a node is reached; it may be that it is to answer within some seconds."""
         options: dict[str, Any] = {**self.options, "host": node.host, "port": node.port}

@@ -5,14 +5,15 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from redis.exceptions import ClusterDownError, MovedError
+from redis.exceptions import ClusterDownError, MovedError, ReadOnlyError
 
 from memollm.stores.redis.address import Node
 from memollm.stores.redis.connections import Channel, LentChannels, synced
 from memollm.stores.redis.failures import FAILURES, name_of, of_node
-from memollm.stores.redis.nodes import SlotMap, slot_of
+from memollm.stores.redis.nodes import SlotMap, known_nodes, slot_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 C = TypeVar("C")
 HOPS: Final = 3
 """How often one request follows what has moved."""
+HEARING: Final = 0.25
+"""Seconds for a node to say who listens at it; one that hands over to another may say nothing for longer."""
 
 
 class NodeWork(Generic[C]):
@@ -103,11 +106,24 @@ class ClusterWay:
     def open(self) -> None:
         """Find the nodes, and refuse what cannot be used."""
         self.nodes.look()
-        for node in sorted(self.nodes.primaries):
-            try:
-                self._channels_to(node)
-            except FAILURES as error:
-                raise of_node(error, node) from error
+        replaced: list[ReadOnlyError] = []
+        for _ in range(HOPS):
+            replaced = [error for node in sorted(self.nodes.primaries) for error in self._greeted(node)]
+            if not replaced:
+                return
+        raise replaced[0]
+
+    def _greeted(self, node: Node) -> list[ReadOnlyError]:
+        """Look at a node; return an error if another has taken its place, which is known by now."""
+        try:
+            self._channels_to(node)
+        except ReadOnlyError as error:
+            of_node(error, node)
+            self._lose(node, error)
+            return [error]
+        except FAILURES as error:
+            raise of_node(error, node) from error
+        return []
 
     def _channels_to(self, node: Node) -> LentChannels:
         """Return the connections to a node; one that is new is looked at first."""
@@ -152,7 +168,9 @@ class ClusterWay:
             for nth in left:
                 by_node.setdefault(self.nodes.of(slots[nth]), []).append(nth)
             self._side_by_side(sorted(by_node.items()), commands, work, answers)
-            left = [nth for nth in left if self._has_moved(answers[nth], slots[nth])]
+            left = [
+                nth for node, some in by_node.items() for nth in some if self._has_moved(node, answers[nth], slots[nth])
+            ]
             if not left:
                 break
         return answers
@@ -187,10 +205,12 @@ class ClusterWay:
         for nth, answer in zip(numbers, found, strict=True):
             answers[nth] = answer
 
-    def _has_moved(self, answer: Any, slot: int) -> bool:
+    def _has_moved(self, asked: Node, answer: Any, slot: int) -> bool:
         """Tell whether another node has what was asked for, and which."""
         if isinstance(answer, ClusterDownError):
             self.nodes.is_old = True
+        if isinstance(answer, ReadOnlyError):
+            return self.nodes.of(slot) != asked
         if not isinstance(answer, MovedError):
             return False
         said: Any = answer
@@ -198,7 +218,11 @@ class ClusterWay:
         return True
 
     def _lose(self, node: Node, error: Exception) -> None:
-        """Know that a node does not answer: maybe another has its calls by now."""
+        """Know that a node does not answer, or is a replica: maybe another has its calls by now."""
+        if isinstance(error, ReadOnlyError):
+            with suppress(*FAILURES):
+                self.nodes.replace(node)
+            return
         self.nodes.is_old = True
         self.nodes.away.add(node)
         if self._within is not None and node not in self._rests:
@@ -222,20 +246,29 @@ class ClusterWay:
         nodes = self.nodes.primaries - self.nodes.away or self.nodes.primaries
         return self._address.at(secrets.choice(sorted(nodes)))
 
-    def are_heard(self, names: Sequence[str]) -> bool:
-        """Ask every node, since each knows of those who listen at it; one that does not answer may have some."""
-        return any(self._is_heard_at(node, names) for node in sorted(self.nodes.all))
+    def are_heard(self, names: Sequence[str], notice: str = "") -> bool:
+        """Ask every node, since each knows of those who listen at it; one that does not answer may have some.
 
-    def _is_heard_at(self, node: Node, names: Sequence[str]) -> bool:
+        What is told at a node comes to those who listen there, and maybe not to others.
+        """
+        nodes = self.nodes.all
+        heard = [self._may_be_heard_at(node, names, notice, len(nodes)) for node in sorted(nodes)]
+        return any(heard)
+
+    def _may_be_heard_at(self, node: Node, names: Sequence[str], notice: str, asked: int) -> bool:
         try:
-            wire = Channel(self._address.at(node, within=1.0))
+            wire = Channel(self._address.at(node, within=HEARING))
             try:
                 counts: Any = wire.value("PUBSUB", "NUMSUB", *names)
+                heard = [name for name, count in zip(names, counts[1::2], strict=True) if count]
+                if notice:
+                    wire.ask([("PUBLISH", name, notice) for name in heard])
+                # There may be a node that is not listed for a moment, as one of which another takes the place.
+                return bool(heard) or known_nodes(wire.value("CLUSTER", "INFO")) > asked
             finally:
                 wire.close()
         except FAILURES:
             return True
-        return any(counts[1::2])
 
     # The others of a `ServerWay`.
 
@@ -248,10 +281,16 @@ class ClusterWay:
 
     def sync(self, prefix: str) -> None:
         """Wait until all that was written is on the disks."""
+        if self.nodes.is_old:
+            self.nodes.look()
         for node, slot in self.nodes.of_all():
-            channels = self._channels_to(node)
-            if channels.waits:
-                synced(channels, f"{prefix}:{{{_tag_in(slot)}}}")
+            try:
+                channels = self._channels_to(node)
+                if channels.waits:
+                    synced(channels, f"{prefix}:{{{_tag_in(slot)}}}")
+            except FAILURES as error:
+                self.nodes.is_old = True
+                raise of_node(error, node) from error
 
     def renew(self) -> None:
         """Do nothing: connections to a node are ended when it fails."""

@@ -15,6 +15,7 @@ from redis.exceptions import (
     MasterDownError,
     MovedError,
     NoScriptError,
+    ReadOnlyError,
     ResponseError,
     TryAgainError,
 )
@@ -173,6 +174,9 @@ def _by_digest(commands: Sequence[Command]) -> list[Sequence[Any]]:
 
 
 def _require_synced(answer: Any) -> None:
+    if isinstance(answer, ResponseError) and "replica" in str(answer):
+        # It has handed over to another, before it was asked or while it was waited for.
+        raise ReadOnlyError("it has become a read only replica")
     if isinstance(answer, Exception):
         raise answer
     if not answer[0]:
@@ -214,9 +218,9 @@ class LentChannels(Lending[Channel]):
         """Let go of one in a forked child."""
         connection.leave_to_parent()
 
-    def greet(self, within: float = GREETING, *, hurries: bool = False) -> None:
+    def greet(self, within: float | None = None, *, hurries: bool = False) -> None:
         """Make the first; a server that says nothing to it is not waited for as long as for other answers."""
-        self._idle.append(Channel(self._address, within=within, hurries=hurries))
+        self._idle.append(Channel(self._address, within=GREETING if within is None else within, hurries=hurries))
 
     # What a `ServerWay` does.
 
@@ -241,8 +245,8 @@ class LentChannels(Lending[Channel]):
         """Return where to listen."""
         return self._address
 
-    def are_heard(self, names: Sequence[str]) -> bool:
-        """Tell whether anybody listens to one of these."""
+    def are_heard(self, names: Sequence[str], notice: str = "") -> bool:  # noqa: ARG002 - for clusters
+        """Tell whether anybody listens to one of these. One server loses no notice."""
         return any(self.value("PUBSUB", "NUMSUB", *names)[1::2])
 
     def swift(self, within: float) -> LentChannels:  # noqa: ARG002 - for those of a cluster
@@ -262,8 +266,10 @@ class LentChannels(Lending[Channel]):
 def synced(channels: LentChannels, base: str) -> None:
     """Write something: a connection waits for what it wrote itself, and so for all that was written before."""
     with channels.lent() as wire:
-        *_, answer = wire.ask([("SET", f"{base}:synced", 1, "PX", 1000), WAITS])
+        written, answer = wire.ask([("SET", f"{base}:synced", 1, "PX", 1000), WAITS])
         _require_synced(answer)
+        if isinstance(written, Exception):
+            raise written
 
 
 class ServerWay(Protocol):
@@ -295,8 +301,8 @@ class ServerWay(Protocol):
         """Return where to listen; the next time it may be elsewhere."""
         ...
 
-    def are_heard(self, names: Sequence[str]) -> bool:
-        """Tell whether anybody listens to one of these, as far as that can be known."""
+    def are_heard(self, names: Sequence[str], notice: str = "") -> bool:
+        """Tell whether anybody listens to one of these, as far as that can be known; they may be told something."""
         ...
 
     def swift(self, within: float) -> ServerWay:

@@ -111,8 +111,9 @@ _PASSING: Final = (
 )
 
 
-_BUSY: Final = "is busy running a script"
-"""What a server says whose script, of whomever, takes longer than it usually waits for one."""
+_PASSING_BY: Final = ("is busy running a script", "-READONLY")
+"""What a server says whose script, of whomever, takes longer than it usually waits for one; and what Redis 6.2 says of
+a script that would write where another server has taken its place."""
 _OF_CLUSTER: Final = "a cluster"
 
 
@@ -150,7 +151,7 @@ def may_pass(error: Exception) -> bool:
         return False
     if code_of(error) in {UNKNOWN_CALL, MOVING, HALFWAY}:
         return True
-    return isinstance(error, _PASSING) or _BUSY in str(error)
+    return isinstance(error, _PASSING) or any(mark in str(error) for mark in _PASSING_BY)
 
 
 def is_changing(error: Exception) -> bool:
@@ -177,7 +178,7 @@ def _is_away(error: BaseException | None) -> bool:
 def translated(error: Exception, shown: str) -> StoreError:
     """Say in one sentence what failed, why, and what can be done."""
     said = " ".join(said_by(error).split()).rstrip(".") or type(error).__name__
-    for marks, kind, text in _TOLD:
+    for marks, kind, text in _TOLD if not _is_replaced(error) else ():
         if any(mark in said for mark in marks):
             return kind(text.format(shown=shown, said=said))
     if isinstance(error, failed.InvalidResponse) or "Protocol" in said:
@@ -190,6 +191,11 @@ def translated(error: Exception, shown: str) -> StoreError:
     if isinstance(error, failed.ResponseError) and not may_pass(error):
         return ChangeRefused(f"The cache {shown} cannot take this as it is: {said}.")
     return StoreUnavailable(_why_away(error).format(shown=shown, said=said, node=node_of(error)))
+
+
+def _is_replaced(error: Exception) -> bool:
+    """Tell whether a node of a cluster has become a replica of another."""
+    return isinstance(error, failed.ReadOnlyError) and bool(node_of(error))
 
 
 def no_text(error: UnicodeEncodeError) -> ChangeRefused:

@@ -169,7 +169,11 @@ class ListeningLine(ListeningThread):
     def wait_for(self, epoch: int, seconds: float) -> None:
         """Wait until this process goes by an epoch, as long as it is told at all."""
         with self._hearing:
-            self._hearing.wait_for(lambda: self.heard >= epoch or not self.is_up.is_set(), seconds)
+            self._hearing.wait_for(lambda: self.goes_by(epoch), seconds)
+
+    def goes_by(self, epoch: int) -> bool:
+        """Tell whether this process goes by an epoch, or by none."""
+        return self.heard >= epoch or not self.is_up.is_set()
 
     def _lose(self) -> None:
         super()._lose()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 from binascii import crc_hqx
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from redis.exceptions import ClusterDownError
 
@@ -29,6 +29,18 @@ def slot_of(key: str | bytes) -> int:
     return crc_hqx(name[name.index(b"{") + 1 : name.index(b"}")], 0) % SLOTS
 
 
+def known_nodes(told: bytes) -> int:
+    """Return how many nodes one knows of, by what it tells of its cluster."""
+    return int(told.partition(b"cluster_known_nodes:")[2].split()[0])
+
+
+class SlotsTold(NamedTuple):
+    """What a node tells."""
+
+    of_slot: list[Node | None]
+    nodes: frozenset[Node]
+
+
 class SlotMap:
     """The nodes of a cluster. A node that is asked for what it has not says who has it."""
 
@@ -48,6 +60,8 @@ class SlotMap:
         """Return the node that has a slot."""
         node = self._of_slot[slot]
         if node is None:
+            # Who has it now may be known in a moment.
+            self.is_old = True
             raise ClusterDownError(f"no node has slot {slot}")
         return node
 
@@ -67,19 +81,37 @@ class SlotMap:
             if version == self.version:
                 self._look()
 
+    def replace(self, node: Node) -> None:
+        """Ask a node that has become a replica who has its slots: it knows, and others may not yet."""
+        with self._looking:
+            told = _read(node, self._asked(node))
+            known = zip(self._of_slot, told.of_slot, strict=True)
+            self._know(SlotsTold([now if had == node else had for had, now in known], self.all | told.nodes))
+
     def _look(self) -> None:
         failed: Exception | None = None
-        known = sorted(self.all | {*self._address.nodes}, key=lambda node: (node in self.away, secrets.randbits(16)))
-        for node in known:
+        best: SlotsTold | None = None
+        asked: set[Node] = set()
+        while (best is None or None in best.of_slot) and (left := self._to_ask(best) - asked):
+            # Who misses a slot may have heard only that it left a node, and not yet who has it now; others may have.
+            node = min(left, key=lambda node: (node in self.away, secrets.randbits(16)))
+            asked.add(node)
             try:
-                self._go_by(node, self._asked(node))
+                told = _read(node, self._asked(node))
             except FAILURES as error:
                 self.away.add(node)
                 failed = of_node(error, node)
-            else:
-                self.away.discard(node)
-                return
-        raise failed or ClusterDownError("no node is known")
+                continue
+            self.away.discard(node)
+            if best is None or told.of_slot.count(None) < best.of_slot.count(None):
+                best = told
+        if best is None:
+            raise failed or ClusterDownError("no node is known")
+        self._know(best)
+        self.is_old = False
+
+    def _to_ask(self, told: SlotsTold | None) -> frozenset[Node]:
+        return self.all.union(self._address.nodes, () if told is None else told.nodes)
 
     def _asked(self, node: Node) -> Sequence[Any]:
         wire = Channel(self._address.at(node, within=self._within))
@@ -91,15 +123,19 @@ class SlotMap:
             raise ClusterDownError("no slot is given to any node")
         return list(rows)
 
-    def _go_by(self, asked: Node, rows: Sequence[Any]) -> None:
-        of_slot: list[Node | None] = [None] * SLOTS
-        found: set[Node] = set()
-        for first, last, *nodes in rows:
-            # A node that does not know its own name is where it was asked.
-            named = [Node(host.decode() if host and host != b"?" else asked.host, port) for host, port, *_ in nodes]
-            of_slot[first : last + 1] = [named[0]] * (last + 1 - first)
-            found.update(named)
-        self._of_slot, self.all = of_slot, frozenset(found)
-        self.primaries = frozenset(node for node in of_slot if node is not None)
+    def _know(self, told: SlotsTold) -> None:
+        self._of_slot, self.all = told
+        self.primaries = frozenset(node for node in told.of_slot if node is not None)
         self.version += 1
-        self.is_old = False
+
+
+def _read(asked: Node, rows: Sequence[Any]) -> SlotsTold:
+    """Read which node has each slot, and which nodes there are, as one of them tells."""
+    of_slot: list[Node | None] = [None] * SLOTS
+    found: set[Node] = set()
+    for first, last, *nodes in rows:
+        # A node that does not know its own name is where it was asked.
+        named = [Node(host.decode() if host and host != b"?" else asked.host, port) for host, port, *_ in nodes]
+        of_slot[first : last + 1] = [named[0]] * (last + 1 - first)
+        found.update(named)
+    return SlotsTold(of_slot, frozenset(found))

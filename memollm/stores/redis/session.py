@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import time
-from contextlib import suppress
 from hashlib import blake2b
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
@@ -16,7 +15,6 @@ from memollm.stores.drawn import Drawn
 from memollm.stores.listening import UNKNOWN
 from memollm.stores.redis.address import address_of
 from memollm.stores.redis.asking import Seen, pairs, sample_of
-from memollm.stores.redis.connections import GREETING, LentChannels
 from memollm.stores.redis.failures import (
     FAILURES,
     HALFWAY,
@@ -30,10 +28,10 @@ from memollm.stores.redis.failures import (
     of_cluster,
     translated,
 )
+from memollm.stores.redis.greeting import FirstGreeting
 from memollm.stores.redis.line import ListeningLine
 from memollm.stores.redis.opening import is_of_cluster, require_known_schema, require_known_server
 from memollm.stores.redis.scripts import Command, books, keeping, looking, moving
-from memollm.stores.redis.strangers import is_silence, may_be_of_a_stranger, refuse_a_stranger
 from memollm.stores.serving import ServedSession
 
 if TYPE_CHECKING:
@@ -48,10 +46,10 @@ if TYPE_CHECKING:
 
 MOST_BEHIND: Final = 1.0
 """Seconds that whoever replaced a sample waits for those who still go by the epoch before."""
+MOST_SILENT: Final = 0.01
+"""Seconds after which they are told once more, since a notice may be lost between the nodes of a cluster."""
 REMEMBERED: Final = 100_000
 """Of how many calls a process remembers that the server knows them."""
-LONGEST_GREETING: Final = 10.0
-"""Seconds for a first answer, where the URL says that connecting may take any time."""
 MANY: Final = 500
 """How many scripts are run in one round trip, where they are many."""
 
@@ -86,7 +84,7 @@ class RedisSession(ServedSession[OpenRedis]):
         self.address = address_of(url)
         self.books = f"{self.address.prefix}:{{books}}"
         self._bases: dict[Call, str] = {}
-        self._has_asked_who = False
+        self._greeting = FirstGreeting(self.address, self.tell_silence)
         super().__init__(self.address.shown, self.address.patience)
 
     def _begin_process(self) -> None:
@@ -158,7 +156,7 @@ class RedisSession(ServedSession[OpenRedis]):
 
     def _way(self) -> ServerWay:
         """Reach a server, or all nodes of a cluster, and refuse what cannot be used."""
-        channels = self._first_that_answers()
+        channels = self._greeting.channels(self.within)
         try:
             with channels.lent() as wire:
                 if not is_of_cluster(wire):
@@ -170,31 +168,6 @@ class RedisSession(ServedSession[OpenRedis]):
             raise
         channels.close()
         return self._way_to_cluster()
-
-    def _first_that_answers(self) -> LentChannels:
-        *some, last = self.address.nodes
-        for node in some:
-            channels = LentChannels(self.address.at(node))
-            with suppress(*FAILURES):
-                channels.greet()
-                return channels
-        channels, within = LentChannels(self.address.at(last)), self.within
-        try:
-            channels.greet(within or GREETING, hurries=within is not None)
-        except FAILURES as error:
-            if may_be_of_a_stranger(error) and not self._has_asked_who:
-                self._has_asked_who = True
-                refuse_a_stranger(self.address.at(last))
-            if within is not None or not is_silence(error):
-                raise
-            self._greet_slowly(channels)
-        return channels
-
-    def _greet_slowly(self, channels: LentChannels) -> None:
-        """Wait for a server that takes connections as long as for a machine to be reached."""
-        seconds: float = self.address.options.get("socket_connect_timeout") or LONGEST_GREETING
-        self.tell_silence(seconds, "socket_connect_timeout")
-        channels.greet(seconds)
 
     def _way_to_cluster(self) -> ServerWay:
         from memollm.stores.redis.cluster import ClusterWay
@@ -381,19 +354,24 @@ class RedisSession(ServedSession[OpenRedis]):
         """Let everybody forget what is remembered, and wait until they have, but for those who do not answer."""
         epoch: int = self.book("epoch")
         until = time.monotonic() + MOST_BEHIND
-        opened, pause = self.opened(), 0.0005
-        opened.line.wait_for(epoch, MOST_BEHIND)
-        while (behind := self.book("behind", epoch)) and time.monotonic() < until:
-            lines = [f"{self.address.prefix}:line:{owner.decode()}" for owner in behind]
-            if not self._are_heard(lines):
-                # They have ended without a word.
-                self.ask("HDEL", f"{self.books}:heard", *behind)
-                return
+        line, pause = self.opened().line, 0.0005
+        line.wait_for(epoch, MOST_SILENT)
+        while self._is_anybody_behind(epoch, tells=pause > MOST_SILENT) and time.monotonic() < until:
             time.sleep(pause)
-            pause = min(2 * pause, 0.02)
+            pause = min(2 * pause, 2 * MOST_SILENT)
 
-    def _are_heard(self, lines: Sequence[str]) -> bool:
-        return self.patiently(lambda: self.opened().way.are_heard(lines))
+    def _is_anybody_behind(self, epoch: int, *, tells: bool) -> bool:
+        """Tell whether somebody goes by an epoch before; they may be told of it once more."""
+        opened, behind = self.opened(), self.book("behind", epoch)
+        owners = [owner.decode() for owner in behind] + [opened.owner] * (not opened.line.goes_by(epoch))
+        lines = [f"{self.address.prefix}:line:{owner}" for owner in owners]
+        notice = f"e {epoch}" if tells else ""
+        if not lines or self.patiently(lambda: self.opened().way.are_heard(lines, notice)):
+            return bool(lines)
+        # They have ended without a word.
+        if behind:
+            self.ask("HDEL", f"{self.books}:heard", *behind)
+        return False
 
     def epoch(self) -> int:
         """Return the epoch that this process was told of; below zero where it is not told."""
