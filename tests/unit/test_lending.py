@@ -51,6 +51,8 @@ def interrupted(work, at):
         return trace
 
     before = sys.gettrace()
+    # Some Pythons trace no opcodes unless a frame has asked for that before.
+    sys._getframe().f_trace_opcodes = True
     sys.settrace(trace)
     try:
         work()
