@@ -28,7 +28,7 @@ T = TypeVar("T")
 PATIENCE: Final = 30.0
 """Seconds after which a test that waits has failed."""
 A_MOMENT: Final = 0.1
-"""Seconds after which a store that still asks is taken to wait for somebody."""
+"""Seconds after which who was not woken is taken to wait for somebody."""
 
 
 def call(text: str = "hello", *, key: bytes | None = None) -> Call:
@@ -56,8 +56,18 @@ def noted(store: Drawing, kind: str, name: str, document: Document) -> None:
     assert keeping(store).note(kind, name, document, instead_of=looking(store).notes(kind, name).get(name))
 
 
-def settled(store: Drawing, *places: Place) -> list[bool]:
-    """Tell for which places nobody is waited for; where somebody is, that must be known within a moment."""
+def nobody_fills(store: Drawing, *places: Place) -> bool:
+    """Tell whether nobody is waited for at any of some places; a store that has to ask may take its time."""
+    return _woken(store, places, PATIENCE) == set(places)
+
+
+def somebody_fills(store: Drawing, *places: Place) -> bool:
+    """Tell whether somebody is waited for at each of some places, also a moment later."""
+    return not _woken(store, places, A_MOMENT)
+
+
+def _woken(store: Drawing, places: Sequence[Place], seconds: float) -> set[Place]:
+    """Watch places until all of them are worth a look, or nothing more is heard for so long."""
     woken: set[Place] = set()
     every = threading.Semaphore(0)
 
@@ -66,12 +76,10 @@ def settled(store: Drawing, *places: Place) -> list[bool]:
         every.release()
 
     stop = store.watch(places, wake)
-    # Who is waited for is told at once or, by a store that has to ask, soon.
-    while every.acquire(timeout=A_MOMENT):
-        if len(woken) == len(set(places)):
-            break
+    while len(woken) < len(set(places)) and every.acquire(timeout=seconds):
+        pass
     stop()
-    return [place in woken for place in places]
+    return woken
 
 
 class Hand:

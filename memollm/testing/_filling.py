@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from memollm._types.calls import Place, Position
 from memollm._types.requests import Release, Return, Settle
 from memollm._types.samples import MINE, Busy, Sample
-from memollm.testing._bench import A_MOMENT, PATIENCE, Bench, Hand, call, settled
+from memollm.testing._bench import A_MOMENT, PATIENCE, Bench, Hand, call, nobody_fills, somebody_fills
 from memollm.testing.fakes import NOON
 
 if TYPE_CHECKING:
@@ -237,12 +237,14 @@ class FillingCases(Bench):
         """Nobody is waited for when a slot is vacant, filled, given back, or its draw has vanished."""
         hands = [self.take(reader=None, of=call(text)) for text in "abcd"]
         places = [Place(hand.want.call, 0) for hand in hands]
-        assert settled(self.store, *places, Place(call("never"), 0)) == [False] * 4 + [True]
+        assert somebody_fills(self.store, *places)
+        assert nobody_fills(self.store, Place(call("never"), 0))
         hands[0].fill(b"zero")
         hands[1].give_back()
         hands[2].abandon()
-        assert settled(self.store, *places) == [True, True, True, False]
-        assert settled(self.store) == []
+        assert nobody_fills(self.store, *places[:3])
+        assert somebody_fills(self.store, places[3])
+        assert nobody_fills(self.store)
 
     def test_watcher_is_woken(self) -> None:
         """Who watches a slot is woken once when it is filled, let go or given up, and not before."""
@@ -269,7 +271,7 @@ class FillingCases(Bench):
         hand, woken = self.take(), list[Place]()
         self.store.watch([SLOT], woken.append)()
         hand.fill(b"zero")
-        assert settled(self.store, SLOT) == [True]
+        assert nobody_fills(self.store, SLOT)
         assert woken == []
 
 

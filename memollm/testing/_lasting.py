@@ -10,7 +10,7 @@ from memollm._types.requests import Fill
 from memollm._types.samples import MINE, Busy, Sample
 from memollm.stores.keeping import keeping
 from memollm.stores.looking import looking
-from memollm.testing._bench import Bench, call, settled, written
+from memollm.testing._bench import Bench, call, nobody_fills, somebody_fills, written
 from memollm.testing.fakes import NOON
 
 if TYPE_CHECKING:
@@ -70,9 +70,9 @@ class SharedConformance(Bench):
         hand, peer = self.take(), self._peer()
         waiting = self.take(reader="b", store=peer)
         assert waiting.states == [Busy(None)]
-        assert settled(peer, Place(call(), 0)) == [False]
+        assert somebody_fills(peer, Place(call(), 0))
         hand.fill(b"zero")
-        assert settled(peer, Place(call(), 0)) == [True]
+        assert nobody_fills(peer, Place(call(), 0))
         assert waiting.look(0) == [Sample(b"zero", NOON)]
 
     def test_position_in_flight_at_a_peer_is_taken(self) -> None:
@@ -88,9 +88,9 @@ class SharedConformance(Bench):
         hand.leave(0, 1)
         joining = self.take(store=peer)
         assert (joining.at, joining.states) == ([0], [Busy(None)])
-        assert settled(peer, Place(call(), 0)) == [False]
+        assert somebody_fills(peer, Place(call(), 0))
         hand.fill(b"zero", b"one")
-        assert settled(peer, Place(call(), 0)) == [True]
+        assert nobody_fills(peer, Place(call(), 0))
         assert joining.look(0) == [Sample(b"zero", NOON)]
         assert self.take(store=peer).records == [b"one"]
 
@@ -100,7 +100,7 @@ class SharedConformance(Bench):
         self.take(2, store=peer)
         waiting = self.take(reader="b")
         peer.close()
-        assert settled(self.store, Place(call(), 0)) == [True]
+        assert nobody_fills(self.store, Place(call(), 0))
         assert waiting.look(0) == [MINE]
         assert self.take(2).at == [0, 1]
 
@@ -110,9 +110,9 @@ class SharedConformance(Bench):
         waiting = self.take(reader="c", store=peer)
         first.give_back()
         assert (other.look(0), waiting.look(0)) == ([MINE], [Busy(None)])
-        assert settled(peer, Place(call(), 0)) == [False]
+        assert somebody_fills(peer, Place(call(), 0))
         written(other.store, [Fill(other.ticket, Place(call(), 0), Sample(b"zero", NOON))])
-        assert settled(peer, Place(call(), 0)) == [True]
+        assert nobody_fills(peer, Place(call(), 0))
         assert waiting.look(0) == [Sample(b"zero", NOON)]
 
     def test_vanished_draw_of_a_peer(self) -> None:

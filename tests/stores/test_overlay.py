@@ -16,7 +16,7 @@ from memollm.stores.reading import ReadingStore
 from memollm.stores.sqlite.reader import SqliteReader
 from memollm.stores.sqlite.store import SqliteStore
 from memollm.testing import NOON
-from memollm.testing._bench import Hand, asked, call, noted, settled
+from memollm.testing._bench import Hand, asked, call, nobody_fills, noted, somebody_fills
 
 
 @pytest.fixture(params=["memory", "sqlite", "sqlite that may only be read"])
@@ -65,10 +65,10 @@ def test_what_is_filled_is_kept_here_alone(stores):
     assert hand.states == [Sample(b"zero", NOON), MINE]
     waiting = take(reading, 2, reader="b")
     assert waiting.states[1] == Busy(hand.ticket)
-    assert settled(reading, Place(call(), 1)) == [False]
+    assert somebody_fills(reading, Place(call(), 1))
     hand.fill(b"one")
     hand.settle()
-    assert settled(reading, Place(call(), 1)) == [True]
+    assert nobody_fills(reading, Place(call(), 1))
     assert waiting.look(1) == [Sample(b"one", NOON)]
     assert take(reading, 2, reader="c").records == [b"zero", b"one"]
     assert take(reading).at == [2]
