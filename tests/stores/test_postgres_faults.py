@@ -184,11 +184,11 @@ def counted(postgres):
         yield lambda table: connection.execute(f"SELECT count(*) FROM memollm.{table}").fetchone()[0]
 
 
-def lost(store, proxy):
+def lost(store, proxy, take=None):
     """Draw, and lose the answer; return what is asked again."""
     # The connection is there, so that what is lost next is an answer.
     store.peek(call())
-    take = Take(store.flights.depart(), [want()])
+    take = take or Take(store.flights.depart(), [want()])
     proxy.lose_answers(1)
     with pytest.raises(StoreUnavailable):
         asked(store, take)
@@ -259,3 +259,32 @@ def test_a_note_does_not_outlast_its_sequence(behind, proxy, opened, postgres):
     assert [*asked(store, again)[0].positions] == [0]
     assert take(store).at == [1]
     store.flights.arrive(again.ticket)
+
+
+def test_a_note_has_the_number_of_its_asking(behind, proxy):
+    """A draw that began first and asked last is given again what was lost, though its ticket is the lower (P1, P3)."""
+    store = behind(patience=0)
+    here, there = call("here"), call("there")
+    for each in (here, there):
+        stock(store, *[b"stored"] * 3, of=each)
+        take(store, of=each)
+    early, late = (Take(store.flights.depart(), [want(of=each)]) for each in (there, here))
+    for each in (late, early):
+        lost(store, proxy, each)
+    assert take(store, of=there).at == [2]
+    assert [[*asked(store, each)[0].positions] for each in (early, late)] == [[1], [1]]
+    for each in (early, late):
+        store.flights.arrive(each.ticket)
+
+
+def test_a_note_that_has_arrived_gives_way(opened, postgres, counted):
+    """A draw that asked later writes its note in the place of one that came, whichever of the two began first."""
+    store = opened(postgres.fresh())
+    stock(store, *[b"stored"] * 4)
+    take(store)
+    early, late = (Take(store.flights.depart(), [want()]) for _ in range(2))
+    remembered = counted("asked")
+    assert [[*asked(store, each)[0].positions] for each in (late, early)] == [[1], [2]]
+    assert counted("asked") == remembered
+    for each in (early, late):
+        store.flights.arrive(each.ticket)
