@@ -591,22 +591,26 @@ def test_an_async_loop_that_is_left_gives_back_whatever_ends_it(cache, model, ho
     assert eventually(lambda: cache.namespaces()[0].draws == 1)
 
 
-def test_an_interrupted_plain_map_keeps_what_was_answered(cache, model):
-    """P3, P7: Ctrl-C in the middle gives everything back, and a rerun pays for the rest only."""
-    armed = True
+def test_an_interrupted_plain_map_keeps_what_was_answered(cache, model, monkeypatch):
+    """P3, P7: Ctrl-C begins nothing further and gives everything back, and a rerun pays for the rest only."""
+    monkeypatch.setattr("memollm._drive.progress.TICK", 0)
+    full, noticed, prompts = threading.Event(), threading.Event(), [f"p{i}" for i in range(100)]
 
     def interrupting(prompt):
-        nonlocal armed
-        if armed and prompt == "p50":
-            armed = False
+        if prompt == "p50" and not noticed.is_set():
+            assert full.wait(DEADLINE)
             raise KeyboardInterrupt
+        if prompt == "p53":
+            full.set()
+        if prompt in {"p51", "p52", "p53"}:
+            assert noticed.wait(DEADLINE)
         return model(prompt)
 
     ask = function_of(cache, "plain", interrupting, namespace="a")
     with pytest.raises(KeyboardInterrupt):
-        ask.map([f"p{i}" for i in range(100)])
-    assert model.calls < 100
-    assert ask.map([f"p{i}" for i in range(100)]) == [f"p{i} #1" for i in range(100)]
+        ask.map(prompts, concurrency=4, progress=lambda told: told.failed and noticed.set())
+    assert [prompt for prompt in prompts if ask.peek(prompt)] == [f"p{i}" for i in range(54) if i != 50]
+    assert ask.map(prompts) == [f"{prompt} #1" for prompt in prompts]
     assert model.calls == 100
 
 
