@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,7 +11,7 @@ from starlette.routing import Mount, Route
 
 import memollm
 from memollm.proxy.guards import require_welcome
-from memollm.proxy.metrics import TYPE, Metrics
+from memollm.proxy.metrics import TYPE, CacheCounts, Metrics
 from memollm.proxy.refusals import Declined, refusal, speaks_as_anthropic
 from memollm.proxy.relay import Relay
 from memollm.proxy.upstreams import require_method, require_path
@@ -36,6 +35,7 @@ class Proxy:
         self._settings = settings
         self.metrics = Metrics()
         self._cache = memollm.default_cache() if settings.cache is None else memollm.Cache(settings.cache)
+        self._counts = CacheCounts(self._cache)
         if settings.budget is not None:
             # It is counted where the samples are, so that all workers share it.
             memollm.configure(cache=self._cache, budget=settings.budget)
@@ -65,8 +65,7 @@ class Proxy:
         await self._app(scope, receive, send)
 
     async def _tell(self, _: Request) -> Response:
-        told = await asyncio.to_thread(self.metrics.text, self._cache)
-        return Response(told, headers={"content-type": TYPE})
+        return Response(self.metrics.text(await self._counts.told()), headers={"content-type": TYPE})
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncGenerator[None]:

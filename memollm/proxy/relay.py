@@ -104,6 +104,13 @@ class Relay:
         self._metrics.answers[response.headers.get("x-memollm", "passed")] += 1
         self._metrics.statuses[response.status_code] += 1
         await visit.begin(response.status_code, [*passed_back(response.headers.raw), *_drawn(response, keeps=keeps)])
+        try:
+            await self._send_on(visit, response)
+        finally:
+            tracked: Any = response.extensions.get("memollm")
+            self._metrics.given(() if tracked is None else tracked.draws)
+
+    async def _send_on(self, visit: Visit, response: httpx.Response) -> None:
         if response.is_closed:
             await visit.end(response.content)
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -18,6 +19,7 @@ from served import CHAT, PLAIN, STREAM, Served, body_of, chat, said, source
 
 import memollm
 from memollm._serving.listening import listening
+from memollm.proxy import metrics
 from memollm.stores.looking import looking
 
 COMMAND = [sys.executable, "-m", "memollm"]
@@ -171,23 +173,100 @@ def test_what_is_told_of_the_server(provider):
             chat(client, "told", headers={"x-memollm-pool": "1"})
         assert chat(client, "told", **STREAM, headers={"x-memollm-mode": "offline"}).status_code == 200
         client.get("/v1/models")
-        told = client.get("/metrics")
-        # A request is over a moment after its answer has come.
-        while f'memollm_proxy_requests{{worker="{os.getpid()}"}} 0' not in client.get("/metrics").text:
-            pass
+        told = metrics_of(client)
     assert told.headers["content-type"].startswith("text/plain; version=0.0.4")
     lines = told.text.splitlines()
-    worker = f'worker="{os.getpid()}"'
+    worker, of_chats = f'worker="{os.getpid()}"', 'function="chat.completions"'
     for line in (
         f'memollm_proxy_answers_total{{{worker},answer="hit"}} 2',
         f'memollm_proxy_answers_total{{{worker},answer="paid"}} 1',
         f'memollm_proxy_answers_total{{{worker},answer="passed"}} 1',
-        'memollm_draws_total{function="chat.completions",kind="hit"} 2',
-        'memollm_calls_total{function="chat.completions"} 1',
-        'memollm_unpriced_total{function="chat.completions"} 1',
-        "# TYPE memollm_draws_total counter",
+        f'memollm_draws_total{{{worker},{of_chats},kind="hit"}} 2',
+        f'memollm_unpriced_total{{{worker},{of_chats},kind="made"}} 1',
+        "memollm_cache_up 1",
+        f'memollm_cache_draws_total{{{of_chats},kind="hit"}} 2',
+        f"memollm_cache_calls_total{{{of_chats}}} 1",
+        f"memollm_cache_unpriced_total{{{of_chats}}} 1",
+        "# TYPE memollm_cache_draws_total counter",
     ):
         assert line in lines, told.text
+
+
+def metrics_of(client):
+    """Return what is told when no request is under way: one is over a moment after its answer has come."""
+    while f'memollm_proxy_requests{{worker="{os.getpid()}"}} 0' not in (told := client.get("/metrics")).text:
+        pass
+    return told
+
+
+@pytest.mark.filterwarnings("ignore::memollm.NotStoredWarning")
+def test_what_is_told_while_the_store_is_away(provider, monkeypatch):
+    """The worker tells its own counts and that the store does not answer; of the cache it tells no number (P14)."""
+    pytest.importorskip("redis")
+    monkeypatch.setenv("MEMOLLM_SIGNING_KEY", "a secret of the whole team")
+    with socket.socket() as nobody:
+        # It is bound and does not listen, so whoever connects is refused.
+        nobody.bind(("127.0.0.1", 0))
+        away = f"redis://127.0.0.1:{nobody.getsockname()[1]}?patience=0"
+        with Served(provider, cache=away) as proxy, client_of(provider, proxy.url) as client:
+            assert source(chat(client, "while the store is away")) == "paid"
+            told = metrics_of(client)
+    assert told.status_code == 200
+    lines = told.text.splitlines()
+    worker = f'worker="{os.getpid()}"'
+    assert f'memollm_proxy_answers_total{{{worker},answer="paid"}} 1' in lines
+    assert f'memollm_draws_total{{{worker},function="chat.completions",kind="made"}} 1' in lines
+    assert [line for line in lines if line.startswith("memollm_cache_")] == ["memollm_cache_up 0"]
+
+
+def test_a_store_that_says_nothing_keeps_no_scrape_waiting(monkeypatch):
+    """Scrapes are told that the cache does not answer as long as it does not, and ask it once together."""
+    asked, answers = [], threading.Event()
+
+    class SilentCache:
+        def stats(self):
+            asked.append(self)
+            assert answers.wait(60)
+            return ()
+
+    async def scrape():
+        counts = metrics.CacheCounts(SilentCache())
+        monkeypatch.setattr(metrics, "PROMPT", 0.01)
+        assert [await counts.told(), await counts.told()] == [None, None]
+        monkeypatch.setattr(metrics, "PROMPT", 60)
+        answers.set()
+        assert await counts.told() == ()
+
+    asyncio.run(scrape())
+    assert len(asked) == 1
+
+
+def test_figures_of_draws_are_those_of_the_integration():
+    """A name that both have counts the same by the same labels; the proxy adds which worker it was."""
+    prometheus = pytest.importorskip("prometheus_client")
+    parsed = pytest.importorskip("prometheus_client.parser").text_string_to_metric_families
+    from memollm.integrations.prometheus import count_draws
+
+    registry, told = prometheus.CollectorRegistry(), metrics.Metrics()
+    count = count_draws(registry=registry)
+    for kind, cost in (("made", 0.5), ("hit", 0.5), ("shared", None), ("made", 0.25)):
+        event = memollm.DrawEvent('a "b"', "00", 0, kind, 1.0, cost, 7, 3, None, None)
+        count(event)
+        told.given([event])
+    theirs = counted(registry.collect())
+    ours = counted(parsed(told.text(())))
+    assert len(ours) == 12
+    assert ours == {name: value for name, value in theirs.items() if name[0].endswith("_total")}
+
+
+def counted(families):
+    """Return the numbers of draws by their names and labels, of whatever worker."""
+    return {
+        (each.name, *sorted((name, label) for name, label in each.labels.items() if name != "worker")): each.value
+        for family in families
+        for each in family.samples
+        if not each.name.startswith(("memollm_cache_", "memollm_proxy_"))
+    }
 
 
 def test_a_budget_of_the_server_is_all_requests(provider, tmp_path):
