@@ -15,6 +15,7 @@ import pytest
 pytest.importorskip("obstore")
 
 from bucket_worker import QUESTIONS, functions
+from hammers import lines
 
 from memollm import Cache
 from memollm.testing import FakeS3
@@ -27,10 +28,6 @@ LINE = 36
 
 def url_of(s3, folder, machine, every):
     return f"s3://samples/p?endpoint={s3.url}&local={folder / machine}&every={every}&patience=3"
-
-
-def lines(path):
-    return path.read_text().splitlines() if path.exists() else []
 
 
 class Hammering:

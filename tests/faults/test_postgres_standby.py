@@ -1,12 +1,11 @@
 """A PostgreSQL server and its standby: who may only read draws from it, and programs go on when it is promoted."""
 
-import subprocess
-import sys
 import time
 
 import pytest
+from hammers import Workers
 from servers import PATIENCE, PostgresServer, PostgresStandby, postgres_programs, require, require_psycopg
-from test_server_hammer import WORKER, check, until_drawn
+from test_server_hammer import WORKER, check
 
 from memollm import Cache, MemollmWarning
 
@@ -56,22 +55,13 @@ def test_programs_go_on_with_the_standby(pair, tmp_path):
     """P1, P5, P7: nothing is given twice, and nothing stored lost, though the primary dies while processes draw."""
     primary, standby = pair
     url = url_of(standby, primary, query="?patience=60")
-    processes = []
-    try:
+    with Workers(WORKER) as workers:
         for number in range(PROCESSES):
-            told = [url, "aab"[number], tmp_path, SAMPLES, QUESTIONS]
-            processes.append(subprocess.Popen([sys.executable, WORKER, *map(str, told)], stderr=subprocess.PIPE))
-        until_drawn(tmp_path, SAMPLES // 3)
+            workers.start(number, url, "aab"[number], tmp_path, SAMPLES, QUESTIONS)
+        workers.until_written(tmp_path / "a", SAMPLES // 3)
         primary.kill()
         standby.promote()
-        for process in processes:
-            _, said = process.communicate(timeout=10 * PATIENCE)
-            assert (process.returncode, said) == (0, b"")
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait(PATIENCE)
-            process.stderr.close()
+        workers.finish()
     check(url, tmp_path, SAMPLES, QUESTIONS, kills=0, processes=PROCESSES)
 
 

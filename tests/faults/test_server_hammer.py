@@ -1,46 +1,13 @@
 """Many processes that draw from one server while they, and it, are killed."""
 
 import random
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
-from servers import (
-    PATIENCE,
-    REDIS,
-    PostgresServer,
-    RedisCluster,
-    RedisServer,
-    postgres_programs,
-    require,
-    require_psycopg,
-    require_redis,
-)
+from hammers import Workers, cluster, lines, postgres, redis
 
 from memollm import Cache
 
-WORKER = Path(__file__).with_name("server_worker.py")
-
-
-def postgres():
-    require_psycopg()
-    require(postgres_programs(), "a PostgreSQL server")
-    return PostgresServer(), "", 1
-
-
-def redis():
-    require_redis()
-    require(REDIS, "a Redis server")
-    return RedisServer(), "?lease=3", 1
-
-
-def cluster():
-    require_redis()
-    require(REDIS, "a Redis server")
-    # It is away for two seconds when it has begun again.
-    return RedisCluster(), "?lease=6&patience=60", 20
+WORKER = "server_worker.py"
 
 
 @pytest.mark.deep
@@ -52,51 +19,30 @@ def test_processes_and_the_server_are_killed(tmp_path, monkeypatch, kind, sample
     server, query, questions = kind()
     chance = random.Random(1)
     namespaces = ["a", "a", "b"] if samples < 100 else ["a", "a", "a", "a", "b", "b"]
-    processes = {}
     try:
         server.start()
+        with Workers(WORKER) as workers:
 
-        def start(number):
-            told = [server.url + query, namespaces[number], tmp_path, samples, questions]
-            processes[number] = subprocess.Popen([sys.executable, WORKER, *map(str, told)], stderr=subprocess.PIPE)
+            def start(number):
+                workers.start(number, server.url + query, namespaces[number], tmp_path, samples, questions)
 
-        for number in range(len(namespaces)):
-            start(number)
-        for count in range(kills):
-            until_drawn(tmp_path, (count + 1) * samples // (2 * kills))
-            number = chance.randrange(len(namespaces))
-            processes[number].kill()
-            _, said = processes[number].communicate(timeout=PATIENCE)
-            assert said == b""
-            start(number)
-            if kind is cluster:
-                server.move_some(chance)
-            if count == kills // 2:
-                one = chance.choice(server.nodes) if kind is cluster else server
-                one.kill()
-                one.start()
-        for process in processes.values():
-            _, said = process.communicate(timeout=20 * PATIENCE)
-            assert (process.returncode, said) == (0, b"")
+            for number in range(len(namespaces)):
+                start(number)
+            for count in range(kills):
+                workers.until_written(tmp_path / "a", (count + 1) * samples // (2 * kills))
+                number = chance.randrange(len(namespaces))
+                workers.kill(number)
+                start(number)
+                if kind is cluster:
+                    server.move_some(chance)
+                if count == kills // 2:
+                    one = chance.choice(server.nodes) if kind is cluster else server
+                    one.kill()
+                    one.start()
+            workers.finish()
         check(server.url, tmp_path, samples, questions, kills=kills, processes=len(namespaces))
     finally:
-        for process in processes.values():
-            process.kill()
-            process.wait(PATIENCE)
-            process.stderr.close()
         server.stop()
-
-
-def lines(file):
-    return file.read_text().split() if file.exists() else []
-
-
-def until_drawn(folder, count):
-    """Wait until so much was given that the next kill comes in the middle."""
-    until = time.monotonic() + 10 * PATIENCE
-    while len(lines(folder / "a")) < count:
-        assert time.monotonic() < until
-        time.sleep(0.005)
 
 
 def check(url, folder, samples, questions, *, kills, processes):

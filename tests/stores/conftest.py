@@ -22,6 +22,7 @@ from servers import (
 
 from memollm._types.calls import Place
 from memollm.stores.sqlite.store import SqliteStore
+from memollm.testing import FakeS3
 from memollm.testing._bench import PATIENCE, call
 
 SLOT = Place(call(), 0)
@@ -39,6 +40,16 @@ def closing():
     yield keep
     for store in stores:
         store.close()
+
+
+@pytest.fixture
+def s3(monkeypatch):
+    """Serve buckets, where the environment says that they are, to a team with a key."""
+    with FakeS3() as s3:
+        for name, value in s3.environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("MEMOLLM_SIGNING_KEY", "0123456789abcdef" * 4)
+        yield s3
 
 
 @pytest.fixture

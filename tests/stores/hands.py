@@ -1,5 +1,7 @@
 """Draws made by hand on a store."""
 
+import random
+
 from memollm._types.calls import Want
 from memollm._types.requests import Take
 from memollm.testing._bench import Hand, call
@@ -38,3 +40,8 @@ def calls_of_all(cluster, store):
         if len(calls) == 3:
             return [calls[node] for node in cluster.nodes[:3]]
     raise AssertionError(calls)
+
+
+def large(seed):
+    """Return a text that no compression makes small."""
+    return random.Random(seed).randbytes(20_000).hex()

@@ -1,10 +1,10 @@
 """A bucket behind a server: large records are objects, put before anything refers to them and had once a machine."""
 
 import hashlib
-import random
 import threading
 
 import pytest
+from hands import large
 from servers import require_redis
 
 require_redis()
@@ -17,38 +17,20 @@ from memollm._types.requests import Fill, Write
 from memollm._types.samples import Sample, digest_of
 from memollm.errors import StoreRefused, StoreUnavailable
 from memollm.stores.tier import objects
-from memollm.testing import FakeS3
 from memollm.testing._bench import call
 
 
-def large(seed):
-    """Return a text that no compression makes small."""
-    return random.Random(seed).randbytes(20_000).hex()
-
-
 @pytest.fixture
-def s3(monkeypatch):
-    with FakeS3() as s3:
-        for name, value in s3.environment.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv("MEMOLLM_SIGNING_KEY", "0123456789abcdef" * 4)
-        yield s3
-
-
-@pytest.fixture
-def machine(redis, s3, tmp_path):
+def machine(redis, s3, tmp_path, closing):
     """Open the cache as a program of a machine does; what it pays for is in `machine.paid`."""
-    url, opened = redis.fresh(), []
+    url = redis.fresh()
 
     def make(name="here", query="", **options):
         tier = f"s3://bucket/samples?local={tmp_path / name}{query}"
-        opened.append(Cache(url, tier=tier, **options))
-        return opened[-1]
+        return closing(Cache(url, tier=tier, **options))
 
     make.paid, make.url = [], url
-    yield make
-    for cache in opened:
-        cache.close()
+    return make
 
 
 def asking(cache, paid, namespace="a"):

@@ -14,7 +14,7 @@ from memollm.stores.tier.folder import FolderCopies
 from memollm.stores.tier.memory import MemoryCopies
 from memollm.stores.tier.objects import RecordObjects
 from memollm.stores.tier.store import TierStore
-from memollm.testing import DurableConformance, FakeS3, SharedConformance, StoreConformance
+from memollm.testing import DurableConformance, SharedConformance, StoreConformance
 
 
 class TierConformance(StoreConformance, DurableConformance, SharedConformance):
@@ -68,13 +68,9 @@ class TestRedisWithBucket(TestRedisWithFolder):
     """Every record is an object."""
 
     @pytest.fixture(autouse=True)
-    def bucket(self, monkeypatch):
-        obstore = pytest.importorskip("obstore")
-        assert obstore
-        with FakeS3() as s3:
-            for name, value in s3.environment.items():
-                monkeypatch.setenv(name, value)
-            yield
+    def bucket(self, s3):
+        pytest.importorskip("obstore")
+        assert s3
 
     def make(self):
         from memollm.stores.s3.bucket import Bucket
