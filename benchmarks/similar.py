@@ -65,7 +65,7 @@ def misses() -> Iterator[Row]:
         with Cache(folder) as cache:
             first = answering(cache, similar=similar)
             first("how?")
-            call, _ = first._self_invocation(("how?",), {}).keyed()
+            call = first._self_invocation(("how?",), {}).keyed()
             (known,) = matching(cache.store).vectors_of(call)
         fill(folder, known.space.digest(call.form))
         with Cache(folder) as cache:

@@ -47,7 +47,7 @@ def measured(url: str, whose: str) -> Iterator[Row]:
     with Cache(url) as cache:
         first = answering(cache)
         first("how?")
-        kept, (call, _) = matching(cache.store), first._self_invocation(("how?",), {}).keyed()
+        kept, call = matching(cache.store), first._self_invocation(("how?",), {}).keyed()
         (known,) = kept.vectors_of(call)
         form, space = call.form, known.space
         numbers = itertools.count()

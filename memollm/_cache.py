@@ -143,23 +143,23 @@ class Cache:
         return stats_of(self._engine.counted(), by)
 
     def _repr_html_(self) -> str:
-        return functions_table(looking(self.store).inventory(), title=f"{self!r}: {self.holds()}")
+        return functions_table(looking(self._engine.existing).inventory(), title=f"{self!r}: {self.holds()}")
 
     def holds(self) -> Holdings:
         """Tell how much is stored, and how much of it this process remembers besides."""
-        return Holdings.of(looking(self.store).inventory(), self._engine.shelf.size())
+        return Holdings.of(looking(self._engine.existing).inventory(), self._engine.shelf.size())
 
     def namespaces(self) -> list[Namespace]:
         """List the namespaces that have drawn, by name; printed, they are a table."""
-        return Namespaces.of(looking(self.store).readers(), reader_name(namespace="", run=None))
+        return Namespaces.of(looking(self._engine.existing).readers(), reader_name(namespace="", run=None))
 
     def rewind(self, namespace: str) -> None:
         """Set a namespace back to its start: it draws the same samples again."""
-        self._require(namespace, done=keeping(self.store).rewind(reader_name(namespace=namespace, run=None)))
+        self._require(namespace, done=keeping(self._engine.existing).rewind(reader_name(namespace=namespace, run=None)))
 
     def drop(self, namespace: str) -> None:
         """Remove a namespace; the samples that it drew stay."""
-        self._require(namespace, done=keeping(self.store).drop(reader_name(namespace=namespace, run=None)))
+        self._require(namespace, done=keeping(self._engine.existing).drop(reader_name(namespace=namespace, run=None)))
 
     def trust(self, key: str) -> None:
         """Read what the owner of another signing key signed: the content of their key file, or their shared secret."""
@@ -184,7 +184,7 @@ class Cache:
         """
         from memollm._upkeep.adopt import adopt
 
-        return adopt(self.store, self._engine.codec, name, to=to, version=version, dry_run=dry_run)
+        return adopt(self._engine.existing, self._engine.codec, name, to=to, version=version, dry_run=dry_run)
 
     def prune(
         self,
@@ -211,8 +211,8 @@ class Cache:
         require_policy(policy)
         # What this process has used counts before anything goes.
         self._engine.keeper.hand_over()
-        now = self._engine.clock()
-        return prune(self.store, limits, policy=policy, now=now, dry_run=dry_run, told=now_and_then(progress))
+        store, now = self._engine.existing, self._engine.clock()
+        return prune(store, limits, policy=policy, now=now, dry_run=dry_run, told=now_and_then(progress))
 
     def sweep(
         self,
@@ -265,7 +265,7 @@ class Cache:
     def _read_from(self, work: Callable[[Drawing], T]) -> T:
         """Work with the store, or with what only reads it where it cannot be written."""
         try:
-            return work(self.store)
+            return work(self._engine.existing)
         except StoreReadOnly:
             return work(self._engine.reading.store)
 
@@ -358,7 +358,7 @@ class Cache:
         from memollm._upkeep.similarity import similar_report
 
         (name, rule), asked, codec = name_and_rule(function), require_gates(gates), self._engine.codec
-        return similar_report(self.store, codec, function=name, rule=rule, same=same, gates=asked, last=last)
+        return similar_report(self._engine.existing, codec, function=name, rule=rule, same=same, gates=asked, last=last)
 
     def verify(self, *, repair: bool = False, progress: Told | None = None) -> Verified:
         """Check what is stored: structure, keys, records, signatures, and rows that belong to nothing.

@@ -156,11 +156,12 @@ class _Methods:
     def peek(self, *args: Any, **kwargs: Any) -> list[Any]:
         """Return the stored samples of a call, in order, without calling anything or moving a cursor."""
         invocation = self._self_invocation(args, kwargs)
-        call, engine = invocation.keyed()
+        call, store = invocation.looked_for()
+        decode = invocation.plan.engine.codec.decode
         return [
-            self._self_function.shown(engine.codec.decode(sample.record, context=each.key))
+            self._self_function.shown(decode(sample.record, context=each.key))
             for each in (*invocation.older(), call)
-            for sample in engine.store.peek(each).values()
+            for sample in store.peek(each).values()
         ]
 
     def tally(self, *args: Any, **kwargs: Any) -> AnswerCounts:
@@ -169,17 +170,16 @@ class _Methods:
 
     def key(self, *args: Any, **kwargs: Any) -> str:
         """Return the key of a call, in hexadecimal."""
-        call, _ = self._self_invocation(args, kwargs).keyed()
-        return call.key.hex()
+        return str(self._self_invocation(args, kwargs).looked_for()[0].key.hex())
 
     def explain(self, *args: Any, **kwargs: Any) -> Explanation:
         """Print and return why a call hits or misses, and for a miss how the nearest stored calls differ."""
         from memollm._upkeep.explain import explain
 
         invocation = self._self_invocation(args, kwargs)
-        call, engine = invocation.keyed()
+        call, store = invocation.looked_for()
         said = invocation.older(), invocation.differs()
-        explanation = explain(engine.store, call, invocation.form(), *said, lent=invocation.lends())
+        explanation = explain(store, call, invocation.form(), *said, lent=invocation.lends())
         print(explanation)  # noqa: T201 - printing is what it is for
         return explanation
 
@@ -197,8 +197,8 @@ class _Methods:
         `forget()` without arguments is the one call that has none, or only defaults.
         """
         function, engine = self._self_invocation((), {}).placed()
-        keep = keeping(engine.store)
-        return sum(keep.forget(each.call) for each in looking(engine.store).calls(function))
+        store = engine.existing
+        return sum(keeping(store).forget(each.call) for each in looking(store).calls(function))
 
     def index_similar(self, **options: Any) -> Any:
         """Embed the stored calls that similar ones cannot find yet, and return how many; with the options of `map`."""
@@ -213,8 +213,8 @@ class _Methods:
     def forget(self, *args: Any, **kwargs: Any) -> int:
         """Remove the stored samples of a call, for all namespaces; return how many there were."""
         invocation = self._self_invocation(args, kwargs)
-        call, engine = invocation.keyed()
-        return sum(keeping(engine.store).forget(each) for each in (*invocation.older(), call))
+        call, store = invocation.looked_for()
+        return sum(keeping(store).forget(each) for each in (*invocation.older(), call))
 
 
 class BoundCached(_Methods, BoundWrapper):

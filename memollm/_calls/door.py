@@ -205,9 +205,10 @@ class Door:
 
     def peek(self, material: object) -> list[Any]:
         """Return the stored samples of a material, in order, without moving a cursor."""
-        found, engine = self._storing(material).keyed()
-        samples = engine.store.peek(found).values()
-        return [engine.codec.decode(sample.record, context=found.key) for sample in samples]
+        request = self._storing(material)
+        found, store = request.looked_for()
+        decode = request.plan.engine.codec.decode
+        return [decode(sample.record, context=found.key) for sample in store.peek(found).values()]
 
     def tally(self, material: object) -> AnswerCounts:
         """Count equal answers among the stored samples of a material, the most frequent first."""
@@ -230,27 +231,28 @@ class Door:
 
     def key(self, material: object) -> str:
         """Return the key of a material, in hexadecimal."""
-        return self._storing(material).keyed()[0].key.hex()
+        return self._storing(material).looked_for()[0].key.hex()
 
     def explain(self, material: object) -> Explanation:
         """Print and return why a material hits or misses, and for a miss how the nearest stored ones differ."""
         from memollm._upkeep.explain import explain
 
         request = self._storing(material)
-        found, engine = request.keyed()
-        explanation = explain(engine.store, found, request.form(), request.older(), request.differs())
+        found, store = request.looked_for()
+        explanation = explain(store, found, request.form(), request.older(), request.differs())
         print(explanation)  # noqa: T201 - printing is what it is for
         return explanation
 
     def forget(self, material: object) -> int:
         """Remove the stored samples of a material, for all namespaces; return how many there were."""
-        found, engine = self._storing(material).keyed()
-        return keeping(engine.store).forget(found)
+        found, store = self._storing(material).looked_for()
+        return keeping(store).forget(found)
 
     def clear(self) -> int:
         """Remove every stored sample of the door's name, of all versions; return how many there were."""
         function, engine = self._storing(None).placed()
-        return sum(keeping(engine.store).forget(stored.call) for stored in looking(engine.store).calls(function))
+        store = engine.existing
+        return sum(keeping(store).forget(stored.call) for stored in looking(store).calls(function))
 
     def stats(self) -> Stats:
         """Tell what was drawn through the door, paid and saved, by namespace, over all processes."""

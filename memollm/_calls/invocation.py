@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from memollm._draws.plan import Plan
     from memollm._drive.calls import Called
     from memollm._keys.keyer import Keyer
+    from memollm.stores.drawing import Drawing
 
 __tracebackhide__ = hides
 
@@ -206,10 +207,16 @@ class Invocation:
 
     # About the one call that it is.
 
-    def keyed(self) -> tuple[Call, Engine]:
-        """Return the call and where its samples are, without drawing."""
-        introduce(self)
-        return self.plan.keyer.call(self._instance, *self._one()), self.plan.engine
+    def keyed(self) -> Call:
+        """Return the call, without drawing; this asks no store."""
+        return self.plan.keyer.call(self._instance, *self._one())
+
+    def looked_for(self) -> tuple[Call, Drawing]:
+        """Return the call and what its samples are looked for in, without drawing; where no cache is none is made."""
+        if (store := self.plan.engine.existing) is self.plan.engine.store:
+            introduce(self)
+            store = self.plan.engine.store
+        return self.keyed(), store
 
     def older(self) -> list[Call]:
         """Return the same call as older code made it, where its samples are read, too; the oldest first."""

@@ -239,7 +239,7 @@ class SimilarInvocation(Invocation):
 
     def lends(self) -> str:
         """Say which call's sample this one was given, as long as that is given still."""
-        found, _ = self.keyed()
-        matcher = self._matcher()
+        found, store = self.looked_for()
+        matcher = self._matcher() if store is self.plan.engine.store else None
         lent = None if matcher is None else matcher.known(found, self.plan.newer_than())
         return "" if lent is None else str(similar_call(lent))

@@ -27,6 +27,7 @@ from memollm.stores.drawing import InLine
 from memollm.stores.flights import Signal
 from memollm.stores.limiting import limiting
 from memollm.stores.looking import looking
+from memollm.stores.there import existing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -99,6 +100,11 @@ class Engine:
 
     def __memollm_engine__(self) -> Engine:
         return self
+
+    @property
+    def existing(self) -> Drawing:
+        """The store as it is looked into and kept: an empty one where no cache is yet, so that none is made."""
+        return existing(self.store)
 
     @property
     def reading(self) -> Engine:
@@ -177,7 +183,7 @@ class Engine:
         for other in living_engines():
             if other is self or other.store is self.store or (self.path is not None and other.path == self.path):
                 other.keeper.hand_over()
-        return looking(self.store).counted()
+        return looking(self.existing).counted()
 
     def leave(self) -> None:
         """Do what is left to do at the end of the process."""

@@ -6,6 +6,7 @@ import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from memollm._drive.introduction import introduce
 from memollm._takeover.foreign import Pickles
 from memollm._takeover.mapping import Target, Unmapped, by_function, by_position, require_decorated
 from memollm._takeover.sources import SOURCES, Source
@@ -91,7 +92,8 @@ class TakingOver:
 
     def _call(self, target: Target) -> Call:
         invocation = self._here(target.function)._self_invocation(target.args, target.kwargs)  # noqa: SLF001 - it is ours
-        call: Call = invocation.keyed()[0]
+        introduce(invocation)
+        call: Call = invocation.keyed()
         return call
 
     def _here(self, function: Any) -> Any:

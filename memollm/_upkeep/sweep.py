@@ -17,6 +17,7 @@ from memollm._types.tables import counted, size_text
 from memollm._upkeep.transfer import transfer_of
 from memollm.errors import OptionError, StoreReadOnly, StoreRefused
 from memollm.stores.shown import shown_store
+from memollm.stores.there import existing, missing_part
 from memollm.stores.tier.bucket import BucketTierStore
 from memollm.stores.tier.naming import noted_bucket
 from memollm.stores.tier.objects import ASIDE, CACHES, aside, together
@@ -85,6 +86,8 @@ def sweep(caches: Iterable[Drawing], *, seconds: float, dry_run: bool, told: Cal
     (place, *rest) = dict.fromkeys(store.objects.place for store in stores)
     if rest:
         raise OptionError(f"sweep: the bucket of one of these caches is {place}, and of others {rest[0]}. Sweep each.")
+    for store in stores:
+        _require_made(store)
     bucket = cast("Bucket", stores[0].objects.bucket)
     _require_all(bucket, stores)
     now = _now(bucket, dry_run=dry_run)
@@ -97,13 +100,22 @@ def _with_bucket(store: Drawing) -> BucketTierStore:
         return store
     named = None
     with suppress(StoreRefused):
-        named = noted_bucket(store)
+        named = noted_bucket(existing(store))
     shown = shown_store(store)
     if named is None:
         advice = "Name a cache that has one: --cache URL, and its bucket with MEMOLLM_TIER, or Cache(url, tier=…)."
     else:
         advice = f"Its large samples stand in {named}: give tier={named!r}, or set MEMOLLM_TIER."
     raise OptionError(f"sweep is about a bucket before a server (tier='s3://…'), and {shown} has none. {advice}")
+
+
+def _require_made(store: BucketTierStore) -> None:
+    """Refuse to sweep for a cache that nobody has made: every object of its bucket would seem to be unused."""
+    if part := missing_part(store):
+        raise OptionError(
+            f"there is no cache at {shown_store(store)}, in {part}, so nothing tells which objects of its bucket are "
+            "in use. Look at the URL; nothing was swept."
+        )
 
 
 def _require_all(bucket: Bucket, stores: Sequence[BucketTierStore]) -> None:

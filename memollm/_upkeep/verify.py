@@ -18,10 +18,19 @@ from memollm._types.samples import Absent, is_sound
 from memollm._types.tables import counted
 from memollm._upkeep.transfer.exporting import snapshot_of
 from memollm._upkeep.transfer.lines import CallLine, encode, sample_line
-from memollm.errors import MissingRecord, OptionError, RecordError, StaleRecord, UntrustedRecord, printable
+from memollm.errors import (
+    MissingRecord,
+    OptionError,
+    RecordError,
+    StaleRecord,
+    StoreRefused,
+    UntrustedRecord,
+    printable,
+)
 from memollm.stores.checking import Checkable, Fault, Kept, Unreadable
 from memollm.stores.reading import ReadingStore
 from memollm.stores.shown import shown_store
+from memollm.stores.there import missing_part
 from memollm.stores.transfer import Part
 
 if TYPE_CHECKING:
@@ -248,6 +257,10 @@ def verify(store: Drawing, codec: Codec, *, repair: bool, told: Callable[[int, i
     if not isinstance(store, Checkable):
         if repair:
             raise OptionError(_without_repair(store))
+        if part := missing_part(store):
+            raise StoreRefused(
+                f"There is no cache at {shown_store(store)}, in {part}. Look at the URL; nothing was checked."
+            )
         with snapshot_of(store) as snapshot:
             return examine(Plain(snapshot), codec, told)
     checks = store.checks()

@@ -26,27 +26,23 @@ if TYPE_CHECKING:
 
 PROMPT: Final = 3.0
 """Seconds that a command waits for a server that is away."""
-ARGUMENTS: Final = ("FROM", "TO")
-"""By which copy is told of caches."""
+ARGUMENTS: Final = ("FROM", "TO", "--other")
+"""By which copy and sweep are told of further caches."""
 
 
 @contextmanager
-def existing_cache(*, changes: bool = False) -> Generator[Cache]:
-    """Open the cache of the command, and close it after the block; where it cannot be written, for reading only.
-
-    A command that `changes` something may make an empty cache on a server; one that looks makes none.
-    """
-    with existing_at(*chosen(), changes=changes) as cache:
+def existing_cache() -> Generator[Cache]:
+    """Open the cache of the command, and close it after the block; where it cannot be written, for reading only."""
+    with existing_at(*chosen()) as cache:
         yield cache
 
 
 @contextmanager
-def existing_at(place: str, by: str, *, changes: bool = False) -> Generator[Cache]:
+def existing_at(place: str, by: str) -> Generator[Cache]:
     """Do so with one that is there at a place, which somebody named."""
     require_existing(place, by)
     cache = looked_at(place)
-    if not changes:
-        _require_made(cache, by)
+    _require_made(cache, by)
     if not _may_be_written(place, cache):
         cache = Cache(reading_store(cache.store))
     with cache:

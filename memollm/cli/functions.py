@@ -142,7 +142,7 @@ def adopt(*, name: str, to: str | None, version: str | None, dry_run: bool) -> N
     and what a namespace has drawn stays drawn. The latest version is the one that was drawn or keyed last, so run the
     changed program once before.
     """
-    with existing_cache(changes=True) as cache:
+    with existing_cache() as cache:
         require_function(cache, name)
         samples = cache.adopt(name, to=to, version=version, dry_run=dry_run)
     say(f"{counted(samples, 'sample')} {'would be ' if dry_run else ''}adopted by {to or name}.")

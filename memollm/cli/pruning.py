@@ -50,7 +50,7 @@ def prune(
     Their space goes back to the disk. A call that somebody is drawing stays; one that goes is forgotten with the
     cursors of all namespaces in it. At least one limit is to be given. Asks first.
     """
-    with existing_cache(changes=True) as cache:
+    with existing_cache() as cache:
         size = int(max_bytes) if max_bytes is not None and max_bytes.isdecimal() else max_bytes
 
         def pruned(*, dry: bool) -> Pruned:
@@ -90,8 +90,8 @@ def sweep(*, older_than: str, other: tuple[str, ...], dry_run: bool, yes: bool, 
     whoever needs it still finds it, and is gone for good with the first sweep that comes AGE later. Others may draw
     meanwhile. Asks first; running it again after Ctrl-C completes it.
     """
-    with existing_cache(changes=True) as cache, ExitStack() as opened, progress("Sweeping") as told:
-        others = [opened.enter_context(existing_at(each, "--other", changes=True)) for each in other]
+    with existing_cache() as cache, ExitStack() as opened, progress("Sweeping") as told:
+        others = [opened.enter_context(existing_at(each, "--other")) for each in other]
 
         def swept(*, dry: bool) -> Swept:
             return cache.sweep(older_than=older_than, others=others, dry_run=dry, progress=told)

@@ -68,7 +68,7 @@ def rewind(namespace: str, *, yes: bool) -> None:
 
     It draws the same samples again from then on, for nothing. Asks first.
     """
-    with existing_cache(changes=True) as cache:
+    with existing_cache() as cache:
         found = _found(cache, namespace)
         if agreed(f"Rewind {found.name!r}, which has drawn {_drawn(found)}?", yes=yes):
             cache.rewind(namespace)
@@ -83,7 +83,7 @@ def drop(namespace: str, *, yes: bool) -> None:
 
     What its lanes were given is forgotten, too. Asks first.
     """
-    with existing_cache(changes=True) as cache:
+    with existing_cache() as cache:
         found = _found(cache, namespace)
         if agreed(f"Drop {found.name!r}, which has drawn {_drawn(found)}?", yes=yes):
             cache.drop(namespace)

@@ -271,7 +271,7 @@ def forget(keys: Sequence[str], *, yes: bool) -> None:
 
     A KEY may be the first digits of one. Asks first: what is forgotten has to be paid for again.
     """
-    with existing_cache(changes=True) as cache:
+    with existing_cache() as cache:
         found = {each.call: each for key in keys for each in find_calls(cache, key)}
         samples = sum(each.samples for each in found.values())
         cost = sum(each.cost or 0.0 for each in found.values())

@@ -107,6 +107,10 @@ class ServedSession(Generic[Open]):
 
     # Opening and leaving.
 
+    def has_begun(self) -> bool:
+        """Tell whether it was opened, and so is there, or was closed."""
+        return self._closed or self._open_as is not None
+
     def opened(self) -> Open:
         """Return what is open; the first use opens it, and says why if that cannot be.
 

@@ -8,10 +8,12 @@ from threading import Event
 
 import pytest
 
-from memollm import Cache, Embedder, Similar
+from memollm import Cache, Embedder, OptionError, Similar
 from memollm.cli._running import run
+from memollm.errors import StoreRefused
 from memollm.stores.claims import telling_claims
 from memollm.stores.reading import reading_store
+from memollm.stores.shown import shown_store
 from memollm.stores.sqlite.store import SqliteStore
 from memollm.testing import hashed_ngrams
 from memollm.ui.answers import Answers
@@ -156,6 +158,57 @@ def test_looking_makes_no_cache(nowhere, command, tmp_path):
         assert re.search(rf"there is no cache at \w+://…@\S+, in {named} \(--cache\)", said)
     assert not file.exists()
     assert not page.exists()
+
+
+def test_removing_makes_no_cache(nowhere, command):
+    """A command that would remove or move something says the same where a server has no cache, and leaves it so."""
+    named = " ".join(re.search(r"(schema|prefix)=(\w+)", nowhere).groups())
+    for words in (
+        ["prune", "--max-samples", "0", "--yes"],
+        ["sweep", "--yes"],
+        ["forget", "0e4ad003", "--yes"],
+        ["rewind", "baseline", "--yes"],
+        ["drop", "baseline", "--yes"],
+        ["adopt", "ask"],
+    ):
+        said = " ".join(command(nowhere, *words, code=2).split())
+        assert re.search(rf"there is no cache at \w+://…@\S+, in {named} \(--cache\)", said)
+
+
+def left_alone(cache):
+    """Do all that looks into a cache and removes something of it; yield what is told, or how it is refused."""
+    ask = cache.cached_llm(lambda prompt: prompt, name="ask", version=1)
+    door = cache.door("answers")
+    for act in (
+        lambda: cache.prune(max_samples=0),
+        lambda: cache.prune(older_than="1d", dry_run=True),
+        cache.sweep,
+        lambda: cache.rewind("baseline"),
+        lambda: cache.drop("baseline"),
+        lambda: cache.adopt("ask"),
+        lambda: (ask.forget("Why?"), ask.forget_all(), ask.peek("Why?"), str(ask.tally("Why?")), str(ask.stats())),
+        lambda: (door.forget("Why?"), door.clear(), door.peek("Why?"), str(door.stats())),
+        lambda: (ask.explain("Why?").hit, door.explain("Why?").hit),
+        lambda: (str(cache.stats()), cache.namespaces(), cache.holds(), str(cache.similar_report())),
+        lambda: cache.copy("memory:"),
+    ):
+        try:
+            told = str(act())
+        except OptionError as error:
+            told = str(error)
+        yield told.replace(repr(cache), "the cache").replace(shown_store(cache.store), "it")
+
+
+def test_removing_from_nothing_makes_no_cache(nowhere, tmp_path):
+    """Who looks and removes where nothing is, is told the same of a server and of a path; both stay as they were."""
+    path = tmp_path / "none"
+    with Cache(nowhere) as cache, Cache(path) as of_path:
+        told = [*left_alone(cache)]
+        assert told == [*left_alone(of_path)]
+        assert told[3] == told[4] == "the cache has no namespace 'baseline' (it has: none)."
+        assert not path.exists()
+        with pytest.raises(StoreRefused, match=r"There is no cache at .*nothing was checked"):
+            cache.verify()
 
 
 def test_a_copy_from_nowhere_makes_no_cache(nowhere, command, tmp_path):

@@ -62,7 +62,7 @@ def test_who_may_only_read_is_lent_and_keeps_nothing(server, reader):
             assert read(FRANCE_TOO) == f"here to {FRANCE}"
             assert read("Something else entirely") == "guest to Something else entirely"
         kept = matching(cache.store)
-        (vector,) = kept.vectors_of(answering(cache, "")._self_invocation((FRANCE,), {}).keyed()[0])
+        (vector,) = kept.vectors_of(answering(cache, "")._self_invocation((FRANCE,), {}).keyed())
         assert (len(kept.vectors(vector.space.digest(vector.call.form), 0)), kept.matches()) == (1, [])
         answering(cache, "here")(FRANCE_TOO)
         with mode("readonly"):

@@ -2,10 +2,10 @@
 
 import gc
 import json
-import random
 import re
 
 import pytest
+from hands import large
 from servers import require_redis
 
 require_redis()
@@ -15,39 +15,21 @@ from memollm import Cache, OptionError, StoreReadOnly, Swept
 from memollm.cli._running import run
 from memollm.errors import StoreUnavailable
 from memollm.stores.s3.bucket import Bucket
-from memollm.testing import FakeS3
 from memollm.testing._s3 import _error
 
 WEEK = 8 * 86400
 
 
-def large(seed):
-    """Return a text that no compression makes small."""
-    return random.Random(seed).randbytes(20_000).hex()
-
-
 @pytest.fixture
-def s3(monkeypatch):
-    with FakeS3() as s3:
-        for name, value in s3.environment.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv("MEMOLLM_SIGNING_KEY", "0123456789abcdef" * 4)
-        yield s3
-
-
-@pytest.fixture
-def machine(redis, s3, tmp_path):
+def machine(redis, s3, tmp_path, closing):
     """Open a cache as a program of a machine does."""
-    url, opened = redis.fresh(), []
+    url = redis.fresh()
 
     def make(name="here", prefix="one", tier="s3://bucket/samples"):
         given = f"{tier}?local={tmp_path / name}&patience=0"
-        opened.append(Cache(f"{url}?prefix={prefix}", tier=given if tier else None))
-        return opened[-1]
+        return closing(Cache(f"{url}?prefix={prefix}", tier=given if tier else None))
 
-    yield make
-    for cache in opened:
-        cache.close()
+    return make
 
 
 def asking(cache, namespace="a"):
@@ -83,6 +65,7 @@ def test_what_nothing_refers_to_goes_in_two_steps(machine, s3):
 def test_a_cache_without_objects_is_asked_again_for_its_name(machine, s3):
     """Who has swept before anything was there sweeps what another program has put since."""
     cache = machine()
+    cache.cached_llm(lambda: "small", name="ask", version=1)()
     assert cache.sweep() == Swept(0, 0, 0, 0, 0, 0, 0)
     asking(machine("other"))("x")
     assert cache.sweep().kept == 1
@@ -190,6 +173,20 @@ def test_a_bucket_that_other_caches_have_is_swept_with_all_of_them(machine, s3):
     done = cache.sweep(others=[other])
     assert (done.kept, done.set_aside, len(records_in(s3))) == (2, 1, 2)
     assert asking(machine("there", "two"), "b")("y") == answer
+
+
+def test_a_bucket_is_not_swept_by_a_cache_that_is_not_there(machine, s3, redis):
+    """Where nobody has made the cache every object would seem to be unused: none is touched, and no cache is made."""
+    cache = machine()
+    asking(cache)("x")
+    s3.pass_time(WEEK)
+    with pytest.raises(OptionError, match=r"there is no cache at redis://.*in prefix nobody, .*nothing was swept"):
+        machine("there", "nobody").sweep()
+    with pytest.raises(OptionError, match="there is no cache at"):
+        cache.sweep(others=[machine("there", "nobody")])
+    with redis.client() as client:
+        assert not [key for key in client.keys("*") if key.startswith(b"nobody")]
+    assert len(records_in(s3)) == 1
 
 
 def test_what_cannot_be_swept_is_refused(machine):

@@ -170,5 +170,5 @@ def test_the_own_package_is_no_library_wherever_it_is_installed(monkeypatch):
 def test_what_needs_no_word_is_keyed_as_before():
     """A class of fields alone has no code that could count."""
     plain = dataclasses.make_dataclass("Plain", [("x", int)])
-    call, _ = use._self_invocation((plain(1),), {}).keyed()
+    call = use._self_invocation((plain(1),), {}).keyed()
     assert "!code" not in call.form

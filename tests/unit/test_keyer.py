@@ -162,7 +162,7 @@ def test_functions_of_libraries_are_keyed_by_name():
     def use(tool):
         return "ok"
 
-    call, _ = use._self_invocation((re.sub,), {}).keyed()
+    call = use._self_invocation((re.sub,), {}).keyed()
     assert "re.sub" in call.form
     assert "library" in call.form
 

@@ -131,7 +131,7 @@ def test_the_same_text_goes_where_it_went(cache):
         own = answer(FRANCE_TOO)
     assert own not in {f"{FRANCE} 1", nearer}
     assert answer(FRANCE_TOO) == own
-    assert matching(cache.store).match_of(answer._self_invocation((FRANCE_TOO,), {}).keyed()[0]) is None
+    assert matching(cache.store).match_of(answer._self_invocation((FRANCE_TOO,), {}).keyed()) is None
 
 
 @pytest.mark.parametrize("other", [{"model": "n"}, {"model": "M"}])

@@ -153,7 +153,7 @@ def test_adopting_joins_vectors(cache):
     newer = answering(cache, lambda question: "new", version=2)
     newer(FRANCE)
     cache.adopt("answer", version="1")
-    form = newer._self_invocation((FRANCE,), {}).keyed()[0].form
+    form = newer._self_invocation((FRANCE,), {}).looked_for()[0].form
     space = VectorSpace('["hashed", "1"] 128', "question").digest(form)
     assert len(matching(cache.store).vectors(space, 0)) == 1
 

@@ -543,7 +543,7 @@ def fill(cache, function):
     """Fill the first slot of a call before whoever is filling it, as one does who takes its process for dead."""
     donor = cache.cached_llm(name="donor", version=1, pool=1)(lambda prompt: (yield from ("other", "stream")))
     list(donor("x"))
-    call, given = (each._self_invocation(("x",), {}).keyed()[0] for each in (function, donor))
+    call, given = (each._self_invocation(("x",), {}).keyed() for each in (function, donor))
     engine = cache._engine
     change = Fill(engine.flights.depart(), Place(call, 0), engine.store.peek(given)[0])
     engine.store.perform((Write(engine.flights.new_id(), [change]),))

@@ -63,6 +63,12 @@ class Session:
 
     # Opening and leaving.
 
+    def is_made(self) -> bool:
+        """Tell whether the file is there, or was; what keeps it from being looked at is told by whoever opens it."""
+        with suppress(PermissionError):
+            return self._closed or self._open_as is not None or self.files.database.exists()
+        return True
+
     def _opened(self, *, wait: bool = True) -> Opened:
         if not wait and not self._closed and self._open_as is None:
             # Opening reads the disk and waits for the lock.
