@@ -110,6 +110,7 @@ class Parked:
         try:
             yield from self.fill(value)
         except LetGo:
+            # The answer is kept; what others are making would have to be waited for.
             pass
         finally:
             if self._missing:

@@ -56,7 +56,10 @@ def _classes_for(kind: type) -> Classes:
 @functools.cache
 def _classes_of(name: str) -> Classes:
     library: Any = sys.modules[name]
+    return Classes(library, library.Response, _refusal_of(library), _passing_of(library), _passing_async_of(library))
 
+
+def _refusal_of(library: Any) -> Any:
     class Refusal(library.Response):  # type: ignore[misc]  # whichever library it is
         """Says at once why nothing was answered: SDKs would take an exception of the transport for a bad line."""
 
@@ -71,6 +74,10 @@ def _classes_of(name: str) -> Classes:
             """Raise it."""
             raise self.refused
 
+    return Refusal
+
+
+def _passing_of(library: Any) -> Any:
     class Passing(library.SyncByteStream):  # type: ignore[misc]  # whichever library it is
         """The events of a stream, as a body."""
 
@@ -87,6 +94,10 @@ def _classes_of(name: str) -> Classes:
             # Events that nobody has asked for do not know that they are over.
             self._source.close()
 
+    return Passing
+
+
+def _passing_async_of(library: Any) -> Any:
     class PassingAsync(library.AsyncByteStream):  # type: ignore[misc]  # whichever library it is
         """The same in a task."""
 
@@ -105,7 +116,7 @@ def _classes_of(name: str) -> Classes:
             await self._events.aclose()
             await self._source.aclose()
 
-    return Classes(library, library.Response, Refusal, Passing, PassingAsync)
+    return PassingAsync
 
 
 def passed_on(request: Any, answered: Answered) -> Any:

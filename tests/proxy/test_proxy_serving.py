@@ -123,7 +123,7 @@ def test_workers_end_with_their_server(provider, tmp_path):
     """Where the process that has started them is killed, nobody is left to serve on its port."""
     with started(provider, tmp_path / "cache", "--workers", "2") as (process, url):
         with client_of(provider, url) as client:
-            chat(client, "served")
+            assert source(chat(client, "served")) == "paid"
         process.kill()
         process.wait()
         while is_served(url):
