@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -204,14 +205,30 @@ def guest(postgres):
     return postgres.url_at(postgres.port, user="guest:hush")
 
 
+@contextmanager
+def guest_of(server, nodes):
+    """Have a user of a Redis server who may look, and write nothing; give the URL."""
+    # As docs/servers.md says.
+    rule = "on >hush resetchannels ~memollm:* &memollm:* +@all -@write -@dangerous +info +config|get "
+    rule += "+client|setname +eval +evalsha"
+    for node in nodes:
+        node.say("ACL", "SETUSER", "guest", *rule.split())
+    yield (
+        server.url_at(server.port).replace("://:", "://guest:").replace(server.url.split(":")[2].split("@")[0], "hush")
+    )
+    for node in nodes:
+        node.say("ACL", "DELUSER", "guest")
+
+
 @pytest.fixture
 def redis_guest(redis):
-    """Return the URL of a user who may look, and write nothing."""
-    with redis.client() as client:
-        # As docs/servers.md says.
-        rule = "on >hush resetchannels ~memollm:* &memollm:* +@all -@write -@dangerous +info +config|get "
-        rule += "+client|setname +eval +evalsha"
-        client.execute_command("ACL", "SETUSER", "guest", *rule.split())
-    yield redis.url_at(redis.port).replace("://:", "://guest:").replace(redis.url.split(":")[2].split("@")[0], "hush")
-    with redis.client() as client:
-        client.execute_command("ACL", "DELUSER", "guest")
+    """Return the URL of a user of the Redis server who may only look."""
+    with guest_of(redis, [redis]) as url:
+        yield url
+
+
+@pytest.fixture
+def cluster_guest(cluster):
+    """Return the URL of a user of the cluster who may only look."""
+    with guest_of(cluster, cluster.nodes) as url:
+        yield url

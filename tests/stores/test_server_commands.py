@@ -18,6 +18,9 @@ from memollm.stores.sqlite.store import SqliteStore
 from memollm.testing import hashed_ngrams
 from memollm.ui.answers import Answers
 
+GUESTS = {"postgres": "guest", "redis": "redis_guest", "cluster": "cluster_guest"}
+"""Who may only read, by the kind of server."""
+
 
 @pytest.fixture(autouse=True)
 def team_key(monkeypatch):
@@ -269,9 +272,7 @@ def test_what_similar_calls_were_lent_is_shown(server, command, request):
         finally:
             answers.close()
         assert (told.stored.text, told.asked.text) == texts
-    guests = {"postgres": "guest", "redis": "redis_guest"}
-    kind = request.node.callspec.params["server"]
-    for place in (url, *(request.getfixturevalue(guests[each]) for each in guests if each == kind)):
+    for place in (url, request.getfixturevalue(GUESTS[request.node.callspec.params["server"]])):
         (pair,) = json.loads(command(place, "similar", "--json"))
         assert (pair["stored"], pair["asked"], pair["shadow"]) == (*texts, False)
 
@@ -297,7 +298,7 @@ def test_what_is_being_made_is_told(postgres):
 
 def test_who_may_only_read_takes_out(server, request, command, tmp_path):
     """A user who may write nothing checks a server's cache, exports it and copies it away, with cursors (P2)."""
-    guest = request.getfixturevalue("guest" if server.url.startswith("postgres") else "redis_guest")
+    guest = request.getfixturevalue(GUESTS[request.node.callspec.params["server"]])
     stock(server.fresh())
     assert "4 samples" in command(guest, "verify")
     command(guest, "export", tmp_path / "all.jsonl")
