@@ -10,8 +10,6 @@ from unittest import mock
 
 from servers import REDIS, PostgresServer, RedisServer, postgres_programs, require, until
 
-from memollm.testing._bench import call
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from contextlib import AbstractContextManager
@@ -237,7 +235,8 @@ def redis_listening_apart(server: Any) -> Generator[None]:
 
 @contextmanager
 def redis_taken_for_dead(server: Any, store: Any) -> Generator[None]:
-    """End the lease that a store has on a call; it does not say that it lives in the middle of this."""
+    """End the leases that a store has on calls; it does not say that it lives in the middle of this."""
     with mock.patch.object(store.opened().line, "_beat"), server.client() as client:
-        client.hset(f"{store.base(call())}:o", store.opened().owner, 1)
+        for base in store._held_bases():
+            client.hset(f"{base}:o", store.opened().owner, 1)
         yield

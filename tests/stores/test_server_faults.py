@@ -235,6 +235,44 @@ def test_an_owner_that_was_taken_for_dead(kind, store, opened, order):
     assert take(peer).at == [1]
 
 
+def test_who_was_taken_for_dead_and_does_not_hear_what_it_stored(behind, proxy, kind, monkeypatch):
+    """With on_store_error="raise" it returns nothing; who has its position by now is given what it stored (P1)."""
+    monkeypatch.setenv("MEMOLLM_SIGNING_KEY", "a secret of the whole team")
+    begun, goes_on, given = threading.Event(), threading.Event(), []
+    cache, other = Cache(behind(patience=0)), Cache(kind.server.url)
+
+    def draws(cache, function):
+        return cache.cached_llm(namespace="a", name="ask", version=1, on_store_error="raise")(function)
+
+    def held_up():
+        if not given:
+            # Nothing but the answer to its fill comes after it, once the call is known.
+            return "early"
+        with kind.taken_for_dead(kind.server, cache.store):
+            drawing.start()
+            assert begun.wait(PATIENCE)
+        proxy.lose_answers(1)
+        return "late"
+
+    def slow():
+        begun.set()
+        assert goes_on.wait(PATIENCE)
+        return "other"
+
+    ask, ask_other = draws(cache, held_up), draws(other, slow)
+    assert [ask(), ask()] == ["early"] * 2
+    drawing = threading.Thread(target=lambda: given.append(ask_other()), daemon=True)
+    given.append("begins")
+    with pytest.raises(StoreUnavailable, match="cannot be reached"):
+        ask()
+    goes_on.set()
+    drawing.join(PATIENCE)
+    assert given == ["begins", "late"]
+    assert ask_other() == "other"
+    cache.close()
+    other.close()
+
+
 def test_what_a_copy_leaves_free_is_no_longer_its_draws(kind, store, opened):
     """Who was taken for dead while its cache was copied draws anew what others are given by the copy (P1)."""
     peer = opened(kind.server.url)
