@@ -36,7 +36,7 @@ from memollm.stores.redis.cluster import ClusterWay
 from memollm.stores.redis.connections import WAITS, Channel
 from memollm.stores.redis.nodes import slot_of
 from memollm.stores.redis.store import RedisStore
-from memollm.testing._bench import call
+from memollm.testing._bench import asked, call
 
 
 @pytest.fixture(autouse=True)
@@ -321,6 +321,32 @@ def test_a_node_that_hangs_is_named_soon(cluster, opened, monkeypatch):
     finally:
         os.kill(hanging.process.pid, signal.SIGCONT)
         cluster.until_up()
+
+
+def test_what_a_refused_draw_has_claimed_is_free_soon(cluster, opened, monkeypatch):
+    """A first draw takes at its call's node, though the node that lists calls is away, and asks nothing more (P3)."""
+    url = cluster.fresh()
+    store, peer = opened(f"{url}?patience=0&lease=3600"), opened(url)
+    opened_, ticket = store.opened(), store.flights.depart()
+    plain = opened_.way.run
+
+    def run(commands):
+        lists = [command.base == store.books for command in commands]
+        done = iter(plain([command for command, is_list in zip(commands, lists, strict=True) if not is_list]))
+        return [ConnectionError("so it is") if is_list else next(done) for is_list in lists]
+
+    monkeypatch.setattr(opened_.way, "run", run)
+    with pytest.raises(StoreUnavailable):
+        asked(store, Take(ticket, [want()]))
+    store.flights.arrive(ticket)
+    waiting = take(peer, reader="b")
+    assert waiting.states == [Busy(None)]
+    # The next time that it says that it lives.
+    opened_.line._beat_at = 0.0
+    opened_.line._poke()
+    until(lambda: waiting.look(0) == [MINE])
+    assert take(peer).at == [0]
+    until(lambda: store.drawn.lost() == [])
 
 
 @pytest.fixture

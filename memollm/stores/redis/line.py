@@ -42,10 +42,12 @@ class ListeningLine(ListeningThread):
         held: Callable[[], set[str]] | None,
         base_of: Callable[[Place], str],
         when_found: Callable[[], None],
+        settle: Callable[[ServerWay], None] | None = None,
     ) -> None:
         """`held` tells in which calls this process has something; who only reads has none.
 
-        `when_found` is called when the server was away: what it had last may be lost.
+        `when_found` is called when the server was away: what it had last may be lost. `settle` frees what this process
+        has without knowing it, as far as those answer who have it.
         """
         self._address = address
         self._owner = owner
@@ -55,6 +57,7 @@ class ListeningLine(ListeningThread):
         self._held = held
         self._base_of = base_of
         self._when_found = when_found
+        self._settle = settle
         self._books = f"{address.prefix}:{{books}}"
         self.answered: deque[tuple[str, int]] = deque()
         """What has arrived, and the server need not remember: by which keys it does."""
@@ -188,6 +191,8 @@ class ListeningLine(ListeningThread):
             raise TimeoutError("the server said nothing on the listening connection")
         self._is_heard = False
         self._wire.tell("PING")
+        if self._settle is not None:
+            self._settle(self._asking)
         held = sorted(self._held()) if self._held is not None else []
         arguments = (self._owner, "beat", int(1000 * self._address.lease))
         self._ask([Command(keeping(), base, arguments) for base in held])

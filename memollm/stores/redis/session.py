@@ -143,6 +143,7 @@ class RedisSession(ServedSession[OpenRedis]):
                 base_of=lambda place: self.base(place.call),
                 # They are put on the list of all once more.
                 when_found=self.known.clear,
+                settle=self._settle_lost,
             )
             line.begin()
         except BaseException as error:
@@ -194,6 +195,9 @@ class RedisSession(ServedSession[OpenRedis]):
             calls.update(position.call for position in list(held.positions))
             calls.update(place.call for place in list(held.claims))
         return {*map(self.base, calls), *list(self.moving)}
+
+    def _settle_lost(self, way: ServerWay) -> None:
+        """Free what draws were given that are over and never learned of it; who only reads is given nothing."""
 
     def _leave(self, opened: OpenRedis) -> None:
         aloft = [ticket for ticket in list(self.drawn.held) if self.flights.holds(ticket)]

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from memollm._types.calls import Call, Place, Want
     from memollm._types.requests import Answer, Request
     from memollm.errors import StoreError
+    from memollm.stores.redis.connections import ServerWay
     from memollm.stores.redis.keeping import RedisKeeping
     from memollm.stores.redis.limiting import RedisLimiting
     from memollm.stores.redis.line import ListeningLine
@@ -172,6 +173,17 @@ class RedisStore(RedisSession, ServedDrawing):
         with suppress(*FAILURES):
             self._run(opened, [command for command, _, _ in self._commands(opened, asking, {})])
         self.drawn.refused(requests)
+
+    def _settle_lost(self, way: ServerWay) -> None:
+        opened = self._open_as
+        if opened is None or not self.drawn.lost():
+            return
+        asking = AskingCalls(self.drawn, self.base, self.seen)
+        over, lost = asking.settle_left()
+        answers = way.run([command for command, _, _ in self._commands(opened, asking, {})])
+        # Else the next request sees to it, or the next beat.
+        if not any(isinstance(answer, Exception) for answer in answers):
+            self.drawn.end(over, lost)
 
     def get_ready(self, error: Exception, pause: float) -> None:
         """Get ready for another attempt; what somebody has left half done, who has died, is ended."""
