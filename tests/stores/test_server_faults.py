@@ -1,7 +1,9 @@
 """Stores of servers, where the server, the network or a process fails."""
 
+import gc
 import os
 import threading
+import weakref
 
 import pytest
 from hands import stock, take
@@ -296,6 +298,18 @@ def test_a_reader_leaves_free_what_nobody_can_be_given(kind, store, opened):
     hand.fill(b"one")
     assert hand.settle().void == ()
     reader.close()
+
+
+def test_a_store_that_nobody_refers_to_leaves_its_server(kind):
+    """Who forgets to close a cache keeps no thread and no connection."""
+    store = kind.store(kind.server.fresh())
+    stock(store, b"zero")
+    gone, thread = weakref.ref(store), store.opened().line._thread
+    del store
+    gc.collect()
+    assert gone() is None
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
 
 
 OWNER = """

@@ -42,7 +42,7 @@ class DirectLine(ListeningThread):
         The first time the server may have to answer `within` some seconds; `tell` is called where it says nothing.
         """
         self._owns = owns
-        self._first = Opening(within, tell)
+        self._first: Opening | None = Opening(within, tell)
         self._address = address
         self._sql = statements(address.schema)
         self.is_pooled = False
@@ -65,7 +65,8 @@ class DirectLine(ListeningThread):
         return self._connection.pgconn.socket
 
     def _connected(self) -> KeptConnection:
-        first = None if self.owner else self._first
+        # Whoever tells may be dropped while this goes on.
+        first, self._first = self._first, None
         connection = connect(self._address.direct, self._address.shown, prepares=False, first=first)
         try:
             require_known_server(connection, self._address.shown)

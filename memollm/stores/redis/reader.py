@@ -63,7 +63,8 @@ class RedisReader(RedisSession):
             )
         yield RedisSnapshot(self)
 
-    def _require_server(self, wire: Channel, address: RedisAddress) -> bool:  # noqa: ARG002 - as for those who write
+    @staticmethod
+    def _require_server(wire: Channel, address: RedisAddress) -> bool:  # noqa: ARG004 - as for those who write
         # What it keeps is for those to judge who write.
         return False
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import secrets
 import time
+import weakref
 from hashlib import blake2b
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 from redis.exceptions import TimeoutError as ClientTimeoutError
@@ -35,7 +36,7 @@ from memollm.stores.redis.scripts import Command, books, keeping, looking, movin
 from memollm.stores.serving import ServedSession
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from memollm._types.calls import Call, Place
     from memollm._types.counting import Account, Counts
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from memollm.stores.redis.address import RedisAddress
     from memollm.stores.redis.connections import Channel, ServerWay
 
+T = TypeVar("T")
 MOST_BEHIND: Final = 1.0
 """Seconds that whoever replaced a sample waits for those who still go by the epoch before."""
 MOST_SILENT: Final = 0.01
@@ -116,6 +118,9 @@ class RedisSession(ServedSession[OpenRedis]):
             base = self._bases[call] = self.base_of(digest)
         return base
 
+    def _base_at(self, place: Place) -> str:
+        return self.base(place.call)
+
     def base_of(self, tag: str) -> str:
         """Return how all keys begin of a call that is known by its tag."""
         return f"{self.address.prefix}:{{{tag}}}"
@@ -133,17 +138,16 @@ class RedisSession(ServedSession[OpenRedis]):
         except FAILURES as error:
             raise translated(error, self.shown) from error
         owner, line = secrets.token_hex(8), None
-        held = self._held_bases if self.owns else None
         try:
             line = ListeningLine(
                 self.address,
                 owner,
                 way,
-                held=held,
-                base_of=lambda place: self.base(place.call),
+                held=_weak(self._held_bases, set[str]()) if self.owns else None,
+                base_of=_weak(self._base_at, ""),
                 # They are put on the list of all once more.
                 when_found=self.known.clear,
-                settle=self._settle_lost,
+                settle=_weak(self._settle_lost, None),
             )
             line.begin()
         except BaseException as error:
@@ -184,7 +188,8 @@ class RedisSession(ServedSession[OpenRedis]):
             raise
         return way
 
-    def _require_server(self, wire: Channel, address: RedisAddress) -> bool:
+    @staticmethod
+    def _require_server(wire: Channel, address: RedisAddress) -> bool:
         """Refuse what cannot be used; tell whether each write is to be waited for until it is on the disk."""
         return require_known_server(wire, address)
 
@@ -385,3 +390,14 @@ class RedisSession(ServedSession[OpenRedis]):
     def holders(self, places: Sequence[Place]) -> list[int]:
         """Tell who is filling each place: nobody, this process, or others."""
         return self.opened().line.holders(places)
+
+
+def _weak(method: Callable[..., T], otherwise: T) -> Callable[..., T]:
+    """Return what calls a method of who may be gone by then: a thread that listens keeps no store alive."""
+    found = weakref.WeakMethod(method)
+
+    def call(*arguments: object) -> T:
+        is_there = found()
+        return otherwise if is_there is None else is_there(*arguments)
+
+    return call
