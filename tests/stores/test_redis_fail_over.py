@@ -4,7 +4,7 @@ import os
 import signal
 
 import pytest
-from servers import REDIS, Proxy, RedisCluster, require, require_redis
+from servers import PASSWORD, REDIS, Proxy, RedisCluster, RedisServer, require, require_redis, until
 
 require_redis()
 
@@ -225,6 +225,53 @@ def test_a_replica_of_a_cluster_is_named():
     told = translated(of_node(ReadOnlyError(SAYS), Node("host", 7001)), "redis://host:6379/0")
     assert type(told) is StoreUnavailable
     assert "its node host:7001" in str(told)
+
+
+# One server that hands over to another, behind one address.
+
+
+@pytest.fixture
+def pair():
+    """Give a server, and a replica of it."""
+    require(REDIS, "a Redis server")
+    servers = [RedisServer(masterauth=PASSWORD, **{"repl-diskless-sync-delay": 0}) for _ in range(2)]
+    try:
+        for server in servers:
+            server.start()
+        servers[1].say("REPLICAOF", "127.0.0.1", servers[0].port)
+        until(lambda: "state=online" in servers[0].said("INFO", "replication"))
+        yield servers
+    finally:
+        for server in servers:
+            server.stop()
+
+
+@pytest.mark.deep
+def test_a_server_that_hands_over(pair, opened):
+    """Draws go on at the other one, and whoever listens at the first is waited for, and goes there (P1, P2)."""
+    first, second = pair
+    passing = Proxy(first.port)
+    try:
+        store, peer = [opened(f"{first.url_at(passing.port)}?lease=3600") for _ in range(2)]
+        stock(store, b"zero", b"one", b"two")
+        assert [take(store).at, take(peer).at] == [[0], [1]]
+        first.say("FAILOVER", "TO", "127.0.0.1", second.port)
+        until(lambda: "role:master" in second.said("INFO", "replication"))
+        until(lambda: "master_link_status:up" in first.said("INFO", "replication"))
+        passing._port = second.port
+        assert take(store).at == [2]
+        before = peer.epoch()
+        keeping(store).rewind("reader")
+        assert peer.epoch() > before
+        line = peer.opened().line
+        for _ in range(2):
+            line._beat_at = 0.0
+            line._poke()
+            until(lambda: line._beat_at)
+        until(lambda: second.say("PUBSUB", "NUMSUB", f"memollm:line:{peer.opened().owner}")[1] == 1)
+        assert take(peer).at == [0]
+    finally:
+        passing.close()
 
 
 # Replicas that take over.

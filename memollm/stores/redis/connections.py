@@ -246,8 +246,12 @@ class LentChannels(Lending[Channel]):
         return self._address
 
     def are_heard(self, names: Sequence[str], notice: str = "") -> bool:  # noqa: ARG002 - for clusters
-        """Tell whether anybody listens to one of these. One server loses no notice."""
-        return any(self.value("PUBSUB", "NUMSUB", *names)[1::2])
+        """Tell whether anybody listens to one of these, maybe at a replica that was the server. It loses no notice."""
+        if any(self.value("PUBSUB", "NUMSUB", *names)[1::2]):
+            return True
+        with suppress(ResponseError):
+            return b"connected_slaves:0" not in self.value("INFO", "replication")
+        return False
 
     def swift(self, within: float) -> LentChannels:  # noqa: ARG002 - for those of a cluster
         """Return the same, for the thread that keeps what this process has alive."""

@@ -8,6 +8,8 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from redis.exceptions import ReadOnlyError
+
 from memollm.stores.listening import LOOK_EVERY, UNKNOWN, ListeningThread
 from memollm.stores.redis.connections import Channel
 from memollm.stores.redis.failures import FAILURES
@@ -66,6 +68,8 @@ class ListeningLine(ListeningThread):
         self._count = 0
         self._beat_at = self._tidy_at = 0.0
         self._is_heard = True
+        self._is_behind_others = False
+        """Whether what is asked comes to a server that follows another."""
         super().__init__()
 
     # Connecting.
@@ -84,7 +88,7 @@ class ListeningLine(ListeningThread):
         prefix = self._address.prefix
         for channel in (f"{prefix}:told", f"{prefix}:line:{self._owner}"):
             self._wire.value("SUBSCRIBE", channel)
-        self._is_heard = True
+        self._is_heard, self._is_behind_others = True, False
         self._go_by(int(self._way.value("GET", f"{self._books}:epoch") or 0))
         self._when_found()
         self._beat_at = time.monotonic() + self._beat_every
@@ -152,6 +156,11 @@ class ListeningLine(ListeningThread):
         said = Command(books(), self._books, (self._owner, "hear", lease, self.heard))
         with suppress(*FAILURES):
             (latest,) = self._asking.run([said])
+            if isinstance(latest, ReadOnlyError) and self._held is not None:
+                # Another has taken its place, and is found by new connections.
+                self._is_behind_others = True
+                self._asking.renew()
+                (latest,) = self._asking.run([said])
             if isinstance(latest, Exception):
                 # Who may not write is not waited for.
                 latest = self._asking.value("GET", f"{self._books}:epoch")
@@ -187,6 +196,8 @@ class ListeningLine(ListeningThread):
 
     def _beat(self) -> None:
         """Keep what this process has alive, and see whether the subscription is."""
+        if self._is_behind_others:
+            raise ConnectionError("the server has become a replica")
         if not self._is_heard:
             raise TimeoutError("the server said nothing on the listening connection")
         self._is_heard = False
