@@ -36,7 +36,10 @@ def test_no_sweep_loses_what_a_sample_refers_to(tmp_path, monkeypatch, kind):
                 def start(nth, seed):
                     workers.start(nth, server.url + query, tmp_path, f"m{seed}", seed, DOING[nth])
 
-                for nth in range(len(DOING)):
+                for nth, what in enumerate(DOING):
+                    if what == "sweeps":
+                        # Where nobody has drawn yet there is no cache to sweep for.
+                        workers.until_written(tmp_path / "draws", 1)
                     start(nth, nth)
                 for count in range(25):
                     workers.until_written(tmp_path / "draws", 100 * (count + 1))
@@ -53,7 +56,7 @@ def test_no_sweep_loses_what_a_sample_refers_to(tmp_path, monkeypatch, kind):
 def check(url, folder):
     """Draws and sweeps told of nothing amiss, and what samples refer to is there."""
     assert {*lines(folder / "draws")} == {"drawn"}
-    assert all(line.startswith("Swept(") for line in lines(folder / "sweeps"))
+    assert [line for line in lines(folder / "sweeps") if not line.startswith("Swept(")] == []
     with Cache(url, tier=f"s3://bucket/samples?local={folder / 'here'}") as cache:
         assert cache.verify().ok
         memo = cache.cached_llm(lambda text: "", name="memo", version=1, pool=1)
