@@ -360,6 +360,7 @@ def test_a_closed_coroutine_settles_at_once(cache):
         drawing.close()
 
     # What is done once, off the loop, is done before.
+    cache.cached_llm(lambda: "", name="other", version="1")()
     ask.key("x")
     run(main())
     while [namespace.draws for namespace in cache.namespaces()] != [0]:

@@ -245,7 +245,7 @@ def test_what_is_not_shown_is_told(on_disk):
 def test_versions_of_every_function_are_listed(cache):
     """However many there are: older code of the last by name can be adopted, too."""
     for name in (f"f{at:03}" for at in range(203)):
-        cache.cached_llm(name=name, version=1)(FakeModel()).key("a")
+        cache.cached_llm(name=name, version=1)(FakeModel())("a")
     with visited(cache) as client:
         assert [each["name"] for each in told(client.get("/api/versions"))][-1] == "f202"
 
