@@ -9,19 +9,21 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from memollm._types.locks import ThreadLock
-from memollm._types.requests import Fill, Write
+from memollm._types.requests import Fill, Write, Written
 from memollm._types.signals import pass_on
 from memollm.errors import StoreError, StoreInUse, StoreUnavailable
 from memollm.stores.flights import Signal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from memollm._types.requests import Answer, Request
+    from memollm._types.requests import Answer, Change, Request
     from memollm.stores.drawing import Drawing
+
+    Then = Callable[[Written], Sequence[Change]]
 
 
 class Pending:
@@ -54,6 +56,14 @@ class Pending:
         return self._answer
 
 
+class Debt(NamedTuple):
+    """What could not be written and must be, or of which nobody has heard whether it was."""
+
+    write: Write
+    then: Then | None = None
+    """Tells what is to be written when the answer is known."""
+
+
 class Desk:
     """The requests of one engine."""
 
@@ -63,8 +73,8 @@ class Desk:
         flushing = ThreadLock()
         self._flushing, self._is_flushing = flushing.lock, flushing.mine
         self._queue: list[Pending] = []
-        self.debts: list[Write] = []
-        """What could not be written and must be, before positions are taken: what was delivered may still look free."""
+        self.debts: list[Debt] = []
+        """They are paid before positions are taken: what was delivered may still look free."""
         self._helper: ThreadPoolExecutor | None = None
         self._beginning = threading.RLock()
         self._drain_is_due = False
@@ -125,21 +135,35 @@ class Desk:
                 # Who was interrupted, before or after the commit, leaves the rest: a request asked twice counts once.
                 self._queue[: len(some)] = [pending for pending in some if not pending.done.is_set()]
 
-    def _bring(self, debts: list[Write], some: list[Pending]) -> None:
+    def _bring(self, debts: list[Debt], some: list[Pending]) -> None:
         if not debts and not some:
             return
-        answers = self._store.perform([*debts, *(pending.request for pending in some if pending.request)])
-        paid = [not isinstance(answer, StoreUnavailable | StoreInUse) for answer in answers[: len(debts)]]
-        self.debts[: len(debts)] = [debt for debt, is_paid in zip(debts, paid, strict=True) if not is_paid]
+        writes = (debt.write for debt in debts)
+        answers = self._store.perform([*writes, *(pending.request for pending in some if pending.request)])
+        has_more = bool(debts) and self._know_paid(debts, answers[: len(debts)])
         for pending, answer in zip(some, answers[len(debts) :], strict=True):
             if isinstance(answer, StoreUnavailable | StoreInUse):
                 self._owe(pending.request)
             pending.answer(answer)
+        if has_more:
+            self._bring(list(self.debts), [])
+
+    def _know_paid(self, debts: list[Debt], answers: Sequence[Answer | StoreError]) -> bool:
+        """Keep what could not be paid, and what is owed now that answers are known; tell whether that can be paid."""
+        left: list[Debt] = []
+        more: list[Debt] = []
+        for debt, answer in zip(debts, answers, strict=True):
+            if isinstance(answer, StoreUnavailable | StoreInUse):
+                left.append(debt)
+            elif debt.then is not None and isinstance(answer, Written) and (changes := debt.then(answer)):
+                more.append(Debt(Write(self._store.flights.new_id(), changes)))
+        self.debts[: len(debts)] = [*left, *more]
+        return bool(more) and not left
 
     def _owe(self, request: Request | None) -> None:
         """Try again later what only says how a draw ended; answers that could not be stored are lost to the store."""
         if isinstance(request, Write) and not any(isinstance(change, Fill) for change in request.changes):
-            self.debts.append(request)
+            self.debts.append(Debt(request))
             self._on_debt()
 
     # For event loops.

@@ -10,7 +10,7 @@ from _thread import start_new_thread
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Final
 
-from memollm._draws.desk import Desk
+from memollm._draws.desk import Debt, Desk
 from memollm._draws.left import LeftCalls
 from memollm._draws.lookups import Lookups
 from memollm._draws.shelf import FirstSamples
@@ -32,6 +32,7 @@ from memollm.stores.there import existing
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from memollm._draws.desk import Then
     from memollm._types.calls import Place
     from memollm._types.counting import Account, Counts
     from memollm._types.requests import Change
@@ -135,9 +136,9 @@ class Engine:
         """Have changes written soon, by a thread of ours; this one waits for nothing and takes no lock."""
         self.insist(Write(self.flights.new_id(), changes))
 
-    def insist(self, write: Write) -> None:
-        """Have something written soon that was maybe asked for already; it counts once."""
-        self.desk.debts.append(write)
+    def insist(self, write: Write, then: Then | None = None) -> None:
+        """Have something written soon that was maybe asked for already, and counts once; then what follows from it."""
+        self.desk.debts.append(Debt(write, then))
         self._be_tended()
 
     def _be_tended(self) -> None:

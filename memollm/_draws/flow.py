@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from memollm._draws.scope import Scope
     from memollm._spending.accounts import Given
     from memollm._types.calls import Want
-    from memollm._types.requests import Change
+    from memollm._types.requests import Change, Written
     from memollm.stores.flights import Signal
 
     Rekey = Callable[[], Sequence[Want]]
@@ -190,14 +190,14 @@ class Draw(Landing):
             # Nobody drives it any more. This may be a garbage collection in the middle of anything, so nothing here
             # may wait for a lock.
             if self._booked:
-                engine.owe(self._undoing())
+                self._owe_undoing()
             self._put_back()
             raise
         except BaseException:
             # Whatever it was, nothing was delivered: the positions go back, what was paid for stays.
             self._put_back()
             if self._booked:
-                yield from self._save_end(self._undoing())
+                yield from self._undo()
             raise
         else:
             return values
@@ -359,6 +359,31 @@ class Draw(Landing):
         """Know that what was given did not reach the user; maybe by a garbage collection, so this waits for nothing."""
         if changes := self.undelivered():
             self._plan.engine.owe(changes)
+
+    def _undo(self) -> Flow:
+        """Give back what was taken, once it is known what of that is another's by now."""
+        if self._unheard is not None:
+            try:
+                self._hear((yield self._unheard))
+            except StoreError:
+                self._owe_undoing()
+                return
+            except BaseException:
+                self._owe_undoing()
+                raise
+        yield from self._save_end(self._undoing())
+
+    def _owe_undoing(self) -> None:
+        """Have it given back soon; this waits for nothing."""
+        engine = self._plan.engine
+        if self._unheard is None:
+            engine.owe(self._undoing())
+        else:
+            engine.insist(self._unheard, self._undoing_after)
+
+    def _undoing_after(self, written: Written) -> list[Change]:
+        self._hear(written)
+        return self._undoing()
 
     def _undoing(self) -> list[Change]:
         """Return the changes by which nothing was delivered."""

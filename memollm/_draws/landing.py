@@ -50,6 +50,8 @@ class Landing:
     """Whether its positions are delivered, as far as the store is concerned."""
     _awaited: AbstractSet[Gap] = frozenset()
     """The slots that other draws were filling."""
+    _unheard: Write | None = None
+    """What was to be written, while nobody knows what became of that."""
     _void: Sequence[Position] = ()
     """Positions that others may have got, since this draw was taken for dead."""
     _going_on = 0
@@ -166,10 +168,11 @@ class Landing:
         if last:
             changes.append(self._slots.ending(self._ticket))
             self._settled = True
+        self._unheard = write = Write(self._plan.engine.flights.new_id(), changes)
         try:
-            written: Written = yield Write(self._plan.engine.flights.new_id(), changes)
+            written: Written = yield write
         except StoreError as error:
-            self._settled = False
+            self._settled, self._unheard = False, None
             self._bill.happened(Counts(unstored=len(fills)))
             for gap in fills:
                 made = self._slots[gap]
@@ -179,7 +182,7 @@ class Landing:
             except (StoreError, NotStoredWarning) as told:
                 return told
             return None
-        self._void = written.void
+        self._void, self._unheard = written.void, None
         for place, sample in written.lost.items():
             # Somebody else's answer is there, and may have been given to others: it is what the slot holds.
             gap = next(gap for gap, fill in fills.items() if fill.place == place)
@@ -253,11 +256,11 @@ class Landing:
         write = Write(engine.flights.new_id(), changes)
         try:
             if changes:
-                written: Written = yield write
-                self._void = [*self._void, *written.void]
+                self._unheard = write
+                self._hear((yield write))
         except StoreError:
             # The desk owes it and tries again; whoever waits in this process sees that the ticket has arrived.
-            self._settled = False
+            self._settled, self._unheard = False, None
             if delivers:
                 engine.flights.owe(self._ticket)
             return False
@@ -266,6 +269,9 @@ class Landing:
             engine.insist(write)
             raise
         return True
+
+    def _hear(self, written: Written) -> None:
+        self._void, self._unheard = [*self._void, *written.void], None
 
     @property
     def _is_heard(self) -> bool:

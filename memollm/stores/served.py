@@ -61,9 +61,12 @@ class ServedDrawing(Drawing):
 
     def _performed(self, requests: Sequence[Request]) -> list[Answer | StoreError]:
         known = [self._known(request) for request in requests]
-        new = [request for request, answer in zip(requests, known, strict=True) if answer is None]
-        done = iter(self._done(new))
-        return [next(done) if answer is None else answer for answer in known]
+        # Who was interrupted may ask again beside what was asked first: that is answered once, for both.
+        new = {_name(request): request for request, answer in zip(requests, known, strict=True) if answer is None}
+        done = dict(zip(new, self._done([*new.values()]), strict=True))
+        return [
+            done[_name(request)] if answer is None else answer for request, answer in zip(requests, known, strict=True)
+        ]
 
     def _known(self, request: Request) -> Answer | None:
         """Return what was answered before."""
@@ -125,6 +128,13 @@ def landed(flights: Flights, requests: Sequence[Request], answers: Sequence[Answ
     for request, answer in zip(requests, answers, strict=True):
         if isinstance(request, Write) and isinstance(answer, Written):
             flights.landed(request.changes, answer)
+
+
+def _name(request: Request) -> tuple[type, object]:
+    """Return what two requests have in common that are one, asked twice."""
+    if isinstance(request, Write):
+        return Write, request.id
+    return type(request), request.ticket if isinstance(request, Take) else id(request)
 
 
 def _apart(requests: Sequence[Request]) -> list[list[Request]]:

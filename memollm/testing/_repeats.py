@@ -47,6 +47,17 @@ class RepeatCases(Bench):
         assert asked(self.store, write) == Written()
         assert self.take().at == [1]
 
+    def test_asked_twice_at_one_time(self) -> None:
+        """What is asked twice in one burst, as by who was interrupted and asks again, takes effect once (P1, P3)."""
+        self.stock(b"zero", b"one")
+        first = self.take()
+        write = Write(self.store.flights.new_id(), [Return(first.ticket, *first.positions(0))])
+        take = Take(self.store.flights.depart(), [Want(call(), "reader", 1, None)])
+        assert self.store.perform([write, write]) == [Written(), Written()]
+        one, other = cast("list[list[Taken]]", self.store.perform([take, take]))
+        assert list(one[0].positions) == list(other[0].positions) == [0]
+        assert self.take().at == [1]
+
     def test_return_twice(self) -> None:
         """Two returns of one position free it twice only if it was drawn in between (P1)."""
         self.stock(b"zero", b"one")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from memollm._draws.desk import Desk
+from memollm._draws.desk import Debt, Desk
 from memollm._draws.effects import Await, Paid, Run
 from memollm._draws.engine import Engine
 from memollm._draws.flow import Draw
@@ -77,7 +77,7 @@ class Draws(RuleBasedStateMachine):
         self.engine = Engine(self.store, NumberCodec(), FakeClock())
         # No thread: what is owed is paid by the next who writes or draws.
         self.engine.desk = Desk(self.store, lambda: None)
-        self.engine.owe = lambda changes: self.engine.desk.debts.append(Write(self.store.flights.new_id(), changes))
+        self.engine.insist = lambda *owed: self.engine.desk.debts.append(Debt(*owed))
         self.engine.keeper = Keeper(self.store, lambda: None, self.engine.clock)
         self.answers = itertools.count()
         self.paid = 0

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from memollm import Cache
+from memollm._draws.desk import Debt
 from memollm._draws.lookups import Lookups
-from memollm._types.requests import Write
 
 callers = st.sampled_from(["one", "two"])
 calls = st.sampled_from(["x", "y"])
@@ -167,7 +167,7 @@ class LookupsAndUpdates(RuleBasedStateMachine):
         engine = self.cache._engine
         # No thread: what is owed is written by whoever asks the store next, and a lease ends where a rule says so.
         engine.lookups = self.lookups = Lookups(lambda: None)
-        engine.owe = lambda changes: engine.desk.debts.append(Write(engine.store.flights.new_id(), changes))
+        engine.insist = lambda *owed: engine.desk.debts.append(Debt(*owed))
         self.doors = {name: self.cache.door("d", version="1", **options) for name, options in OPTIONS.items()}
         self.model, self.answers = Model(), itertools.count()
 

@@ -275,6 +275,50 @@ def test_who_was_taken_for_dead_and_does_not_hear_what_it_stored(behind, proxy, 
     other.close()
 
 
+@pytest.mark.parametrize("is_heard_again", [True, False])
+def test_an_interrupt_at_the_end_gives_back_nothing_of_others(kind, is_heard_again, monkeypatch):
+    """Taken for dead, and interrupted before it hears so, a draw frees no position that another was given (P1, P3)."""
+    monkeypatch.setenv("MEMOLLM_SIGNING_KEY", "a secret of the whole team")
+    url, made = kind.server.fresh(), []
+    cache, other = Cache(url), Cache(url)
+    plain, interrupts = cache.store.perform, [KeyboardInterrupt(), StoreUnavailable("It is away.")]
+
+    def perform(requests):
+        answers = plain(requests)
+        ends = any(isinstance(each, Settle) for request in requests for each in getattr(request, "changes", ()))
+        if not (ends and interrupts):
+            return answers
+        if isinstance(error := interrupts.pop(0), StoreUnavailable):
+            return [error] * len(requests)
+        if is_heard_again:
+            interrupts.clear()
+        raise error
+
+    def held_up():
+        made.append("held up")
+        if len(made) == 1:
+            with kind.taken_for_dead(kind.server, cache.store):
+                assert ask_other() == "other 2"
+            monkeypatch.setattr(cache.store, "perform", perform)
+        return f"held up {len(made)}"
+
+    def answer():
+        made.append("other")
+        return f"other {len(made)}"
+
+    ask, ask_other = (
+        each.cached_llm(namespace="a", name="ask", version=1)(function)
+        for each, function in ((cache, held_up), (other, answer))
+    )
+    with pytest.raises(KeyboardInterrupt):
+        ask()
+    assert not interrupts
+    assert [ask_other(), ask(), ask_other()] == ["other 3", "held up 4", "other 5"]
+    assert ask.peek() == ["other 2", "other 3", "held up 4", "other 5"]
+    cache.close()
+    other.close()
+
+
 def test_what_a_copy_leaves_free_is_no_longer_its_draws(kind, store, opened):
     """Who was taken for dead while its cache was copied draws anew what others are given by the copy (P1)."""
     peer = opened(kind.server.url)

@@ -7,11 +7,12 @@ import threading
 
 import pytest
 
-from memollm._draws.desk import Desk
+from memollm._draws.desk import Debt, Desk
 from memollm._types.calls import Place
 from memollm._types.requests import Fill, Settle, Take, Write, Written
 from memollm._types.samples import Sample
 from memollm.errors import ChangeRefused, StoreUnavailable
+from memollm.stores.flights import Flights
 from memollm.testing._bench import call
 
 
@@ -86,7 +87,7 @@ def test_requests_go_in_their_order():
 
 def test_what_is_owed_goes_first_and_costs_no_answer():
     """P7: what is owed and cannot be written stays owed, and what is handed in beside it is written."""
-    debt = write(Settle(7, None))
+    debt = Debt(write(Settle(7, None)))
     desk, errors = brought(Failing({7}), write(fill(1)), write(fill(2)), debts=[debt])
     assert (errors, desk.debts) == ([None, None], [debt])
     desk, errors = brought(Failing({1}), write(fill(1)), write(fill(2)), debts=[debt])
@@ -128,10 +129,29 @@ def test_interrupt_is_told_to_nobody_else(error):
     assert store.kept[0] == 2
 
 
+def test_what_follows_from_a_debt_is_paid_with_it():
+    """P1, P3: what an answer that was never heard asks for is written before a draw that comes later takes."""
+    store, heard = Failing(), []
+    store.flights = Flights()
+
+    def then(answer):
+        heard.append(answer)
+        return [Settle(2, None)]
+
+    desk = Desk(store, lambda: None)
+    store.refused = {1}
+    desk.debts.append(Debt(write(Settle(1, None)), then))
+    assert desk.paid(wait=True)
+    assert (len(desk.debts), heard, store.kept) == (1, [], [])
+    store.refused = set()
+    assert desk.paid(wait=True)
+    assert (desk.debts, len(heard), store.kept) == ([], 1, [1, 2])
+
+
 def test_only_how_a_draw_ended_is_owed():
     """An end that could not be written is tried again; an answer is lost to the store, and its draw is told."""
     desk, _ = brought(Failing(error=StoreUnavailable("busy")), write(Settle(1, None)), write(fill(2)), Take(3, []))
-    assert desk.debts == [write(Settle(1, None))]
+    assert desk.debts == [Debt(write(Settle(1, None)))]
 
 
 def test_desk_is_busy_until_what_the_helper_does_is_done():
@@ -147,7 +167,7 @@ def test_desk_is_busy_until_what_the_helper_does_is_done():
 
 
 def test_what_is_owed_is_only_waited_for_where_one_may_wait():
-    store, debt = Failing(), write(Settle(1, None))
+    store, debt = Failing(), Debt(write(Settle(1, None)))
     desk = Desk(store, lambda: None)
     assert desk.paid(wait=False)
     desk.debts.append(debt)
