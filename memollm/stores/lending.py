@@ -1,20 +1,43 @@
 """The connections of a process to a server: made on need, lent to one thread at a time, kept for the next.
 
 A thread may be interrupted at any moment, also while it is lent a connection or brings it back. So who has one holds a
-permit, and a permit that is lost comes back by itself.
+permit, and one that nobody has any more is missed and replaced. No code is run as it goes: an exception that a signal
+handler raises there would be lost, and with it what that code is for.
 """
 
 from __future__ import annotations
 
 import weakref
 from contextlib import suppress
-from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 if TYPE_CHECKING:
     from types import TracebackType
 
 C = TypeVar("C")
+LOOKS_EVERY: Final = 0.2
+"""Seconds after which whoever waits for a permit looks for those that were lost."""
+
+
+class LentPlace(Generic[C]):
+    """Where a connection is noted that is lent. It outlives its permit."""
+
+    __slots__ = ("connection", "permit")
+
+    def __init__(self) -> None:
+        self.connection: C | None = None
+        self.permit: weakref.ref[Permit[C]] | None = None
+
+
+class Permit(Generic[C]):
+    """The right to have a connection."""
+
+    __slots__ = ("__weakref__", "place")
+
+    def __init__(self) -> None:
+        self.place: LentPlace[C] = LentPlace()
+        self.place.permit = weakref.ref(self)
 
 
 class Lending(Generic[C]):
@@ -22,45 +45,78 @@ class Lending(Generic[C]):
 
     def __init__(self, most: int) -> None:
         self._idle: list[C] = []
-        self._lent: set[C] = set()
-        self.permits: SimpleQueue[Permit] = SimpleQueue()
+        self._places: list[LentPlace[C]] = []
+        self.permits: SimpleQueue[Permit[C]] = SimpleQueue()
         """One for each that may be lent at a time. A semaphore would take ten times as long."""
         for _ in range(most):
-            self.permits.put(Permit(weakref.ref(self)))
+            permit: Permit[C] = Permit()
+            self._places.append(permit.place)
+            self.permits.put(permit)
 
     def lent(self) -> Loan[C]:
         """Lend one for a block; after a failure it is not used again."""
         return Loan(self)
 
-    def lend(self, loan: Loan[C]) -> C:
-        """Give one to a loan that has a permit."""
+    def lend(self, place: LentPlace[C]) -> C:
+        """Give one to who has a permit."""
         try:
-            connection = self._idle.pop()
+            place.connection = connection = self._idle.pop()
         except IndexError:
             connection = None
-        loan.connection = connection = self.connect() if connection is None else connection
-        self._lent.add(connection)
+        if connection is None:
+            self.replace_lost()
+            place.connection = connection = self.connect()
         return connection
 
-    def take_back(self, loan: Loan[C], connection: C, *, is_good: bool) -> None:
+    def take_back(self, place: LentPlace[C], *, is_good: bool) -> None:
         """Let the next one have it, or another one in its place."""
-        self._lent.discard(connection)
-        loan.connection = None
+        connection, place.connection = place.connection, None
+        if connection is None:
+            return
         if is_good:
             self._idle.append(connection)
         else:
             self.end(connection)
 
+    def permit(self) -> Permit[C]:
+        """Wait for a permit."""
+        while True:
+            self.replace_lost()
+            with suppress(Empty):
+                return self.permits.get(timeout=LOOKS_EVERY)
+
+    def replace_lost(self) -> None:
+        """Put a permit in the place of each that nobody has any more, and end what was lent by it.
+
+        Whoever is interrupted meanwhile leaves one too many at worst.
+        """
+        for place in [*self._places]:
+            if place.permit is None or place.permit() is not None:
+                continue
+            permit: Permit[C] = Permit()
+            self._places.append(permit.place)
+            try:
+                self._places.remove(place)
+            except ValueError:
+                # Another thread has replaced it.
+                self._places.remove(permit.place)
+                continue
+            self.permits.put(permit)
+            self.take_back(place, is_good=False)
+
     def close(self) -> None:
         """Close those that nobody uses."""
+        self.replace_lost()
         while self._idle:
             with suppress(IndexError):
                 self.end(self._idle.pop())
 
     def leave_to_parent(self) -> None:
         """Let go of them in a forked child, telling the server nothing."""
-        for connection in [*self._idle, *self._lent]:
-            self.leave(connection)
+        lent = [place.connection for place in self._places]
+        for connection in [*self._idle, *lent]:
+            if connection is not None:
+                self.leave(connection)
 
     def connect(self) -> C:
         """Make one."""
@@ -75,56 +131,37 @@ class Lending(Generic[C]):
         raise NotImplementedError
 
 
-class Permit:
-    """The right to have a connection. Where nobody has it any more, it is there for the next."""
-
-    __slots__ = ("_of",)
-
-    def __init__(self, of: weakref.ref[Lending[Any]]) -> None:
-        self._of = of
-
-    def __del__(self) -> None:
-        lending = self._of()
-        if lending is not None:
-            lending.permits.put(Permit(self._of))
-
-
 class Loan(Generic[C]):
     """One connection for a block. A generator would take as long as all else that is done to lend it."""
 
-    __slots__ = ("_lending", "_permit", "connection")
-
-    connection: C | None
+    __slots__ = ("_lending", "_permit")
 
     def __init__(self, lending: Lending[C]) -> None:
-        self._permit: Permit | None = None
-        self.connection = None
+        self._permit: Permit[C] | None = None
         self._lending = lending
 
     def __enter__(self) -> C:
-        self._permit = self._lending.permits.get()
+        lending = self._lending
         try:
-            return self._lending.lend(self)
+            self._permit = lending.permits.get_nowait()
+        except Empty:
+            self._permit = None
+        if self._permit is None:
+            self._permit = lending.permit()
+        try:
+            return lending.lend(self._permit.place)
         except BaseException:
             # Whoever keeps the error keeps this loan.
-            self._end(is_good=False)
+            self.__exit__(BaseException, None, None)
             raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._end(is_good=kind is None)
-
-    def __del__(self) -> None:
-        # Unless it was ended, or interrupted as it began.
-        if hasattr(self, "_lending") and (self.connection is not None or self._permit is not None):
-            self._end(is_good=False)
-
-    def _end(self, *, is_good: bool) -> None:
+        permit, self._permit = self._permit, None
+        if permit is None:
+            return
         try:
-            if self.connection is not None:
-                self._lending.take_back(self, self.connection, is_good=is_good)
+            self._lending.take_back(permit.place, is_good=kind is None)
         finally:
-            permit, self._permit = self._permit, None
-            if permit is not None:
-                self._lending.permits.put(permit)
+            self._lending.permits.put(permit)

@@ -168,6 +168,8 @@ class PostgresStore(ServerSession, ServedDrawing):
     def _bar(self) -> None:
         """Have what was asked before be over: done, or never to be done."""
         opened = self.opened()
+        # Also those that were lost with whoever had them.
+        opened.connections.replace_lost()
         late, line = [*opened.connections.given_up], opened.line
         if late:
             if not line.is_up.is_set():
