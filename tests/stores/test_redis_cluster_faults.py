@@ -16,6 +16,7 @@ from hands import calls_of_all, stock, take, want
 from redis.exceptions import (
     AskError,
     ClusterDownError,
+    ConnectionError as LostConnection,
     MasterDownError,
     MovedError,
     NoScriptError,
@@ -184,7 +185,7 @@ def test_one_node_that_fails_has_its_draws_asked_again(cluster, store, monkeypat
         answers = plain(wire, commands, waits=waits)
         if len(failed) < 2 and is_mine():
             failed.append(wire)
-            raise ConnectionError("so it is")
+            raise LostConnection("so it is")
         return answers
 
     monkeypatch.setattr(Channel, "end", end)
@@ -333,7 +334,7 @@ def test_what_a_refused_draw_has_claimed_is_free_soon(cluster, opened, monkeypat
     def run(commands):
         lists = [command.base == store.books for command in commands]
         done = iter(plain([command for command, is_list in zip(commands, lists, strict=True) if not is_list]))
-        return [ConnectionError("so it is") if is_list else next(done) for is_list in lists]
+        return [LostConnection("so it is") if is_list else next(done) for is_list in lists]
 
     monkeypatch.setattr(opened_.way, "run", run)
     with pytest.raises(StoreUnavailable):

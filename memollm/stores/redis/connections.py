@@ -12,6 +12,7 @@ from redis.connection import AbstractConnection, Connection
 from redis.exceptions import (
     AskError,
     ClusterDownError,
+    ConnectionError as LostConnection,
     MasterDownError,
     MovedError,
     NoScriptError,
@@ -26,6 +27,7 @@ from memollm.stores.addresses import unknown_parameter
 from memollm.stores.lending import Lending
 from memollm.stores.redis.address import OURS
 from memollm.stores.redis.failures import no_text
+from memollm.stores.redis.theirs import FAILED, raise_failure, raise_theirs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,9 +71,12 @@ class Channel:
             self._connection: Any = kind(**options, retry=Retry(NoBackoff(), 0), health_check_interval=0)
         except TypeError as error:
             raise OptionError(f"cache={address.shown!r}: {_unknown(error)}") from None
-        self._connection.connect()
-        if within is not None:
-            self._connection._sock.settimeout(usual)  # noqa: SLF001 - the client has no other name for it
+        try:
+            self._connection.connect()
+            if within is not None:
+                self._connection._sock.settimeout(usual)  # noqa: SLF001 - the client has no other name for it
+        except FAILED as error:
+            raise_failure(error)
 
     def ask(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
         """Send commands together and read what each is answered; an error of the server stands in its place."""
@@ -84,11 +89,17 @@ class Channel:
             packed = b"".join(map(_packed, commands))
         except UnicodeEncodeError as error:
             raise no_text(error) from error
-        self._connection.send_packed_command([packed], check_health=False)
+        try:
+            self._connection.send_packed_command([packed], check_health=False)
+        except FAILED as error:
+            raise_failure(error)
 
     def tell(self, *command: Any) -> None:
         """Send a command whose answer is read later."""
-        self._connection.send_command(*command, check_health=False)
+        try:
+            self._connection.send_command(*command, check_health=False)
+        except FAILED as error:
+            raise_failure(error)
 
     def read(self) -> Any:
         """Read an answer."""
@@ -96,10 +107,15 @@ class Channel:
             return self._connection.read_response()
         except ResponseError as error:
             return _named(error)
+        except FAILED as error:
+            raise_failure(error)
 
     def has_more(self) -> bool:
         """Tell whether something can be read at once."""
-        return bool(self._connection.can_read(timeout=0))
+        try:
+            return bool(self._connection.can_read(timeout=0))
+        except FAILED as error:
+            raise_failure(error)
 
     def value(self, *command: Any) -> Any:
         """Send one command; return its answer, or raise."""
@@ -151,8 +167,10 @@ class Channel:
 
     def close(self) -> None:
         """End it."""
-        with suppress(Exception):
+        try:
             self._connection.disconnect()
+        except Exception as error:  # noqa: BLE001 - it is not used again, whatever it says
+            raise_theirs(error)
 
     def leave_to_parent(self) -> None:
         """Let go of it in a forked child; the client would end it for the parent, too."""
@@ -180,7 +198,7 @@ def _require_synced(answer: Any) -> None:
     if isinstance(answer, Exception):
         raise answer
     if not answer[0]:
-        raise TimeoutError("the server has not written to its disk in time")
+        raise LostConnection("the server has not written to its disk in time")
 
 
 def _packed(command: Sequence[Any]) -> bytes:

@@ -14,8 +14,8 @@ from memollm.stores.redis.strangers import is_silence
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-FAILURES: Final[tuple[type[Exception], ...]] = (failed.RedisError, OSError)
-"""What the client raises."""
+FAILURES: Final[tuple[type[Exception], ...]] = (failed.RedisError,)
+"""What a connection raises that fails; an `OSError` is none of them, but the user's (`theirs.py`)."""
 UNKNOWN_CALL: Final = "MMUNKNOWN"
 MOVING: Final = "MMMOVING"
 HALFWAY: Final = "MMHALFWAY"
@@ -106,7 +106,7 @@ _NODE_AWAY: Final = (
 )
 
 _PASSING: Final = (
-    *(failed.ConnectionError, failed.TimeoutError, OSError, *_CHANGING),
+    *(failed.ConnectionError, failed.TimeoutError, *_CHANGING),
     *(failed.ReadOnlyError, failed.ClusterDownError, failed.MasterDownError),
 )
 

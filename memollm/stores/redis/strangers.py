@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import socket
 import ssl
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from redis.exceptions import TimeoutError as ClientTimeoutError
 
 from memollm.errors import StoreRefused
+from memollm.stores.redis.theirs import raise_theirs
 
 if TYPE_CHECKING:
     from memollm.stores.redis.address import RedisAddress
@@ -73,10 +73,13 @@ def refuse_a_stranger(address: RedisAddress) -> None:
 
 
 def _answer(at: tuple[str, int], asked: bytes) -> bytes:
-    with suppress(OSError), socket.create_connection(at, timeout=WITHIN) as asking:
-        asking.sendall(asked)
-        return asking.recv(5)
-    return b""
+    try:
+        with socket.create_connection(at, timeout=WITHIN) as asking:
+            asking.sendall(asked)
+            return asking.recv(5)
+    except OSError as error:
+        raise_theirs(error)
+        return b""
 
 
 def _speaks_tls(at: tuple[str, int]) -> bool:
@@ -89,5 +92,6 @@ def _speaks_tls(at: tuple[str, int]) -> bool:
     except ssl.SSLError as error:
         # It may want to see a certificate first.
         return "ALERT" in (error.reason or "")
-    except OSError:
+    except OSError as error:
+        raise_theirs(error)
         return False
