@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ def pass_on(error: BaseException) -> None:
 
 
 def _code_of(handler: Any) -> CodeType | None:
+    while isinstance(handler, partial):
+        handler = cast("Any", handler.func)
     handler = getattr(handler, "__func__", handler)
     if not hasattr(handler, "__code__"):
         handler = vars(type(cast("object", handler))).get("__call__")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from functools import partial
 
 import pytest
 
@@ -28,7 +29,9 @@ def raised(work):
 
 
 @pytest.mark.parametrize(
-    "handler", [lambda *_: Alarm().handle(), Alarm().handle, Alarm()], ids=["function", "method", "object"]
+    "handler",
+    [lambda *_: Alarm().handle(), Alarm().handle, Alarm(), partial(Alarm().handle, "it")],
+    ids=["function", "method", "object", "partial"],
 )
 def test_an_error_of_a_handler_is_known(handler):
     """Whatever kind of callable the handler is, and however deep it raises."""

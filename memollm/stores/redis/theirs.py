@@ -6,20 +6,15 @@ for one of its socket, and tells of a server that does not answer. The user's is
 
 from __future__ import annotations
 
-import socket
-import sys
-import threading
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import Final, NoReturn
 
 from redis.exceptions import ConnectionError as LostConnection, RedisError
 
-if TYPE_CHECKING:
-    from types import FrameType, TracebackType
+from memollm._types.signals import is_by_signal
 
 FAILED: Final = (RedisError, OSError)
 """What the client raises where it fails. Beyond `raise_failure` an `OSError` is nobody's but the user's."""
-CLIENT: Final = "redis"
-NEVER_THEIRS: Final = {CLIENT, "hiredis", "memollm", *sys.stdlib_module_names}
+CLIENT: Final = "redis."
 
 
 def raise_failure(error: Exception) -> NoReturn:
@@ -45,32 +40,13 @@ def raise_theirs(error: Exception) -> None:
 
 
 def _theirs(error: BaseException) -> BaseException | None:
-    """Find what was raised by code that is neither the client's nor what that stands upon."""
-    if threading.current_thread() is not threading.main_thread():
-        # Handlers are run in no other.
-        return None
+    """Find what a signal handler has raised among what led to an error."""
     found = error
-    while not _has_frame_of_others(found.__traceback__):
+    while not is_by_signal(found):
         inner = found.__cause__ or found.__context__
-        if inner is None or inner.__traceback__ is None or _package(inner.__traceback__.tb_frame) != CLIENT:
+        caught = None if inner is None else inner.__traceback__
+        if inner is None or caught is None or not caught.tb_frame.f_globals.get("__name__", "").startswith(CLIENT):
             # What somebody else has caught was being handled before the client was called.
             return None
         found = inner
     return found
-
-
-def _has_frame_of_others(traceback: TracebackType | None) -> bool:
-    """Tell whether code of others was run: a C function raises in the frame that called it, a handler has its own."""
-    # The sockets themselves may have been replaced by those of a library.
-    sockets = socket.socket.__module__.partition(".")[0]
-    while traceback is not None:
-        package = _package(traceback.tb_frame)
-        if package not in NEVER_THEIRS and package != sockets:
-            return True
-        traceback = traceback.tb_next
-    return False
-
-
-def _package(frame: FrameType) -> str:
-    name: str = frame.f_globals.get("__name__") or ""
-    return name.partition(".")[0]
