@@ -8,10 +8,11 @@ from servers import require_redis
 
 require_redis()
 
+from memollm import Cache, cached_llm
 from memollm._types.calls import Place, Want
 from memollm._types.requests import Look, Take
 from memollm._types.samples import MINE
-from memollm.errors import ChangeRefused, StoreRefused
+from memollm.errors import ChangeRefused, NotStoredWarning, StoreRefused
 from memollm.stores.looking import looking
 from memollm.stores.redis.connections import Channel
 from memollm.stores.redis.store import RedisStore
@@ -103,6 +104,29 @@ def test_what_is_left_of_an_emptied_cache_is_given_to_nobody_who_knew_it(server,
     with pytest.raises(StoreRefused, match=EMPTIED):
         written(peer, filling.fills(b"paid"))
     assert peer.peek(call()) == {}
+
+
+def test_what_is_made_as_the_cache_is_emptied_is_returned_and_not_kept(server, closing, monkeypatch):
+    """It was paid for, and what the program remembers is given still; what asks the server is refused (P7)."""
+    monkeypatch.setenv("MEMOLLM_SIGNING_KEY", "a secret of the whole team")
+    cache, made = closing(Cache(server.fresh())), []
+
+    @cached_llm(cache=cache, version="1")
+    def ask(text):
+        made.append(text)
+        if len(made) > 1:
+            server.fresh()
+        return len(made)
+
+    memo = ask.with_options(pool=1)
+    assert memo("known") == 1
+    with pytest.warns(NotStoredWarning, match=EMPTIED):
+        assert ask("x") == 2
+    for draw in (ask, memo):
+        with pytest.raises(StoreRefused, match=EMPTIED):
+            draw("x")
+    assert memo("known") == 1
+    assert len(made) == 2
 
 
 @pytest.mark.parametrize("count", [1, 2])
