@@ -7,8 +7,11 @@ handler raises there would be lost, and with it what that code is for.
 
 from __future__ import annotations
 
+import gc
+import time
 import weakref
 from contextlib import suppress
+from itertools import count
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
@@ -18,6 +21,10 @@ if TYPE_CHECKING:
 C = TypeVar("C")
 LOOKS_EVERY: Final = 0.2
 """Seconds after which whoever waits for a permit looks for those that were lost."""
+COLLECTS_AFTER: Final = 5
+"""After how many looks in vain an error that was raised may be what keeps one, in a circle that nobody refers to."""
+COLLECTS_EVERY: Final = 5.0
+"""Seconds between such collections, since all of the process waits for them."""
 
 
 class LentPlace(Generic[C]):
@@ -46,6 +53,7 @@ class Lending(Generic[C]):
     def __init__(self, most: int) -> None:
         self._idle: list[C] = []
         self._places: list[LentPlace[C]] = []
+        self._collects_at = 0.0
         self.permits: SimpleQueue[Permit[C]] = SimpleQueue()
         """One for each that may be lent at a time. A semaphore would take ten times as long."""
         for _ in range(most):
@@ -79,11 +87,15 @@ class Lending(Generic[C]):
             self.end(connection)
 
     def permit(self) -> Permit[C]:
-        """Wait for a permit."""
-        while True:
+        """Wait for a permit; after a while have those collected that were lost in a circle of references."""
+        for looks in count():
             self.replace_lost()
             with suppress(Empty):
                 return self.permits.get(timeout=LOOKS_EVERY)
+            if looks >= COLLECTS_AFTER and time.monotonic() >= self._collects_at:
+                self._collects_at = time.monotonic() + COLLECTS_EVERY
+                gc.collect()
+        raise AssertionError
 
     def replace_lost(self) -> None:
         """Put a permit in the place of each that nobody has any more, and end what was lent by it.

@@ -175,6 +175,23 @@ def test_a_place_that_is_lost_while_all_wait_is_replaced(monkeypatch):
     assert lending.ended == [1]
 
 
+def test_a_place_that_is_lost_in_a_circle_is_replaced(monkeypatch):
+    """An error keeps the loan in whose middle it was raised, and may be part of a circle of references."""
+    monkeypatch.setattr(module, "LOOKS_EVERY", 0.001)
+    lending = Lent(1)
+    circle = [lending.lent()]
+    circle[0].__enter__()
+    circle.append(circle)
+    gc.disable()
+    try:
+        del circle
+        with lending.lent() as connection:
+            assert connection == 2
+    finally:
+        gc.enable()
+    assert lending.ended == [1]
+
+
 def test_a_lost_connection_is_ended_when_another_is_made():
     """It does not stay open until all places are taken."""
     lending = Lent(3)
