@@ -158,13 +158,15 @@ class Engine:
 
     def _tend(self) -> bool:
         """Do what is due; tell whether anything is still owed."""
+        self.left.end_graces()
+        self.lookups.end_leases()
+        # First: what draws have given back others may wait for, and for counts nobody does.
+        self._pay()
         due_in = self.keeper.due_in()
         if due_in is not None and due_in <= 0:
             self.keeper.hand_over()
             # In a thread of its own, since it takes its time.
             self._stay_within_limits(lambda: threading.Thread(target=self._tidy, daemon=True).start())
-        self.left.end_graces()
-        self.lookups.end_leases()
         if self.program is not None:
             self.program.settle()
         return self._pay()
@@ -249,6 +251,8 @@ class Engine:
         reading, self._reading = self._reading, None
         if reading is not None:
             reading.close()
+        # Others may wait for it.
+        self._pay()
         self.leave()
         self.left.stop_all()
         self.lookups.release_all()

@@ -35,7 +35,7 @@ MOST_DRAWN: Final = 100_000
 SET: Final = 1.0
 """By how many seconds a clock is off that was set, or stood still while the machine slept."""
 AT_ONE_TIME: Final = 2000
-"""How many draws are written down in one transaction, for which others wait."""
+"""How many uses are counted, and draws written down, in one transaction, for which others wait."""
 HIT, SHARED, MADE, SIMILAR = range(4)
 """How a sample was come by: it was stored; another draw was making it; this draw made it; a similar call's was lent."""
 KINDS: Final = (Counts(draws=1, hits=1), Counts(draws=1, shared=1), Counts(draws=1, made=1), Counts(draws=1))
@@ -49,6 +49,10 @@ Given = (
 )
 """A note: a sample of a call was given, of which slot; what making it took; what giving it took, if timed; how; when it
 was asked for, on the clock of `perf_counter`; and in which lane. What was lent is noted of the call whose it is."""
+
+
+Bundle = tuple[int, "dict[Account, Counts]", "list[Use]"]
+"""What is handed over under an id."""
 
 
 class Toll(NamedTuple):
@@ -292,8 +296,8 @@ class Keeper:
         self._uses: list[Use] = []
         self._drawn: list[DrawnStretch] = []
         self._offset = 0.0
-        self._handed: tuple[int, dict[Account, Counts], list[Use]] | None = None
-        """What was handed over under an id, as long as it is not known whether the store has it."""
+        self._handed: list[Bundle] = []
+        """What is handed over, as long as it is not known whether the store has it."""
         writing = ThreadLock()
         self._writing, self._is_writing = writing.lock, writing.mine
         self._due: float | None = None
@@ -324,26 +328,35 @@ class Keeper:
                     self._add(counts)
                     self._uses += uses
                     self._drawn += drawn
-            while self._handed is not None or self._counts or self._uses:
+            while self._handed or self._counts or self._uses:
                 if not self._deliver():
                     return
             self._write_down()
 
     def _deliver(self) -> bool:
-        """Hand over one bundle, which stays as it is until the store has it: asked again, it is not counted again."""
-        if self._handed is None:
-            self._handed = self._store.flights.new_id(), self._counts, self._uses
+        """Hand over bundles, each of which stays as it is until the store has it: asked again, it counts once."""
+        if not self._handed:
+            self._handed = self._bundles()
             self._counts, self._uses = {}, []
         try:
-            keeping(self._store).count(*self._handed)
+            while self._handed:
+                keeping(self._store).count(*self._handed[0])
+                del self._handed[0]
         except StoreRefused:
             # It keeps no counts.
-            self._handed = None
+            self._handed = []
         except StoreError:
             self._limit()
             return False
-        self._handed = None
         return True
+
+    def _bundles(self) -> list[Bundle]:
+        """Divide what is to be handed over, so that nobody waits long for any of it."""
+        counts, new_id = list(self._counts.items()), self._store.flights.new_id
+        return [
+            (new_id(), dict(counts[first : first + AT_ONE_TIME]), self._uses[first : first + AT_ONE_TIME])
+            for first in range(0, max(len(counts), len(self._uses)), AT_ONE_TIME)
+        ]
 
     def _to_now(self) -> float:
         """Return what makes times of those of `perf_counter`: the same each time, unless the clock was set."""

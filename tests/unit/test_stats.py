@@ -14,6 +14,7 @@ from models import run, until
 import memollm
 import memollm._spending.stats
 from memollm import Cache, OptionError, configure
+from memollm._spending import accounts
 from memollm._spending.accounts import stretches
 from memollm._types.counting import Counts
 from memollm.errors import StoreUnavailable
@@ -348,6 +349,35 @@ def test_what_a_store_does_not_take_is_handed_over_later(cache, monkeypatch):
 
 def refuse(*_):
     raise StoreUnavailable("busy")
+
+
+def test_much_is_handed_over_in_parts_each_of_which_counts_once(cache, monkeypatch):
+    """Where the answer to one of several parts is lost, that part is asked again as it was, and no other."""
+    monkeypatch.setattr(accounts, "AT_ONE_TIME", 2)
+    monkeypatch.setattr(accounts, "BETWEEN", 3600.0)
+    ask, keeper, kept = (
+        cache.cached_llm(str.upper, name="ask", version=1),
+        cache._engine.keeper,
+        type(cache.store.keeping),
+    )
+    for prompt in "abcde":
+        ask(prompt)
+    asked, count = [], kept.count
+
+    def lose(self, number, counts, uses):
+        count(self, number, counts, uses)
+        asked.append((number, len(uses)))
+        if len(asked) == 2:
+            raise StoreUnavailable("the answer is lost")
+
+    monkeypatch.setattr(kept, "count", lose)
+    keeper.hand_over()
+    keeper.hand_over()
+    numbers = [number for number, _ in asked]
+    assert [uses for _, uses in asked] == [2, 2, 2, 1]
+    assert numbers[1] == numbers[2]
+    assert len(set(numbers)) == 3
+    assert cache.stats()["ask"].paid == 5
 
 
 def test_stats_are_a_table_in_ipython(cache):

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import threading
 
+import pytest
 from models import until
 
+from memollm import Cache
+from memollm._draws.desk import Debt
 from memollm._draws.tender import RETRY, RETRY_FIRST, Tender
+from memollm._spending import accounts
+from memollm._types.requests import Write
 from memollm.errors import StoreUnavailable
 from memollm.stores.poller import POLL_FIRST, POLL_LAST, Poller
 
@@ -125,3 +130,19 @@ def test_a_tending_thread_that_has_ended_is_begun_again():
     pauses_of(tending)
     tending.begin()
     assert pauses_of(tending) == []
+
+
+@pytest.mark.parametrize("come_round", ["_tend", "close"])
+def test_what_draws_give_back_is_brought_before_counts(come_round, monkeypatch):
+    """Others may wait for positions that are free again, and nobody waits for counts."""
+    monkeypatch.setattr(accounts, "BETWEEN", 3600.0)
+    cache, order = Cache("memory:"), []
+    engine, kept = cache._engine, type(cache.store.keeping)
+    perform, count = type(cache.store).perform, kept.count
+    cache.cached_llm(str.upper, name="ask", version=1)("x")
+    monkeypatch.setattr(type(cache.store), "perform", lambda *of: (order.append("paid"), perform(*of))[1])
+    monkeypatch.setattr(kept, "count", lambda *of: (order.append("counted"), count(*of))[1])
+    engine.keeper._due = 0.0
+    engine.desk.debts.append(Debt(Write(engine.flights.new_id(), ())))
+    getattr(engine, come_round)()
+    assert order == ["paid", "counted"]

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, TypeVar
 
 from memollm.stores.keeping import Keeping
+from memollm.stores.postgres.counting import counted, given, used
 from memollm.stores.postgres.looking import read_document
 from memollm.stores.postgres.transfer import PostgresTransfer
 from memollm.stores.postgres.upkeep import Upkeeping
@@ -71,26 +72,23 @@ class PostgresKeeping(Keeping, Transcribing):
 
     def count(self, id: int, counts: Mapping[Account, Counts], uses: Sequence[Use]) -> None:  # noqa: A002 - the protocol's
         """Add up, once."""
-        store = self._store
-
-        def count(connection: KeptConnection) -> None:
-            upkeep = Upkeeping(connection, store.sql, store.opened().line.owner)
-            upkeep.do("unsynced")
-            if upkeep.do("remember_asked", upkeep.me, id).rowcount:
-                upkeep.count(counts, uses)
-
-        store.changed(count, is_once=True)
+        self._note("count", id, counted(counts), *used(uses))
 
     def transcribe(self, drawn: Sequence[DrawnStretch]) -> None:
-        """Note what runs were given, which is no reason to wait for a disk either."""
+        """Note what runs were given."""
+        if drawn:
+            self._note("transcribe", *given(drawn))
 
-        def put(connection: KeptConnection) -> None:
-            upkeep = Upkeeping(connection, self._store.sql, 0)
-            upkeep.do("unsynced")
-            if drawn:
-                upkeep.transcribe(drawn)
+    def _note(self, statement: str, *values: object) -> None:
+        """Bring it to the server in one round trip, and again if the answer is lost: it is done once."""
+        store = self._store
 
-        self._store.changed(put, is_once=True)
+        def bring() -> None:
+            opened = store.opened()
+            with opened.connections.lent() as connection:
+                connection.fetched(store.sql[statement], (opened.line.owner, connection.number, *values))
+
+        store.patiently(bring)
 
     def note(self, kind: str, name: str, document: Document, *, instead_of: Document | None) -> bool:
         """Keep a document."""

@@ -5,16 +5,12 @@
 SELECT pg_advisory_xact_lock($KEEPING, 0);
 -- name: begin_epoch  Something was replaced or removed.
 SELECT memollm.begin_epoch();
--- name: unsynced  Counts may be lost by a crash; they are no reason to wait for a disk.
-SET LOCAL synchronous_commit = off;
 -- name: find_call  A call's number.
 SELECT id FROM memollm.call WHERE key = %s AND form = %s;
 -- name: find_reader  A reader's number.
 SELECT id FROM memollm.reader WHERE name = %s;
 -- name: bring_reader  A reader's number, which it is given if it has none.
 SELECT memollm.number_of_reader(%s);
--- name: bring_lane  The same of a lane.
-SELECT memollm.number_of_lane(%s);
 -- name: remove_call  A forgotten call, unless somebody is filling a slot of it at this moment, or has drawn from it.
 DELETE FROM memollm.call WHERE id = %(id)s AND NOT EXISTS (SELECT 1 FROM memollm.slot WHERE call = %(id)s)
     AND NOT EXISTS (SELECT 1 FROM memollm.cursor WHERE call = %(id)s);
@@ -111,19 +107,6 @@ ON CONFLICT (call, reader) DO UPDATE SET next = excluded.next, generation = excl
 SELECT greatest(used, (SELECT max(stored) FROM memollm.slot WHERE call = id)) FROM memollm.call WHERE id = %s;
 -- name: remember_asked  What was done under an id; it is done once.
 INSERT INTO memollm.asked (owner, id) VALUES (%s, %s) ON CONFLICT DO NOTHING;
--- name: count_up  What was counted adds up.
-INSERT INTO memollm.tally AS had VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-ON CONFLICT (day, run, namespace, function) DO UPDATE SET
-    draws = had.draws + excluded.draws, hits = had.hits + excluded.hits, shared = had.shared + excluded.shared,
-    made = had.made + excluded.made, paid = had.paid + excluded.paid, refused = had.refused + excluded.refused,
-    failed = had.failed + excluded.failed, unstored = had.unstored + excluded.unstored,
-    unpriced = had.unpriced + excluded.unpriced, timed = had.timed + excluded.timed,
-    timed_seconds = had.timed_seconds + excluded.timed_seconds,
-    spent_seconds = had.spent_seconds + excluded.spent_seconds,
-    spent_input = had.spent_input + excluded.spent_input, spent_output = had.spent_output + excluded.spent_output,
-    spent_cost = had.spent_cost + excluded.spent_cost, saved_seconds = had.saved_seconds + excluded.saved_seconds,
-    saved_input = had.saved_input + excluded.saved_input, saved_output = had.saved_output + excluded.saved_output,
-    saved_cost = had.saved_cost + excluded.saved_cost, saved_unpriced = had.saved_unpriced + excluded.saved_unpriced;
 -- name: charged  What a program with a budget has spent; nobody else charges it until the transaction ends.
 INSERT INTO memollm.budget (program, at) VALUES (%s, %s) ON CONFLICT (program) DO UPDATE SET at = excluded.at
 RETURNING calls, cost, foreseen, unpriced;
@@ -131,27 +114,6 @@ RETURNING calls, cost, foreseen, unpriced;
 UPDATE memollm.budget SET calls = %s, cost = %s, foreseen = %s, unpriced = %s WHERE program = %s;
 -- name: forget_programs  Programs end, and nobody is told.
 DELETE FROM memollm.budget WHERE at < %s;
--- name: lock_uses  One at a time notes what is used, as stretches are joined, and nobody forgets a call meanwhile.
-SELECT pg_advisory_xact_lock_shared($KEEPING, 0), pg_advisory_xact_lock($KEEPING, 1);
--- name: touch  A call was used, which counts for what is evicted first.
-UPDATE memollm.call SET used = greatest(used, %s) WHERE id = %s;
--- name: add_use  A run used a stretch of slots, as one with those that it touches.
-WITH touching AS (
-    DELETE FROM memollm.used WHERE run = %(run)s AND call = %(call)s AND first <= %(last)s + 1 AND last >= %(first)s - 1
-    RETURNING first, last
-)
-SELECT least(%(first)s, min(first)), greatest(%(last)s, max(last)) FROM touching;
--- name: put_use  The stretch.
-INSERT INTO memollm.used (run, call, first, last) VALUES (%s, %s, %s, %s);
--- name: add_drawn  Runs were given stretches of slots, as whom and in which lane; what they were given before stays in its place.
-INSERT INTO memollm.drawn (runner, reader, call, first, last, lane, at)
-SELECT runner.id, reader.id, call.id, first, last, coalesce(lane.id, 0), at
-FROM unnest(%s::text[], %s::text[], %s::bytea[], %s::text[], %s::bigint[], %s::bigint[], %s::text[], %s::double precision[])
-    AS given (runner, reader, key, form, first, last, lane, at)
-JOIN memollm.reader AS runner ON runner.name = given.runner JOIN memollm.reader ON reader.name = given.reader
-LEFT JOIN memollm.lane ON lane.name = given.lane
-JOIN memollm.call ON call.key = given.key AND call.digest = sha256(convert_to(given.form, 'UTF8'))
-ON CONFLICT (call, runner, reader, first) DO UPDATE SET last = greatest(drawn.last, excluded.last);
 -- name: put_note  A document that was not there.
 INSERT INTO memollm.catalog (kind, name, document) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING;
 -- name: lock_note  The document that is there.

@@ -8,10 +8,27 @@ from importlib.resources import files as package_files
 from typing import Final
 
 PACKAGE: Final = __name__.rpartition(".")[0]
-FILES: Final = ("schema", "names", "positions", "drawing", "looking", "keeping", "transfer", "thin", "matching")
-FUNCTIONS: Final = ("naming_functions", "position_functions", "drawing_functions", "matching_functions")
+FILES: Final = (
+    "schema",
+    "names",
+    "positions",
+    "drawing",
+    "looking",
+    "keeping",
+    "counting",
+    "transfer",
+    "thin",
+    "matching",
+)
+FUNCTIONS: Final = (
+    "naming_functions",
+    "position_functions",
+    "drawing_functions",
+    "counting_functions",
+    "matching_functions",
+)
 """What makes the functions of the server anew."""
-FIRST_VERSION: Final = 5
+FIRST_VERSION: Final = 6
 """The oldest schema that can be brought up to date; what was before it was never released."""
 MIGRATIONS: Final[list[bytes]] = []
 """Statements that make each version after the first out of the one before it."""

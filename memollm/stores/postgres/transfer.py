@@ -206,4 +206,4 @@ class PostgresShelf(Shelf):
 
     def count(self, counts: Mapping[Account, Counts]) -> None:
         """Add to what was counted."""
-        self._work.count(counts, ())
+        self._work.count(counts)

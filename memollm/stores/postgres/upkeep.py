@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 from memollm._types.calls import recorder
 from memollm.stores.keeping import in_use
 from memollm.stores.matching import VectorSpace
-from memollm.stores.transcripts import once_each, reader_of, runner_of
+from memollm.stores.postgres.counting import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
     from memollm._types.calls import Call
-    from memollm._types.counting import Account, Counts, DrawnStretch, Use
+    from memollm._types.counting import Account, Counts
     from memollm._types.listings import Move
     from memollm.stores.postgres.connections import KeptConnection
 
@@ -140,37 +140,12 @@ class Upkeeping:
         is_there: bool = self.do("drop_cursors", number).rowcount > 0
         return is_there
 
-    # Counting.
+    # What comes from elsewhere.
 
-    def count(self, counts: Mapping[Account, Counts], uses: Sequence[Use]) -> None:
-        """Add up what was counted, and note what was used; one process at a time, so that nobody waits in a circle."""
-        if uses or counts:
-            self.do("lock_uses")
-        for account in sorted(counts):
-            self.do("count_up", *account, *counts[account])
-        for use in uses:
-            number = self._find(use.call)
-            if number is not None:
-                self.do("touch", use.at, number)
-                if use.run is not None:
-                    self.use(use.run, number, use.first, use.last)
-
-    def transcribe(self, drawn: Sequence[DrawnStretch]) -> None:
-        """Note what runs were given, one process at a time."""
-        self.do("lock_uses")
-        stretches = once_each(drawn)
-        # In the order of their names, as draws bring them.
-        for name in sorted({*map(runner_of, stretches), *map(reader_of, stretches)}):
-            self.do("bring_reader", name)
-        for lane in sorted({each.lane for each in stretches if each.lane}):
-            self.do("bring_lane", lane)
-        rows = [
-            (runner_of(each), reader_of(each), each.call.key, each.call.form, each.first, each.last, each.lane, each.at)
-            for each in stretches
-        ]
-        self.do("add_drawn", *map(list, zip(*rows, strict=True)))
+    def count(self, counts: Mapping[Account, Counts]) -> None:
+        """Add up what was counted."""
+        self.do("add_counts", counted(counts))
 
     def use(self, run: str, call: int, first: int, last: int) -> None:
         """Note a stretch, as one with those that it touches."""
-        joined = self.do("add_use", run=run, call=call, first=first, last=last).fetchone()
-        self.do("put_use", run, call, *joined)
+        self.do("add_use", run, call, first, last)

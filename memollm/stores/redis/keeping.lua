@@ -168,17 +168,17 @@ function doing.wait()
     return holders
 end
 
--- Note that it was used, and which slots by whom.
+-- Note that it was used, and which slots by whom. ARGV: ..., when, and then a run, a first and a last slot of each stretch.
 function doing.use()
-    local at, run = argument, ARGV[4]
+    local at = argument
     if call('HEXISTS', base .. ':call', 'made') == 0 then
         return 0
     end
     if tonumber(call('HGET', base .. ':call', 'used') or 0) < tonumber(at) then
         call('HSET', base .. ':call', 'used', at)
     end
-    if run ~= '' then
-        note_use(run, tonumber(ARGV[5]), tonumber(ARGV[6]))
+    for n = 4, #ARGV, 3 do
+        note_use(ARGV[n], tonumber(ARGV[n + 1]), tonumber(ARGV[n + 2]))
     end
     return 1
 end

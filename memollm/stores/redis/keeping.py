@@ -9,8 +9,10 @@ from memollm._types.calls import recorder
 from memollm.stores.keeping import Keeping
 from memollm.stores.redis.adopting import Adoption
 from memollm.stores.redis.asking import new_number
+from memollm.stores.redis.counting import counting, used
 from memollm.stores.redis.looking import RedisLooking, call_of, read_document
 from memollm.stores.redis.matching import RedisMatching
+from memollm.stores.redis.scripts import Command, keeping
 from memollm.stores.redis.transcripts import fields_of
 from memollm.stores.redis.transfer import RedisTransfer
 from memollm.stores.transcripts import Transcribing
@@ -92,15 +94,18 @@ class RedisKeeping(Keeping, Transcribing):
 
     def count(self, id: int, counts: Mapping[Account, Counts], uses: Sequence[Use]) -> None:  # noqa: A002 - the protocol's
         """Add up, once."""
-        self._store.count(id, counts)
-        for use in uses:
-            base = self._store.base(use.call)
-            self._store.keep([base], "use", repr(use.at), use.run or "", use.first, use.last)
+        owner = self._store.opened().owner
+        using = [self._command(call, owner, "use", *fields) for call, fields in used(uses).items()]
+        self._store.run([*counting(self._store, id, counts), *using])
 
     def transcribe(self, drawn: Sequence[DrawnStretch]) -> None:
-        """Note what runs were given, call by call."""
-        for call, fields in fields_of(drawn).items():
-            self._store.keep([self._store.base(call)], "transcribe", *fields)
+        """Note what runs were given."""
+        owner = self._store.opened().owner
+        given = fields_of(drawn)
+        self._store.run([self._command(call, owner, "transcribe", *fields) for call, fields in given.items()])
+
+    def _command(self, call: Call, *arguments: object) -> Command:
+        return Command(keeping(), self._store.base(call), arguments)
 
     def note(self, kind: str, name: str, document: Document, *, instead_of: Document | None) -> bool:
         """Keep a document."""

@@ -9,7 +9,6 @@ from hashlib import blake2b
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import msgspec
 from redis.exceptions import TimeoutError as ClientTimeoutError
 
 from memollm.stores.drawn import Drawn
@@ -36,10 +35,9 @@ from memollm.stores.redis.scripts import Command, books, keeping, looking, movin
 from memollm.stores.serving import ServedSession
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from memollm._types.calls import Call, Place
-    from memollm._types.counting import Account, Counts
     from memollm._types.samples import Sample
     from memollm.errors import StoreError
     from memollm.stores.redis.address import RedisAddress
@@ -291,15 +289,6 @@ class RedisSession(ServedSession[OpenRedis]):
         if len(self.known) >= REMEMBERED:
             self.known.clear()
         self.known.update(bases)
-
-    def count(self, id: int, counts: Mapping[Account, Counts]) -> None:  # noqa: A002 - as in `Write`
-        """Add to what was counted, once."""
-        encode = msgspec.msgpack.encode
-        amounts = [
-            each for account in sorted(counts) for each in (encode(tuple(account)), encode(tuple(counts[account])))
-        ]
-        if amounts:
-            self.book("count", id, *amounts)
 
     def peek(self, call: Call, slots: Sequence[int] | None = None) -> dict[int, Sample]:
         """Read the samples of a call."""

@@ -10,6 +10,7 @@ import msgspec
 
 from memollm.stores.redis.adopting import finish_moves
 from memollm.stores.redis.asking import pairs
+from memollm.stores.redis.counting import counting
 from memollm.stores.redis.looking import RedisLooking, call_of
 from memollm.stores.redis.moving import JoiningCall, replaced_of
 from memollm.stores.transfer import Cursor, Entry, Lane, Part, Shelf, Snapshot, Stretch, Transfer
@@ -213,4 +214,4 @@ class RedisShelf(Shelf):
 
     def count(self, counts: Mapping[Account, Counts]) -> None:
         """Add to what was counted."""
-        self._store.count(self._store.flights.new_id(), counts)
+        self._store.run(counting(self._store, self._store.flights.new_id(), counts))
