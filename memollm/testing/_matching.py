@@ -279,9 +279,11 @@ class SharedMatchingConformance(MatchingConformance):
                     return
 
         def learn(nth: int) -> None:
-            for call in wanted[nth]:
-                self.learn(call, store=stores[nth])
-            left.remove(nth)
+            try:
+                for call in wanted[nth]:
+                    self.learn(call, store=stores[nth])
+            finally:
+                left.remove(nth)
 
         self.together(keep_up, *(lambda nth=nth: learn(nth) for nth in range(LEARNERS)))
         assert {vector for _, vector in seen} == {numbers_of(call) for calls in wanted for call in calls}

@@ -19,7 +19,7 @@ from memollm._types.samples import MINE, Sample
 from memollm.errors import StoreClosed, StoreRefused, StoreUnavailable
 from memollm.stores.keeping import keeping
 from memollm.stores.looking import looking
-from memollm.stores.sqlite import connections, files as sqlite_files, leaving, lock as lock_module
+from memollm.stores.sqlite import connections, files as sqlite_files, leaving, lock as lock_module, own_files
 from memollm.stores.sqlite.files import Files, filesystem_of
 from memollm.stores.sqlite.link import FileVanished, Link
 from memollm.stores.sqlite.lock import WriteLock
@@ -168,6 +168,22 @@ def refused(opened, path, match):
     with pytest.raises(StoreRefused, match=match):
         take(opened(path))
     assert contents(path.parent) == before
+
+
+def test_a_journal_that_goes_as_it_is_looked_at(tmp_path, opened, monkeypatch):
+    """Processes that begin at one time open the cache that one of them is making, and whose journal goes (P7)."""
+    stock(opened(tmp_path / "cache"), b"zero")
+    journal, plain = tmp_path / "cache" / "memollm.db-journal", own_files.open_own
+    journal.write_bytes(b"a journal")
+
+    def open_own(path, flags):
+        if path == journal:
+            journal.unlink()
+        return plain(path, flags)
+
+    monkeypatch.setattr(own_files, "open_own", open_own)
+    assert take(opened(tmp_path / "cache")).records == [b"zero"]
+    assert not journal.exists()
 
 
 @pytest.mark.parametrize("journal", ["delete", "wal"])

@@ -71,7 +71,11 @@ def _require_own(path: Path | str, status: os.stat_result, *, writes: int | bool
 
 
 def _require_no_pointer(journal: Path) -> None:
-    descriptor = open_own(journal, os.O_RDONLY)
+    try:
+        descriptor = open_own(journal, os.O_RDONLY)
+    except FileNotFoundError:
+        # Another process, which was making the database just now, is through with it.
+        return
     try:
         size = os.lseek(descriptor, 0, os.SEEK_END)
         os.lseek(descriptor, max(0, size - len(POINTER_END)), os.SEEK_SET)
