@@ -362,9 +362,9 @@ class Draw(Landing):
 
     def _undo(self) -> Flow:
         """Give back what was taken, once it is known what of that is another's by now."""
-        if self._unheard is not None:
+        if self._unanswered is not None:
             try:
-                self._hear((yield self._unheard))
+                self._answered((yield self._unanswered))
             except StoreError:
                 self._owe_undoing()
                 return
@@ -376,13 +376,13 @@ class Draw(Landing):
     def _owe_undoing(self) -> None:
         """Have it given back soon; this waits for nothing."""
         engine = self._plan.engine
-        if self._unheard is None:
+        if self._unanswered is None:
             engine.owe(self._undoing())
         else:
-            engine.insist(self._unheard, self._undoing_after)
+            engine.insist(self._unanswered, self._undoing_after)
 
     def _undoing_after(self, written: Written) -> list[Change]:
-        self._hear(written)
+        self._answered(written)
         return self._undoing()
 
     def _undoing(self) -> list[Change]:

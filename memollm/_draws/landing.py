@@ -50,7 +50,7 @@ class Landing:
     """Whether its positions are delivered, as far as the store is concerned."""
     _awaited: AbstractSet[Gap] = frozenset()
     """The slots that other draws were filling."""
-    _unheard: Write | None = None
+    _unanswered: Write | None = None
     """What was to be written, while nobody knows what became of that."""
     _void: Sequence[Position] = ()
     """Positions that others may have got, since this draw was taken for dead."""
@@ -168,11 +168,11 @@ class Landing:
         if last:
             changes.append(self._slots.ending(self._ticket))
             self._settled = True
-        self._unheard = write = Write(self._plan.engine.flights.new_id(), changes)
+        self._unanswered = write = Write(self._plan.engine.flights.new_id(), changes)
         try:
             written: Written = yield write
         except StoreError as error:
-            self._settled, self._unheard = False, None
+            self._settled, self._unanswered = False, None
             self._bill.happened(Counts(unstored=len(fills)))
             for gap in fills:
                 made = self._slots[gap]
@@ -182,7 +182,7 @@ class Landing:
             except (StoreError, NotStoredWarning) as told:
                 return told
             return None
-        self._void, self._unheard = written.void, None
+        self._void, self._unanswered = written.void, None
         for place, sample in written.lost.items():
             # Somebody else's answer is there, and may have been given to others: it is what the slot holds.
             gap = next(gap for gap, fill in fills.items() if fill.place == place)
@@ -256,11 +256,11 @@ class Landing:
         write = Write(engine.flights.new_id(), changes)
         try:
             if changes:
-                self._unheard = write
-                self._hear((yield write))
+                self._unanswered = write
+                self._answered((yield write))
         except StoreError:
             # The desk owes it and tries again; whoever waits in this process sees that the ticket has arrived.
-            self._settled, self._unheard = False, None
+            self._settled, self._unanswered = False, None
             if delivers:
                 engine.flights.owe(self._ticket)
             return False
@@ -270,8 +270,8 @@ class Landing:
             raise
         return True
 
-    def _hear(self, written: Written) -> None:
-        self._void, self._unheard = [*self._void, *written.void], None
+    def _answered(self, written: Written) -> None:
+        self._void, self._unanswered = [*self._void, *written.void], None
 
     @property
     def _is_heard(self) -> bool:

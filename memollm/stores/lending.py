@@ -11,7 +11,6 @@ import gc
 import time
 import weakref
 from contextlib import suppress
-from itertools import count
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
@@ -88,14 +87,15 @@ class Lending(Generic[C]):
 
     def permit(self) -> Permit[C]:
         """Wait for a permit; after a while have those collected that were lost in a circle of references."""
-        for looks in count():
+        looks = 0
+        while True:
             self.replace_lost()
             with suppress(Empty):
                 return self.permits.get(timeout=LOOKS_EVERY)
-            if looks >= COLLECTS_AFTER and time.monotonic() >= self._collects_at:
+            looks += 1
+            if looks > COLLECTS_AFTER and time.monotonic() >= self._collects_at:
                 self._collects_at = time.monotonic() + COLLECTS_EVERY
                 gc.collect()
-        raise AssertionError
 
     def replace_lost(self) -> None:
         """Put a permit in the place of each that nobody has any more, and end what was lent by it.

@@ -111,6 +111,12 @@ def owner(tmp_path, running):
     return lambda how, folder=tmp_path / "cache": running(OWNER, str(folder), how, says=b"ready\n")
 
 
+@pytest.fixture
+def team_key(monkeypatch):
+    """Sign by one key, as a team does that shares a server: whoever opens one without is warned."""
+    monkeypatch.setenv("MEMOLLM_SIGNING_KEY", "a secret of the whole team")
+
+
 @pytest.fixture(scope="session")
 def postgres():
     """Give a database on the PostgreSQL server of this run of the tests."""

@@ -15,15 +15,11 @@ from memollm._upkeep.transfer import Joining
 from memollm._values.codec import Codec
 
 pytestmark = [
+    pytest.mark.usefixtures("team_key"),
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),
 ]
 N = 4
 KILLED = 9
-
-
-@pytest.fixture(autouse=True)
-def team_key(monkeypatch):
-    monkeypatch.setenv("MEMOLLM_SIGNING_KEY", "a secret of the whole team")
 
 
 class Target:

@@ -24,10 +24,7 @@ from memollm.stores.redis.nodes import SlotMap, slot_of
 from memollm.stores.redis.store import RedisStore
 from memollm.testing._bench import call
 
-
-@pytest.fixture(autouse=True)
-def team_key(monkeypatch):
-    monkeypatch.setenv("MEMOLLM_SIGNING_KEY", "a secret of the whole team")
+pytestmark = pytest.mark.usefixtures("team_key")
 
 
 @pytest.fixture

@@ -22,10 +22,7 @@ from memollm.stores.redis.connections import WAITS, Channel, LentChannels
 from memollm.stores.redis.store import RedisStore
 from memollm.testing._bench import Hand, call
 
-
-@pytest.fixture(autouse=True)
-def team_key(monkeypatch):
-    monkeypatch.setenv("MEMOLLM_SIGNING_KEY", "a secret of the whole team")
+pytestmark = pytest.mark.usefixtures("team_key")
 
 
 def refused(url, error=StoreRefused):

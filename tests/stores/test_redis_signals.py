@@ -19,9 +19,7 @@ KINDS = [TimeoutError, ConnectionResetError, OSError, ValueError]
 WHERE = ["sendall", "recv"]
 
 
-@pytest.fixture(autouse=True)
-def team_key(monkeypatch):
-    monkeypatch.setenv("MEMOLLM_SIGNING_KEY", "a secret of the whole team")
+pytestmark = pytest.mark.usefixtures("team_key")
 
 
 @pytest.fixture

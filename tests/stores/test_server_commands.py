@@ -22,9 +22,7 @@ GUESTS = {"postgres": "guest", "redis": "redis_guest", "cluster": "cluster_guest
 """Who may only read, by the kind of server."""
 
 
-@pytest.fixture(autouse=True)
-def team_key(monkeypatch):
-    monkeypatch.setenv("MEMOLLM_SIGNING_KEY", "a secret of the whole team")
+pytestmark = pytest.mark.usefixtures("team_key")
 
 
 @pytest.fixture(params=["postgres", "redis", "cluster"])

@@ -11,9 +11,7 @@ from memollm import Cache
 DRAWS, CALLS, POOL = 2_000, 100, 8
 
 
-@pytest.fixture(autouse=True)
-def team_key(monkeypatch):
-    monkeypatch.setenv("MEMOLLM_SIGNING_KEY", "a secret of the whole team")
+pytestmark = pytest.mark.usefixtures("team_key")
 
 
 def postgres_sessions(server):

@@ -24,10 +24,7 @@ from memollm.stores.listening import UNKNOWN
 from memollm.testing._bench import Hand, call
 from memollm.testing.fakes import NOON
 
-
-@pytest.fixture(autouse=True)
-def team_key(monkeypatch):
-    monkeypatch.setenv("MEMOLLM_SIGNING_KEY", "a secret of the whole team")
+pytestmark = pytest.mark.usefixtures("team_key")
 
 
 @pytest.fixture

@@ -16,9 +16,7 @@ FRANCE_TOO = "Tell me, what is the capital of France?"
 FRANCE_THIRD = "Please tell me, what is the capital of France?"
 
 
-@pytest.fixture(autouse=True)
-def team_key(monkeypatch):
-    monkeypatch.setenv("MEMOLLM_SIGNING_KEY", "a secret of the whole team")
+pytestmark = pytest.mark.usefixtures("team_key")
 
 
 @pytest.fixture(params=["postgres", "redis"])
